@@ -1,0 +1,88 @@
+//! The admin door: probes and metrics. It may listen anywhere, and so shows
+//! nothing about users.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use http::{StatusCode, header::CONTENT_TYPE};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    health::{Health, Readiness},
+    server::{Protocol, next, serve_connection},
+    store::{PoolUse, Store},
+    telemetry::Metrics,
+};
+
+/// How long `presenced healthcheck` waits for its answer.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the admin door shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// For `/readyz`.
+    pub health: Health,
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    /// The stores of all lanes, for the gauges of their pools.
+    pub stores: Arc<[Arc<dyn Store>]>,
+}
+
+/// Serves the admin door; never ends by itself.
+pub async fn serve(admin: Admin, listener: TcpListener) {
+    let router = Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(admin);
+    loop {
+        let stream = next(&listener).await;
+        let never = CancellationToken::new();
+        tokio::spawn(serve_connection(stream, Protocol::Http1Or2, router.clone(), never));
+    }
+}
+
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    let readiness = admin.health.readiness();
+    let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, format!("{}\n", readiness.as_str()))
+}
+
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let pools = admin.stores.iter().map(|store| store.pool_use());
+    let pools = pools.fold(PoolUse::default(), |sum, pool| PoolUse {
+        open: sum.open + pool.open,
+        idle: sum.idle + pool.idle,
+    });
+    (
+        [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+        admin.metrics.encode(pools.open.saturating_sub(pools.idle), pools.idle),
+    )
+}
+
+/// Asks `/readyz` at `address`, for containers that have no curl; the error
+/// says what is wrong.
+pub async fn healthcheck(mut address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_unspecified() {
+        let loopback =
+            if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("GET /readyz HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    let answer = timeout(HEALTHCHECK_TIMEOUT, ask).await??;
+    if answer.split(' ').nth(1) == Some("200") {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("not ready: {}", answer.lines().last().unwrap_or_default())))
+}

@@ -1,0 +1,202 @@
+//! The composition root: the only place that knows every part.
+
+use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    admin::{self, Admin},
+    batch::Limits,
+    clock::Clock,
+    health::Health,
+    lane::{Lane, Parts},
+    server::{accept, bind},
+    settings::Settings,
+    store::{Database, OpenError, Store},
+    telemetry::{Door, Metrics},
+};
+
+/// The connections that the main runtime keeps for itself, for health.
+const OWN_CONNECTIONS: u32 = 1;
+
+/// How long closing the main runtime's own connections may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings do not go together.
+    #[error("{0}")]
+    Settings(String),
+    /// The database can't be used.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The system gives us no address to listen on, or no thread.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// Where the service listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// gRPC.
+    pub grpc: SocketAddr,
+    /// Graph's HTTP/JSON.
+    pub http: SocketAddr,
+    /// Probes and metrics.
+    pub admin: SocketAddr,
+}
+
+/// The service, running.
+#[derive(Debug)]
+pub struct App {
+    addresses: Addresses,
+    database: Arc<Database>,
+    /// The main runtime's own.
+    store: Arc<dyn Store>,
+    health: Health,
+    /// Asks the store; ends at `stop`.
+    health_loop: JoinHandle<()>,
+    /// The admin door, which answers until the end.
+    admin: JoinHandle<()>,
+    acceptors: JoinSet<()>,
+    lanes: Vec<oneshot::Receiver<()>>,
+    stop: CancellationToken,
+    abort: CancellationToken,
+}
+
+/// Connects to the database and makes sure that its schema can be used.
+pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenError> {
+    let database = Database::connect(settings.database_url.expose()).await?;
+    if !settings.no_migrate {
+        database.migrate().await?;
+    }
+    database.check().await?;
+    Ok(Arc::new(database))
+}
+
+impl App {
+    /// Starts everything; it serves once this returns.
+    pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+        settings.check().map_err(StartError::Settings)?;
+        let database = open_database(settings).await?;
+        info!(store = database.describe(), "store");
+
+        let grpc = bind("--grpc-addr", settings.grpc_addr).await?;
+        let http = bind("--http-addr", settings.http_addr).await?;
+        let admin = bind("--admin-addr", settings.admin_addr).await?;
+        let addresses =
+            Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
+
+        let metrics = Metrics::new();
+        let health = Health::new(metrics.clone()).await;
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let parts = Parts {
+            database: Arc::clone(&database),
+            limits: Limits {
+                batch_max: settings.batch_max,
+                queue_max: settings.queue_max,
+                workers: settings.batch_workers,
+            },
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            stop: stop.clone(),
+            abort: abort.clone(),
+        };
+        let lanes =
+            start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
+
+        let store = database.open(OWN_CONNECTIONS);
+        let health_loop = tokio::spawn({
+            let (health, database, store, stop) =
+                (health.clone(), Arc::clone(&database), Arc::clone(&store), stop.clone());
+            async move { health.watch(database, store, clock, stop).await }
+        });
+        let stores = lanes.iter().map(|lane| Arc::clone(&lane.store)).collect();
+        let admin = tokio::spawn(admin::serve(Admin { health: health.clone(), metrics, stores }, admin));
+
+        let mut acceptors = JoinSet::new();
+        for (door, listener) in [(Door::Grpc, grpc), (Door::Graph, http)] {
+            let incoming = lanes.iter().map(|lane| lane.incoming.clone()).collect();
+            acceptors.spawn(accept(door, listener, incoming, stop.clone()));
+        }
+        info!(
+            grpc = %addresses.grpc,
+            http = %addresses.http,
+            admin = %addresses.admin,
+            lanes = lanes.len(),
+            "listening"
+        );
+        let lanes = lanes.into_iter().map(|lane| lane.ended).collect();
+        Ok(Self { addresses, database, store, health, health_loop, admin, acceptors, lanes, stop, abort })
+    }
+
+    /// Where it listens; a port that was 0 is known now.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Resolves when a lane has ended by itself, which is a fault: the process
+    /// can't serve what the lane served.
+    pub async fn lane_ended(&mut self) {
+        poll_fn(|context| {
+            let ended = self.lanes.iter_mut().any(|lane| Pin::new(lane).poll(context).is_ready());
+            if ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Stops: not ready, then no new connections, then waits until the requests
+    /// under way are answered, for `drain_timeout` at most or until `hurry`.
+    /// Says whether they were.
+    pub async fn stop(mut self, drain_timeout: Duration, hurry: impl Future<Output = ()>) -> bool {
+        self.health.stop().await;
+        self.stop.cancel();
+        while self.acceptors.join_next().await.is_some() {}
+
+        let drained = {
+            let lanes = async {
+                for lane in &mut self.lanes {
+                    // An error, too, says that it has ended.
+                    let _ = lane.await;
+                }
+            };
+            tokio::select! {
+                drained = timeout(drain_timeout, lanes) => drained.is_ok(),
+                () = hurry => false,
+            }
+        };
+        self.abort.cancel();
+        self.admin.abort();
+        // A database that hangs must not hold up the end.
+        let close = async {
+            // An error says that it has ended, too.
+            let _ = (&mut self.health_loop).await;
+            self.store.close().await;
+            self.database.close().await;
+        };
+        let _ = timeout(CLOSE_TIMEOUT, close).await;
+        if drained {
+            info!("drained: every request under way was answered");
+        } else {
+            warn!("not drained: requests under way were dropped");
+        }
+        drained
+    }
+}
+
+async fn start_lanes(number: usize, parts: &Parts) -> io::Result<Vec<Lane>> {
+    let mut lanes = Vec::with_capacity(number);
+    for index in 0..number {
+        lanes.push(Lane::start(format!("lane-{index}"), parts.clone()).await?);
+    }
+    Ok(lanes)
+}

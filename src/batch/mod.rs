@@ -1,0 +1,256 @@
+//! The natural batcher: calls that arrive while a statement is in the database
+//! share the next one.
+//!
+//! Each hot method of the store has a bounded queue and a dispatcher. The
+//! dispatcher takes what has gathered, up to a limit, and runs it as one
+//! statement in a task of its own; while `workers` statements are running, the
+//! next batch gathers. There is no timer: an idle server adds no latency.
+//!
+//! Rules:
+//!
+//! 1. A caller is answered after its batch committed.
+//! 2. The clock is read once per statement; that instant is `now` for all of it.
+//! 3. A caller that has gone by then is skipped; one that goes later loses only
+//!    the answer, for the statement's task is not the caller's.
+//! 4. A call of many members is one caller: it is done as a whole or not at all.
+//! 5. On bad data each caller is retried by itself, so that a bad row hurts
+//!    only its owner; a conflict is retried once; all else fails the batch.
+
+mod statement;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    clock::Clock,
+    presence::Timestamp,
+    store::{Store, StoreError},
+    telemetry::{Metrics, StatementMetrics},
+};
+
+pub use statement::{ClearSessions, Load, SetSessions, Statement};
+
+/// How long a caller waits, its time in the queue included: as long as the
+/// time-outs of one statement, so that those before it count, too.
+const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// How much a batcher takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The members of one statement; a single call may carry more.
+    pub batch_max: usize,
+    /// The members that may wait.
+    pub queue_max: usize,
+    /// The statements that may run at once.
+    pub workers: u16,
+}
+
+/// Why a call was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// As many members wait as the queue holds.
+    #[error("the queue of {0} is full")]
+    QueueFull(&'static str),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The batchers of one lane, one for each hot method of its store.
+#[derive(Debug)]
+pub struct Batches {
+    /// For [`Store::set_sessions`].
+    pub set_sessions: Batcher<SetSessions>,
+    /// For [`Store::clear_sessions`].
+    pub clear_sessions: Batcher<ClearSessions>,
+    /// For [`Store::load`].
+    pub load: Batcher<Load>,
+}
+
+impl Batches {
+    /// How many batchers there are.
+    pub const KINDS: u32 = 3;
+
+    /// Starts the dispatchers on the current runtime; they end when the batches
+    /// are dropped.
+    #[must_use]
+    pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
+        Self {
+            set_sessions: Batcher::start(store, clock, metrics, limits),
+            clear_sessions: Batcher::start(store, clock, metrics, limits),
+            load: Batcher::start(store, clock, metrics, limits),
+        }
+    }
+}
+
+/// Gathers calls of one method into statements.
+pub struct Batcher<S: Statement> {
+    queue: mpsc::Sender<Call<S>>,
+    /// A permit for each member that may wait.
+    room: Arc<Semaphore>,
+}
+
+impl<S: Statement> fmt::Debug for Batcher<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batcher").field("statement", &S::NAME).finish_non_exhaustive()
+    }
+}
+
+/// What a caller gets: the instant for which it holds, and an answer for each
+/// member.
+type Answer<S> = (Timestamp, Vec<<S as Statement>::Answer>);
+
+struct Call<S: Statement> {
+    members: Vec<S::Member>,
+    answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<S: Statement> Batcher<S> {
+    fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
+        let (queue, calls) = mpsc::channel(limits.queue_max);
+        let runner = Runner {
+            store: Arc::clone(store),
+            clock: clock.clone(),
+            metrics: metrics.statement(S::NAME),
+            failing: AtomicBool::new(false),
+        };
+        tokio::spawn(dispatch(calls, runner, limits));
+        Self { queue, room: Arc::new(Semaphore::new(limits.queue_max)) }
+    }
+
+    /// Has `members` done as a whole, together with whatever else waits;
+    /// answers them in order, with the `now` of the statement that did them.
+    pub async fn call(&self, members: Vec<S::Member>) -> Result<Answer<S>, BatchError> {
+        let weight = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let full = |_| BatchError::QueueFull(S::NAME);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(full)?;
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Call { members, answer, _room: room })
+            .map_err(|_| BatchError::QueueFull(S::NAME))?;
+        match timeout(CALL_TIMEOUT, answered).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            Ok(Err(_)) => Err(StoreError::Unavailable(format!("{} ended without an answer", S::NAME)).into()),
+            Err(_) => {
+                Err(StoreError::Unavailable(format!("{} not done within {CALL_TIMEOUT:?}", S::NAME)).into())
+            }
+        }
+    }
+}
+
+/// Takes what has gathered whenever a worker is free, until the batcher is
+/// dropped.
+async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<Call<S>>, runner: Runner, limits: Limits) {
+    let workers = Arc::new(Semaphore::new(limits.workers.into()));
+    let runner = Arc::new(runner);
+    while let Ok(worker) = Arc::clone(&workers).acquire_owned().await {
+        let Some(first) = calls.recv().await else { return };
+        let batch = gather(first, &mut calls, limits.batch_max);
+        let runner = Arc::clone(&runner);
+        tokio::spawn(async move {
+            runner.run(batch).await;
+            drop(worker);
+        });
+    }
+}
+
+/// `first` and the calls that wait behind it, up to `batch_max` members.
+fn gather<S: Statement>(
+    first: Call<S>,
+    calls: &mut mpsc::Receiver<Call<S>>,
+    batch_max: usize,
+) -> Vec<Call<S>> {
+    let mut members = first.members.len();
+    let mut batch = vec![first];
+    while members < batch_max {
+        let Ok(call) = calls.try_recv() else { break };
+        members += call.members.len();
+        batch.push(call);
+    }
+    batch
+}
+
+/// Runs the statements of one batcher.
+struct Runner {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    metrics: StatementMetrics,
+    /// Whether the last statement failed: a database that is away for long must
+    /// not fill the log.
+    failing: AtomicBool,
+}
+
+impl Runner {
+    async fn run<S: Statement>(&self, mut batch: Vec<Call<S>>) {
+        batch.retain(|call| !call.answer.is_closed());
+        let mut members = Vec::new();
+        let mut callers = Vec::with_capacity(batch.len());
+        for Call { members: own, answer, _room } in batch {
+            let start = members.len();
+            members.extend(own);
+            callers.push((start..members.len(), answer));
+        }
+        if members.is_empty() {
+            return;
+        }
+        match self.execute::<S>(&members).await {
+            Ok((now, answers)) => {
+                let mut answers = answers.into_iter();
+                for (range, caller) in callers {
+                    let own = answers.by_ref().take(range.len()).collect();
+                    // A caller that has gone does not listen.
+                    let _ = caller.send(Ok((now, own)));
+                }
+            }
+            Err(StoreError::Data(_)) if callers.len() > 1 => {
+                for (range, caller) in callers {
+                    // Its answer was "unknown" when it went; a write that only
+                    // happens now could undo a newer one.
+                    if caller.is_closed() {
+                        continue;
+                    }
+                    let own = members.get(range).unwrap_or_default();
+                    let _ = caller.send(self.execute::<S>(own).await);
+                }
+            }
+            Err(error) => {
+                for (_, caller) in callers {
+                    let _ = caller.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// One statement; a conflict is tried once more.
+    async fn execute<S: Statement>(&self, members: &[S::Member]) -> Result<Answer<S>, StoreError> {
+        let now = self.clock.now();
+        let timer = self.metrics.start(members.len());
+        let mut outcome = S::execute(&*self.store, now, members).await;
+        if let Err(StoreError::Conflict(_)) = outcome {
+            outcome = S::execute(&*self.store, now, members).await;
+        }
+        timer.finish(outcome.is_ok());
+        match &outcome {
+            Ok(_) if self.failing.swap(false, Ordering::Relaxed) => info!(statement = S::NAME, "works again"),
+            Ok(_) => {}
+            Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
+                debug!(statement = S::NAME, %error, "failed");
+            }
+            Err(error) => warn!(statement = S::NAME, %error, "failed; more of the same is logged at debug"),
+        }
+        Ok((now, outcome?))
+    }
+}

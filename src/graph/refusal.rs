@@ -1,0 +1,206 @@
+//! Errors in Graph's shape, whoever found them: the service, this door, or
+//! axum.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+};
+use serde::Serialize;
+
+use crate::{
+    presence::Timestamp,
+    service::{Error, Field, Kind, Path, Reason, Violation},
+    telemetry::RequestId,
+};
+
+/// Why a request was refused. As a response it has no body yet: that takes the
+/// request's ids, which [`finish`] adds.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// The service's error behind it.
+    cause: Option<Box<Error>>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), cause: None }
+    }
+
+    /// The body can't be read.
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// A fault of ours.
+    pub(super) fn internal(internal: String) -> Self {
+        Error::internal(internal).into()
+    }
+
+    /// What axum refused by itself.
+    fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => {
+                Self::new(status, "ResourceNotFound", "There is no resource at this path.")
+            }
+            StatusCode::METHOD_NOT_ALLOWED => Self::new(
+                status,
+                "MethodNotAllowed",
+                "This resource does not take this method; Allow names those it takes.",
+            ),
+            status if status.is_client_error() => {
+                Self::new(status, "BadRequest", "The path or the query can't be read.")
+            }
+            _ => Self::internal(format!("a bare {status}")),
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let (status, code) = match error.kind {
+            Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "InvalidArgument"),
+            Kind::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+            Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "serviceNotAvailable"),
+            Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "generalException"),
+            Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
+        };
+        let mut violations = error.violations.iter().map(describe).collect::<Vec<_>>().join(" ");
+        if error.violations_omitted > 0 {
+            violations = format!("{violations} And {} more.", error.violations_omitted);
+        }
+        let message = if violations.is_empty() { error.public.clone() } else { violations };
+        Self { status, code, message, cause: Some(Box::new(error)) }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives an error its body and headers, on every path; leaves a success alone.
+pub(super) fn finish(
+    mut response: Response,
+    id: RequestId,
+    client_id: &HeaderValue,
+    now: Timestamp,
+) -> Response {
+    let status = response.status();
+    let refusal = match response.extensions_mut().remove::<Refusal>() {
+        Some(refusal) => refusal,
+        None if status.is_client_error() || status.is_server_error() => Refusal::of_status(status),
+        None => return response,
+    };
+    let mut details = Vec::new();
+    let (mut parts, _) = response.into_parts();
+    if let Some(cause) = refusal.cause {
+        cause.log(id);
+        details.extend(cause.violations.iter().map(|violation| Detail::new(refusal.code, violation)));
+        if let Some(after) = cause.retry_after() {
+            parts.headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
+        }
+    }
+    let error = ErrorJson {
+        code: refusal.code,
+        message: &refusal.message,
+        details,
+        inner_error: InnerError {
+            date: date(now),
+            request_id: id.to_string(),
+            client_request_id: String::from_utf8_lossy(client_id.as_bytes()),
+        },
+    };
+    // A struct of texts can't fail to be written.
+    let body = serde_json::to_vec(&Body { error }).unwrap_or_default();
+    parts.status = refusal.status;
+    parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, body.into())
+}
+
+/// The body of every error. Graph: "error response".
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    error: ErrorJson<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorJson<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<Detail>,
+    #[serde(rename = "innerError")]
+    inner_error: InnerError<'a>,
+}
+
+/// One wrong field.
+#[derive(Debug, Serialize)]
+struct Detail {
+    code: &'static str,
+    message: String,
+    target: String,
+}
+
+impl Detail {
+    fn new(code: &'static str, violation: &Violation) -> Self {
+        Self { code, message: describe(violation), target: names(violation.path).1 }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct InnerError<'a> {
+    date: String,
+    request_id: String,
+    client_request_id: Cow<'a, str>,
+}
+
+/// A wrong field in Graph's words.
+fn describe(violation: &Violation) -> String {
+    let (name, _) = names(violation.path);
+    if violation.reason == Reason::FieldRequired {
+        format!("[{name}]: The {name} field is required.")
+    } else {
+        format!("[{name}]: {name} {}.", violation.allowed)
+    }
+}
+
+/// The field as Graph's messages spell it, and as its JSON does.
+fn names(path: Path) -> (String, String) {
+    let (name, json) = match path {
+        Path::Field(field) | Path::Element(field, _) | Path::InRequest(_, field) => match field {
+            Field::UserId => ("UserId", "id"),
+            Field::UserIds => ("Ids", "ids"),
+            Field::SessionId => ("SessionId", "sessionId"),
+            Field::Availability => ("Availability", "availability"),
+            Field::Activity => ("Activity", "activity"),
+            Field::ExpirationDuration => ("ExpirationDuration", "expirationDuration"),
+            Field::Requests => ("Requests", "requests"),
+        },
+    };
+    match path {
+        Path::Field(_) => (name.to_owned(), json.to_owned()),
+        Path::Element(_, index) => (format!("{name}[{index}]"), format!("{json}[{index}]")),
+        Path::InRequest(index, _) => {
+            (format!("Requests[{index}].{name}"), format!("requests[{index}].{json}"))
+        }
+    }
+}
+
+/// As Graph writes it: UTC, without saying so.
+fn date(now: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(now.as_millis())
+        .map(|now| now.strftime("%Y-%m-%dT%H:%M:%S").to_string())
+        .unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+//! What surrounds every gRPC call, in this order: its id and its place in the
+//! metrics and the log; its deadline; the code that tonic itself chose, where
+//! clients expect another one.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Request, State},
+    http::HeaderMap,
+    middleware::Next,
+    response::Response,
+};
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use super::{MESSAGE_MAX_BYTES, status::to_status};
+use crate::{
+    service::Error,
+    telemetry::{Door, Metrics, RequestId, RequestTimer},
+};
+
+/// The names of the operations in metrics and logs, by the path of the call.
+/// What is not here is counted as `unknown`.
+pub(super) const OPERATIONS: [(&str, &str); 10] = [
+    ("/presence.v1.PresenceService/SetPresence", "set_presence"),
+    ("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
+    ("/presence.v1.PresenceService/GetPresence", "get_presence"),
+    ("/presence.v1.PresenceService/BatchGetPresences", "batch_get_presences"),
+    ("/presence.v1.PresenceService/BatchSetPresences", "batch_set_presences"),
+    ("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
+    ("/grpc.health.v1.Health/Check", "health_check"),
+    ("/grpc.health.v1.Health/Watch", "health_watch"),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "reflection"),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "reflection"),
+];
+
+/// Answers one call. The deadline ends the wait, not the work: a statement runs
+/// in a task of its own.
+pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::new();
+    let mut timer = RequestTimer::start(&metrics, Door::Grpc, id);
+    let path = request.uri().path();
+    timer.operation =
+        OPERATIONS.iter().find(|(of, _)| *of == path).map_or("unknown", |(_, operation)| operation);
+
+    let deadline = deadline(request.headers());
+    request.extensions_mut().insert(id);
+    let answer = async move { expected(next.run(request).await, id) };
+    let answer = match deadline {
+        Some(deadline) => timeout(deadline, answer)
+            .await
+            .unwrap_or_else(|_| to_status(&Error::deadline_exceeded(), id).into_http()),
+        None => answer.await,
+    };
+    timer.finish(code_name(code(&answer)));
+    answer
+}
+
+/// tonic answers an over-long message with `OUT_OF_RANGE` and one that it can't
+/// decode with `INTERNAL`; neither is what a client expects. An `INTERNAL` of
+/// our own has details.
+fn expected(answer: Response, id: RequestId) -> Response {
+    let error = match code(&answer) {
+        Code::OutOfRange => Error::message_too_large(MESSAGE_MAX_BYTES),
+        Code::Internal if !answer.headers().contains_key(Status::GRPC_STATUS_DETAILS) => {
+            Error::message_malformed("The message can't be decoded as this method's request.")
+        }
+        _ => return answer,
+    };
+    to_status(&error, id).into_http()
+}
+
+/// The code of an answer; one that is still streaming counts as good.
+fn code(answer: &Response) -> Code {
+    answer.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// The caller's `grpc-timeout`: up to eight digits and a unit. A malformed one
+/// counts as none.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_hours(number)),
+        "M" => Some(Duration::from_mins(number)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// The code as gRPC's documents spell it.
+const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::grpc::pb::DESCRIPTORS;
+
+    #[test]
+    fn every_method_has_an_operation_of_its_name() {
+        let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+        let mut methods = 0;
+        for file in &files {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    let operation =
+                        OPERATIONS.iter().find(|(of, _)| *of == path).map(|(_, operation)| *operation);
+                    let words = method.name().chars().flat_map(|letter| {
+                        letter
+                            .is_ascii_uppercase()
+                            .then_some('_')
+                            .into_iter()
+                            .chain([letter.to_ascii_lowercase()])
+                    });
+                    let words: String = words.collect();
+                    assert_eq!(operation, Some(words.trim_start_matches('_')), "{path}");
+                    methods += 1;
+                }
+            }
+        }
+        assert_eq!(methods, 6);
+    }
+
+    #[test]
+    fn reads_grpc_timeout() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&headers)
+        };
+        assert_eq!(read("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(read("1H"), Some(Duration::from_hours(1)));
+        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for malformed in ["", "m", "100", "999999999m", "-1m", "1x", "1.5S"] {
+            assert_eq!(read(malformed), None, "{malformed:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `presence.v1.PresenceService`: one method of the service each.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    pb::{
+        BatchGetPresencesRequest, BatchGetPresencesResponse, BatchSetPresencesRequest,
+        BatchSetPresencesResponse, ClearPresenceRequest, ClearPresenceResponse, ExplainPresenceRequest,
+        ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, SetPresenceRequest,
+        SetPresenceResponse, presence_service_server::PresenceService,
+    },
+    status::to_status,
+};
+use crate::{
+    service::{Caller, Error, Given, Service},
+    telemetry::RequestId,
+};
+
+/// The service behind the generated trait.
+#[derive(Debug)]
+pub(super) struct Handler {
+    service: Arc<Service>,
+}
+
+impl Handler {
+    pub(super) const fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+}
+
+/// Who calls, the message, and how an error of this call leaves.
+fn open<T>(request: Request<T>) -> (Caller, T, impl FnOnce(Error) -> Status) {
+    let (_, extensions, message) = request.into_parts();
+    let id = extensions.get().copied().unwrap_or_else(RequestId::new);
+    let refuse = move |error: Error| {
+        error.log(id);
+        to_status(&error, id)
+    };
+    (Caller::ANONYMOUS, message, refuse)
+}
+
+#[tonic::async_trait]
+impl PresenceService for Handler {
+    async fn set_presence(
+        &self,
+        request: Request<SetPresenceRequest>,
+    ) -> Result<Response<SetPresenceResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        self.service.set_presence(&caller, message.into()).await.map_err(refuse)?;
+        Ok(Response::new(SetPresenceResponse {}))
+    }
+
+    async fn clear_presence(
+        &self,
+        request: Request<ClearPresenceRequest>,
+    ) -> Result<Response<ClearPresenceResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let (user_id, session_id) = (Given::text(message.user_id), Given::text(message.session_id));
+        self.service.clear_presence(&caller, user_id, session_id).await.map_err(refuse)?;
+        Ok(Response::new(ClearPresenceResponse {}))
+    }
+
+    async fn get_presence(
+        &self,
+        request: Request<GetPresenceRequest>,
+    ) -> Result<Response<GetPresenceResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let presence =
+            self.service.get_presence(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
+        Ok(Response::new(GetPresenceResponse { presence: Some(presence.into()) }))
+    }
+
+    async fn batch_get_presences(
+        &self,
+        request: Request<BatchGetPresencesRequest>,
+    ) -> Result<Response<BatchGetPresencesResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
+        let presences = self.service.batch_get_presences(&caller, user_ids).await.map_err(refuse)?;
+        Ok(Response::new(BatchGetPresencesResponse {
+            presences: presences.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn batch_set_presences(
+        &self,
+        request: Request<BatchSetPresencesRequest>,
+    ) -> Result<Response<BatchSetPresencesResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let requests = message.requests.into_iter().map(Into::into).collect();
+        self.service.batch_set_presences(&caller, requests).await.map_err(refuse)?;
+        Ok(Response::new(BatchSetPresencesResponse {}))
+    }
+
+    async fn explain_presence(
+        &self,
+        request: Request<ExplainPresenceRequest>,
+    ) -> Result<Response<ExplainPresenceResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let explanation = self.service.explain_presence(&caller, Given::text(message.user_id)).await;
+        Ok(Response::new(explanation.map_err(refuse)?.into()))
+    }
+}

@@ -1,0 +1,125 @@
+//! A lane: a single-threaded runtime on a thread of its own that owns all that
+//! a request touches, from its connection to the database's. Lanes share
+//! nothing, so that no answer has to wake another thread.
+
+use std::{io, sync::Arc, thread};
+
+use axum::Router;
+use tokio::{
+    net::TcpStream,
+    runtime,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use crate::{
+    batch::{Batches, Limits},
+    clock::Clock,
+    graph, grpc,
+    health::Health,
+    server::{Incoming, Protocol, serve_connection},
+    service::Service,
+    store::{Database, Store},
+    telemetry::{Door, Metrics},
+};
+
+/// The connections that may wait for a lane to take them.
+const INCOMING_MAX: usize = 128;
+
+/// What a lane is made of; the same for all.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where the sessions are.
+    pub database: Arc<Database>,
+    /// How much each batcher takes on.
+    pub limits: Limits,
+    /// What tells the time.
+    pub clock: Clock,
+    /// Shared by all lanes.
+    pub metrics: Metrics,
+    /// Shared by all lanes.
+    pub health: Health,
+    /// Ends the lane once the requests under way are answered.
+    pub stop: CancellationToken,
+    /// Ends the lane at once.
+    pub abort: CancellationToken,
+}
+
+/// A lane that is running.
+#[derive(Debug)]
+pub struct Lane {
+    /// Where its connections go. The lane ends after all senders have.
+    pub incoming: mpsc::Sender<Incoming>,
+    /// Its store; it belongs to the lane's runtime, so only look at it.
+    pub store: Arc<dyn Store>,
+    /// Resolves when the lane has ended.
+    pub ended: oneshot::Receiver<()>,
+}
+
+impl Lane {
+    /// Starts a lane. The error is the system's, which gave it no thread.
+    pub async fn start(name: String, parts: Parts) -> io::Result<Self> {
+        let (incoming, sockets) = mpsc::channel(INCOMING_MAX);
+        let (started, start) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name(name).spawn(move || {
+            let abort = parts.abort.clone();
+            runtime.block_on(abort.run_until_cancelled(run(parts, sockets, started)));
+            drop(runtime);
+            // Nobody may be left to hear it.
+            let _ = end.send(());
+        })?;
+        let store = start.await.map_err(io::Error::other)??;
+        Ok(Self { incoming, store, ended })
+    }
+}
+
+/// Tells how the start went, then serves until the senders of `sockets` are
+/// gone and the requests under way are answered.
+async fn run(
+    parts: Parts,
+    mut sockets: mpsc::Receiver<Incoming>,
+    started: oneshot::Sender<io::Result<Arc<dyn Store>>>,
+) {
+    let (store, doors) = match open(&parts) {
+        Ok(opened) => opened,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    drop(started.send(Ok(Arc::clone(&store))));
+
+    let connections = TaskTracker::new();
+    while let Some(Incoming { door, stream }) = sockets.recv().await {
+        let (protocol, router) = match door {
+            Door::Grpc => (Protocol::Http2, &doors.grpc),
+            Door::Graph => (Protocol::Http1Or2, &doors.graph),
+        };
+        match TcpStream::from_std(stream) {
+            Ok(stream) => {
+                connections.spawn(serve_connection(stream, protocol, router.clone(), parts.stop.clone()));
+            }
+            Err(error) => warn!(%error, "lost a connection"),
+        }
+    }
+    connections.close();
+    connections.wait().await;
+    store.close().await;
+}
+
+struct Doors {
+    grpc: Router,
+    graph: Router,
+}
+
+/// Opens the store on this runtime, and builds everything on top of it.
+fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
+    let Parts { database, limits, clock, metrics, health, .. } = parts;
+    // A connection for each statement that the batchers may run at once.
+    let store = database.open(u32::from(limits.workers) * Batches::KINDS);
+    let service = Arc::new(Service::new(Batches::start(&store, clock, metrics, *limits)));
+    let grpc =
+        grpc::router(Arc::clone(&service), metrics.clone(), health.reporter()).map_err(io::Error::other)?;
+    let graph = graph::router(graph::Context { service, clock: clock.clone(), metrics: metrics.clone() });
+    Ok((store, Doors { grpc, graph }))
+}

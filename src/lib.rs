@@ -1,0 +1,17 @@
+//! `presenced`, a self-hosted presence service. `ARCHITECTURE.md` is the map.
+
+pub mod admin;
+pub mod app;
+pub mod batch;
+pub mod clock;
+pub mod commands;
+pub mod graph;
+pub mod grpc;
+pub mod health;
+pub mod lane;
+pub mod presence;
+pub mod server;
+pub mod service;
+pub mod settings;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,37 @@
+//! Opens or refreshes many sessions at once.
+
+use super::{
+    Caller, Error, Field, Reason, Service, SetPresence,
+    validate::{Checks, REQUIRED},
+};
+
+/// The sessions that one call may set.
+pub const REQUESTS_MAX: usize = 1_000;
+
+impl Service {
+    /// Opens or refreshes all the sessions, or none; durable once this returns.
+    pub async fn batch_set_presences(
+        &self,
+        caller: &Caller,
+        requests: Vec<SetPresence>,
+    ) -> Result<(), Error> {
+        let mut checks = Checks::new();
+        let given = requests.len();
+        if given == 0 {
+            checks.refuse(Field::Requests, Reason::FieldRequired, REQUIRED);
+        }
+        if given > REQUESTS_MAX {
+            let allowed = format!("must be {REQUESTS_MAX} at most, not {given}");
+            checks.refuse(Field::Requests, Reason::TooMany, allowed);
+            return checks.finish(None);
+        }
+        let mut sets = Vec::with_capacity(given);
+        for (index, request) in requests.into_iter().enumerate() {
+            checks.request(index);
+            sets.extend(request.check(caller, &mut checks));
+        }
+        let sets = checks.finish(Some(sets))?;
+        self.batches.set_sessions.call(sets).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! Settings: flags, or environment variables of the same names.
+
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use jiff::SignedDuration;
+
+use crate::telemetry::LogFormat;
+
+/// The most lanes that are started by themselves: with more, batches get small
+/// and connections many.
+const LANES_MAX: usize = 8;
+
+/// A self-hosted presence service: durable sessions, one presence per user,
+/// over gRPC and Microsoft Graph's HTTP paths.
+///
+/// With no command it serves, and with no settings it keeps its sessions in
+/// the SQLite file presence.db in the current folder.
+#[derive(Debug, Parser)]
+#[command(name = "presenced", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Print the effective settings, secrets hidden, and exit.
+    #[arg(long, global = true)]
+    pub print_config: bool,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Apply the migrations that the database lacks, then exit.
+    Migrate,
+    /// Ask a running service on this machine whether it is ready; exits with 0 if it is.
+    Healthcheck,
+}
+
+/// Every setting; the comments are the text of `--help`.
+#[expect(clippy::doc_markdown, reason = "text for a terminal")]
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Where the sessions are: sqlite://FILE, sqlite::memory:, or
+    /// postgres://USER:PASSWORD@HOST/DATABASE (PostgreSQL 15 or later).
+    #[arg(
+        long,
+        env = "PRESENCE_DATABASE_URL",
+        default_value = "sqlite://presence.db",
+        hide_env_values = true
+    )]
+    #[arg(global = true, value_name = "URL")]
+    pub database_url: Secret,
+
+    /// Where gRPC listens.
+    #[arg(
+        long,
+        env = "PRESENCE_GRPC_ADDR",
+        default_value = "127.0.0.1:50051",
+        global = true,
+        value_name = "IP:PORT"
+    )]
+    pub grpc_addr: SocketAddr,
+
+    /// Where Graph's HTTP/JSON listens.
+    #[arg(
+        long,
+        env = "PRESENCE_HTTP_ADDR",
+        default_value = "127.0.0.1:8080",
+        global = true,
+        value_name = "IP:PORT"
+    )]
+    pub http_addr: SocketAddr,
+
+    /// Where /livez, /readyz and /metrics listen.
+    #[arg(
+        long,
+        env = "PRESENCE_ADMIN_ADDR",
+        default_value = "127.0.0.1:9090",
+        global = true,
+        value_name = "IP:PORT"
+    )]
+    pub admin_addr: SocketAddr,
+
+    /// Let gRPC and HTTP listen beyond this machine although nobody is
+    /// authenticated.
+    #[arg(long, env = "PRESENCE_ALLOW_INSECURE", global = true, value_parser = BoolishValueParser::new())]
+    pub allow_insecure: bool,
+
+    /// Do not apply migrations when serving.
+    #[arg(long, env = "PRESENCE_NO_MIGRATE", global = true, value_parser = BoolishValueParser::new())]
+    pub no_migrate: bool,
+
+    /// Lanes, each with a thread and database connections of its own; auto is one for each core, 8
+    /// at most. SQLite always has one.
+    #[arg(long, env = "PRESENCE_LANES", default_value = "auto", global = true, value_name = "NUMBER")]
+    pub lanes: Lanes,
+
+    /// Sets, clears or reads in one statement; 1 turns batching off.
+    #[arg(long, env = "PRESENCE_BATCH_MAX", default_value_t = 500, global = true, value_name = "NUMBER")]
+    #[arg(value_parser = at_least_one)]
+    pub batch_max: usize,
+
+    /// Statements of each kind (sets, clears, reads) that a lane runs at once; it opens a database
+    /// connection for each.
+    #[arg(long, env = "PRESENCE_BATCH_WORKERS", default_value_t = 2, global = true, value_name = "NUMBER")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub batch_workers: u16,
+
+    /// Sets, clears or reads of each kind that may wait in a lane before calls
+    /// are refused.
+    #[arg(long, env = "PRESENCE_QUEUE_MAX", default_value_t = 20_000, global = true, value_name = "NUMBER")]
+    #[arg(value_parser = queue_max)]
+    pub queue_max: usize,
+
+    /// How long a stop waits for the requests under way.
+    #[arg(
+        long,
+        env = "PRESENCE_DRAIN_TIMEOUT",
+        default_value = "10s",
+        global = true,
+        value_name = "DURATION"
+    )]
+    #[arg(value_parser = duration)]
+    pub drain_timeout: Duration,
+
+    /// What is logged: error, warn, info, debug (a line for each request), trace, or directives.
+    #[arg(long, env = "PRESENCE_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    pub log: String,
+
+    /// How it is logged.
+    #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true, value_enum)]
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// What is wrong with the settings taken together.
+    pub fn check(&self) -> Result<(), String> {
+        for (flag, address) in [("--grpc-addr", self.grpc_addr), ("--http-addr", self.http_addr)] {
+            if !address.ip().is_loopback() && !self.allow_insecure {
+                return Err(format!(
+                    "{flag} {address} can be reached from other machines, and nobody is authenticated: anyone there \
+                     could read and change every presence. Listen on 127.0.0.1, or give --allow-insecure if \
+                     something else keeps strangers out"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many lanes to start for a database with many writers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    /// One for each core, 8 at most.
+    Auto,
+    /// So many.
+    Number(usize),
+}
+
+impl Lanes {
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> usize {
+        match self {
+            Self::Auto => std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX),
+            Self::Number(number) => number,
+        }
+    }
+}
+
+impl FromStr for Lanes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" { Ok(Self::Auto) } else { at_least_one(text).map(Self::Number) }
+    }
+}
+
+/// A URL that may hold a password, which is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The URL with its password.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Secret {
+    /// The URL without what may be secret: the password before the host, and
+    /// the parameters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (url, parameters) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(url, _)| (url, "?…"));
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        match rest.rsplit_once('@') {
+            Some((user, host)) => {
+                let user = user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:…"));
+                write!(f, "{scheme}://{user}@{host}{parameters}")
+            }
+            None => write!(f, "{url}{parameters}"),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "must be a whole number, 1 or more".to_owned())
+}
+
+/// A call may carry 1,000 members, which must fit.
+fn queue_max(text: &str) -> Result<usize, String> {
+    let fits = |number: &usize| (crate::service::REQUESTS_MAX..=1_000_000).contains(number);
+    text.parse().ok().filter(fits).ok_or_else(|| "must be a whole number from 1000 to 1000000".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| "must be a duration such as 10s or 1m30s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(arguments: &[&str]) -> Result<Settings, clap::Error> {
+        Cli::try_parse_from([&["presenced"], arguments].concat()).map(|cli| cli.settings)
+    }
+
+    #[test]
+    fn a_secret_shows_no_password() {
+        for (url, shown) in [
+            ("postgres://me:pass@word@db:5432/presence", "postgres://me:…@db:5432/presence"),
+            ("postgres://me@db/presence?password=x", "postgres://me@db/presence?…"),
+            ("sqlite://presence.db", "sqlite://presence.db"),
+        ] {
+            let secret: Secret = url.parse().unwrap();
+            assert_eq!(format!("{secret}"), shown);
+            assert_eq!(format!("{secret:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_and_after_the_command() {
+        assert_eq!(
+            settings(&["serve", "--drain-timeout", "1m30s"]).unwrap().drain_timeout,
+            Duration::from_secs(90)
+        );
+        assert_eq!(
+            settings(&["--drain-timeout", "5s", "serve"]).unwrap().drain_timeout,
+            Duration::from_secs(5)
+        );
+    }
+
+    #[test]
+    fn strangers_are_kept_out_unless_allowed() {
+        assert!(
+            settings(&["--grpc-addr", "0.0.0.0:1"])
+                .unwrap()
+                .check()
+                .unwrap_err()
+                .contains("--allow-insecure")
+        );
+        assert!(settings(&["--http-addr", "[::]:1"]).unwrap().check().is_err());
+        assert!(settings(&["--http-addr", "0.0.0.0:1", "--allow-insecure"]).unwrap().check().is_ok());
+        assert!(settings(&["--admin-addr", "0.0.0.0:1", "--http-addr", "[::1]:1"]).unwrap().check().is_ok());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for arguments in [
+            ["--lanes", "0"],
+            ["--batch-max", "0"],
+            ["--queue-max", "999"],
+            ["--drain-timeout", "-1s"],
+            ["--drain-timeout", "soon"],
+            ["--grpc-addr", "here"],
+            ["--batch-workers", "0"],
+            ["--nothing", "1"],
+        ] {
+            assert!(settings(&arguments).is_err(), "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The store on PostgreSQL 15 or later, shared by any number of replicas.
+//!
+//! Every parameter is an array inside `unnest` and is cast: so each statement
+//! has one text whatever the length of the batch, is prepared once per
+//! connection, and runs unchanged on Citus with the table distributed by user.
+
+mod timestamptz;
+
+use std::{iter::repeat_n, str::FromStr};
+
+use async_trait::async_trait;
+use sqlx::{
+    ConnectOptions, Postgres, Row,
+    postgres::{PgConnectOptions, PgRow},
+};
+use uuid::Uuid;
+
+use super::{
+    OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UserKey,
+    connection::{ConnectionPool, STATEMENT_TIMEOUT, limit},
+    keys,
+    rows::{at_place, by_place, stored},
+};
+use crate::presence::{Pair, Session, Timestamp};
+use timestamptz::Timestamptz;
+
+/// The fade is [`crate::presence::INACTIVE_AFTER`]; the contract of
+/// `changed_at` is [`Store::set_sessions`]'s.
+const SET_SESSIONS: &str = "
+insert into presence_sessions as s
+    (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
+select tenant_id, user_id, session_id, availability, activity, now, now, expires_at
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
+    as new (tenant_id, user_id, session_id, availability, activity, now, expires_at)
+on conflict (tenant_id, user_id, session_id) do update set
+    availability = excluded.availability,
+    activity     = excluded.activity,
+    set_at       = excluded.set_at,
+    expires_at   = excluded.expires_at,
+    cleared_at   = null,
+    changed_at   = case
+        when s.availability <> excluded.availability
+          or s.activity <> excluded.activity
+          or s.cleared_at is not null
+          or s.expires_at <= excluded.set_at
+          or (s.availability = 'Available' and s.set_at + interval '5 minutes' <= excluded.set_at)
+          or excluded.expires_at < s.expires_at
+        then greatest(excluded.changed_at, s.changed_at + interval '1 millisecond')
+        else s.changed_at
+    end";
+
+const CLEAR_SESSIONS: &str = "
+update presence_sessions as s
+set cleared_at = gone.now
+from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int8[])
+    as gone (tenant_id, user_id, session_id, now, place)
+where s.tenant_id = gone.tenant_id
+  and s.user_id = gone.user_id
+  and s.session_id = gone.session_id
+  and s.cleared_at is null
+  and s.expires_at > gone.now
+returning gone.place";
+
+const LOAD: &str = "
+select u.place, s.session_id, s.availability, s.activity, s.set_at, s.changed_at, s.expires_at
+from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::int8[]) as u (tenant_id, user_id, now, place)
+join presence_sessions as s
+  on s.tenant_id = u.tenant_id
+ and s.user_id = u.user_id
+ and s.cleared_at is null
+ and s.expires_at > u.now";
+
+/// No row where nothing can be written, as on a standby, and an error without
+/// the table.
+const DATABASE_TIME: &str = "
+select clock_timestamp()
+from (select exists (select from presence_sessions)) as readable
+where current_setting('transaction_read_only') = 'off'";
+
+/// Sessions on PostgreSQL.
+#[derive(Debug)]
+pub(super) struct PostgresStore {
+    pool: ConnectionPool<Postgres>,
+}
+
+impl PostgresStore {
+    /// A store with up to `connections` connections.
+    pub(super) fn new(options: &PgConnectOptions, connections: u32) -> Self {
+        let statement_timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
+        Self { pool: ConnectionPool::new(options.clone().options([statement_timeout]), connections) }
+    }
+}
+
+/// The parameters that a URL may have. sqlx would log any other one, with its
+/// value, and go on: a misspelt password would be in the log.
+const PARAMETERS: [&str; 14] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "ssl-mode",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// The connection settings in the URL.
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split('&').filter_map(|parameter| parameter.split('=').next());
+    for name in names.filter(|name| !name.is_empty()) {
+        if !PARAMETERS.contains(&name) && !name.starts_with("options[") {
+            let allowed = PARAMETERS.join(", ");
+            return Err(OpenError::Url(format!("it has the parameter {name:?}, which is none of {allowed}")));
+        }
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
+    Ok(options.application_name("presenced").disable_statement_logging())
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+        let sets = keys::last_of_each(sets);
+        let mut connection = self.pool.acquire().await?;
+        let statement = sqlx::query(SET_SESSIONS)
+            .bind(sets.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
+            .bind(sets.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
+            .bind(sets.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
+            .bind(sets.iter().map(|set| set.pair.availability.as_str()).collect::<Vec<_>>())
+            .bind(sets.iter().map(|set| set.pair.activity.as_str()).collect::<Vec<_>>())
+            .bind(each(now, sets.len()))
+            .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>());
+        let outcome = limit(statement.execute(&mut *connection)).await;
+        self.pool.settle(connection, "set_sessions", outcome)?;
+        Ok(())
+    }
+
+    async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
+        let distinct = keys::first_of_each(keys);
+        let mut connection = self.pool.acquire().await?;
+        let statement = sqlx::query_scalar(CLEAR_SESSIONS)
+            .bind(distinct.iter().map(|(key, _)| key.user.tenant_id).collect::<Vec<_>>())
+            .bind(distinct.iter().map(|(key, _)| key.user.user_id.as_str()).collect::<Vec<_>>())
+            .bind(distinct.iter().map(|(key, _)| key.session_id.as_str()).collect::<Vec<_>>())
+            .bind(each(now, distinct.len()))
+            .bind(distinct.iter().map(|(_, place)| place_number(*place)).collect::<Vec<_>>());
+        let outcome = limit(statement.fetch_all(&mut *connection)).await;
+        let ended: Vec<i64> = self.pool.settle(connection, "clear_sessions", outcome)?;
+
+        let mut answers = vec![false; keys.len()];
+        for place in ended {
+            *at_place(&mut answers, usize::try_from(place).ok())? = true;
+        }
+        Ok(answers)
+    }
+
+    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError> {
+        let (users, places) = keys::distinct(users);
+        let mut connection = self.pool.acquire().await?;
+        let statement = sqlx::query(LOAD)
+            .bind(users.iter().map(|user| user.tenant_id).collect::<Vec<Uuid>>())
+            .bind(users.iter().map(|user| user.user_id.as_str()).collect::<Vec<_>>())
+            .bind(each(now, users.len()))
+            .bind((0..users.len()).map(place_number).collect::<Vec<_>>());
+        let outcome = limit(statement.fetch_all(&mut *connection)).await;
+        let rows = self.pool.settle(connection, "load", outcome)?;
+
+        by_place(users.len(), &places, rows.iter().map(|row| Ok((row.try_get(0)?, session(row)?))))
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        let outcome = limit(sqlx::query_scalar(DATABASE_TIME).fetch_one(&mut *connection)).await;
+        let Timestamptz(time) = self.pool.settle(connection, "database_time", outcome)?;
+        Ok(time)
+    }
+
+    fn pool_use(&self) -> PoolUse {
+        self.pool.pool_use()
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// The same instant for each row: a scalar parameter beside the arrays would
+/// not run on Citus.
+fn each(now: Timestamp, rows: usize) -> Vec<Timestamptz> {
+    repeat_n(Timestamptz(now), rows).collect()
+}
+
+/// The place of a row in the caller's slice, as the database knows it.
+fn place_number(place: usize) -> i64 {
+    i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+fn session(row: &PgRow) -> Result<Session, StoreError> {
+    let Timestamptz(set_at) = row.try_get(4)?;
+    let Timestamptz(changed_at) = row.try_get(5)?;
+    let Timestamptz(expires_at) = row.try_get(6)?;
+    Ok(Session {
+        session_id: stored(row.try_get(1)?)?,
+        pair: Pair::new(stored(row.try_get(2)?)?, stored(row.try_get(3)?)?),
+        set_at,
+        changed_at,
+        expires_at,
+    })
+}

@@ -1,0 +1,170 @@
+//! The schema: which migrations there are, applying them, and refusing a
+//! database that this binary can't use. The rules are in `migrations/README.md`.
+
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, SqlSafeStr, SqliteConnection,
+    error::DatabaseError,
+    migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator},
+    postgres::PgConnectOptions,
+    sqlite::SqliteConnectOptions,
+};
+use tracing::warn;
+
+use super::{
+    OpenError,
+    database::{reach, unreachable},
+};
+
+/// A migration: its number, its name, its text.
+///
+/// Listed by hand rather than by `sqlx::migrate!`, whose macro crate would
+/// build both drivers, SQLite's C code included, a second time.
+type Listed = (i64, &'static str, &'static str);
+
+const POSTGRES: [Listed; 1] = [(1, "sessions", include_str!("../../migrations/postgres/0001_sessions.sql"))];
+const SQLITE: [Listed; 1] = [(1, "sessions", include_str!("../../migrations/sqlite/0001_sessions.sql"))];
+
+/// What the name of a migration begins with that shuts out the binaries that do
+/// not know it.
+const BREAKING: &str = "breaking";
+
+const APPLIED: &str = "select version, description from _sqlx_migrations where success order by version";
+
+/// Fails on a file that can't be written: it would refuse every set, later and
+/// for ever. (`begin immediate` does not.)
+const WRITE_NOTHING: &str = "update presence_sessions set cleared_at = cleared_at where false";
+
+/// Applies what is missing, under an advisory lock.
+pub(super) async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let mut connection = reach(PgConnection::connect_with(options)).await?;
+    apply(&POSTGRES, &mut connection).await?;
+    connection.close().await.map_err(unreachable)
+}
+
+/// Applies what is missing, in one transaction that shuts out other writers:
+/// sqlx takes no lock of its own on SQLite.
+pub(super) async fn migrate_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
+    let mut connection = reach(SqliteConnection::connect_with(options)).await?;
+    let mut transaction = connection.begin_with("begin immediate").await.map_err(unreachable)?;
+    apply(&SQLITE, &mut *transaction).await?;
+    transaction.commit().await.map_err(unreachable)?;
+    connection.close().await.map_err(unreachable)
+}
+
+async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), OpenError> {
+    let migrations = listed.iter().map(|(version, name, sql)| {
+        let sql = AssertSqlSafe(*sql).into_sql_str();
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    // A newer database is `check`'s business.
+    migrator.set_ignore_missing(true);
+    migrator.run_direct(None, connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) => unreachable(error),
+        error => OpenError::Incompatible(error.to_string()),
+    })
+}
+
+/// See [`super::Database::check`].
+pub(super) async fn check_postgres(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let mut connection = reach(PgConnection::connect_with(options)).await?;
+    let applied = sqlx::query_as(APPLIED).fetch_all(&mut connection).await;
+    compatible(&POSTGRES, &none_without_table(applied)?)
+}
+
+/// See [`super::Database::check`].
+pub(super) async fn check_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
+    let mut connection = reach(SqliteConnection::connect_with(options)).await?;
+    let applied = sqlx::query_as(APPLIED).fetch_all(&mut connection).await;
+    compatible(&SQLITE, &none_without_table(applied)?)?;
+    sqlx::query(WRITE_NOTHING).execute(&mut connection).await.map_err(unreachable)?;
+    Ok(())
+}
+
+/// A database without the table of migrations has had none.
+fn none_without_table(applied: Result<Vec<Applied>, sqlx::Error>) -> Result<Vec<Applied>, OpenError> {
+    const POSTGRES_UNDEFINED_TABLE: &str = "42P01";
+    const SQLITE_ERROR: &str = "1";
+
+    match applied {
+        Err(sqlx::Error::Database(error)) if is_code(&*error, &[POSTGRES_UNDEFINED_TABLE, SQLITE_ERROR]) => {
+            Ok(Vec::new())
+        }
+        applied => applied.map_err(unreachable),
+    }
+}
+
+fn is_code(error: &dyn DatabaseError, codes: &[&str]) -> bool {
+    error.code().is_some_and(|code| codes.contains(&&*code))
+}
+
+/// A migration that the database has had: its number and its name.
+type Applied = (i64, String);
+
+/// Whether a binary with the `listed` migrations can use a database that has
+/// had the `applied` ones.
+fn compatible(listed: &[Listed], applied: &[Applied]) -> Result<(), OpenError> {
+    let ours = listed.last().map_or(0, |(version, ..)| *version);
+    let theirs = applied.last().map_or(0, |(version, _)| *version);
+    if theirs < ours {
+        return Err(OpenError::Incompatible(format!(
+            "the database has schema version {theirs}, this binary needs version {ours}: run `presenced migrate`"
+        )));
+    }
+    if let Some((version, name)) =
+        applied.iter().find(|(version, name)| *version > ours && name.starts_with(BREAKING))
+    {
+        return Err(OpenError::Incompatible(format!(
+            "the database has schema version {theirs}, this binary knows up to version {ours}, and version {version} \
+             ({name}) shuts out older binaries: upgrade presenced"
+        )));
+    }
+    if theirs > ours {
+        warn!(
+            database = theirs,
+            binary = ours,
+            "the database's schema is newer than this binary; it only adds to it"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn refusal(listed: &[Listed], applied: &[(i64, &str)]) -> Option<String> {
+        let applied: Vec<Applied> =
+            applied.iter().map(|(version, name)| (*version, (*name).to_owned())).collect();
+        compatible(listed, &applied).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_older_database_is_refused_with_both_versions() {
+        let refusal = refusal(&[(1, "a", ""), (2, "b", "")], &[(1, "a")]).unwrap();
+        assert!(refusal.contains("has schema version 1, this binary needs version 2"), "{refusal}");
+    }
+
+    #[test]
+    fn a_newer_database_is_served_until_a_breaking_migration() {
+        assert_eq!(refusal(&[(1, "a", "")], &[(1, "a"), (2, "b")]), None);
+        let refusal = refusal(&[(1, "a", "")], &[(1, "a"), (2, "breaking drop"), (3, "c")]).unwrap();
+        assert!(refusal.contains("has schema version 3, this binary knows up to version 1"), "{refusal}");
+    }
+
+    #[test]
+    fn every_migration_file_is_listed_under_its_own_name() {
+        for (engine, listed) in [("postgres", POSTGRES), ("sqlite", SQLITE)] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine);
+            let files: BTreeSet<String> = fs::read_dir(&folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            let names =
+                listed.map(|(version, name, _)| format!("{version:04}_{}.sql", name.replace(' ', "_")));
+            assert_eq!(files, BTreeSet::from(names));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The store on an embedded SQLite database: one file, one process.
+//!
+//! SQLite has one writer, so writes go through a pool of one connection; reads
+//! have connections of their own and, the journal being a write-ahead log, wait
+//! for nobody. A batch travels as one JSON array, unpacked by `json_each`.
+
+use std::{str::FromStr, time::Duration};
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::{
+    ConnectOptions, Row, Sqlite,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
+};
+
+use super::{
+    OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UserKey,
+    connection::{ConnectionPool, limit},
+    keys,
+    rows::{at_place, by_place, stored},
+};
+use crate::presence::{Pair, Session, Timestamp};
+
+/// How long a statement waits for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The fade is [`crate::presence::INACTIVE_AFTER`]; the contract of
+/// `changed_at` is [`Store::set_sessions`]'s. Without `where true`, SQLite
+/// would take `on conflict` for a join's.
+const SET_SESSIONS: &str = "
+insert into presence_sessions as s
+    (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
+select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 5, value ->> 6
+from json_each(?1)
+where true
+on conflict (tenant_id, user_id, session_id) do update set
+    availability = excluded.availability,
+    activity     = excluded.activity,
+    set_at       = excluded.set_at,
+    expires_at   = excluded.expires_at,
+    cleared_at   = null,
+    changed_at   = case
+        when s.availability <> excluded.availability
+          or s.activity <> excluded.activity
+          or s.cleared_at is not null
+          or s.expires_at <= excluded.set_at
+          or (s.availability = 'Available' and s.set_at + 5 * 60 * 1000 <= excluded.set_at)
+          or excluded.expires_at < s.expires_at
+        then max(excluded.changed_at, s.changed_at + 1)
+        else s.changed_at
+    end";
+
+const CLEAR_SESSIONS: &str = "
+update presence_sessions
+set cleared_at = ?2
+where (tenant_id, user_id, session_id) in (select value ->> 0, value ->> 1, value ->> 2 from json_each(?1))
+  and cleared_at is null
+  and expires_at > ?2
+returning tenant_id, user_id, session_id";
+
+/// `cross join` keeps the planner from reading the table first.
+const LOAD: &str = "
+select u.key, s.session_id, s.availability, s.activity, s.set_at, s.changed_at, s.expires_at
+from json_each(?1) as u
+cross join presence_sessions as s
+  on s.tenant_id = u.value ->> 0
+ and s.user_id = u.value ->> 1
+where s.cleared_at is null
+  and s.expires_at > ?2";
+
+/// Touches the table, so that a file that can't be read shows.
+const DATABASE_TIME: &str = "
+select cast(unixepoch('subsec') * 1000 as integer), exists (select 1 from presence_sessions)";
+
+/// Sessions in SQLite.
+#[derive(Debug)]
+pub(super) struct SqliteStore {
+    writer: ConnectionPool<Sqlite>,
+    readers: ConnectionPool<Sqlite>,
+}
+
+impl SqliteStore {
+    /// A store with one writing connection and up to `readers` reading ones.
+    pub(super) fn new(options: &SqliteConnectOptions, readers: u32) -> Self {
+        let pool = |connections| ConnectionPool::new(options.clone(), connections);
+        Self { writer: pool(1), readers: pool(readers) }
+    }
+}
+
+/// The connection settings in the URL. The file is created if there is none.
+///
+/// `synchronous = full` makes each commit reach the disk: with less, a write
+/// that was acknowledged could be lost with the power.
+pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
+    if options.get_filename().as_os_str().is_empty() {
+        return Err(OpenError::Url(
+            "it names no file; for a database in memory it is sqlite::memory:".to_owned(),
+        ));
+    }
+    Ok(options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging())
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+        let rows: Vec<_> = keys::last_of_each(sets)
+            .into_iter()
+            .map(|SetSession { key, pair, expires_after }| {
+                json!([
+                    key.user.tenant_id,
+                    key.user.user_id.as_str(),
+                    key.session_id.as_str(),
+                    pair.availability.as_str(),
+                    pair.activity.as_str(),
+                    now.as_millis(),
+                    (now + *expires_after).as_millis(),
+                ])
+            })
+            .collect();
+        let mut connection = self.writer.acquire().await?;
+        let statement = sqlx::query(SET_SESSIONS).bind(json!(rows).to_string());
+        let outcome = limit(statement.execute(&mut *connection)).await;
+        self.writer.settle(connection, "set_sessions", outcome)?;
+        Ok(())
+    }
+
+    async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
+        let distinct = keys::first_of_each(keys);
+        let rows: Vec<_> = distinct
+            .iter()
+            .map(|(key, _)| json!([key.user.tenant_id, key.user.user_id.as_str(), key.session_id.as_str()]))
+            .collect();
+        let mut connection = self.writer.acquire().await?;
+        let statement = sqlx::query(CLEAR_SESSIONS).bind(json!(rows).to_string()).bind(now.as_millis());
+        let outcome = limit(statement.fetch_all(&mut *connection)).await;
+        let rows = self.writer.settle(connection, "clear_sessions", outcome)?;
+
+        let mut answers = vec![false; keys.len()];
+        for row in rows {
+            let ended = session_key(&row)?;
+            let place = distinct.binary_search_by(|(key, _)| (*key).cmp(&ended)).ok();
+            let place = place.and_then(|index| distinct.get(index)).map(|(_, place)| *place);
+            *at_place(&mut answers, place)? = true;
+        }
+        Ok(answers)
+    }
+
+    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError> {
+        let (users, places) = keys::distinct(users);
+        let rows: Vec<_> = users.iter().map(|user| json!([user.tenant_id, user.user_id.as_str()])).collect();
+        let mut connection = self.readers.acquire().await?;
+        let statement = sqlx::query(LOAD).bind(json!(rows).to_string()).bind(now.as_millis());
+        let outcome = limit(statement.fetch_all(&mut *connection)).await;
+        let rows = self.readers.settle(connection, "load", outcome)?;
+
+        by_place(users.len(), &places, rows.iter().map(|row| Ok((row.try_get(0)?, session(row)?))))
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let outcome = limit(sqlx::query(DATABASE_TIME).fetch_one(&mut *connection)).await;
+        let row = self.readers.settle(connection, "database_time", outcome)?;
+        Ok(Timestamp::from_millis(row.try_get(0)?))
+    }
+
+    fn pool_use(&self) -> PoolUse {
+        let (writer, readers) = (self.writer.pool_use(), self.readers.pool_use());
+        PoolUse { open: writer.open + readers.open, idle: writer.idle + readers.idle }
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn session_key(row: &SqliteRow) -> Result<SessionKey, StoreError> {
+    Ok(SessionKey {
+        user: UserKey { tenant_id: stored(row.try_get(0)?)?, user_id: stored(row.try_get(1)?)? },
+        session_id: stored(row.try_get(2)?)?,
+    })
+}
+
+fn session(row: &SqliteRow) -> Result<Session, StoreError> {
+    let time = |column: usize| row.try_get(column).map(Timestamp::from_millis);
+    Ok(Session {
+        session_id: stored(row.try_get(1)?)?,
+        pair: Pair::new(stored(row.try_get(2)?)?, stored(row.try_get(3)?)?),
+        set_at: time(4)?,
+        changed_at: time(5)?,
+        expires_at: time(6)?,
+    })
+}

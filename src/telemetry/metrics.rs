@@ -1,0 +1,195 @@
+//! Every metric: its name, its help, its labels, its buckets.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::Door;
+use crate::clock::Stopwatch;
+
+/// From a tenth of a millisecond, below what a durable write can take, to the
+/// 3 s within which every call is answered.
+const SECONDS: [f64; 14] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+const MEMBERS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
+
+/// The metrics of the process, shared by all its lanes; clones are the same.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: Family<OperationLabels, Histogram, fn() -> Histogram>,
+    statement_duration: Family<StatementLabels, Histogram, fn() -> Histogram>,
+    statement_errors: Family<StatementLabels, Counter>,
+    batch_members: Family<StatementLabels, Histogram, fn() -> Histogram>,
+    pool_connections: Family<PoolLabels, Gauge>,
+    ready: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    door: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+    door: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatementLabels {
+    statement: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    state: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let requests = Family::default();
+        let request_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let statement_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let statement_errors = Family::default();
+        let batch_members = Family::new_with_constructor(members as fn() -> Histogram);
+        let pool_connections = Family::default();
+        let ready = Gauge::default();
+
+        let mut registry = Registry::with_prefix("presence");
+        registry.register("requests", "Requests answered", requests.clone());
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request to its answer",
+            Unit::Seconds,
+            request_duration.clone(),
+        );
+        registry.register_with_unit(
+            "statement_duration",
+            "Time that a batch's statement took, the wait for a connection included",
+            Unit::Seconds,
+            statement_duration.clone(),
+        );
+        registry.register("statement_errors", "Statements that failed", statement_errors.clone());
+        registry.register(
+            "batch_members",
+            "Calls, or members of Batch calls, in one statement",
+            batch_members.clone(),
+        );
+        registry.register(
+            "pool_connections",
+            "Connections of the lanes to the database, by state",
+            pool_connections.clone(),
+        );
+        registry.register("ready", "1 while the service is ready, else 0", ready.clone());
+
+        Self {
+            registry: Arc::new(registry),
+            requests,
+            request_duration,
+            statement_duration,
+            statement_errors,
+            batch_members,
+            pool_connections,
+            ready,
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub(super) fn request(&self, door: Door, operation: &'static str, code: &'static str, took: Duration) {
+        let door = door.as_str();
+        self.requests.get_or_create(&RequestLabels { operation, door, code }).inc();
+        self.request_duration.get_or_create(&OperationLabels { operation, door }).observe(took.as_secs_f64());
+    }
+
+    /// The metrics of one statement of the store.
+    #[must_use]
+    pub fn statement(&self, statement: &'static str) -> StatementMetrics {
+        let labels = StatementLabels { statement };
+        StatementMetrics {
+            duration: self.statement_duration.get_or_create_owned(&labels),
+            errors: self.statement_errors.get_or_create_owned(&labels),
+            members: self.batch_members.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Whether the service is ready.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.set(i64::from(ready));
+    }
+
+    /// All metrics in the OpenMetrics text format, with the lanes' connections
+    /// as they are.
+    #[must_use]
+    pub fn encode(&self, busy_connections: u32, idle_connections: u32) -> String {
+        for (state, connections) in [("busy", busy_connections), ("idle", idle_connections)] {
+            self.pool_connections.get_or_create(&PoolLabels { state }).set(i64::from(connections));
+        }
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The metrics of one statement.
+#[derive(Clone, Debug)]
+pub struct StatementMetrics {
+    duration: Histogram,
+    errors: Counter,
+    members: Histogram,
+}
+
+impl StatementMetrics {
+    /// Counts a statement of so many members that starts now.
+    #[must_use]
+    pub fn start(&self, members: usize) -> StatementTimer<'_> {
+        self.members.observe(f64::from(u32::try_from(members).unwrap_or(u32::MAX)));
+        StatementTimer { metrics: self, stopwatch: Stopwatch::start() }
+    }
+}
+
+/// A statement that is running.
+#[derive(Debug)]
+pub struct StatementTimer<'a> {
+    metrics: &'a StatementMetrics,
+    stopwatch: Stopwatch,
+}
+
+impl StatementTimer<'_> {
+    /// The statement has ended.
+    pub fn finish(self, ok: bool) {
+        self.metrics.duration.observe(self.stopwatch.elapsed().as_secs_f64());
+        if !ok {
+            self.metrics.errors.inc();
+        }
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+fn members() -> Histogram {
+    Histogram::new(MEMBERS)
+}

@@ -1,0 +1,9 @@
+//! What operators see: logs, metrics, and the id that ties a request to both.
+
+mod logs;
+mod metrics;
+mod request;
+
+pub use logs::{LogFormat, init_logs};
+pub use metrics::{Metrics, StatementMetrics};
+pub use request::{Door, RequestId, RequestTimer};

@@ -1,0 +1,275 @@
+//! The natural batcher, over a store that does what the test says.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use presenced::{
+    batch::{BatchError, Batches, Limits},
+    clock::{Clock, ManualClock},
+    presence::{Pair, Session, Timestamp},
+    store::{PoolUse, SessionKey, SetSession, Store, StoreError, UserKey},
+    telemetry::Metrics,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinHandle, yield_now},
+};
+
+use crate::{
+    conformance::{HOUR, IN_A_CALL, key, set},
+    support::server::START,
+};
+
+/// A store whose statements wait to be let through, and fail as told.
+#[derive(Debug)]
+struct FakeStore {
+    /// A permit lets one statement through.
+    gate: Semaphore,
+    /// What comes of the next statements; success when empty.
+    outcomes: Mutex<VecDeque<StoreError>>,
+    /// The user ids of the members of each statement that has begun.
+    begun: mpsc::Sender<Vec<String>>,
+}
+
+impl FakeStore {
+    async fn statement(&self, users: Vec<String>) -> Result<(), StoreError> {
+        self.begun.try_send(users).unwrap();
+        self.gate.acquire().await.unwrap().forget();
+        self.outcomes.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    /// Refuses `Offline`, as a database's constraint would.
+    async fn set_sessions(&self, _: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+        self.statement(sets.iter().map(|set| set.key.user.user_id.to_string()).collect()).await?;
+        if sets.iter().any(|set| set.pair == Pair::OFFLINE) {
+            return Err(StoreError::Data("a bad row".into()));
+        }
+        Ok(())
+    }
+
+    async fn clear_sessions(&self, _: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
+        self.statement(keys.iter().map(|key| key.user.user_id.to_string()).collect()).await?;
+        Ok((0..keys.len()).map(|place| place == 0).collect())
+    }
+
+    async fn load(&self, _: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError> {
+        self.statement(users.iter().map(|user| user.user_id.to_string()).collect()).await?;
+        Ok(vec![Vec::new(); users.len()])
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        Ok(START)
+    }
+
+    fn pool_use(&self) -> PoolUse {
+        PoolUse::default()
+    }
+
+    async fn close(&self) {}
+}
+
+struct Bench {
+    store: Arc<FakeStore>,
+    clock: ManualClock,
+    batches: Arc<Batches>,
+    begun: mpsc::Receiver<Vec<String>>,
+}
+
+type Call = JoinHandle<Result<Timestamp, BatchError>>;
+
+impl Bench {
+    fn new(batch_max: usize, workers: u16, queue_max: usize) -> Self {
+        let (sender, begun) = mpsc::channel(1_000);
+        let store =
+            Arc::new(FakeStore { gate: Semaphore::new(0), outcomes: Mutex::default(), begun: sender });
+        let clock = ManualClock::new(START);
+        let limits = Limits { batch_max, queue_max, workers };
+        let dynamic: Arc<dyn Store> = Arc::clone(&store) as _;
+        let batches = Batches::start(&dynamic, &Clock::Manual(clock.clone()), &Metrics::new(), limits);
+        Self { store, clock, batches: Arc::new(batches), begun }
+    }
+
+    /// Sets a session of each user, in one call; it is in the queue when this
+    /// returns.
+    async fn set(&self, users: &[&str], pair: Pair) -> Call {
+        let batches = Arc::clone(&self.batches);
+        let sets = users.iter().map(|user| set(user, "a", pair, HOUR)).collect();
+        let call = tokio::spawn(async move { batches.set_sessions.call(sets).await.map(|(now, _)| now) });
+        yield_now().await;
+        call
+    }
+
+    fn let_through(&self, statements: usize) {
+        self.store.gate.add_permits(statements);
+    }
+}
+
+#[tokio::test]
+async fn a_call_on_an_idle_server_waits_for_nobody() {
+    let mut bench = Bench::new(10, 1, 10);
+    bench.let_through(1);
+    let call = bench.set(&["u"], IN_A_CALL).await;
+    assert_eq!(call.await.unwrap(), Ok(START));
+    assert_eq!(bench.begun.recv().await.unwrap(), ["u"]);
+}
+
+#[tokio::test]
+async fn calls_gather_while_a_statement_runs_and_the_clock_is_read_once_for_them() {
+    let mut bench = Bench::new(3, 1, 10);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    let mut calls = Vec::new();
+    for user in ["b", "c", "d", "e"] {
+        calls.push(bench.set(&[user], IN_A_CALL).await);
+    }
+    bench.clock.advance(HOUR);
+    bench.let_through(1);
+    assert_eq!(first.await.unwrap(), Ok(START));
+    assert_eq!(bench.begun.recv().await.unwrap(), ["b", "c", "d"], "three at most");
+    assert!(!calls[0].is_finished(), "nobody is answered before the statement ended");
+    bench.let_through(2);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(START + HOUR));
+    }
+    assert_eq!(bench.begun.recv().await.unwrap(), ["e"]);
+}
+
+#[tokio::test]
+async fn as_many_statements_run_at_once_as_there_are_workers() {
+    let mut bench = Bench::new(10, 2, 10);
+    let mut calls = Vec::new();
+    for user in ["a", "b", "c"] {
+        calls.push(bench.set(&[user], IN_A_CALL).await);
+        yield_now().await;
+    }
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    assert_eq!(bench.begun.recv().await.unwrap(), ["b"]);
+    assert!(bench.begun.try_recv().is_err());
+    bench.let_through(1);
+    assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
+}
+
+#[tokio::test]
+async fn a_caller_that_went_before_its_batch_is_skipped() {
+    let mut bench = Bench::new(10, 1, 10);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    let gone = bench.set(&["b"], IN_A_CALL).await;
+    let stays = bench.set(&["c"], IN_A_CALL).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    bench.let_through(2);
+    assert_eq!((first.await.unwrap(), stays.await.unwrap()), (Ok(START), Ok(START)));
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_later_does_not_stop_its_statement() {
+    let mut bench = Bench::new(10, 1, 10);
+    let gone = bench.set(&["a"], IN_A_CALL).await;
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    gone.abort();
+    let next = bench.set(&["b"], IN_A_CALL).await;
+    bench.let_through(2);
+    assert_eq!(next.await.unwrap(), Ok(START));
+    assert_eq!(bench.store.gate.available_permits(), 0, "both statements ran to their end");
+}
+
+#[tokio::test]
+async fn bad_data_hurts_only_its_owner() {
+    let mut bench = Bench::new(10, 1, 10);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    let good = bench.set(&["b", "c"], IN_A_CALL).await;
+    let bad = bench.set(&["d", "e"], Pair::OFFLINE).await;
+    let also_good = bench.set(&["f"], IN_A_CALL).await;
+    bench.let_through(10);
+    assert_eq!((first.await.unwrap(), good.await.unwrap()), (Ok(START), Ok(START)));
+    assert!(matches!(bad.await.unwrap(), Err(BatchError::Store(StoreError::Data(_)))));
+    assert_eq!(also_good.await.unwrap(), Ok(START));
+    let statements: Vec<_> =
+        std::iter::from_fn(|| bench.begun.try_recv().ok()).map(|users| users.concat()).collect();
+    assert_eq!(statements, ["a", "bcdef", "bc", "de", "f"], "each caller by itself, whole");
+}
+
+#[tokio::test]
+async fn a_conflict_is_tried_once_more_and_no_more() {
+    let bench = Bench::new(10, 1, 10);
+    bench.let_through(10);
+    let conflict = || StoreError::Conflict("deadlock".into());
+    bench.store.outcomes.lock().unwrap().extend([conflict()]);
+    assert_eq!(bench.set(&["a"], IN_A_CALL).await.await.unwrap(), Ok(START));
+    bench.store.outcomes.lock().unwrap().extend([conflict(), conflict()]);
+    assert_eq!(bench.set(&["a"], IN_A_CALL).await.await.unwrap(), Err(conflict().into()));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_fails_the_whole_batch_at_once() {
+    let mut bench = Bench::new(10, 1, 10);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    let second = bench.set(&["b"], IN_A_CALL).await;
+    let third = bench.set(&["c"], IN_A_CALL).await;
+    let away = || StoreError::Unavailable("away".into());
+    bench.store.outcomes.lock().unwrap().extend([away(), away()]);
+    bench.let_through(10);
+    for call in [first, second, third] {
+        assert_eq!(call.await.unwrap(), Err(away().into()));
+    }
+    bench.begun.close();
+    assert_eq!(bench.begun.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_has_room_again_later() {
+    let mut bench = Bench::new(10, 1, 3);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    let waits = bench.set(&["b", "c"], IN_A_CALL).await;
+    let refused = bench.set(&["d", "e"], IN_A_CALL).await;
+    assert_eq!(refused.await.unwrap(), Err(BatchError::QueueFull("set_sessions")));
+    let fits = bench.set(&["f"], IN_A_CALL).await;
+    bench.let_through(10);
+    for call in [first, waits, fits] {
+        assert_eq!(call.await.unwrap(), Ok(START));
+    }
+    assert_eq!(bench.set(&["g", "h", "i"], IN_A_CALL).await.await.unwrap(), Ok(START));
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "tokio's clock, which stands still but for the time-outs")]
+async fn nobody_waits_longer_than_three_seconds_the_queue_included() {
+    let bench = Bench::new(10, 1, 10);
+    let start = tokio::time::Instant::now();
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    let queued = bench.set(&["b"], IN_A_CALL).await;
+    for call in [first, queued] {
+        let error = call.await.unwrap().unwrap_err();
+        assert!(matches!(error, BatchError::Store(StoreError::Unavailable(_))), "{error:?}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn of_clears_in_one_batch_the_first_ends_the_session() {
+    let bench = Bench::new(10, 1, 10);
+    let clear = || {
+        let batches = Arc::clone(&bench.batches);
+        tokio::spawn(async move { batches.clear_sessions.call(vec![key("u", "a")]).await.unwrap().1 })
+    };
+    let other = clear();
+    yield_now().await;
+    yield_now().await;
+    let (first, second) = (clear(), clear());
+    yield_now().await;
+    bench.let_through(10);
+    assert_eq!(
+        [other.await.unwrap(), first.await.unwrap(), second.await.unwrap()],
+        [[true], [true], [false]]
+    );
+}

@@ -1,0 +1,258 @@
+//! The binary as operators meet it: settings, exit codes, signals, logs.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+
+use crate::support::{
+    client::{Client, Door, Outcome},
+    database::{Engine, TestDatabase},
+    on_every_engine,
+    process::{Process, command, nobody, without_settings},
+};
+
+on_every_engine![the_schema_is_checked_before_anything_is_served];
+
+/// Runs the binary to its end, which must come soon: it must not serve.
+fn run(arguments: &[&str]) -> Output {
+    let mut limited = Command::new("timeout");
+    limited.arg("20").arg(env!("CARGO_BIN_EXE_presenced")).args(arguments);
+    without_settings(limited).output().unwrap()
+}
+
+/// It ends with this code and says this on standard error.
+#[track_caller]
+fn assert_refused(output: &Output, code: i32, says: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(says), "{text}");
+}
+
+#[test]
+fn the_help_is_what_is_kept_in_tests_golden() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    is_golden("help.txt", &help);
+}
+
+/// The text is what is kept in the file.
+#[track_caller]
+fn is_golden(file: &str, text: &str) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
+    if std::env::var_os("PRESENCE_TEST_BLESS").is_some() {
+        fs::write(&golden, text).unwrap();
+    }
+    let expected = fs::read_to_string(&golden).unwrap_or_default();
+    assert_eq!(text, expected, "if it should change, run the test with PRESENCE_TEST_BLESS=1");
+}
+
+#[test]
+fn bad_settings_end_with_64() {
+    assert_refused(&run(&["--http-addr", "0.0.0.0:0"]), 64, "give --allow-insecure");
+    assert_refused(&run(&["--grpc-addr", "[::]:0"]), 64, "nobody is authenticated");
+    assert_refused(&run(&["--grpc-addr", "nonsense"]), 64, "--grpc-addr");
+    assert_refused(&run(&["--nonsense"]), 64, "--nonsense");
+    assert_refused(&run(&["--log", "verbose"]), 64, "no level");
+    let output = run(&["--database-url", "postgres://me@127.0.0.1:1/presence?pasword=hunter2"]);
+    assert_refused(&output, 64, "pasword");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+    assert_refused(&run(&["--database-url", "mysql://db/presence"]), 64, "postgres:// or sqlite:");
+    assert_refused(&run(&["--database-url", "sqlite:"]), 64, "names no file");
+    let output = command().env("PRESENCE_LANES", "0").output().unwrap();
+    assert_refused(&output, 64, "1 or more");
+    let output =
+        command().env("PRESENCE_ALLOW_INSECURE", "0").args(["--http-addr", "0.0.0.0:0"]).output().unwrap();
+    assert_refused(&output, 64, "give --allow-insecure");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_ends_with_69_and_shows_no_password() {
+    let nobody = nobody();
+    for command in ["serve", "migrate"] {
+        let output = run(&[command, "--database-url", &format!("postgres://me:hunter2@{nobody}/presence")]);
+        assert_refused(&output, 69, "cannot reach the database");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+    }
+    let output = run(&["--database-url", "sqlite:///nowhere/at/all.db"]);
+    assert_refused(&output, 69, "cannot reach the database: SQLite at /nowhere/at/all.db: ");
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("presence.db").display());
+    assert!(run(&["migrate", "--database-url", &url]).status.success());
+    for flags in [&["--no-migrate"][..], &[]] {
+        let read_only = format!("{url}?mode=ro");
+        let output = run(&[&["--database-url", &read_only], flags].concat());
+        assert_refused(&output, 69, "readonly database");
+    }
+}
+
+#[test]
+fn an_address_in_use_ends_with_70() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output =
+        run(&["--database-url", "sqlite::memory:", "--http-addr", &address, "--grpc-addr", "127.0.0.1:0"]);
+    assert_refused(&output, 70, &format!("cannot listen on --http-addr {address}"));
+}
+
+#[test]
+fn print_config_shows_every_setting_and_no_password() {
+    let output = command()
+        .args([
+            "--print-config",
+            "--lanes",
+            "3",
+            "--database-url",
+            "postgres://me:hunter2@db/presence?password=x",
+        ])
+        .env("PRESENCE_DRAIN_TIMEOUT", "5s")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert!(text.contains("database-url = postgres://me:…@db/presence?… (flag)\n"), "{text}");
+    assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
+    assert!(text.contains("lanes = 3 (flag)\n") && text.contains("batch-max = 500 (default)\n"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    assert_eq!(text.lines().count(), help.matches("[env: ").count(), "{text}");
+}
+
+#[tokio::test]
+async fn healthcheck_tells_whether_it_is_ready() {
+    let process = Process::start("sqlite::memory:", &[]).await;
+    let admin = process.admin.to_string();
+    assert!(run(&["healthcheck", "--admin-addr", &admin]).status.success());
+    let any = format!("0.0.0.0:{}", process.admin.port());
+    assert!(run(&["healthcheck", "--admin-addr", &any]).status.success());
+    let nobody = nobody();
+    assert_refused(&run(&["healthcheck", "--admin-addr", &nobody]), 70, "presenced: ");
+}
+
+#[tokio::test]
+async fn signals_drain_and_the_log_says_so() {
+    for name in ["TERM", "INT"] {
+        let mut process = Process::start("sqlite::memory:", &[]).await;
+        let (grpc, http) = (process.grpc, process.http);
+        // Connections that are open and idle, of both doors, must not hold it up.
+        let clients = [Door::Grpc, Door::Graph].map(|door| Client::new(door, grpc, http));
+        for client in &clients {
+            assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
+        }
+        let _silent = [grpc, http].map(|address| std::net::TcpStream::connect(address).unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        process.signal(name);
+        let (code, log) = process.wait();
+        assert_eq!(code, Some(0));
+        for line in log.lines() {
+            serde_json::from_str::<serde_json::Value>(line).expect("each line is JSON");
+        }
+        for part in [
+            format!("SIG{name}"),
+            "drained: ".into(),
+            "\"SQLite in memory\"".into(),
+            grpc.to_string(),
+            http.to_string(),
+        ] {
+            assert!(log.contains(&part), "{part}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_creates_the_file_and_a_stop_leaves_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("presence.db");
+    let url = format!("sqlite://{}", file.display());
+    let mut process = Process::start(&url, &[]).await;
+    let client = Client::new(Door::Graph, process.grpc, process.http);
+    assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
+    assert!(file.exists());
+    process.signal("TERM");
+    assert_eq!(process.wait().0, Some(0));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["presence.db"], "the journal was merged into it");
+
+    let process = Process::start(&url, &[]).await;
+    let client = Client::new(Door::Graph, process.grpc, process.http);
+    assert_eq!(client.get("u").await, Outcome::Presences(vec!["u Busy/InACall".into()]));
+}
+
+async fn the_schema_is_checked_before_anything_is_served(engine: Engine) {
+    let database = TestDatabase::new(engine).await;
+    let url = database.url.as_str();
+    assert_refused(&run(&["--no-migrate", "--database-url", url]), 69, "run `presenced migrate`");
+    for _ in 0..2 {
+        assert!(run(&["migrate", "--database-url", url]).status.success());
+    }
+    drop(Process::start(url, &["--no-migrate"]).await);
+
+    let newer = |version: i64, name: &str| {
+        let checksum = if engine == Engine::Postgres { "'\\x00'" } else { "x'00'" };
+        format!(
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+             values ({version}, '{name}', true, {checksum}, 0)"
+        )
+    };
+    execute(engine, url, newer(900, "adds something")).await;
+    drop(Process::start(url, &[]).await);
+    execute(engine, url, newer(901, "breaking drops something")).await;
+    for command in ["serve", "migrate"] {
+        let output = run(&[command, "--database-url", url]);
+        assert_refused(&output, 69, "has schema version 901, this binary knows up to version 1,");
+    }
+}
+
+async fn execute(engine: Engine, url: &str, sql: String) {
+    match engine {
+        Engine::Postgres => {
+            PgConnection::connect(url).await.unwrap().execute(AssertSqlSafe(sql)).await.map(drop)
+        }
+        Engine::Sqlite => {
+            SqliteConnection::connect(url).await.unwrap().execute(AssertSqlSafe(sql)).await.map(drop)
+        }
+    }
+    .unwrap();
+}
+
+#[tokio::test]
+async fn metrics_count_requests_batches_and_connections() {
+    let process = Process::start("sqlite::memory:", &[]).await;
+    for door in [Door::Grpc, Door::Graph] {
+        let client = Client::new(door, process.grpc, process.http);
+        client.set("u", "app", "Busy/InACall", "").await;
+        client.get("u").await;
+        client.clear("u", "other").await;
+    }
+    // A connection is handed back a moment after its answer.
+    let idle = |metrics: &str| metrics.contains("presence_pool_connections{state=\"busy\"} 0\n");
+    let mut metrics = String::new();
+    while !idle(&metrics) {
+        let answer = reqwest::get(format!("http://{}/metrics", process.admin)).await.unwrap();
+        let content_type = answer.headers()["content-type"].to_str().unwrap();
+        assert!(content_type.starts_with("application/openmetrics-text"), "{content_type}");
+        metrics = answer.text().await.unwrap();
+    }
+    for line in [
+        r#"presence_requests_total{operation="set_presence",door="grpc",code="OK"} 1"#,
+        r#"presence_requests_total{operation="set_presence",door="graph",code="200"} 1"#,
+        r#"presence_requests_total{operation="clear_presence",door="grpc",code="NOT_FOUND"} 1"#,
+        r#"presence_requests_total{operation="clear_presence",door="graph",code="404"} 1"#,
+        r#"presence_request_duration_seconds_count{operation="get_presence",door="graph"} 1"#,
+        r#"presence_batch_members_sum{statement="load"} 2.0"#,
+        "presence_ready 1",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("app"), "nothing about users");
+    let names = metrics.lines().filter(|line| line.starts_with("# HELP") || line.starts_with("# TYPE"));
+    is_golden("metrics.txt", &(names.collect::<Vec<_>>().join("\n") + "\n"));
+}

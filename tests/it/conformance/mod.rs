@@ -1,0 +1,79 @@
+//! The contract of `Store`, sentence by sentence, on every engine.
+
+mod clear_sessions;
+mod load;
+mod set_sessions;
+
+use std::{sync::Arc, time::Duration};
+
+use presenced::{
+    presence::{Activity, Availability, Pair, Session, SessionId, Timestamp, UserId},
+    store::{Database, SessionKey, SetSession, Store, UserKey},
+};
+use uuid::Uuid;
+
+use crate::support::{
+    database::{Engine, TestDatabase},
+    server::START,
+};
+
+pub const IN_A_CALL: Pair = Pair::new(Availability::Busy, Activity::InACall);
+pub const MINUTE: Duration = Duration::from_mins(1);
+pub const HOUR: Duration = Duration::from_hours(1);
+
+/// A store on a fresh database.
+pub struct Subject {
+    pub store: Arc<dyn Store>,
+    pub database: Database,
+    _database: TestDatabase,
+}
+
+impl Subject {
+    pub async fn new(engine: Engine) -> Self {
+        let test_database = TestDatabase::new(engine).await;
+        let database = Database::connect(&test_database.url).await.unwrap();
+        database.migrate().await.unwrap();
+        Self { store: database.open(4), database, _database: test_database }
+    }
+
+    pub async fn set(&self, now: Timestamp, sets: &[SetSession]) {
+        self.store.set_sessions(now, sets).await.unwrap();
+    }
+
+    pub async fn clear(&self, now: Timestamp, keys: &[SessionKey]) -> Vec<bool> {
+        self.store.clear_sessions(now, keys).await.unwrap()
+    }
+
+    /// The live sessions of the user `user`, in the order of their ids.
+    pub async fn load(&self, now: Timestamp, user: &str) -> Vec<Session> {
+        let mut answers = self.store.load(now, &[key(user, "x").user]).await.unwrap();
+        assert_eq!(answers.len(), 1);
+        let mut sessions = answers.remove(0);
+        sessions.sort_by(|a, b| a.session_id.cmp(&b.session_id));
+        sessions
+    }
+
+    /// The one live session of the user `u`.
+    pub async fn only(&self, now: Timestamp) -> Session {
+        let sessions = self.load(now, "u").await;
+        assert_eq!(sessions.len(), 1, "{sessions:?}");
+        sessions.into_iter().next().unwrap()
+    }
+}
+
+pub fn key(user: &str, session: &str) -> SessionKey {
+    key_of(Uuid::nil(), user, session)
+}
+
+pub fn key_of(tenant_id: Uuid, user: &str, session: &str) -> SessionKey {
+    let user = UserKey { tenant_id, user_id: UserId::parse(user).unwrap() };
+    SessionKey { user, session_id: SessionId::parse(session).unwrap() }
+}
+
+pub fn set(user: &str, session: &str, pair: Pair, expires_after: Duration) -> SetSession {
+    SetSession { key: key(user, session), pair, expires_after }
+}
+
+pub const fn start() -> Timestamp {
+    START
+}

@@ -1,0 +1,173 @@
+use std::time::Duration;
+
+use presenced::{
+    presence::{INACTIVE_AFTER, Pair, Session, SessionId},
+    store::StoreError,
+};
+
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
+use crate::support::{database::Engine, on_every_engine};
+
+on_every_engine![
+    a_set_opens_a_session_that_is_not_live,
+    a_set_refreshes_a_session_that_is_live,
+    the_session_shows_the_pair_was_set_at_now_and_expires_after,
+    of_several_sets_of_one_key_the_last_wins,
+    all_of_them_are_durable_when_the_call_returns,
+    or_none_is,
+    changed_at_becomes_now_if_the_pair_differs,
+    changed_at_becomes_now_if_the_session_had_ended,
+    changed_at_becomes_now_if_the_session_had_begun_to_fade,
+    changed_at_becomes_now_if_the_session_ends_earlier,
+    a_mere_refresh_leaves_changed_at,
+    changed_at_never_goes_back_nor_stands_still_when_it_changes,
+    a_thousand_sets_are_one_call,
+];
+
+const TICK: Duration = Duration::from_millis(1);
+
+async fn a_set_opens_a_session_that_is_not_live(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    subject.set(start(), &[set("u", "b", IN_A_CALL, HOUR)]).await;
+    subject.clear(start() + MINUTE, &[key("u", "b")]).await;
+    assert_eq!(subject.load(start() + MINUTE, "u").await.len(), 1);
+    subject.set(start() + MINUTE, &[set("u", "b", IN_A_CALL, HOUR)]).await;
+    assert_eq!(subject.load(start() + MINUTE, "u").await.len(), 2);
+    let late = start() + HOUR + HOUR;
+    assert_eq!(subject.load(late, "u").await.len(), 0);
+    subject.set(late, &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    assert_eq!(subject.load(late, "u").await.len(), 1);
+}
+
+async fn a_set_refreshes_a_session_that_is_live(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", IN_A_CALL, 5 * MINUTE)]).await;
+    subject.set(start() + 4 * MINUTE, &[set("u", "a", IN_A_CALL, 5 * MINUTE)]).await;
+    let session = subject.only(start() + 8 * MINUTE).await;
+    assert_eq!((session.set_at, session.expires_at), (start() + 4 * MINUTE, start() + 9 * MINUTE));
+}
+
+async fn the_session_shows_the_pair_was_set_at_now_and_expires_after(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    for (session, pair) in ["a", "b", "c", "d", "e"].into_iter().zip(Pair::OF_SESSION) {
+        subject.set(start(), &[set(session, session, pair, HOUR + TICK)]).await;
+        let session_id = SessionId::parse(session).unwrap();
+        let (set_at, expires_at) = (start(), start() + HOUR + TICK);
+        let expected = Session { session_id, pair, set_at, changed_at: set_at, expires_at };
+        assert_eq!(subject.load(start(), session).await, [expected]);
+    }
+}
+
+async fn of_several_sets_of_one_key_the_last_wins(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let sets = [
+        set("u", "a", Pair::AVAILABLE, HOUR),
+        set("v", "a", IN_A_CALL, HOUR),
+        set("u", "a", Pair::AWAY, HOUR),
+        set("u", "a", IN_A_CALL, 2 * HOUR),
+    ];
+    subject.set(start(), &sets).await;
+    let session = subject.only(start()).await;
+    assert_eq!((session.pair, session.expires_at), (IN_A_CALL, start() + 2 * HOUR));
+    assert_eq!(subject.load(start(), "v").await.len(), 1);
+}
+
+async fn all_of_them_are_durable_when_the_call_returns(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let users: Vec<String> = (0..100).map(|user| format!("user-{user}")).collect();
+    let sets: Vec<_> = users.iter().map(|user| set(user, "a", IN_A_CALL, HOUR)).collect();
+    subject.set(start(), &sets).await;
+    let another = subject.database.open(1);
+    let keys: Vec<_> = sets.iter().map(|set| set.key.user.clone()).collect();
+    let sessions = another.load(start(), &keys).await.unwrap();
+    assert!(sessions.iter().all(|sessions| sessions.len() == 1));
+}
+
+async fn or_none_is(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let not_a_session_pair = Pair::OFFLINE;
+    let sets = [
+        set("u", "a", IN_A_CALL, HOUR),
+        set("v", "a", not_a_session_pair, HOUR),
+        set("w", "a", IN_A_CALL, HOUR),
+    ];
+    let error = subject.store.set_sessions(start(), &sets).await.unwrap_err();
+    assert!(matches!(error, StoreError::Data(_)), "{error:?}");
+    for user in ["u", "v", "w"] {
+        assert_eq!(subject.load(start(), user).await, []);
+    }
+}
+
+async fn changed_at_becomes_now_if_the_pair_differs(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    let in_a_conference = Pair::OF_SESSION[2];
+    for (minutes, pair) in [(1, in_a_conference), (2, Pair::AWAY), (3, IN_A_CALL)] {
+        let now = start() + minutes * MINUTE;
+        subject.set(now, &[set("u", "a", pair, HOUR)]).await;
+        assert_eq!(subject.only(now).await.changed_at, now);
+    }
+}
+
+async fn changed_at_becomes_now_if_the_session_had_ended(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    let expired = start() + HOUR;
+    subject.set(expired, &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    assert_eq!(subject.only(expired).await.changed_at, expired);
+
+    let cleared = expired + MINUTE;
+    subject.clear(cleared, &[key("u", "a")]).await;
+    subject.set(cleared + MINUTE, &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    assert_eq!(subject.only(cleared + MINUTE).await.changed_at, cleared + MINUTE);
+}
+
+async fn changed_at_becomes_now_if_the_session_had_begun_to_fade(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
+    let just_before = start() + INACTIVE_AFTER.saturating_sub(TICK);
+    subject.set(just_before, &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
+    assert_eq!(subject.only(just_before).await.changed_at, start());
+    let fading = just_before + INACTIVE_AFTER;
+    subject.set(fading, &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
+    assert_eq!(subject.only(fading).await.changed_at, fading);
+}
+
+async fn changed_at_becomes_now_if_the_session_ends_earlier(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    let now = start() + MINUTE;
+    subject.set(now, &[set("u", "a", IN_A_CALL, HOUR.saturating_sub(MINUTE + TICK))]).await;
+    assert_eq!(subject.only(now).await.changed_at, now);
+}
+
+async fn a_mere_refresh_leaves_changed_at(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    for (user, pair) in ["a", "b", "c", "d", "e"].into_iter().zip(Pair::OF_SESSION) {
+        subject.set(start(), &[set(user, "a", pair, HOUR)]).await;
+        let now = start() + 4 * MINUTE;
+        subject.set(now, &[set(user, "a", pair, HOUR.saturating_sub(4 * MINUTE))]).await;
+        let sessions = subject.load(now, user).await;
+        assert_eq!((sessions[0].set_at, sessions[0].changed_at), (now, start()), "{pair}");
+    }
+}
+
+async fn changed_at_never_goes_back_nor_stands_still_when_it_changes(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    subject.set(start(), &[set("u", "a", Pair::AWAY, HOUR)]).await;
+    assert_eq!(subject.only(start()).await.changed_at, start() + TICK);
+    // Another replica, whose clock is an hour behind.
+    let behind = presenced::presence::Timestamp::from_millis(start().as_millis() - 3_600_000);
+    subject.set(behind, &[set("u", "a", IN_A_CALL, 4 * HOUR)]).await;
+    let session = subject.only(behind).await;
+    assert_eq!((session.set_at, session.changed_at), (behind, start() + 2 * TICK));
+}
+
+async fn a_thousand_sets_are_one_call(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let sets: Vec<_> = (0..1_000).map(|n| set("u", &format!("s{n:04}"), IN_A_CALL, HOUR)).collect();
+    subject.set(start(), &sets).await;
+    assert_eq!(subject.load(start(), "u").await.len(), 1_000);
+}

@@ -1,0 +1,312 @@
+//! The manners of the Graph door: what HTTP clients meet that gRPC's do not.
+
+use presenced::graph::BODY_MAX_BYTES;
+use reqwest::{Client, Method, Response, header::HeaderMap};
+use serde_json::{Value, json};
+
+use crate::support::{database::Engine, server::Server};
+
+const USER: &str = "fa8bf3dc-eca7-46b7-bad1-db199b62afc3";
+const SET: &str = r#"{"sessionId":"app","availability":"Busy","activity":"InACall"}"#;
+
+/// A server on SQLite, and a client for it.
+struct Bench {
+    server: Server,
+    http: Client,
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    async fn read(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect(&text) };
+        Self { status, headers, body }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn message(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap()
+    }
+
+    /// It is an error in Graph's shape, with this status and code.
+    #[track_caller]
+    fn is_refused(&self, status: u16, code: &str) {
+        assert_eq!((self.status, self.body["error"]["code"].as_str()), (status, Some(code)), "{}", self.body);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert!(!self.message().is_empty());
+        let inner = &self.body["error"]["innerError"];
+        assert_eq!(inner["date"], "2026-11-22T02:50:00");
+        assert_eq!(inner["request-id"].as_str(), self.header("request-id"));
+        assert_eq!(inner["client-request-id"].as_str(), self.header("client-request-id"));
+    }
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self { server: Server::start(Engine::Sqlite).await, http: Client::new() }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.server.graph())).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], "").await
+    }
+
+    /// Posts JSON.
+    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.send(Method::POST, path, &[("content-type", "application/json")], body).await
+    }
+
+    async fn set_presence(&self, body: impl Into<reqwest::Body>) -> Answer {
+        self.post(&format!("/v1.0/users/{USER}/presence/setPresence"), body).await
+    }
+}
+
+#[tokio::test]
+async fn an_action_answers_200_with_no_body_and_no_content_type() {
+    let bench = Bench::new().await;
+    let answer = bench.set_presence(SET).await;
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("0")));
+    assert_eq!((answer.header("content-type"), &answer.body), (None, &Value::Null));
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_and_echoes_the_clients() {
+    let bench = Bench::new().await;
+    for path in [&format!("/v1.0/users/{USER}/presence"), "/nowhere"] {
+        let answer = bench.get(path).await;
+        assert_eq!(answer.header("request-id").unwrap().len(), 36);
+        assert_eq!(answer.header("client-request-id"), answer.header("request-id"));
+        let answer = bench.send(Method::GET, path, &[("client-request-id", "mine")], "").await;
+        assert_eq!(answer.header("client-request-id"), Some("mine"));
+        let long = "x".repeat(129);
+        let answer = bench.send(Method::GET, path, &[("client-request-id", &long)], "").await;
+        assert_eq!(answer.header("client-request-id"), answer.header("request-id"));
+    }
+}
+
+#[tokio::test]
+async fn both_versions_roots_and_spellings_lead_to_the_same() {
+    let bench = Bench::new().await;
+    for version in ["/v1.0", "/beta"] {
+        for presence in [format!("/users/{USER}/presence"), format!("/communications/presences/{USER}")] {
+            for prefix in ["", "microsoft.graph."] {
+                let path = format!("{version}{presence}");
+                assert_eq!(bench.post(&format!("{path}/{prefix}setPresence"), SET).await.status, 200);
+                let expected = json!({ "id": USER, "availability": "Busy", "activity": "InACall" });
+                assert_eq!(bench.get(&path).await.body, expected);
+                let bulk = format!("{version}/communications/{prefix}getPresencesByUserId");
+                let answer = bench.post(&bulk, json!({ "ids": [USER] }).to_string()).await;
+                assert_eq!(answer.body, json!({ "value": [expected] }));
+                assert_eq!(answer.header("content-type"), Some("application/json"));
+                let clear = format!("{path}/{prefix}clearPresence");
+                assert_eq!(bench.post(&clear, r#"{"sessionId":"app"}"#).await.status, 200);
+                bench.post(&clear, r#"{"sessionId":"app"}"#).await.is_refused(404, "NotFound");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_verbs_and_content_types_are_refused_in_graphs_shape() {
+    let bench = Bench::new().await;
+    let presence = format!("/v1.0/users/{USER}/presence");
+    let set = format!("{presence}/setPresence");
+    for path in ["/", "/v1.0", "/v2.0/users/u/presence", &format!("{presence}/dance")] {
+        bench.get(path).await.is_refused(404, "ResourceNotFound");
+        bench.post(path, SET).await.is_refused(404, "ResourceNotFound");
+    }
+    for (method, path, allow) in [
+        (Method::GET, &set, "POST"),
+        (Method::PUT, &set, "POST"),
+        (Method::DELETE, &presence, "GET,HEAD"),
+        (Method::POST, &presence, "GET,HEAD"),
+        (Method::OPTIONS, &presence, "GET,HEAD"),
+    ] {
+        let answer = bench.send(method, path, &[], "").await;
+        answer.is_refused(405, "MethodNotAllowed");
+        assert_eq!(answer.header("allow"), Some(allow));
+    }
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "\u{fc}", ""]
+    {
+        let answer = bench.send(Method::POST, &set, &[("content-type", content_type)], SET).await;
+        answer.is_refused(415, "UnsupportedMediaType");
+    }
+    let json = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    bench.send(Method::POST, &set, &json, SET).await.is_refused(415, "UnsupportedMediaType");
+    bench.get("/v1.0/users//presence").await.is_refused(400, "InvalidArgument");
+    bench.get("/v1.0/users/%ff/presence").await.is_refused(400, "BadRequest");
+}
+
+#[tokio::test]
+async fn what_json_may_come_as() {
+    let bench = Bench::new().await;
+    let set = format!("/v1.0/users/{USER}/presence/setPresence");
+    for content_type in
+        ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.x+json"]
+    {
+        let answer = bench.send(Method::POST, &set, &[("content-type", content_type)], SET).await;
+        assert_eq!(answer.status, 200, "{content_type}");
+    }
+    assert_eq!(bench.send(Method::POST, &set, &[], SET).await.status, 200, "no content type");
+    let headers =
+        [("authorization", "Bearer x.y.z"), ("accept", "text/html"), ("prefer", "x"), ("sdkversion", "y")];
+    assert_eq!(bench.send(Method::POST, &set, &headers, SET).await.status, 200);
+    for body in [
+        r#" {"sessionId":"app","availability":"Busy","activity":"InACall"} "#,
+        r##"{"@odata.type":"#x","sessionId":"app","availability":"Busy","activity":"InACall","more":[1,{"a":2}]}"##,
+        r#"{"sessionId":"app","availability":"Busy","activity":"InACall","expirationDuration":null}"#,
+        r#"{"sessionId":"\u0061pp","availability":"Busy","activity":"InACall"}"#,
+    ] {
+        assert_eq!(bench.set_presence(body).await.status, 200, "{body}");
+    }
+    let with_byte_order_mark = format!("\u{feff}{SET}");
+    assert_eq!(bench.set_presence(with_byte_order_mark).await.status, 200);
+}
+
+#[tokio::test]
+async fn broken_bodies_are_refused_and_never_a_fault() {
+    let bench = Bench::new().await;
+    let nested = |open: &str, close: &str, depth: usize| open.repeat(depth) + &close.repeat(depth);
+    let deep = nested("[", "]", 100 * 1_024);
+    let in_known = format!(r#"{{"sessionId":{deep}}}"#);
+    let in_unknown = format!(r#"{{"sessionId":"a","availability":"Busy","activity":"InACall","x":{deep}}}"#);
+    let objects = nested(r#"{"sessionId":"#, "}", 10_000);
+    for body in [
+        "{",
+        "nonsense",
+        "[]",
+        r#"["app","Busy","InACall",null]"#,
+        "\"text\"",
+        "5",
+        "null",
+        "true",
+        r#"{"sessionId":"app"}{"sessionId":"app"}"#,
+        r#"{"sessionId":"app",}"#,
+        r#"{"sessionId":"app","sessionId":"app","availability":"Busy","activity":"InACall"}"#,
+        r#"{"sessionId":1e999}"#,
+        r#"{"sessionId":"\ud800"}"#,
+        "{\"sessionId\":\"a\nb\"}",
+        r#"{"sessionId":"a","availability":"Busy","activity":"InACall","x":1,"x":2}"#,
+        &deep,
+        &in_known,
+        &in_unknown,
+        &objects,
+    ] {
+        bench.set_presence(body.to_owned()).await.is_refused(400, "BadRequest");
+    }
+    for bytes in [&b"{\"sessionId\":\"\xff\"}"[..], b"\xff\xfe{\0}\0", b"{\"other\":\"\xc3\"}"] {
+        bench.set_presence(bytes.to_vec()).await.is_refused(400, "BadRequest");
+    }
+    let answer = bench
+        .set_presence(
+            r#"{"sessionId":"app",
+        "availability":}"#,
+        )
+        .await;
+    assert!(answer.message().contains("line 2, column"), "{}", answer.message());
+}
+
+#[tokio::test]
+async fn wrong_types_are_named_as_fields() {
+    let bench = Bench::new().await;
+    let answer = bench
+        .set_presence(r#"{"sessionId":5,"availability":["Busy"],"activity":{},"expirationDuration":true}"#)
+        .await;
+    answer.is_refused(400, "InvalidArgument");
+    let details = answer.body["error"]["details"].as_array().unwrap();
+    let targets: Vec<_> = details.iter().map(|detail| detail["target"].as_str().unwrap()).collect();
+    assert_eq!(targets, ["sessionId", "availability", "activity", "expirationDuration"]);
+    assert!(answer.message().contains("not a number"), "{}", answer.message());
+
+    let bulk = "/v1.0/communications/getPresencesByUserId";
+    for body in
+        [r#"{"ids":"u"}"#, r#"{"ids":5}"#, r#"{"ids":null}"#, "{}", r#"{"ids":[5]}"#, r#"{"ids":[null]}"#, ""]
+    {
+        bench.post(bulk, body).await.is_refused(400, "InvalidArgument");
+    }
+}
+
+#[tokio::test]
+async fn the_texts_say_what_is_required_what_is_allowed_and_the_range() {
+    let bench = Bench::new().await;
+    let clear = format!("/v1.0/users/{USER}/presence/clearPresence");
+    for body in ["{}", "", r#"{"sessionId":null}"#, r#"{"sessionId":""}"#] {
+        let answer = bench.post(&clear, body).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert_eq!(answer.message(), "[SessionId]: The SessionId field is required.");
+    }
+    for pair in [r#""Busy","activity":"Busy""#, r#""Offline","activity":"Offline""#, r#""x","activity":"y""#]
+    {
+        let answer = bench.set_presence(format!(r#"{{"sessionId":"a","availability":{pair}}}"#)).await;
+        for allowed in [
+            "Available/Available",
+            "Busy/InACall",
+            "Busy/InAConferenceCall",
+            "Away/Away",
+            "DoNotDisturb/Presenting",
+        ] {
+            assert!(answer.message().contains(allowed), "{}", answer.message());
+        }
+    }
+    for duration in ["PT4M59S", "PT4H1S", "P1M", "-PT5M", "soon"] {
+        let body = json!({ "sessionId": "a", "availability": "Busy", "activity": "InACall",
+                           "expirationDuration": duration });
+        let answer = bench.set_presence(body.to_string()).await;
+        assert!(answer.message().contains("5 to 240 minutes (PT5M to PT4H"), "{}", answer.message());
+    }
+}
+
+#[tokio::test]
+async fn bodies_and_bulk_reads_have_a_limit() {
+    let bench = Bench::new().await;
+    let padded = |bytes: usize| format!("{SET}{}", " ".repeat(bytes - SET.len()));
+    assert_eq!(bench.set_presence(padded(BODY_MAX_BYTES)).await.status, 200);
+    let answer = bench.set_presence(padded(BODY_MAX_BYTES + 1)).await;
+    answer.is_refused(413, "RequestEntityTooLarge");
+    assert!(answer.message().contains("262144 bytes"));
+    let chunks = (0..5).map(|_| Ok::<_, std::io::Error>(" ".repeat(64 * 1_024)));
+    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    bench.set_presence(chunked).await.is_refused(413, "RequestEntityTooLarge");
+    let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(SET)]));
+    assert_eq!(bench.set_presence(chunked).await.status, 200);
+
+    let ids = |number: usize| {
+        json!({ "ids": (0..number).map(|id| id.to_string()).collect::<Vec<_>>() }).to_string()
+    };
+    let bulk = "/v1.0/communications/getPresencesByUserId";
+    assert_eq!(bench.post(bulk, ids(650)).await.body["value"].as_array().unwrap().len(), 650);
+    let answer = bench.post(bulk, ids(651)).await;
+    answer.is_refused(400, "InvalidArgument");
+    assert!(answer.message().contains("650 at most, not 651"), "{}", answer.message());
+}
+
+#[tokio::test]
+async fn http_2_without_tls_works_too() {
+    let bench = Bench::new().await;
+    let http = Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("{}/v1.0/users/{USER}/presence", bench.server.graph());
+    let response = http.get(url).send().await.unwrap();
+    assert_eq!((response.version(), response.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+}

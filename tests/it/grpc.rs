@@ -1,0 +1,379 @@
+//! The manners of the gRPC door: what grpcurl and generated clients meet.
+
+use std::time::Duration;
+
+use presenced::grpc::{
+    MESSAGE_MAX_BYTES, SERVICE_NAME,
+    pb::{
+        Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
+        DecidingRule, ExplainPresenceRequest, ExplainPresenceResponse, SetPresenceRequest,
+        presence_service_client::PresenceServiceClient,
+    },
+};
+use tonic::{Code, Status, client::Grpc, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_types::StatusExt;
+
+use crate::support::{
+    client::words,
+    database::Engine,
+    on_every_engine,
+    server::{START, Server},
+};
+
+on_every_engine![explain_presence_tells_the_whole_story, a_batch_of_sets_is_done_as_a_whole_or_not_at_all];
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+async fn connect(server: &Server) -> PresenceServiceClient<Channel> {
+    PresenceServiceClient::new(channel(server).await)
+}
+
+async fn channel(server: &Server) -> Channel {
+    Channel::from_shared(format!("http://{}", server.addresses.grpc)).unwrap().connect().await.unwrap()
+}
+
+fn set(
+    user: &str,
+    session: &str,
+    availability: Availability,
+    activity: Activity,
+    minutes: i64,
+) -> SetPresenceRequest {
+    SetPresenceRequest {
+        user_id: user.to_owned(),
+        session_id: session.to_owned(),
+        availability: availability.into(),
+        activity: activity.into(),
+        expiration_duration: Some(prost_types::Duration { seconds: minutes * 60, nanos: 0 }),
+    }
+}
+
+fn busy(user: &str, session: &str) -> SetPresenceRequest {
+    set(user, session, Availability::Busy, Activity::InACall, 60)
+}
+
+fn reason(status: &Status) -> String {
+    let info = status.get_details_error_info().expect("every error has an ErrorInfo");
+    assert_eq!(info.domain, "presence.v1");
+    assert_eq!(status.get_details_request_info().expect("and the request's id").request_id.len(), 36);
+    info.reason
+}
+
+fn fields(status: &Status) -> Vec<String> {
+    let fields = status.get_details_bad_request().map(|request| request.field_violations).unwrap_or_default();
+    fields.into_iter().map(|violation| violation.field).collect()
+}
+
+#[tokio::test]
+async fn every_refusal_carries_its_reason() {
+    let server = Server::start(Engine::Sqlite).await;
+    let mut client = connect(&server).await;
+    let mut refused = async |request: SetPresenceRequest| {
+        let status = client.set_presence(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        (reason(&status), fields(&status), status.message().to_owned())
+    };
+    let (reason_of, named, message) = refused(set("u", "a", Availability::Busy, Activity::Offline, 60)).await;
+    assert_eq!(
+        (reason_of.as_str(), named),
+        ("ERROR_REASON_PAIR_NOT_ALLOWED", vec!["availability".to_owned()])
+    );
+    assert!(message.contains("Busy/InACall, Busy/InAConferenceCall"), "{message}");
+    let mut number = busy("u", "a");
+    number.availability = 99;
+    let (reason_of, named, message) = refused(number).await;
+    assert_eq!((reason_of.as_str(), named), ("ERROR_REASON_FIELD_INVALID", vec!["availability".to_owned()]));
+    assert!(message.contains("DoNotDisturb/Presenting, not 99"), "{message}");
+    let (reason_of, named, _) = refused(busy("u", "")).await;
+    assert_eq!((reason_of.as_str(), named), ("ERROR_REASON_FIELD_REQUIRED", vec!["session_id".to_owned()]));
+
+    for (seconds, nanos) in
+        [(299, 999_999_999), (14_400, 1), (i64::MAX, 0), (i64::MIN, 0), (600, -1), (600, i32::MAX)]
+    {
+        let mut request = busy("u", "a");
+        request.expiration_duration = Some(prost_types::Duration { seconds, nanos });
+        let (reason_of, named, message) = refused(request).await;
+        assert_eq!(reason_of, "ERROR_REASON_DURATION_OUT_OF_RANGE");
+        assert_eq!(named, ["expiration_duration"]);
+        assert!(message.contains("5 to 240 minutes"), "{message}");
+    }
+
+    let request = ClearPresenceRequest { user_id: "u".into(), session_id: "a".into() };
+    let status = client.clear_presence(request).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ERROR_REASON_SESSION_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn messages_have_a_limit_and_must_be_messages() {
+    let server = Server::start(Engine::Sqlite).await;
+    let mut client = connect(&server).await;
+    let status = client.set_presence(busy(&"x".repeat(MESSAGE_MAX_BYTES), "a")).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::ResourceExhausted, "ERROR_REASON_MESSAGE_TOO_LARGE")
+    );
+    assert!(status.message().contains("1048576 bytes"), "{}", status.message());
+
+    // A Duration where a text should be, and a text that is not UTF-8.
+    for bytes in [vec![0x0a, 0x05], vec![0x0a, 0x01, 0xff], vec![0x08, 0x01], vec![0xff; 20]] {
+        let mut grpc = Grpc::new(channel(&server).await);
+        grpc.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static("/presence.v1.PresenceService/GetPresence");
+        let status = grpc.unary(tonic::Request::new(bytes), path, RawCodec).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert_eq!(reason(&status), "ERROR_REASON_MESSAGE_MALFORMED");
+    }
+}
+
+#[tokio::test]
+async fn batches_have_a_limit() {
+    let server = Server::start(Engine::Sqlite).await;
+    let mut client = connect(&server).await;
+    let requests = |number: usize| BatchSetPresencesRequest {
+        requests: (0..number).map(|user| busy(&user.to_string(), "a")).collect(),
+    };
+    client.batch_set_presences(requests(1_000)).await.unwrap();
+    let status = client.batch_set_presences(requests(1_001)).await.unwrap_err();
+    assert_eq!(
+        (reason(&status).as_str(), fields(&status)),
+        ("ERROR_REASON_TOO_MANY", vec!["requests".to_owned()])
+    );
+    assert!(status.message().contains("1000 at most, not 1001"), "{}", status.message());
+    let status = client.batch_set_presences(requests(0)).await.unwrap_err();
+    assert_eq!(fields(&status), ["requests"]);
+
+    // Errors travel in headers: a batch that is all wrong must still get its answer.
+    let all_wrong = vec![set("a b", "a b", Availability::Busy, Activity::Offline, 1); 1_000];
+    let status =
+        client.batch_set_presences(BatchSetPresencesRequest { requests: all_wrong }).await.unwrap_err();
+    assert_eq!((status.code(), fields(&status).len()), (Code::InvalidArgument, 10));
+    assert!(status.message().ends_with("; and 3995 more"), "{}", status.message());
+    assert!(status.details().len() + status.message().len() < 4_096);
+
+    let users = |number: usize| BatchGetPresencesRequest {
+        user_ids: (0..number).map(|user| user.to_string()).collect(),
+    };
+    let presences = client.batch_get_presences(users(650)).await.unwrap().into_inner().presences;
+    assert_eq!(presences.iter().map(words).filter(|words| words.ends_with(" Busy/InACall")).count(), 650);
+    let status = client.batch_get_presences(users(651)).await.unwrap_err();
+    assert_eq!(
+        (reason(&status).as_str(), fields(&status)),
+        ("ERROR_REASON_TOO_MANY", vec!["user_ids".to_owned()])
+    );
+}
+
+async fn a_batch_of_sets_is_done_as_a_whole_or_not_at_all(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut client = connect(&server).await;
+    let mut requests = vec![busy("a", "x"), busy("b", "x"), busy("a b", ""), busy("c", "x")];
+    requests[3].activity = 0;
+    let status = client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap_err();
+    assert_eq!(fields(&status), ["requests[2].user_id", "requests[2].session_id", "requests[3].activity"]);
+    let user_ids = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let read = BatchGetPresencesRequest { user_ids };
+    let presences = client.batch_get_presences(read.clone()).await.unwrap().into_inner().presences;
+    assert_eq!(
+        presences.iter().map(words).collect::<Vec<_>>(),
+        ["a Offline/Offline", "b Offline/Offline", "c Offline/Offline"]
+    );
+
+    let away = set("a", "x", Availability::Away, Activity::Away, 60);
+    let requests = vec![busy("a", "x"), busy("b", "x"), away];
+    client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap();
+    let presences = client.batch_get_presences(read).await.unwrap().into_inner().presences;
+    assert_eq!(
+        presences.iter().map(words).collect::<Vec<_>>(),
+        ["a Away/Away", "b Busy/InACall", "c Offline/Offline"]
+    );
+}
+
+async fn explain_presence_tells_the_whole_story(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut client = connect(&server).await;
+    let explain = async || {
+        let request = ExplainPresenceRequest { user_id: "u".into() };
+        connect(&server).await.explain_presence(request).await.unwrap().into_inner()
+    };
+    let at = |minutes: u32| {
+        let millis = (START + minutes * MINUTE).as_millis();
+        Some(prost_types::Timestamp { seconds: millis / 1_000, nanos: 0 })
+    };
+    let story = |story: &ExplainPresenceResponse| {
+        let deciding = story.deciding_session_id.clone().unwrap_or_default();
+        (words(story.presence.as_ref().unwrap()), story.rule(), deciding)
+    };
+
+    let nothing = explain().await;
+    assert_eq!(story(&nothing), ("u Offline/Offline".into(), DecidingRule::NoLiveSession, String::new()));
+    assert_eq!((nothing.next_transition_time, nothing.sessions.len(), nothing.read_time), (None, 0, at(0)));
+    assert!(
+        nothing.explanation.starts_with("Offline/Offline, because no session is live."),
+        "{}",
+        nothing.explanation
+    );
+
+    client.set_presence(set("u", "desk", Availability::Available, Activity::Available, 60)).await.unwrap();
+    let only = explain().await;
+    assert_eq!(story(&only), ("u Available/Available".into(), DecidingRule::OnlySession, "desk".into()));
+    assert_eq!((only.next_transition_time, only.sessions[0].fade_time), (at(5), at(5)));
+
+    server.clock.advance(MINUTE);
+    client.set_presence(set("u", "phone", Availability::Busy, Activity::InACall, 30)).await.unwrap();
+    let busy = explain().await;
+    assert_eq!(story(&busy), ("u Busy/InACall".into(), DecidingRule::Precedence, "phone".into()));
+    assert_eq!(busy.next_transition_time, at(31), "the fade behind it shows nobody anything");
+    let phone = &busy.sessions[0];
+    assert_eq!((phone.session_id.as_str(), phone.set_time, phone.change_time), ("phone", at(1), at(1)));
+    assert_eq!((phone.fade_time, phone.expire_time), (None, at(31)));
+    let expected = "Busy/InACall, because session phone set Busy/InACall at 2026-11-22T02:51:00.000Z, and it outranks \
+                    the other session (DoNotDisturb before Busy before Available before AvailableInactive before \
+                    Away). Without a write it changes to Away/Away at 2026-11-22T03:21:00.000Z.";
+    assert_eq!(busy.explanation, expected);
+
+    server.clock.advance(5 * MINUTE);
+    let desk = explain().await.sessions.remove(1);
+    assert_eq!((desk.availability(), desk.activity()), (Availability::Available, Activity::Available));
+    assert_eq!(
+        (desk.shown_availability(), desk.shown_activity()),
+        (Availability::Available, Activity::AvailableInactive)
+    );
+    assert_eq!((desk.fade_time, desk.expire_time), (at(10), at(60)));
+
+    client.set_presence(set("u", "room", Availability::Busy, Activity::InAConferenceCall, 30)).await.unwrap();
+    assert_eq!(
+        story(&explain().await),
+        ("u Busy/InAConferenceCall".into(), DecidingRule::LatestChange, "room".into())
+    );
+    client.set_presence(set("u", "hall", Availability::Busy, Activity::InACall, 30)).await.unwrap();
+    assert_eq!(
+        story(&explain().await),
+        ("u Busy/InACall".into(), DecidingRule::SmallestSessionId, "hall".into())
+    );
+}
+
+#[tokio::test]
+async fn health_is_told_for_the_server_and_the_service() {
+    let mut settings = crate::support::server::settings("sqlite::memory:", &[]);
+    settings.drain_timeout = Duration::from_secs(10);
+    let app = crate::support::server::start(&settings, presenced::clock::Clock::System).await;
+    let channel = Channel::from_shared(format!("http://{}", app.addresses().grpc)).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    for service in ["", SERVICE_NAME] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut watch = health.watch(request.clone()).await.unwrap().into_inner();
+        while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+        assert_eq!(health.check(request).await.unwrap().into_inner().status(), ServingStatus::Serving);
+    }
+    let request = HealthCheckRequest { service: "other".into() };
+    assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
+
+    // Whoever watches hears of the stop, and does not hold it up.
+    let request = HealthCheckRequest { service: SERVICE_NAME.into() };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let heard = tokio::spawn(async move {
+        let mut last = ServingStatus::Serving;
+        while let Ok(Some(answer)) = watch.message().await {
+            last = answer.status();
+        }
+        last
+    });
+    assert!(app.stop(settings.drain_timeout, std::future::pending()).await);
+    assert_eq!(heard.await.unwrap(), ServingStatus::NotServing);
+}
+
+#[tokio::test]
+async fn reflection_speaks_both_versions() {
+    use tonic_reflection::pb::{v1, v1alpha};
+
+    let server = Server::start(Engine::Sqlite).await;
+    let expected = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "presence.v1.PresenceService",
+    ];
+
+    let ask = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+    let ask = v1::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel(&server).await);
+    let answer = client.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap();
+    let answer = answer.into_inner().message().await.unwrap().unwrap();
+    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) =
+        answer.message_response
+    else {
+        panic!("a list of services")
+    };
+    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    names.sort();
+    assert_eq!(names, expected);
+
+    // What is in errors, too: grpcurl shows the details only of types it can look up.
+    for symbol in [SERVICE_NAME, "google.rpc.BadRequest", "google.rpc.ErrorInfo", "presence.v1.ErrorReason"] {
+        let ask = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned());
+        let ask = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
+        let mut client =
+            v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&server).await);
+        let answer = client.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap();
+        let answer = answer.into_inner().message().await.unwrap().unwrap();
+        assert!(
+            matches!(
+                answer.message_response,
+                Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_))
+            ),
+            "{symbol}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_unimplemented() {
+    let server = Server::start(Engine::Sqlite).await;
+    let mut grpc = Grpc::new(channel(&server).await);
+    grpc.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/presence.v1.PresenceService/Dance");
+    let status = grpc.unary(tonic::Request::new(Vec::new()), path, RawCodec).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented);
+}
+
+/// Sends bytes as they are.
+#[derive(Clone, Copy)]
+struct RawCodec;
+
+impl tonic::codec::Codec for RawCodec {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl tonic::codec::Encoder for RawCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(buffer, &item);
+        Ok(())
+    }
+}
+
+impl tonic::codec::Decoder for RawCodec {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let length = bytes::Buf::remaining(buffer);
+        Ok(Some(bytes::Buf::copy_to_bytes(buffer, length).to_vec()))
+    }
+}

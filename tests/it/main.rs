@@ -1,0 +1,24 @@
+//! Every test that needs more than one module: one binary, so that it links
+//! once and starts one PostgreSQL.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test may fail"
+)]
+
+mod batch;
+mod cases;
+mod cli;
+mod conformance;
+mod faults;
+mod graph;
+mod grpc;
+mod property;
+mod readme;
+mod replicas;
+mod support;

@@ -1,0 +1,69 @@
+//! Several replicas on one PostgreSQL.
+
+use tokio::task::JoinSet;
+
+use crate::support::{
+    client::{Client, Door, Outcome},
+    database::{Engine, TestDatabase},
+    number,
+    process::Process,
+};
+
+#[tokio::test]
+async fn replicas_that_start_at_once_migrate_an_empty_database_once() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let mut starts = JoinSet::new();
+    for _ in 0..4 {
+        let url = database.url.clone();
+        starts.spawn(async move { Process::start(&url, &[]).await });
+    }
+    let replicas = starts.join_all().await;
+    for replica in &replicas {
+        let client = Client::new(Door::Graph, replica.grpc, replica.http);
+        assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
+    }
+}
+
+#[tokio::test]
+async fn a_set_that_one_replica_acknowledged_is_read_from_the_other_at_once() {
+    const USERS: usize = 8;
+    let pairs = number("PRESENCE_TEST_REPLICA_PAIRS", 10_000);
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let replicas = [Process::start(&database.url, &[]).await, Process::start(&database.url, &[]).await];
+    let mut users = JoinSet::new();
+    for user in 0..USERS {
+        let clients = [0, 1].map(|replica: usize| {
+            let (grpc, http) = (replicas[replica].grpc, replicas[replica].http);
+            Client::new(if user % 2 == 0 { Door::Grpc } else { Door::Graph }, grpc, http)
+        });
+        let share = pairs / USERS + usize::from(user < pairs % USERS);
+        users.spawn(async move {
+            let user = format!("user-{user}");
+            let mut stale = 0;
+            let mut unavailable = 0;
+            for round in 0..share {
+                let [writer, reader] = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+                let pair = ["Busy/InACall", "Away/Away", "DoNotDisturb/Presenting"][round % 3];
+                // A machine busy with other tests may answer 503; a client asks again.
+                while clients[writer].set(&user, "app", pair, "").await != Outcome::Done {
+                    unavailable += 1;
+                }
+                let mut read = clients[reader].get(&user).await;
+                while read == Outcome::Unavailable {
+                    unavailable += 1;
+                    read = clients[reader].get(&user).await;
+                }
+                stale += usize::from(read != Outcome::Presences(vec![format!("{user} {pair}")]));
+            }
+            [share, stale, unavailable]
+        });
+    }
+    let results = users.join_all().await;
+    let [tried, stale, unavailable] =
+        [0, 1, 2].map(|of| results.iter().map(|result| result[of]).sum::<usize>());
+    println!(
+        "replicas: {tried} pairs of a set on one and a get on the other, {stale} stale ({unavailable} asked again)"
+    );
+    assert_eq!((tried, stale), (pairs, 0));
+    assert!(unavailable * 100 <= pairs, "{unavailable} answers of 503 with the database there");
+}

@@ -1,0 +1,53 @@
+//! The service in this process, on free ports, with a clock in the test's hand.
+
+use std::{future::pending, time::Duration};
+
+use clap::Parser;
+use presenced::{
+    app::{Addresses, App},
+    clock::{Clock, ManualClock},
+    presence::Timestamp,
+    settings::{Cli, Settings},
+};
+
+use super::database::{Engine, TestDatabase};
+
+/// 2026-11-22T02:50:00Z.
+pub const START: Timestamp = Timestamp::from_millis(1_795_315_800_000);
+
+pub struct Server {
+    pub clock: ManualClock,
+    pub addresses: Addresses,
+    pub app: App,
+    _database: TestDatabase,
+}
+
+impl Server {
+    /// A server on a fresh database, with a manual clock.
+    pub async fn start(engine: Engine) -> Self {
+        let database = TestDatabase::new(engine).await;
+        let clock = ManualClock::new(START);
+        let app = start(&settings(&database.url, &[]), Clock::Manual(clock.clone())).await;
+        Self { clock, addresses: app.addresses(), app, _database: database }
+    }
+
+    pub fn graph(&self) -> String {
+        format!("http://{}", self.addresses.http)
+    }
+
+    pub async fn stop(self) {
+        assert!(self.app.stop(Duration::from_secs(10), pending()).await, "the server drained");
+    }
+}
+
+/// Settings for a database on free ports, with more flags.
+pub fn settings(url: &str, flags: &[&str]) -> Settings {
+    let fixed =
+        ["presenced", "--database-url", url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
+    let fixed = [&fixed[..], &["--admin-addr", "127.0.0.1:0"], flags].concat();
+    Cli::try_parse_from(fixed).expect("settings").settings
+}
+
+pub async fn start(settings: &Settings, clock: Clock) -> App {
+    App::start(settings, clock).await.expect("the service starts")
+}
