@@ -13,6 +13,7 @@ use crate::{
     admin,
     app::{App, StartError},
     clock::Clock,
+    graph,
     settings::{Cli, Command, Secret, Settings},
     store::{Database, OpenError},
     telemetry::init_logs,
@@ -32,6 +33,9 @@ pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_config {
         return print_config();
     }
+    if cli.command == Some(Command::Openapi) {
+        return print_openapi();
+    }
     if let Err(error) = init_logs(settings.log_format, &settings.log) {
         return refuse(EXIT_SETTINGS, &format!("--log {}: {error}", settings.log));
     }
@@ -44,6 +48,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             Command::Serve => serve(settings).await,
             Command::Migrate => migrate(settings).await,
             Command::Healthcheck => healthcheck(settings).await,
+            Command::Openapi => print_openapi(),
         }
     })
 }
@@ -125,6 +130,18 @@ fn print_config() -> ExitCode {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{name} = {value} ({source})");
     }
+    print(&text)
+}
+
+fn print_openapi() -> ExitCode {
+    match graph::document().to_pretty_json() {
+        Ok(document) => print(&(document + "\n")),
+        Err(error) => refuse(EXIT_FAILURE, &error.to_string()),
+    }
+}
+
+/// Prints what was asked for to standard output.
+fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(EXIT_FAILURE),

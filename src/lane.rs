@@ -115,11 +115,10 @@ struct Doors {
 /// Opens the store on this runtime, and builds everything on top of it.
 fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
     let Parts { database, limits, clock, metrics, health, .. } = parts;
-    // A connection for each statement that the batchers may run at once.
-    let store = database.open(u32::from(limits.workers) * Batches::KINDS);
-    let service = Arc::new(Service::new(Batches::start(&store, clock, metrics, *limits)));
+    let store = database.open(Batches::connections(*limits));
+    let service = Arc::new(Service::new(Batches::start(&store, clock, metrics, *limits), clock.clone()));
     let grpc =
         grpc::router(Arc::clone(&service), metrics.clone(), health.reporter()).map_err(io::Error::other)?;
-    let graph = graph::router(graph::Context { service, clock: clock.clone(), metrics: metrics.clone() });
+    let graph = graph::router(&graph::Context { service, clock: clock.clone(), metrics: metrics.clone() });
     Ok((store, Doors { grpc, graph }))
 }

@@ -30,7 +30,7 @@ pub struct Cli {
     pub print_config: bool,
 }
 
-/// What to do.
+/// What to do; the comments are the text of `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Serve (the default).
@@ -39,6 +39,8 @@ pub enum Command {
     Migrate,
     /// Ask a running service on this machine whether it is ready; exits with 0 if it is.
     Healthcheck,
+    /// Print the OpenAPI document of the HTTP/JSON API.
+    Openapi,
 }
 
 /// Every setting; the comments are the text of `--help`.

@@ -1,7 +1,7 @@
 //! The natural batcher: calls that arrive while a statement is in the database
 //! share the next one.
 //!
-//! Each hot method of the store has a bounded queue and a dispatcher. The
+//! Each method of the store has a bounded queue and a dispatcher. The
 //! dispatcher takes what has gathered, up to a limit, and runs it as one
 //! statement in a task of its own; while `workers` statements are running, the
 //! next batch gathers. There is no timer: an idle server adds no latency.
@@ -13,7 +13,10 @@
 //! 3. A caller that has gone by then is skipped; one that goes later loses only
 //!    the answer, for the statement's task is not the caller's.
 //! 4. A call of many members is one caller: it is done as a whole or not at all.
-//! 5. On bad data each caller is retried by itself, so that a bad row hurts
+//! 5. The rare methods go the same way, one call to a statement and one statement
+//!    at a time: so they, too, have a bounded queue, and run in tasks of their
+//!    own.
+//! 6. On bad data each caller is retried by itself, so that a bad row hurts
 //!    only its owner; a conflict is retried once; all else fails the batch.
 
 mod statement;
@@ -40,7 +43,7 @@ use crate::{
     telemetry::{Metrics, StatementMetrics},
 };
 
-pub use statement::{ClearSessions, Load, SetSessions, Statement};
+pub use statement::{ClearSessions, CountUsers, ListPage, Load, SetSessions, Statement, UpdateUsers};
 
 /// How long a caller waits, its time in the queue included: as long as the
 /// time-outs of one statement, so that those before it count, too.
@@ -68,7 +71,7 @@ pub enum BatchError {
     Store(#[from] StoreError),
 }
 
-/// The batchers of one lane, one for each hot method of its store.
+/// The batchers of one lane, one for each method of its store.
 #[derive(Debug)]
 pub struct Batches {
     /// For [`Store::set_sessions`].
@@ -77,20 +80,34 @@ pub struct Batches {
     pub clear_sessions: Batcher<ClearSessions>,
     /// For [`Store::load`].
     pub load: Batcher<Load>,
+    /// For [`Store::update_user`].
+    pub update_user: Batcher<UpdateUsers>,
+    /// For [`Store::list_users`].
+    pub list_users: Batcher<ListPage>,
+    /// For [`Store::count_users`].
+    pub count_users: Batcher<CountUsers>,
 }
 
 impl Batches {
-    /// How many batchers there are.
-    pub const KINDS: u32 = 3;
+    /// The connections that they use: one for each statement of a hot method
+    /// that may run at once, and one that the rare methods share.
+    #[must_use]
+    pub fn connections(limits: Limits) -> u32 {
+        u32::from(limits.workers) * 3 + 1
+    }
 
     /// Starts the dispatchers on the current runtime; they end when the batches
     /// are dropped.
     #[must_use]
     pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
+        let rare = Limits { batch_max: 1, workers: 1, ..limits };
         Self {
             set_sessions: Batcher::start(store, clock, metrics, limits),
             clear_sessions: Batcher::start(store, clock, metrics, limits),
             load: Batcher::start(store, clock, metrics, limits),
+            update_user: Batcher::start(store, clock, metrics, rare),
+            list_users: Batcher::start(store, clock, metrics, rare),
+            count_users: Batcher::start(store, clock, metrics, rare),
         }
     }
 }
@@ -129,6 +146,12 @@ impl<S: Statement> Batcher<S> {
         };
         tokio::spawn(dispatch(calls, runner, limits));
         Self { queue, room: Arc::new(Semaphore::new(limits.queue_max)) }
+    }
+
+    /// Has one `member` done; its answer alone.
+    pub async fn call_one(&self, member: S::Member) -> Result<S::Answer, BatchError> {
+        let (_, mut answers) = self.call(vec![member]).await?;
+        answers.pop().ok_or_else(|| StoreError::Data(format!("{} answered nothing", S::NAME)).into())
     }
 
     /// Has `members` done as a whole, together with whatever else waits;

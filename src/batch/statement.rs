@@ -1,10 +1,11 @@
-//! The hot methods of the store, as the batcher sees them.
+//! The methods of the store, as the batcher sees them.
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::{
-    presence::{Session, Timestamp},
-    store::{SessionKey, SetSession, Store, StoreError, UserKey},
+    presence::{Timestamp, User, UserId},
+    store::{ListUsers, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
 };
 
 /// A method of the store that takes members in a slice and answers each.
@@ -64,7 +65,7 @@ impl Statement for ClearSessions {
     }
 }
 
-/// [`Store::load`]: the user's live sessions.
+/// [`Store::load`].
 #[derive(Debug)]
 pub struct Load;
 
@@ -72,13 +73,57 @@ pub struct Load;
 impl Statement for Load {
     const NAME: &'static str = "load";
     type Member = UserKey;
-    type Answer = Vec<Session>;
+    type Answer = User;
 
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
         members: &[UserKey],
-    ) -> Result<Vec<Vec<Session>>, StoreError> {
+    ) -> Result<Vec<User>, StoreError> {
         store.load(now, members).await
     }
+}
+
+/// Declares a method of the store that does one thing at a time. The batcher
+/// hands it one member.
+macro_rules! one_at_a_time {
+    ($(#[$meta:meta])* $name:ident, $method:ident, $member:ty => $answer:ty) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $name;
+
+        #[async_trait]
+        impl Statement for $name {
+            const NAME: &'static str = stringify!($method);
+            type Member = $member;
+            type Answer = $answer;
+
+            async fn execute(
+                store: &dyn Store,
+                now: Timestamp,
+                members: &[$member],
+            ) -> Result<Vec<$answer>, StoreError> {
+                let mut answers = Vec::with_capacity(members.len());
+                for member in members {
+                    answers.push(store.$method(now, member).await?);
+                }
+                Ok(answers)
+            }
+        }
+    };
+}
+
+one_at_a_time! {
+    /// [`Store::update_user`].
+    UpdateUsers, update_user, UpdateUser => ()
+}
+
+one_at_a_time! {
+    /// [`Store::list_users`].
+    ListPage, list_users, ListUsers => Vec<UserId>
+}
+
+one_at_a_time! {
+    /// [`Store::count_users`], of a tenant.
+    CountUsers, count_users, Uuid => u64
 }

@@ -1,82 +1,176 @@
 //! One function for each operation of the API.
 
 use axum::{
-    extract::{Path, State},
+    extract::{FromRequestParts, MatchedPath, RawPathParams, State},
+    http::request::Parts,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
-use serde::Serialize;
 
-use super::{Context, body::JsonObject, refusal::Refusal};
-use crate::{
-    presence::parse_duration,
-    service::{Caller, Given, Presence, SetPresence},
+use super::{
+    Context,
+    answers::{collection, entity},
+    body::Json,
+    odata::{ListOptions, Select, ServiceRoot},
+    refusal::Refusal,
+    requests::{
+        ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
+        SetUserPreferredPresenceBody,
+    },
 };
+use crate::service::{Caller, Given};
+
+/// The user that the path names, by an id or as `me`.
+#[derive(Debug)]
+pub(super) struct User(Given<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for User {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await else {
+            return Err(Refusal::bad_request("The path is not UTF-8."));
+        };
+        match parameters.iter().find(|(name, _)| *name == "id") {
+            Some((_, id)) => Ok(Self(Given::text(id.to_owned()))),
+            None => Err(Refusal::unauthenticated(
+                "Only a token says who \"me\" is, and this service asks for none: name the user, as in \
+                 /users/{id}/presence.",
+            )),
+        }
+    }
+}
+
+/// What a done action on a location answers: Graph's two versions differ.
+#[derive(Debug)]
+pub(super) struct LocationDone(StatusCode);
+
+impl<S: Sync> FromRequestParts<S> for LocationDone {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let beta =
+            parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().starts_with("/beta"));
+        Ok(Self(if beta { StatusCode::NO_CONTENT } else { StatusCode::OK }))
+    }
+}
+
+/// What an action answers: whether it was done, and nothing else.
+type Done = Result<StatusCode, Refusal>;
+
+pub(super) async fn get_presence(
+    State(context): State<Context>,
+    User(user_id): User,
+    root: ServiceRoot,
+    select: Select,
+) -> Result<Response, Refusal> {
+    entity(&root, context.service.get_presence(&Caller::ANONYMOUS, user_id).await?, &select)
+}
 
 pub(super) async fn set_presence(
     State(context): State<Context>,
-    Path(user_id): Path<String>,
-    mut body: JsonObject,
-) -> Result<StatusCode, Refusal> {
-    let request = SetPresence {
-        user_id: Given::text(user_id),
-        session_id: body.text("sessionId"),
-        availability: body.text("availability").parse(),
-        activity: body.text("activity").parse(),
-        expiration_duration: body.text("expirationDuration").parse_with(|text| parse_duration(text).ok()),
-    };
-    context.service.set_presence(&Caller::ANONYMOUS, request).await?;
+    User(user_id): User,
+    Json(body): Json<SetPresenceBody>,
+) -> Done {
+    context.service.set_presence(&Caller::ANONYMOUS, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_presence(
     State(context): State<Context>,
-    Path(user_id): Path<String>,
-    mut body: JsonObject,
-) -> Result<StatusCode, Refusal> {
-    context.service.clear_presence(&Caller::ANONYMOUS, Given::text(user_id), body.text("sessionId")).await?;
+    User(user_id): User,
+    Json(body): Json<ClearPresenceBody>,
+) -> Done {
+    context.service.clear_presence(&Caller::ANONYMOUS, user_id, body.session_id).await?;
     Ok(StatusCode::OK)
 }
 
-pub(super) async fn get_presence(
+pub(super) async fn set_user_preferred_presence(
     State(context): State<Context>,
-    Path(user_id): Path<String>,
-) -> Result<Response, Refusal> {
-    let presence = context.service.get_presence(&Caller::ANONYMOUS, Given::text(user_id)).await?;
-    json(&PresenceJson::from(&presence))
+    User(user_id): User,
+    Json(body): Json<SetUserPreferredPresenceBody>,
+) -> Done {
+    context.service.set_user_preferred_presence(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    Ok(StatusCode::OK)
+}
+
+pub(super) async fn clear_user_preferred_presence(
+    State(context): State<Context>,
+    User(user_id): User,
+) -> Done {
+    context.service.clear_user_preferred_presence(&Caller::ANONYMOUS, user_id).await?;
+    Ok(StatusCode::OK)
+}
+
+pub(super) async fn set_status_message(
+    State(context): State<Context>,
+    User(user_id): User,
+    Json(body): Json<SetStatusMessageBody>,
+) -> Done {
+    context.service.set_status_message(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    Ok(StatusCode::OK)
+}
+
+pub(super) async fn set_manual_location(
+    State(context): State<Context>,
+    User(user_id): User,
+    LocationDone(done): LocationDone,
+    Json(body): Json<SetLocationBody>,
+) -> Done {
+    context.service.set_manual_location(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    Ok(done)
+}
+
+pub(super) async fn set_automatic_location(
+    State(context): State<Context>,
+    User(user_id): User,
+    LocationDone(done): LocationDone,
+    Json(body): Json<SetLocationBody>,
+) -> Done {
+    context.service.set_automatic_location(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    Ok(done)
+}
+
+pub(super) async fn clear_automatic_location(
+    State(context): State<Context>,
+    User(user_id): User,
+    LocationDone(done): LocationDone,
+) -> Done {
+    context.service.clear_automatic_location(&Caller::ANONYMOUS, user_id).await?;
+    Ok(done)
+}
+
+pub(super) async fn clear_location(
+    State(context): State<Context>,
+    User(user_id): User,
+    LocationDone(done): LocationDone,
+) -> Done {
+    context.service.clear_location(&Caller::ANONYMOUS, user_id).await?;
+    Ok(done)
 }
 
 pub(super) async fn get_presences_by_user_id(
     State(context): State<Context>,
-    mut body: JsonObject,
+    root: ServiceRoot,
+    select: Select,
+    Json(body): Json<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
-    let presences = context.service.batch_get_presences(&Caller::ANONYMOUS, body.texts("ids")).await?;
-    json(&Collection { value: presences.iter().map(PresenceJson::from).collect() })
+    let presences = context.service.batch_get_presences(&Caller::ANONYMOUS, body.ids).await?;
+    collection(root.collection_context(), None, presences, &select)
 }
 
-/// `#microsoft.graph.presence`.
-#[derive(Debug, Serialize)]
-struct PresenceJson<'a> {
-    id: &'a str,
-    availability: &'static str,
-    activity: &'static str,
+pub(super) async fn list_presences(
+    State(context): State<Context>,
+    root: ServiceRoot,
+    options: ListOptions,
+) -> Result<Response, Refusal> {
+    let ListOptions { select, page_size, page_token } = options;
+    let page = context.service.list_presences(&Caller::ANONYMOUS, page_size.clone(), page_token).await?;
+    let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
+    collection(root.list_context(&select), next, page.presences, &select)
 }
 
-impl<'a> From<&'a Presence> for PresenceJson<'a> {
-    fn from(Presence { user_id, pair }: &'a Presence) -> Self {
-        let (availability, activity) = (pair.availability.as_str(), pair.activity.as_str());
-        Self { id: user_id.as_str(), availability, activity }
-    }
-}
-
-/// An OData collection.
-#[derive(Debug, Serialize)]
-struct Collection<T> {
-    value: Vec<T>,
-}
-
-/// An answer with a body.
-fn json<T: Serialize>(value: &T) -> Result<Response, Refusal> {
-    let body = serde_json::to_vec(value).map_err(|error| Refusal::internal(error.to_string()))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+pub(super) async fn count_presences(State(context): State<Context>) -> Result<Response, Refusal> {
+    let count = context.service.count_presences(&Caller::ANONYMOUS).await?;
+    Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }

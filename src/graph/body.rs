@@ -1,20 +1,12 @@
 //! Reading JSON bodies: what is let in, and what is said of the rest.
 
-use std::{collections::BTreeMap, fmt};
-
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
 };
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{BODY_MAX_BYTES, refusal::Refusal};
@@ -23,20 +15,21 @@ use crate::service::Given;
 /// What is read and thrown away of a body that is too large, so that its client
 /// can hear why: one that is still sending when the connection is closed may
 /// see nothing but that. In bytes.
-const DISCARD_MAX_BYTES: usize = 1_024 * 1_024;
+const DISCARD_MAX_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// The JSON object in a request's body; no body counts as an empty object.
 ///
-/// Properties that nobody asks for are ignored: SDKs send some.
+/// A property that is not in `T` is ignored: SDKs send some. One that has the
+/// wrong type is one thing wrong among others: see [`text`].
 #[derive(Debug, Default)]
-pub(super) struct JsonObject(BTreeMap<String, Value>);
+pub(super) struct Json<T>(pub(super) T);
 
-impl<S: Sync> FromRequest<S> for JsonObject {
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         check_content_type(request.headers())?;
-        parse(&read(request.into_body()).await?)
+        parse(&read(request.into_body()).await?).map(Self)
     }
 }
 
@@ -44,7 +37,8 @@ impl<S: Sync> FromRequest<S> for JsonObject {
 async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Refusal::bad_request("The body broke off."))?;
+        let frame =
+            frame.map_err(|_| Refusal::bad_request("The body broke off, or is not what it says it is."))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
         if length > DISCARD_MAX_BYTES {
@@ -62,15 +56,11 @@ fn too_large() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
 }
 
-/// JSON, or nothing said. A body that is encoded otherwise, gzip included, is
-/// refused in the way that makes the Go SDK send it again plainly.
+/// JSON, or nothing said.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let refuse = |message: &str| {
         Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message))
     };
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return refuse("The body must not have a Content-Encoding.");
-    }
     match headers.get(CONTENT_TYPE).map(HeaderValue::to_str) {
         None => Ok(()),
         Some(Ok(text)) if is_json(text) => Ok(()),
@@ -84,7 +74,7 @@ fn is_json(content_type: &str) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn parse(bytes: &[u8]) -> Result<JsonObject, Refusal> {
+fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
     /// Graph's own words.
     const UNREADABLE: &str = "Unable to read JSON request payload.";
 
@@ -93,64 +83,82 @@ fn parse(bytes: &[u8]) -> Result<JsonObject, Refusal> {
     // PowerShell begins with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_ascii();
     if text.is_empty() {
-        return Ok(JsonObject::default());
+        return Ok(T::default());
     }
-    serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let what = match (error.is_data(), text.starts_with('{')) {
-            (true, true) => "A property stands there twice",
-            (true, false) => "It must be a JSON object",
-            (false, _) => "It is not valid JSON",
-        };
-        Refusal::bad_request(format!("{UNREADABLE} {what}: line {line}, column {column}."))
+    // An array would be read as a struct, element by element.
+    let read = if text.starts_with('{') {
+        serde_json::from_str(text)
+    } else {
+        serde_json::from_str::<bool>(text).map(|_| T::default())
+    };
+    match read {
+        Ok(value) if text.starts_with('{') => Ok(value),
+        Ok(_) => Err(Refusal::bad_request(format!("{UNREADABLE} It must be a JSON object."))),
+        Err(error) => {
+            let what = match (error.is_data(), text.starts_with('{')) {
+                (true, true) => "A property stands there twice",
+                (true, false) => "It must be a JSON object",
+                (false, _) => "It is not valid JSON",
+            };
+            let (line, column) = (error.line(), error.column());
+            Err(Refusal::bad_request(format!("{UNREADABLE} {what}: line {line}, column {column}.")))
+        }
+    }
+}
+
+/// A property as a text; `null` and `""` count as missing. A value of another
+/// type is unreadable, and named with whatever else is wrong.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<String>, D::Error> {
+    Value::deserialize(deserializer).map(text_of)
+}
+
+/// A property as a text that may be empty; `null` counts as missing.
+pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Given::Value(text),
+        other => text_of(other),
     })
 }
 
-impl<'de> Deserialize<'de> for JsonObject {
-    /// Refuses a property that stands there twice: which one was meant?
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Properties;
+/// A property as a list of texts; `null` counts as missing.
+pub(super) fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Given<Vec<Given<String>>>, D::Error> {
+    Value::deserialize(deserializer).map(|value| list_of(value, text_of))
+}
 
-        impl<'de> Visitor<'de> for Properties {
-            type Value = JsonObject;
+/// A property as an object; `null` counts as missing.
+pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Given<T>, D::Error> {
+    Value::deserialize(deserializer).map(object_of)
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+/// A property as a list of objects; `null` counts as missing.
+pub(super) fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Given<Vec<Given<T>>>, D::Error> {
+    Value::deserialize(deserializer).map(|value| list_of(value, object_of))
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject, A::Error> {
-                let mut properties = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry()? {
-                    if properties.insert(name, value).is_some() {
-                        return Err(A::Error::custom("a property twice"));
-                    }
-                }
-                Ok(JsonObject(properties))
-            }
-        }
-
-        deserializer.deserialize_map(Properties)
+fn list_of<T>(value: Value, element: impl Fn(Value) -> Given<T>) -> Given<Vec<Given<T>>> {
+    match value {
+        Value::Null => Given::Missing,
+        Value::Array(values) => Given::Value(values.into_iter().map(element).collect()),
+        other => Given::Unreadable(type_of(&other).to_owned()),
     }
 }
 
-impl JsonObject {
-    /// A property as a text. `null` counts as missing.
-    pub(super) fn text(&mut self, name: &str) -> Given<String> {
-        self.0.remove(name).map_or(Given::Missing, text)
-    }
-
-    /// A property as a list of texts. `null` counts as missing.
-    pub(super) fn texts(&mut self, name: &str) -> Given<Vec<Given<String>>> {
-        match self.0.remove(name) {
-            None | Some(Value::Null) => Given::Missing,
-            Some(Value::Array(values)) => Given::Value(values.into_iter().map(text).collect()),
-            Some(other) => Given::Unreadable(type_of(&other).to_owned()),
-        }
+fn object_of<T: DeserializeOwned>(value: Value) -> Given<T> {
+    match value {
+        Value::Null => Given::Missing,
+        value @ Value::Object(_) => serde_json::from_value(value)
+            .map_or_else(|_| Given::Unreadable("an object of another kind".to_owned()), Given::Value),
+        other => Given::Unreadable(type_of(&other).to_owned()),
     }
 }
 
-/// A value as a text. A wrong type is one thing wrong among others.
-fn text(value: Value) -> Given<String> {
+fn text_of(value: Value) -> Given<String> {
     match value {
         Value::Null => Given::Missing,
         Value::String(text) => Given::text(text),

@@ -4,11 +4,15 @@
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::{Context, refusal::finish};
+use super::{
+    Context,
+    operations::name_of,
+    refusal::{Refusal, finish},
+};
 use crate::telemetry::{self, RequestId, RequestTimer};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -22,36 +26,40 @@ pub(super) async fn observe(State(context): State<Context>, mut request: Request
     let id = RequestId::new();
     let mut timer = RequestTimer::start(&context.metrics, telemetry::Door::Graph, id);
     timer.operation =
-        request.extensions().get::<MatchedPath>().map_or("unknown", |path| operation(path.as_str()));
+        request.extensions().get::<MatchedPath>().map_or("unknown", |route| name_of(route.as_str()));
 
-    let own = HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
     let client_id = request.headers_mut().remove(CLIENT_REQUEST_ID);
-    let client_id = client_id.filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).unwrap_or_else(|| own.clone());
-    let mut response = finish(next.run(request).await, id, &client_id, context.clock.now());
-    response.headers_mut().insert(REQUEST_ID, own);
-    response.headers_mut().insert(CLIENT_REQUEST_ID, client_id);
-
+    let client_id = client_id.filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).unwrap_or_else(|| header(id));
+    let response = identified(next.run(request).await, &context, id, client_id);
     timer.finish(code_name(response.status()));
     response
 }
 
-/// The operation that the route stands for, in the service's words.
-fn operation(route: &str) -> &'static str {
-    let last = route.rsplit('/').next().unwrap_or_default();
-    match last.strip_prefix("microsoft.graph.").unwrap_or(last) {
-        "presence" | "{id}" => "get_presence",
-        "setPresence" => "set_presence",
-        "clearPresence" => "clear_presence",
-        "getPresencesByUserId" => "batch_get_presences",
-        _ => "unknown",
-    }
+/// A refusal as the answer to a request that never was one: a batch's item.
+pub(super) fn finish_refusal(context: &Context, refusal: Refusal) -> Response {
+    let id = RequestId::new();
+    identified(refusal.into_response(), context, id, header(id))
+}
+
+/// The answer with the body of an error, if it is one, and its ids.
+fn identified(response: Response, context: &Context, id: RequestId, client_id: HeaderValue) -> Response {
+    let mut response = finish(response, id, &client_id, context.clock.now());
+    response.headers_mut().insert(REQUEST_ID, header(id));
+    response.headers_mut().insert(CLIENT_REQUEST_ID, client_id);
+    response
+}
+
+fn header(id: RequestId) -> HeaderValue {
+    HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// The status as a metric's label.
 const fn code_name(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
+        204 => "204",
         400 => "400",
+        401 => "401",
         404 => "404",
         405 => "405",
         413 => "413",

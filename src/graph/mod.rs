@@ -3,28 +3,41 @@
 //! Decodes, calls one method of the service, encodes.
 
 mod actions;
+mod answers;
+mod batch;
 mod body;
+mod docs;
 mod layer;
+mod odata;
+mod openapi;
+mod operations;
+mod paths;
 mod refusal;
+mod requests;
 
 use std::sync::Arc;
 
-use axum::{
-    Router, middleware,
-    routing::{get, post},
+use axum::{Router, middleware, routing::post};
+use tower::ServiceBuilder;
+use tower_http::{
+    CompressionLevel,
+    compression::{CompressionLayer, predicate::SizeAbove},
+    decompression::RequestDecompressionLayer,
 };
 
 use crate::{clock::Clock, service::Service, telemetry::Metrics};
+use batch::Batching;
 
-/// The largest body that is let in, in bytes.
-pub const BODY_MAX_BYTES: usize = 256 * 1_024;
+pub use openapi::document;
+
+/// The largest body that is let in, in bytes, once it is unpacked.
+pub const BODY_MAX_BYTES: usize = 1_024 * 1_024;
+
+/// The smallest body that is packed, in bytes: less than this saves nothing.
+const COMPRESS_MIN_BYTES: u64 = 256;
 
 /// The versions of Graph's API; both offer the same.
 const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
-/// Where a user's presence is, and its actions below it.
-const PRESENCES: [&str; 2] = ["/users/{id}/presence", "/communications/presences/{id}"];
-/// Actions have two spellings; Graph PowerShell uses the second.
-const ACTION_PREFIXES: [&str; 2] = ["", "microsoft.graph."];
 
 /// What a request of this door needs.
 #[derive(Clone, Debug)]
@@ -38,23 +51,38 @@ pub struct Context {
 }
 
 /// The door's routes.
-pub fn router(context: Context) -> Router {
-    let mut api = Router::new();
-    for presence in PRESENCES {
-        api = api.route(presence, get(actions::get_presence));
-        for prefix in ACTION_PREFIXES {
-            api = api
-                .route(&format!("{presence}/{prefix}setPresence"), post(actions::set_presence))
-                .route(&format!("{presence}/{prefix}clearPresence"), post(actions::clear_presence));
-        }
-    }
-    for prefix in ACTION_PREFIXES {
-        let path = format!("/communications/{prefix}getPresencesByUserId");
-        api = api.route(&path, post(actions::get_presences_by_user_id));
-    }
-    let mut router = Router::new();
-    for version in VERSIONS {
-        router = router.nest(version, api.clone());
-    }
-    router.layer(middleware::from_fn_with_state(context.clone(), layer::observe)).with_state(context)
+pub fn router(context: &Context) -> Router {
+    let api = with_layers(context, api().with_state(context.clone()));
+    let batching = Batching { api: api.clone(), context: context.clone() };
+    let batches = VERSIONS.into_iter().fold(Router::new(), |router, version| {
+        router.route(&format!("{version}{}", batch::PATH), post(batch::batch))
+    });
+    let outer = batches.with_state(batching).merge(docs::router());
+    let outer = with_layers(context, outer).fallback_service(api);
+    // From the outside in: one spelling of each path, before anything looks at
+    // it; then answers are packed for those who ask, errors included.
+    let spelled = ServiceBuilder::new()
+        .map_request(paths::rewrite)
+        .layer(
+            CompressionLayer::new()
+                .quality(CompressionLevel::Fastest)
+                .compress_when(SizeAbove::new(COMPRESS_MIN_BYTES)),
+        )
+        .service(outer);
+    Router::new().fallback_service(spelled)
+}
+
+/// Every operation at each of its paths, in both versions.
+fn api() -> Router<Context> {
+    let api = operations::all()
+        .fold(Router::new(), |router, (path, operation)| router.route(&path, (operation.route)()));
+    VERSIONS.into_iter().fold(Router::new(), |router, version| router.nest(version, api.clone()))
+}
+
+/// What surrounds each request, from the outside in: its ids, its place in the
+/// metrics and the log, and the body of an error; then its body is unpacked.
+fn with_layers(context: &Context, router: Router) -> Router {
+    router
+        .layer(RequestDecompressionLayer::new())
+        .layer(middleware::from_fn_with_state(context.clone(), layer::observe))
 }

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     presence::Timestamp,
@@ -23,13 +24,36 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// The wrong fields.
+    details: Vec<Detail>,
     /// The service's error behind it.
     cause: Option<Box<Error>>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), cause: None }
+        Self { status, code, message: message.into(), details: Vec::new(), cause: None }
+    }
+
+    /// A field of the request that this door alone knows is wrong.
+    pub(super) fn field(name: &str, what: &str) -> Self {
+        Self::fields(vec![(name.to_owned(), what.to_owned())])
+    }
+
+    /// Fields, by their names, and what is wrong with each.
+    pub(super) fn fields(wrong: Vec<(String, String)>) -> Self {
+        let code = "InvalidArgument";
+        let details: Vec<_> = wrong
+            .into_iter()
+            .map(|(target, what)| Detail { code, message: format!("[{target}]: {target} {what}."), target })
+            .collect();
+        let message = details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join(" ");
+        Self { details, ..Self::new(StatusCode::BAD_REQUEST, code, message) }
+    }
+
+    /// It is not known who asks.
+    pub(super) fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", message)
     }
 
     /// The body can't be read.
@@ -53,6 +77,11 @@ impl Refusal {
                 "MethodNotAllowed",
                 "This resource does not take this method; Allow names those it takes.",
             ),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
+                status,
+                "UnsupportedMediaType",
+                "The Content-Encoding must be gzip, if there is one.",
+            ),
             status if status.is_client_error() => {
                 Self::new(status, "BadRequest", "The path or the query can't be read.")
             }
@@ -71,12 +100,14 @@ impl From<Error> for Refusal {
             Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "generalException"),
             Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
         };
-        let mut violations = error.violations.iter().map(describe).collect::<Vec<_>>().join(" ");
+        let details: Vec<_> = error.violations.iter().map(|violation| Detail::new(code, violation)).collect();
+        let mut violations =
+            details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join(" ");
         if error.violations_omitted > 0 {
             violations = format!("{violations} And {} more.", error.violations_omitted);
         }
         let message = if violations.is_empty() { error.public.clone() } else { violations };
-        Self { status, code, message, cause: Some(Box::new(error)) }
+        Self { status, code, message, details, cause: Some(Box::new(error)) }
     }
 }
 
@@ -101,11 +132,12 @@ pub(super) fn finish(
         None if status.is_client_error() || status.is_server_error() => Refusal::of_status(status),
         None => return response,
     };
-    let mut details = Vec::new();
     let (mut parts, _) = response.into_parts();
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(cause) = refusal.cause {
         cause.log(id);
-        details.extend(cause.violations.iter().map(|violation| Detail::new(refusal.code, violation)));
         if let Some(after) = cause.retry_after() {
             parts.headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
         }
@@ -113,7 +145,7 @@ pub(super) fn finish(
     let error = ErrorJson {
         code: refusal.code,
         message: &refusal.message,
-        details,
+        details: refusal.details,
         inner_error: InnerError {
             date: date(now),
             request_id: id.to_string(),
@@ -128,27 +160,40 @@ pub(super) fn finish(
     Response::from_parts(parts, body.into())
 }
 
-/// The body of every error. Graph: "error response".
-#[derive(Debug, Serialize)]
-struct Body<'a> {
+/// The body of every error. Graph: error response.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct Body<'a> {
     error: ErrorJson<'a>,
 }
 
-#[derive(Debug, Serialize)]
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ErrorContent)]
 struct ErrorJson<'a> {
+    /// Why, for machines.
+    #[schema(example = "InvalidArgument")]
     code: &'static str,
+    /// Why, for people.
     message: &'a str,
+    /// The wrong fields, the first ten at most; left out if none is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     details: Vec<Detail>,
     #[serde(rename = "innerError")]
     inner_error: InnerError<'a>,
 }
 
 /// One wrong field.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ErrorDetail)]
 struct Detail {
+    /// As above.
     code: &'static str,
+    /// What is wrong with it, and what is allowed.
     message: String,
+    /// The field.
+    #[schema(example = "sessionId")]
     target: String,
 }
 
@@ -158,11 +203,17 @@ impl Detail {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// Which request it was.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 struct InnerError<'a> {
+    /// When, in UTC.
+    #[schema(example = "2026-11-22T02:50:00")]
     date: String,
+    /// The service's id of it.
     request_id: String,
+    /// The caller's id of it; the service's if it had none.
+    #[schema(value_type = String)]
     client_request_id: Cow<'a, str>,
 }
 
@@ -187,6 +238,14 @@ fn names(path: Path) -> (String, String) {
             Field::Activity => ("Activity", "activity"),
             Field::ExpirationDuration => ("ExpirationDuration", "expirationDuration"),
             Field::Requests => ("Requests", "requests"),
+            Field::Content => ("Content", "statusMessage.message.content"),
+            Field::ContentType => ("ContentType", "statusMessage.message.contentType"),
+            Field::ExpireTime => ("ExpiryDateTime", "statusMessage.expiryDateTime.dateTime"),
+            Field::TimeZone => ("TimeZone", "statusMessage.expiryDateTime.timeZone"),
+            Field::WorkLocationType => ("WorkLocationType", "workLocationType"),
+            Field::PlaceId => ("PlaceId", "placeId"),
+            Field::PageSize => ("$top", "$top"),
+            Field::PageToken => ("$skiptoken", "$skiptoken"),
         },
     };
     match path {

@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use super::pb;
 use crate::{
-    presence::{Activity, Availability, DecidingRule, Pair, Session, Timestamp, UserId},
-    service::{Explanation, Given, Presence, SetPresence},
+    presence::{
+        Activity, Availability, DecidingRule, Pair, Session, Timestamp, WorkLocationSource, WorkLocationType,
+    },
+    service::{
+        Expiry, Explanation, Given, Presence, SetLocation, SetPresence, SetStatusMessage,
+        SetUserPreferredPresence,
+    },
 };
 
 impl From<pb::SetPresenceRequest> for SetPresence {
@@ -29,82 +34,118 @@ fn duration(duration: prost_types::Duration) -> Given<Duration> {
     }
 }
 
-fn availability(number: i32) -> Given<Availability> {
-    match pb::Availability::try_from(number) {
-        Ok(pb::Availability::Unspecified) => Given::Missing,
-        Ok(pb::Availability::Available) => Given::Value(Availability::Available),
-        Ok(pb::Availability::Busy) => Given::Value(Availability::Busy),
-        Ok(pb::Availability::Away) => Given::Value(Availability::Away),
-        Ok(pb::Availability::DoNotDisturb) => Given::Value(Availability::DoNotDisturb),
-        Ok(pb::Availability::Offline) => Given::Value(Availability::Offline),
-        Err(_) => Given::Unreadable(number.to_string()),
-    }
+/// Between an enum of the proto and ours, whose values have the same names.
+macro_rules! same_names {
+    ($name:ident, $read:ident: $($value:ident)+) => {
+        /// The number on the wire.
+        impl From<$name> for pb::$name {
+            fn from(value: $name) -> Self {
+                match value { $($name::$value => Self::$value,)+ }
+            }
+        }
+
+        fn $read(number: i32) -> Given<$name> {
+            match pb::$name::try_from(number) {
+                Ok(pb::$name::Unspecified) => Given::Missing,
+                $(Ok(pb::$name::$value) => Given::Value($name::$value),)+
+                Err(_) => Given::Unreadable(number.to_string()),
+            }
+        }
+    };
 }
 
-fn activity(number: i32) -> Given<Activity> {
-    match pb::Activity::try_from(number) {
-        Ok(pb::Activity::Unspecified) => Given::Missing,
-        Ok(pb::Activity::Available) => Given::Value(Activity::Available),
-        Ok(pb::Activity::AvailableInactive) => Given::Value(Activity::AvailableInactive),
-        Ok(pb::Activity::InACall) => Given::Value(Activity::InACall),
-        Ok(pb::Activity::InAConferenceCall) => Given::Value(Activity::InAConferenceCall),
-        Ok(pb::Activity::Away) => Given::Value(Activity::Away),
-        Ok(pb::Activity::Presenting) => Given::Value(Activity::Presenting),
-        Ok(pb::Activity::Offline) => Given::Value(Activity::Offline),
-        Err(_) => Given::Unreadable(number.to_string()),
-    }
-}
+same_names!(Availability, availability: Available Busy Away BeRightBack DoNotDisturb Offline);
+same_names!(Activity, activity:
+    Available AvailableInactive Busy InACall InAConferenceCall Away BeRightBack DoNotDisturb Presenting Offline OffWork);
+same_names!(WorkLocationType, work_location_type: Office Remote TimeOff);
 
 /// The pair's two numbers on the wire.
 fn numbers(pair: Pair) -> (i32, i32) {
-    let availability = match pair.availability {
-        Availability::Available => pb::Availability::Available,
-        Availability::Busy => pb::Availability::Busy,
-        Availability::Away => pb::Availability::Away,
-        Availability::DoNotDisturb => pb::Availability::DoNotDisturb,
-        Availability::Offline => pb::Availability::Offline,
-    };
-    let activity = match pair.activity {
-        Activity::Available => pb::Activity::Available,
-        Activity::AvailableInactive => pb::Activity::AvailableInactive,
-        Activity::InACall => pb::Activity::InACall,
-        Activity::InAConferenceCall => pb::Activity::InAConferenceCall,
-        Activity::Away => pb::Activity::Away,
-        Activity::Presenting => pb::Activity::Presenting,
-        Activity::Offline => pb::Activity::Offline,
-    };
-    (availability.into(), activity.into())
+    (pb::Availability::from(pair.availability).into(), pb::Activity::from(pair.activity).into())
 }
 
 impl From<Presence> for pb::Presence {
-    fn from(Presence { user_id, pair }: Presence) -> Self {
-        presence(&user_id, pair)
+    fn from(presence: Presence) -> Self {
+        let (availability, activity) = numbers(presence.pair);
+        Self {
+            user_id: presence.user_id.to_string(),
+            availability,
+            activity,
+            sequence_number: presence.sequence_number.to_string(),
+            status_message: presence.status_message.map(|message| pb::StatusMessage {
+                content: message.content,
+                publish_time: message.published_at.map(timestamp),
+                expire_time: message.expires_at.map(timestamp),
+            }),
+            work_location: presence.work_location.map(|(location, source)| pb::WorkLocation {
+                work_location_type: pb::WorkLocationType::from(location.location_type).into(),
+                place_id: location.place_id.map(|id| id.to_string()),
+                source: match source {
+                    WorkLocationSource::Manual => pb::WorkLocationSource::Manual,
+                    WorkLocationSource::Automatic => pb::WorkLocationSource::Automatic,
+                }
+                .into(),
+            }),
+        }
     }
 }
 
-fn presence(user_id: &UserId, pair: Pair) -> pb::Presence {
-    let (availability, activity) = numbers(pair);
-    pb::Presence { user_id: user_id.to_string(), availability, activity }
+impl From<pb::SetUserPreferredPresenceRequest> for SetUserPreferredPresence {
+    fn from(request: pb::SetUserPreferredPresenceRequest) -> Self {
+        Self {
+            user_id: Given::text(request.user_id),
+            availability: availability(request.availability),
+            activity: activity(request.activity),
+            expiration_duration: request.expiration_duration.map_or(Given::Missing, duration),
+        }
+    }
+}
+
+impl From<pb::SetStatusMessageRequest> for SetStatusMessage {
+    fn from(request: pb::SetStatusMessageRequest) -> Self {
+        Self {
+            user_id: Given::text(request.user_id),
+            content: Given::Value(request.content),
+            content_type: Given::Missing,
+            expiry: Expiry::At(request.expire_time.map_or(Given::Missing, |time| instant(&time))),
+        }
+    }
+}
+
+/// A location to set: the two requests differ in their names alone.
+pub(super) fn set_location(user_id: String, location_type: i32, place_id: String) -> SetLocation {
+    SetLocation {
+        user_id: Given::text(user_id),
+        work_location_type: work_location_type(location_type),
+        place_id: Given::text(place_id),
+    }
 }
 
 impl From<Explanation> for pb::ExplainPresenceResponse {
     fn from(explanation: Explanation) -> Self {
         let rule = match explanation.rule {
             DecidingRule::NoLiveSession => pb::DecidingRule::NoLiveSession,
+            DecidingRule::PreferredPresence => pb::DecidingRule::PreferredPresence,
             DecidingRule::OnlySession => pb::DecidingRule::OnlySession,
             DecidingRule::Precedence => pb::DecidingRule::Precedence,
             DecidingRule::LatestChange => pb::DecidingRule::LatestChange,
             DecidingRule::SmallestSessionId => pb::DecidingRule::SmallestSessionId,
         };
         let now = explanation.now;
+        let deciding = explanation.live.first().filter(|_| rule != pb::DecidingRule::PreferredPresence);
         Self {
-            presence: Some(presence(&explanation.user_id, explanation.presence)),
             rule: rule.into(),
-            deciding_session_id: explanation.live.first().map(|(session, _)| session.session_id.to_string()),
+            deciding_session_id: deciding.map(|(session, _)| session.session_id.to_string()),
             explanation: explanation.text,
             sessions: explanation.live.iter().map(|(live, shown)| session(live, *shown, now)).collect(),
             read_time: Some(timestamp(now)),
             next_transition_time: explanation.next_transition.map(|transition| timestamp(transition.at)),
+            preferred_presence: explanation.preferred.map(|preferred| {
+                let (availability, activity) = numbers(preferred.pair);
+                let expire_time = Some(timestamp(preferred.expires_at));
+                pb::PreferredPresence { availability, activity, expire_time }
+            }),
+            presence: Some(explanation.presence.into()),
         }
     }
 }
@@ -131,3 +172,18 @@ fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     let nanos = i32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
     prost_types::Timestamp { seconds: millis.div_euclid(1_000), nanos }
 }
+
+/// An instant on the wire, to the millisecond.
+fn instant(time: &prost_types::Timestamp) -> Given<Timestamp> {
+    match u32::try_from(time.nanos) {
+        Ok(nanos @ 0..1_000_000_000) if (YEAR_1..YEAR_10000).contains(&time.seconds) => {
+            Given::Value(Timestamp::from_millis(time.seconds * 1_000 + i64::from(nanos / 1_000_000)))
+        }
+        _ => Given::Unreadable(format!("{} s {} ns", time.seconds, time.nanos)),
+    }
+}
+
+/// The range of `google.protobuf.Timestamp`, in seconds: 0001-01-01 to before
+/// 10000-01-01.
+const YEAR_1: i64 = -62_135_596_800;
+const YEAR_10000: i64 = 253_402_300_800;

@@ -21,12 +21,19 @@ use crate::{
 
 /// The names of the operations in metrics and logs, by the path of the call.
 /// What is not here is counted as `unknown`.
-pub(super) const OPERATIONS: [(&str, &str); 10] = [
+pub(super) const OPERATIONS: [(&str, &str); 17] = [
     ("/presence.v1.PresenceService/SetPresence", "set_presence"),
     ("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     ("/presence.v1.PresenceService/GetPresence", "get_presence"),
     ("/presence.v1.PresenceService/BatchGetPresences", "batch_get_presences"),
     ("/presence.v1.PresenceService/BatchSetPresences", "batch_set_presences"),
+    ("/presence.v1.PresenceService/SetUserPreferredPresence", "set_user_preferred_presence"),
+    ("/presence.v1.PresenceService/ClearUserPreferredPresence", "clear_user_preferred_presence"),
+    ("/presence.v1.PresenceService/SetStatusMessage", "set_status_message"),
+    ("/presence.v1.PresenceService/SetManualLocation", "set_manual_location"),
+    ("/presence.v1.PresenceService/SetAutomaticLocation", "set_automatic_location"),
+    ("/presence.v1.PresenceService/ClearAutomaticLocation", "clear_automatic_location"),
+    ("/presence.v1.PresenceService/ClearLocation", "clear_location"),
     ("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
     ("/grpc.health.v1.Health/Check", "health_check"),
     ("/grpc.health.v1.Health/Watch", "health_watch"),
@@ -149,7 +156,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 6);
+        assert_eq!(methods, 13);
     }
 
     #[test]

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
+    convert::set_location,
     pb::{
         BatchGetPresencesRequest, BatchGetPresencesResponse, BatchSetPresencesRequest,
-        BatchSetPresencesResponse, ClearPresenceRequest, ClearPresenceResponse, ExplainPresenceRequest,
-        ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, SetPresenceRequest,
-        SetPresenceResponse, presence_service_server::PresenceService,
+        BatchSetPresencesResponse, ClearAutomaticLocationRequest, ClearAutomaticLocationResponse,
+        ClearLocationRequest, ClearLocationResponse, ClearPresenceRequest, ClearPresenceResponse,
+        ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, ExplainPresenceRequest,
+        ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, SetAutomaticLocationRequest,
+        SetAutomaticLocationResponse, SetManualLocationRequest, SetManualLocationResponse,
+        SetPresenceRequest, SetPresenceResponse, SetStatusMessageRequest, SetStatusMessageResponse,
+        SetUserPreferredPresenceRequest, SetUserPreferredPresenceResponse,
+        presence_service_server::PresenceService,
     },
     status::to_status,
 };
@@ -92,6 +98,72 @@ impl PresenceService for Handler {
         let requests = message.requests.into_iter().map(Into::into).collect();
         self.service.batch_set_presences(&caller, requests).await.map_err(refuse)?;
         Ok(Response::new(BatchSetPresencesResponse {}))
+    }
+
+    async fn set_user_preferred_presence(
+        &self,
+        request: Request<SetUserPreferredPresenceRequest>,
+    ) -> Result<Response<SetUserPreferredPresenceResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        self.service.set_user_preferred_presence(&caller, message.into()).await.map_err(refuse)?;
+        Ok(Response::new(SetUserPreferredPresenceResponse {}))
+    }
+
+    async fn clear_user_preferred_presence(
+        &self,
+        request: Request<ClearUserPreferredPresenceRequest>,
+    ) -> Result<Response<ClearUserPreferredPresenceResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let user_id = Given::text(message.user_id);
+        self.service.clear_user_preferred_presence(&caller, user_id).await.map_err(refuse)?;
+        Ok(Response::new(ClearUserPreferredPresenceResponse {}))
+    }
+
+    async fn set_status_message(
+        &self,
+        request: Request<SetStatusMessageRequest>,
+    ) -> Result<Response<SetStatusMessageResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        self.service.set_status_message(&caller, message.into()).await.map_err(refuse)?;
+        Ok(Response::new(SetStatusMessageResponse {}))
+    }
+
+    async fn set_manual_location(
+        &self,
+        request: Request<SetManualLocationRequest>,
+    ) -> Result<Response<SetManualLocationResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let location = set_location(message.user_id, message.work_location_type, message.place_id);
+        self.service.set_manual_location(&caller, location).await.map_err(refuse)?;
+        Ok(Response::new(SetManualLocationResponse {}))
+    }
+
+    async fn set_automatic_location(
+        &self,
+        request: Request<SetAutomaticLocationRequest>,
+    ) -> Result<Response<SetAutomaticLocationResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        let location = set_location(message.user_id, message.work_location_type, message.place_id);
+        self.service.set_automatic_location(&caller, location).await.map_err(refuse)?;
+        Ok(Response::new(SetAutomaticLocationResponse {}))
+    }
+
+    async fn clear_automatic_location(
+        &self,
+        request: Request<ClearAutomaticLocationRequest>,
+    ) -> Result<Response<ClearAutomaticLocationResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        self.service.clear_automatic_location(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
+        Ok(Response::new(ClearAutomaticLocationResponse {}))
+    }
+
+    async fn clear_location(
+        &self,
+        request: Request<ClearLocationRequest>,
+    ) -> Result<Response<ClearLocationResponse>, Status> {
+        let (caller, message, refuse) = open(request);
+        self.service.clear_location(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
+        Ok(Response::new(ClearLocationResponse {}))
     }
 
     async fn explain_presence(

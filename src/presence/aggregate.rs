@@ -1,14 +1,17 @@
-//! From a user's sessions to the one presence that the user is shown as.
+//! From a user's sessions and preference to the one presence that the user is
+//! shown as.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{Pair, Session, SessionId, Timestamp, Transition};
+use super::{Pair, Session, SessionId, Timestamp, Transition, User};
 
 /// The rule by which a presence was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidingRule {
     /// No session is live: the user is `Offline`/`Offline`.
     NoLiveSession,
+    /// The user's preferred presence overrides the live sessions.
+    PreferredPresence,
     /// One session is live.
     OnlySession,
     /// The deciding session shows what ranks above all others:
@@ -28,31 +31,41 @@ pub struct Decision<'a> {
     /// The rule that decided.
     pub rule: DecidingRule,
     /// The live sessions with what each shows, the most important first: the
-    /// first one decided.
+    /// first one decided, unless the preferred presence did.
     pub live: Vec<(&'a Session, Pair)>,
-    /// When the presence changes next with no write.
+    /// When the presence changes next with no write: its pair, or, if that
+    /// stays, its status message.
     pub next_transition: Option<Transition>,
 }
 
-/// The presence of the user who has `sessions`, at `now`, and why.
+/// The presence of the user at `now`, and why.
 #[must_use]
-pub fn explain(sessions: &[Session], now: Timestamp) -> Decision<'_> {
-    let mut live: Vec<_> = live_at(sessions, now).collect();
+pub fn explain(user: &User, now: Timestamp) -> Decision<'_> {
+    let mut live: Vec<_> = live_at(&user.sessions, now).collect();
     live.sort_by_key(|(session, shown)| importance(session, *shown));
     let rule = match live.as_slice() {
         [] => DecidingRule::NoLiveSession,
+        _ if user.preferred_at(now).is_some() => DecidingRule::PreferredPresence,
         [_] => DecidingRule::OnlySession,
         [(_, first), (_, second), ..] if first.rank() > second.rank() => DecidingRule::Precedence,
         [(first, _), (second, _), ..] if first.changed_at > second.changed_at => DecidingRule::LatestChange,
         _ => DecidingRule::SmallestSessionId,
     };
-    let presence = live.first().map_or(Pair::OFFLINE, |(_, shown)| *shown);
-    Decision { presence, rule, next_transition: next_transition(&live, presence, now), live }
+    let presence = presence_of(user, now);
+    Decision { presence, rule, live, next_transition: next_transition(user, presence, now) }
 }
 
-/// What the user who has `sessions` is shown as at `now`.
+/// What the user is shown as at `now`.
 #[must_use]
-pub fn presence_of(sessions: &[Session], now: Timestamp) -> Pair {
+pub fn presence_of(user: &User, now: Timestamp) -> Pair {
+    match user.preferred_at(now) {
+        Some(preferred) => preferred.pair,
+        None => shown_by(&user.sessions, now),
+    }
+}
+
+/// What the sessions by themselves show at `now`.
+fn shown_by(sessions: &[Session], now: Timestamp) -> Pair {
     live_at(sessions, now)
         .min_by_key(|(session, shown)| importance(session, *shown))
         .map_or(Pair::OFFLINE, |(_, shown)| shown)
@@ -72,16 +85,40 @@ fn importance(session: &Session, shown: Pair) -> Importance<'_> {
     (Reverse(shown.rank()), Reverse(session.changed_at), &session.session_id)
 }
 
-/// The first instant after `now` at which the user is shown as something else
-/// than `presence`, which the first of the `live` sessions decides now.
+/// The first instant after `now` at which the user, shown as `presence` now, is
+/// shown as something else, or with another status message.
+fn next_transition(user: &User, presence: Pair, now: Timestamp) -> Option<Transition> {
+    let change = match user.preferred_at(now) {
+        None => next_change(&user.sessions, presence, now),
+        // It applies until it ends, or the last session does.
+        Some(preferred) => {
+            let last_end = user.sessions.iter().map(|session| session.expires_at).max();
+            let at = last_end.map_or(preferred.expires_at, |end| end.min(preferred.expires_at));
+            match shown_by(&user.sessions, at) {
+                to if to == presence => next_change(&user.sessions, presence, at),
+                to => Some(Transition { at, to }),
+            }
+        }
+    };
+    let message_ends = user.status_message_at(now).and_then(|message| message.expires_at);
+    match (change, message_ends) {
+        (Some(change), Some(at)) if at < change.at => Some(Transition { at, to: presence }),
+        (None, Some(at)) => Some(Transition { at, to: presence }),
+        (change, _) => change,
+    }
+}
+
+/// The first instant after `now` at which the sessions by themselves show
+/// something else than `presence`, which they show now.
 ///
 /// With time a session only loses rank, so nothing changes before the deciding
 /// one does. That one is moved to where it belongs then, and the next one
 /// decides: each session is moved a few times at most.
-fn next_transition(live: &[(&Session, Pair)], presence: Pair, now: Timestamp) -> Option<Transition> {
+fn next_change(sessions: &[Session], presence: Pair, now: Timestamp) -> Option<Transition> {
     let mut at = now;
-    let mut order: BTreeMap<Importance<'_>, (&Session, Pair)> =
-        live.iter().map(|(session, shown)| (importance(session, *shown), (*session, *shown))).collect();
+    let mut order: BTreeMap<Importance<'_>, (&Session, Pair)> = live_at(sessions, now)
+        .map(|(session, shown)| (importance(session, shown), (session, shown)))
+        .collect();
     while let Some((_, (session, shown))) = order.pop_first() {
         match session.shown_at(at) {
             Some(current) if current == shown && shown != presence => {

@@ -1,13 +1,13 @@
-//! The ids of users and sessions.
+//! The ids of users, sessions and places.
 
 use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-/// The longest user or session id, in characters (which are ASCII).
+/// The longest id, in characters (which are ASCII).
 pub const ID_MAX_CHARS: usize = 128;
 
-/// A text that is no id: see [`UserId::parse`] and [`SessionId::parse`].
+/// A text that is no id: see [`UserId::parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id")]
 pub struct InvalidId;
@@ -65,6 +65,11 @@ id! {
     /// The id under which an application keeps its session, usually its client
     /// id.
     SessionId, |_| true
+}
+
+id! {
+    /// A place that a work location names, e.g. a building or a desk; opaque.
+    PlaceId, |_| true
 }
 
 /// Whether the text is a GUID as everybody writes it, `8-4-4-4-12` digits.

@@ -1,42 +1,8 @@
 //! Availability, activity, and which of them go together.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-/// Declares an enum whose values have one word each: the word that Graph's
-/// JSON, the database and people use.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$value_meta:meta])* $value:ident,)+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$value_meta])* $value,)+ }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: &[Self] = &[$(Self::$value,)+];
-
-            /// The word, in Graph's PascalCase.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$value => stringify!($value),)+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-
-            /// Reads the word without regard to case.
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.iter().copied().find(|value| value.as_str().eq_ignore_ascii_case(word)).ok_or(UnknownWord)
-            }
-        }
-    };
-}
+use super::words;
 
 words! {
     /// The base state of a session or a user.
@@ -47,9 +13,11 @@ words! {
         Busy,
         /// Not at the device.
         Away,
+        /// Away for a moment; only preferred, not set by a session.
+        BeRightBack,
         /// There, and not to be interrupted.
         DoNotDisturb,
-        /// No live session.
+        /// No live session, or a user who wants to look so.
         Offline,
     }
 }
@@ -61,23 +29,26 @@ words! {
         Available,
         /// Available, but not refreshed for a while; only shown, never set.
         AvailableInactive,
+        /// Busy with whatever it is; only preferred.
+        Busy,
         /// In a call.
         InACall,
         /// In a call of several.
         InAConferenceCall,
         /// Away.
         Away,
+        /// Away for a moment; only preferred.
+        BeRightBack,
+        /// Not to be interrupted, whatever the reason; only preferred.
+        DoNotDisturb,
         /// Showing something to others.
         Presenting,
         /// No live session; only shown, never set.
         Offline,
+        /// Looks as if there were no live session; only preferred.
+        OffWork,
     }
 }
-
-/// A text that is no value of the enum it was read as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown word")]
-pub struct UnknownWord;
 
 /// What a session sets and a presence shows, e.g. `Busy` / `InACall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +78,16 @@ impl Pair {
         Self::new(Availability::DoNotDisturb, Activity::Presenting),
     ];
 
+    /// The pairs that a user can prefer. Graph: setUserPreferredPresence.
+    pub const PREFERRED: [Self; 6] = [
+        Self::AVAILABLE,
+        Self::new(Availability::Busy, Activity::Busy),
+        Self::new(Availability::DoNotDisturb, Activity::DoNotDisturb),
+        Self::new(Availability::BeRightBack, Activity::BeRightBack),
+        Self::AWAY,
+        Self::new(Availability::Offline, Activity::OffWork),
+    ];
+
     /// A pair of any two values, allowed together or not.
     #[must_use]
     pub const fn new(availability: Availability, activity: Activity) -> Self {
@@ -123,7 +104,7 @@ impl Pair {
             (Availability::Busy, _) => 4,
             (Availability::Available, Activity::AvailableInactive) => 2,
             (Availability::Available, _) => 3,
-            (Availability::Away, _) => 1,
+            (Availability::Away | Availability::BeRightBack, _) => 1,
             (Availability::Offline, _) => 0,
         }
     }
@@ -138,6 +119,7 @@ impl fmt::Display for Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::presence::UnknownWord;
 
     #[test]
     fn every_word_reads_back_in_any_case() {
@@ -163,6 +145,22 @@ mod tests {
                 "Busy/InAConferenceCall",
                 "Away/Away",
                 "DoNotDisturb/Presenting"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_preferred_pairs_are_graphs_six() {
+        let pairs: Vec<String> = Pair::PREFERRED.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            pairs,
+            [
+                "Available/Available",
+                "Busy/Busy",
+                "DoNotDisturb/DoNotDisturb",
+                "BeRightBack/BeRightBack",
+                "Away/Away",
+                "Offline/OffWork"
             ]
         );
     }

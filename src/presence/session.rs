@@ -68,6 +68,15 @@ impl Session {
             .find(|at| self.fades() && *at > now && *at < self.expires_at)
     }
 
+    /// When the session last faded, at `now` or before.
+    #[must_use]
+    pub(super) fn last_fade(&self, now: Timestamp) -> Option<Timestamp> {
+        [AWAY_AFTER, INACTIVE_AFTER]
+            .into_iter()
+            .map(|after| self.set_at + after)
+            .find(|at| self.fades() && *at <= now && *at < self.expires_at)
+    }
+
     /// The next instant after `now` at which the session shows something else.
     pub(super) fn next_transition(&self, now: Timestamp) -> Option<Timestamp> {
         self.next_fade(now).or((self.expires_at > now).then_some(self.expires_at))

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Caller, Error, Given, Presence, Service, validate::Checks};
-use crate::presence::presence_of;
+use crate::presence::{Timestamp, User, UserId};
 
 /// The users that one call may read. Graph: getPresencesByUserId.
 pub const USER_IDS_MAX: usize = 650;
@@ -22,11 +22,22 @@ impl Service {
         let mut seen = HashSet::with_capacity(user_ids.len());
         user_ids.retain(|user_id| seen.insert(user_id.clone()));
 
-        let users = user_ids.iter().map(|user_id| caller.user(user_id.clone())).collect();
-        let (now, answers) = self.batches.load.call(users).await?;
-        let presences = user_ids.into_iter().zip(answers);
-        Ok(presences
-            .map(|(user_id, sessions)| Presence { user_id, pair: presence_of(&sessions, now) })
-            .collect())
+        let users = self.load_users(caller, user_ids).await?;
+        let presences = users.into_iter();
+        Ok(presences.map(|(user_id, user, now)| Presence::shown_to(caller, user_id, &user, now)).collect())
+    }
+
+    /// Many users, all at the instant that comes with each.
+    pub(super) async fn load_users(
+        &self,
+        caller: &Caller,
+        user_ids: Vec<UserId>,
+    ) -> Result<Vec<(UserId, User, Timestamp)>, Error> {
+        if user_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = user_ids.iter().map(|user_id| caller.user(user_id.clone())).collect();
+        let (now, users) = self.batches.load.call(keys).await?;
+        Ok(user_ids.into_iter().zip(users).map(|(user_id, user)| (user_id, user, now)).collect())
     }
 }

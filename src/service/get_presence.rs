@@ -1,25 +1,30 @@
 //! Reads what one user is shown as. Graph: presence: get.
 
 use super::{Caller, Error, Given, Presence, Service, validate::Checks};
-use crate::presence::{Session, Timestamp, UserId, presence_of};
+use crate::presence::{Timestamp, User, UserId};
 
 impl Service {
     /// What the user is shown as; `Offline`/`Offline` without a live session.
     pub async fn get_presence(&self, caller: &Caller, user_id: Given<String>) -> Result<Presence, Error> {
-        let (user_id, now, sessions) = self.load_user(caller, user_id).await?;
-        Ok(Presence { user_id, pair: presence_of(&sessions, now) })
+        let (user_id, user, now) = self.load_user(caller, user_id).await?;
+        Ok(Presence::shown_to(caller, user_id, &user, now))
     }
 
-    /// The live sessions of one user, at the instant that is returned.
+    /// One user, at the instant that is returned.
     pub(super) async fn load_user(
         &self,
         caller: &Caller,
         user_id: Given<String>,
-    ) -> Result<(UserId, Timestamp, Vec<Session>), Error> {
+    ) -> Result<(UserId, User, Timestamp), Error> {
+        let user_id = Self::only_user_id(user_id)?;
+        let (now, mut users) = self.batches.load.call(vec![caller.user(user_id.clone())]).await?;
+        Ok((user_id, users.pop().unwrap_or_default(), now))
+    }
+
+    /// The user id of a request that has nothing else to check.
+    pub(super) fn only_user_id(user_id: Given<String>) -> Result<UserId, Error> {
         let mut checks = Checks::new();
         let user_id = checks.user_id(user_id);
-        let user_id = checks.finish(user_id)?;
-        let (now, mut answers) = self.batches.load.call(vec![caller.user(user_id.clone())]).await?;
-        Ok((user_id, now, answers.pop().unwrap_or_default()))
+        checks.finish(user_id)
     }
 }

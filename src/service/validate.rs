@@ -1,89 +1,16 @@
-//! What callers send, and everything that can be wrong with it.
+//! Everything that can be wrong with what callers send.
 //!
 //! A request is checked as a whole, so that its caller learns of every wrong
 //! field at once: each check returns a value or adds a [`Violation`].
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
-use super::{Error, Reason};
+use super::{Error, Expiry, Field, Given, Path, Reason, Violation, field::quote};
 use crate::presence::{
-    Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, Pair, SessionId, UserId,
+    Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, PREFERRED_EXPIRATION_MAX,
+    Pair, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp, UserId, WorkLocationType, ZonedTimeError,
+    parse_zoned_time, preferred_expiration_default,
 };
-
-/// A field as a caller sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Given<T> {
-    /// Not sent, or empty.
-    Missing,
-    /// Sent, and readable.
-    Value(T),
-    /// Sent, and not readable as a `T`: what was sent, in words.
-    Unreadable(String),
-}
-
-impl Given<String> {
-    /// The text of a field; an empty one counts as missing.
-    #[must_use]
-    pub fn text(text: String) -> Self {
-        if text.is_empty() { Self::Missing } else { Self::Value(text) }
-    }
-
-    /// Reads the text as a `T`.
-    #[must_use]
-    pub fn parse<T: FromStr>(self) -> Given<T> {
-        self.parse_with(|text| text.parse().ok())
-    }
-
-    /// Reads the text with `parse`.
-    pub fn parse_with<T>(self, parse: impl FnOnce(&str) -> Option<T>) -> Given<T> {
-        match self {
-            Self::Missing => Given::Missing,
-            Self::Value(text) => parse(&text).map_or_else(|| Given::Unreadable(quote(&text)), Given::Value),
-            Self::Unreadable(what) => Given::Unreadable(what),
-        }
-    }
-}
-
-/// A field of a request; each door spells it its own way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// `user_id`.
-    UserId,
-    /// `user_ids`; Graph calls it `ids`.
-    UserIds,
-    /// `session_id`.
-    SessionId,
-    /// `availability`.
-    Availability,
-    /// `activity`.
-    Activity,
-    /// `expiration_duration`.
-    ExpirationDuration,
-    /// `requests`.
-    Requests,
-}
-
-/// Where a field is: by itself, or in an element of a repeated one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// A field of the request.
-    Field(Field),
-    /// An element of a repeated field.
-    Element(Field, usize),
-    /// A field of an element of `requests`.
-    InRequest(usize, Field),
-}
-
-/// What is wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which field.
-    pub path: Path,
-    /// Why, for machines.
-    pub reason: Reason,
-    /// What is allowed, for people.
-    pub allowed: String,
-}
 
 /// Collects what is wrong with one request, or with one element of a batch.
 #[derive(Debug)]
@@ -125,7 +52,7 @@ impl Checks {
 
     /// A session id: required.
     pub(super) fn session_id(&mut self, given: Given<String>) -> Option<SessionId> {
-        self.required(Field::SessionId, given.parse(), "must be 1 to 128 visible ASCII characters")
+        self.required(Field::SessionId, given.parse(), ID_ALLOWED)
     }
 
     /// User ids: 1 to `max`.
@@ -163,12 +90,31 @@ impl Checks {
         availability: Given<Availability>,
         activity: Given<Activity>,
     ) -> Option<Pair> {
-        let pairs = Pair::OF_SESSION.map(|pair| pair.to_string()).join(", ");
-        let allowed = format!("must form one of the pairs {pairs}");
+        self.pair(availability, activity, &Pair::OF_SESSION)
+    }
+
+    /// A pair that a user can prefer: required. Graph:
+    /// setUserPreferredPresence.
+    pub(super) fn preferred_pair(
+        &mut self,
+        availability: Given<Availability>,
+        activity: Given<Activity>,
+    ) -> Option<Pair> {
+        self.pair(availability, activity, &Pair::PREFERRED)
+    }
+
+    fn pair(
+        &mut self,
+        availability: Given<Availability>,
+        activity: Given<Activity>,
+        pairs: &[Pair],
+    ) -> Option<Pair> {
+        let listed = pairs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let allowed = format!("must form one of the pairs {listed}");
         let availability = self.required(Field::Availability, availability, &allowed);
         let activity = self.required(Field::Activity, activity, &allowed);
         let pair = Pair::new(availability?, activity?);
-        if !Pair::OF_SESSION.contains(&pair) {
+        if !pairs.contains(&pair) {
             self.refuse(Field::Availability, Reason::PairNotAllowed, format!("{allowed}, not {pair}"));
             return None;
         }
@@ -178,16 +124,136 @@ impl Checks {
     /// How long a session shall live: 5 to 240 minutes, 5 if not given. Graph:
     /// setPresence.
     pub(super) fn session_expiration(&mut self, given: &Given<Duration>) -> Option<Duration> {
+        let allowed = EXPIRATION_MIN..=EXPIRATION_MAX;
+        self.expiration(given, EXPIRATION_DEFAULT, |duration| allowed.contains(duration), EXPIRATION_ALLOWED)
+    }
+
+    /// How long a preferred presence shall last: more than nothing, 365 days at
+    /// most; if not given it depends on the pair. Graph:
+    /// setUserPreferredPresence.
+    pub(super) fn preferred_expiration(
+        &mut self,
+        given: &Given<Duration>,
+        pair: Option<Pair>,
+    ) -> Option<Duration> {
+        let default = pair.map_or(Duration::ZERO, preferred_expiration_default);
+        let in_range = |duration: &Duration| {
+            *duration >= Duration::from_millis(1) && *duration <= PREFERRED_EXPIRATION_MAX
+        };
+        self.expiration(given, default, in_range, PREFERRED_EXPIRATION_ALLOWED)
+    }
+
+    fn expiration(
+        &mut self,
+        given: &Given<Duration>,
+        default: Duration,
+        in_range: impl FnOnce(&Duration) -> bool,
+        allowed: &str,
+    ) -> Option<Duration> {
         let refusal = match given {
-            Given::Missing => return Some(EXPIRATION_DEFAULT),
-            Given::Value(duration) if (EXPIRATION_MIN..=EXPIRATION_MAX).contains(duration) => {
-                return Some(*duration);
-            }
-            Given::Value(_) => format!("is out of range: it {EXPIRATION_ALLOWED}"),
-            Given::Unreadable(what) => format!("{EXPIRATION_ALLOWED}, not {what}"),
+            Given::Missing => return Some(default),
+            Given::Value(duration) if in_range(duration) => return Some(*duration),
+            Given::Value(_) => format!("is out of range: it {allowed}"),
+            Given::Unreadable(what) => format!("{allowed}, not {what}"),
         };
         self.refuse(Field::ExpirationDuration, Reason::DurationOutOfRange, refusal);
         None
+    }
+
+    /// What a status message is written in: text. Graph: setStatusMessage.
+    pub(super) fn status_content_type(&mut self, given: &Given<String>) {
+        let what = match given {
+            Given::Missing => return,
+            Given::Value(text) if text.eq_ignore_ascii_case("text") => return,
+            Given::Value(other) => quote(other),
+            Given::Unreadable(what) => what.clone(),
+        };
+        self.refuse(Field::ContentType, Reason::FieldInvalid, format!("must be \"text\", not {what}"));
+    }
+
+    /// A status message: required, empty to take it away.
+    pub(super) fn status_content(&mut self, given: Given<String>) -> Option<String> {
+        let content = self.required(Field::Content, given, CONTENT_ALLOWED)?;
+        let chars = content.chars().count();
+        if chars > STATUS_MESSAGE_MAX_CHARS || content.contains('\0') {
+            let what = if content.contains('\0') { "with U+0000".to_owned() } else { format!("{chars}") };
+            self.refuse(Field::Content, Reason::FieldInvalid, format!("{CONTENT_ALLOWED}, not {what}"));
+            return None;
+        }
+        Some(content)
+    }
+
+    /// When a status message ends: ahead of `now`, or never.
+    pub(super) fn status_expiry(&mut self, given: Expiry, now: Timestamp) -> Option<Timestamp> {
+        let at = match given {
+            Expiry::At(given) => self.optional(Field::ExpireTime, given, EXPIRE_TIME_ALLOWED)?,
+            Expiry::Local { date_time, time_zone } => self.local_time(date_time, time_zone)?,
+        };
+        if at <= now {
+            let refusal = format!("must lie ahead, not at {at}; it is {now} now");
+            self.refuse(Field::ExpireTime, Reason::FieldInvalid, refusal);
+            return None;
+        }
+        Some(at)
+    }
+
+    fn local_time(&mut self, date_time: Given<String>, time_zone: Given<String>) -> Option<Timestamp> {
+        let zone = match time_zone {
+            Given::Missing => Some("UTC".to_owned()),
+            given => self.required(Field::TimeZone, given, TIME_ZONE_ALLOWED),
+        };
+        let time = self.required(Field::ExpireTime, date_time, EXPIRE_TIME_ALLOWED);
+        let (time, zone) = time.zip(zone)?;
+        match parse_zoned_time(&time, &zone) {
+            Ok(at) => return Some(at),
+            Err(ZonedTimeError::Time) => {
+                let refusal = format!("{EXPIRE_TIME_ALLOWED}, not {}", quote(&time));
+                self.refuse(Field::ExpireTime, Reason::FieldInvalid, refusal);
+            }
+            Err(ZonedTimeError::Zone) => {
+                let refusal = format!("{TIME_ZONE_ALLOWED}, not {}", quote(&zone));
+                self.refuse(Field::TimeZone, Reason::FieldInvalid, refusal);
+            }
+        }
+        None
+    }
+
+    /// The kind of place a user works at: required. Graph: setManualLocation.
+    pub(super) fn work_location_type(&mut self, given: Given<WorkLocationType>) -> Option<WorkLocationType> {
+        self.required(Field::WorkLocationType, given, "must be office, remote or timeOff")
+    }
+
+    /// A place, if one is given.
+    pub(super) fn place_id(&mut self, given: Given<String>) -> Option<PlaceId> {
+        self.optional(Field::PlaceId, given.parse(), ID_ALLOWED)
+    }
+
+    /// How many users a page may have.
+    pub(super) fn page_size(&mut self, given: Given<u32>, default: u32, max: usize) -> Option<u32> {
+        let what = match given {
+            Given::Missing => return Some(default),
+            Given::Value(size) if size > 0 && usize::try_from(size).is_ok_and(|size| size <= max) => {
+                return Some(size);
+            }
+            Given::Value(size) => size.to_string(),
+            Given::Unreadable(what) => what,
+        };
+        let refusal = format!("must be a whole number from 1 to {max}, not {what}");
+        self.refuse(Field::PageSize, Reason::FieldInvalid, refusal);
+        None
+    }
+
+    /// Behind whom a page begins, unless it is the first.
+    pub(super) fn page_token(&mut self, given: Given<String>) -> Option<UserId> {
+        self.optional(Field::PageToken, given.parse(), "must be taken from a page before")
+    }
+
+    /// A field that may be missing.
+    fn optional<T>(&mut self, field: Field, given: Given<T>, allowed: &str) -> Option<T> {
+        match given {
+            Given::Missing => None,
+            given => self.required(field, given, allowed),
+        }
     }
 
     /// A field that must be there and readable.
@@ -208,40 +274,12 @@ impl Checks {
 
 const EXPIRATION_ALLOWED: &str =
     "must be a duration of 5 to 240 minutes (PT5M to PT4H in ISO 8601, 300s to 14400s in protobuf's JSON)";
+const PREFERRED_EXPIRATION_ALLOWED: &str = "must be a duration of more than nothing and 365 days at most (P1D in ISO \
+                                            8601, 86400s in protobuf's JSON)";
+const CONTENT_ALLOWED: &str = "must be a text of 280 Unicode characters at most";
+const EXPIRE_TIME_ALLOWED: &str = "must be a date and time without an offset, such as 2026-11-22T17:30:00";
+const TIME_ZONE_ALLOWED: &str =
+    "must be a time zone as Windows or IANA name it, such as Pacific Standard Time or America/Los_Angeles";
+const ID_ALLOWED: &str = "must be 1 to 128 visible ASCII characters";
 pub(super) const REQUIRED: &str = "is required";
 const USER_ID_ALLOWED: &str = "must be 1 to 128 visible ASCII characters without \"/\"";
-
-/// The start of a text that somebody sent, fit to be sent back.
-fn quote(text: &str) -> String {
-    const SHOWN: usize = 40;
-    let more = if text.chars().count() > SHOWN { "…" } else { "" };
-    let shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    format!("\"{shown}{more}\"")
-}
-
-impl Field {
-    /// As the proto spells it.
-    #[must_use]
-    pub const fn snake_case(self) -> &'static str {
-        match self {
-            Self::UserId => "user_id",
-            Self::UserIds => "user_ids",
-            Self::SessionId => "session_id",
-            Self::Availability => "availability",
-            Self::Activity => "activity",
-            Self::ExpirationDuration => "expiration_duration",
-            Self::Requests => "requests",
-        }
-    }
-}
-
-impl fmt::Display for Path {
-    /// As `google.rpc.BadRequest` wants it, e.g. `requests[3].session_id`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Field(field) => f.write_str(field.snake_case()),
-            Self::Element(field, index) => write!(f, "{}[{index}]", field.snake_case()),
-            Self::InRequest(index, field) => write!(f, "requests[{index}].{}", field.snake_case()),
-        }
-    }
-}

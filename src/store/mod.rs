@@ -28,7 +28,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::presence::{Pair, Session, SessionId, Timestamp, UserId};
+use crate::presence::{Pair, SessionId, Timestamp, User, UserId, WorkLocation};
 
 pub use connection::PoolUse;
 pub use database::Database;
@@ -63,7 +63,82 @@ pub struct SetSession {
     pub expires_after: Duration,
 }
 
-/// Durable sessions.
+/// What to do with a part of a user's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Leave it.
+    #[default]
+    Keep,
+    /// Take it away.
+    Clear,
+    /// Put this in its place.
+    Set(T),
+}
+
+/// What to change in what a user set beside sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateUser {
+    /// Whose it is.
+    pub user: UserKey,
+    /// The preferred presence, and how long it lasts from `now` on.
+    pub preferred: Change<(Pair, Duration)>,
+    /// The status message, and when it ends, if it does.
+    pub status_message: Change<(String, Option<Timestamp>)>,
+    /// The work location that the user chose.
+    pub manual_location: Change<WorkLocation>,
+    /// The work location that something found out.
+    pub automatic_location: Change<WorkLocation>,
+}
+
+impl UpdateUser {
+    /// Changes nothing yet.
+    #[must_use]
+    pub const fn new(user: UserKey) -> Self {
+        Self {
+            user,
+            preferred: Change::Keep,
+            status_message: Change::Keep,
+            manual_location: Change::Keep,
+            automatic_location: Change::Keep,
+        }
+    }
+
+    /// Whether there is anything to put into the row, or only to take away.
+    fn sets(&self) -> bool {
+        matches!(self.preferred, Change::Set(_))
+            || matches!(self.status_message, Change::Set(_))
+            || matches!(self.manual_location, Change::Set(_))
+            || matches!(self.automatic_location, Change::Set(_))
+    }
+}
+
+impl<T> Change<T> {
+    /// Whether anything is done.
+    fn touches(&self) -> bool {
+        !matches!(self, Self::Keep)
+    }
+
+    /// What is put in place.
+    const fn value(&self) -> Option<&T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Keep | Self::Clear => None,
+        }
+    }
+}
+
+/// A page of the users with a live session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListUsers {
+    /// Whose users.
+    pub tenant_id: Uuid,
+    /// Only those behind this one.
+    pub after: Option<UserId>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// Durable sessions, and what users set beside them.
 ///
 /// A session is live while it was set, has not been cleared since, and its
 /// expiry lies ahead of `now`; else it has ended.
@@ -92,14 +167,40 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * Another user's or tenant's session is left alone.
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError>;
 
-    /// Reads the sessions of users that are live at `now`; answers in the order
-    /// of `users`.
+    /// Reads users; answers in the order of `users`.
     ///
-    /// * Every live session of the user is there, and no other.
-    /// * A user without a live session has none.
+    /// * Every session of the user that is live at `now` is there, and no
+    ///   other.
+    /// * What the user set beside sessions is there, whether or not it has
+    ///   ended.
+    /// * `changed_at` is the latest of the changes to that, and of the ends and
+    ///   changes of the sessions that have ended.
+    /// * A user of whom nothing is kept is empty.
     /// * A user asked for twice is answered twice.
-    /// * A load that starts after a set or clear returned sees it.
-    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError>;
+    /// * A load that starts after a write returned sees it.
+    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError>;
+
+    /// Changes what one user set beside sessions.
+    ///
+    /// * What is set takes the place of what was there; a status message was
+    ///   published at `now`, a preferred presence ends at `now` + its duration.
+    /// * What is cleared is gone; to clear what is not there changes nothing.
+    /// * What is kept stays as it was.
+    /// * All of it happens, or nothing does.
+    /// * The user's `changed_at` becomes `now`; it never goes back, nor stands
+    ///   still when something changes.
+    async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError>;
+
+    /// Lists users of one tenant that have a session live at `now`.
+    ///
+    /// * In the order of their ids, byte by byte, each once.
+    /// * Only those behind `after`; `limit` at most, and fewer only if there
+    ///   are no more: so pages neither miss nor repeat a user who is there all
+    ///   the time.
+    async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError>;
+
+    /// Counts the users of one tenant that have a session live at `now`.
+    async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError>;
 
     /// What the database takes for the time; also how to learn that it answers.
     async fn database_time(&self) -> Result<Timestamp, StoreError>;

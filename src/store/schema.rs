@@ -21,8 +21,14 @@ use super::{
 /// build both drivers, SQLite's C code included, a second time.
 type Listed = (i64, &'static str, &'static str);
 
-const POSTGRES: [Listed; 1] = [(1, "sessions", include_str!("../../migrations/postgres/0001_sessions.sql"))];
-const SQLITE: [Listed; 1] = [(1, "sessions", include_str!("../../migrations/sqlite/0001_sessions.sql"))];
+const POSTGRES: [Listed; 2] = [
+    (1, "sessions", include_str!("../../migrations/postgres/0001_sessions.sql")),
+    (2, "users", include_str!("../../migrations/postgres/0002_users.sql")),
+];
+const SQLITE: [Listed; 2] = [
+    (1, "sessions", include_str!("../../migrations/sqlite/0001_sessions.sql")),
+    (2, "users", include_str!("../../migrations/sqlite/0002_users.sql")),
+];
 
 /// What the name of a migration begins with that shuts out the binaries that do
 /// not know it.

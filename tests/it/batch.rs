@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use presenced::{
     batch::{BatchError, Batches, Limits},
     clock::{Clock, ManualClock},
-    presence::{Pair, Session, Timestamp},
-    store::{PoolUse, SessionKey, SetSession, Store, StoreError, UserKey},
+    presence::{Pair, Timestamp, User, UserId},
+    store::{ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
     telemetry::Metrics,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinHandle, yield_now},
 };
+use uuid::Uuid;
 
 use crate::{
     conformance::{HOUR, IN_A_CALL, key, set},
@@ -59,9 +60,23 @@ impl Store for FakeStore {
         Ok((0..keys.len()).map(|place| place == 0).collect())
     }
 
-    async fn load(&self, _: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError> {
+    async fn load(&self, _: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
         self.statement(users.iter().map(|user| user.user_id.to_string()).collect()).await?;
-        Ok(vec![Vec::new(); users.len()])
+        Ok(vec![User::default(); users.len()])
+    }
+
+    async fn update_user(&self, _: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
+        self.statement(vec![update.user.user_id.to_string()]).await
+    }
+
+    async fn list_users(&self, _: Timestamp, _: &ListUsers) -> Result<Vec<UserId>, StoreError> {
+        self.statement(Vec::new()).await?;
+        Ok(Vec::new())
+    }
+
+    async fn count_users(&self, _: Timestamp, _: &Uuid) -> Result<u64, StoreError> {
+        self.statement(Vec::new()).await?;
+        Ok(0)
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
@@ -272,4 +287,22 @@ async fn of_clears_in_one_batch_the_first_ends_the_session() {
         [other.await.unwrap(), first.await.unwrap(), second.await.unwrap()],
         [[true], [true], [false]]
     );
+}
+
+#[tokio::test]
+async fn the_rare_methods_run_one_call_at_a_time() {
+    let mut bench = Bench::new(100, 4, 100);
+    for user in ["a", "b", "c"] {
+        let batches = Arc::clone(&bench.batches);
+        let update = UpdateUser::new(key(user, "x").user);
+        tokio::spawn(async move { batches.update_user.call_one(update).await });
+    }
+    for user in ["a", "b", "c"] {
+        assert_eq!(bench.begun.recv().await.unwrap(), [user]);
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        assert!(bench.begun.try_recv().is_err(), "one at a time");
+        bench.let_through(1);
+    }
 }

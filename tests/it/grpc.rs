@@ -6,7 +6,8 @@ use presenced::grpc::{
     MESSAGE_MAX_BYTES, SERVICE_NAME,
     pb::{
         Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
-        DecidingRule, ExplainPresenceRequest, ExplainPresenceResponse, SetPresenceRequest,
+        DecidingRule, ExplainPresenceRequest, ExplainPresenceResponse, GetPresenceRequest,
+        SetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest,
         presence_service_client::PresenceServiceClient,
     },
 };
@@ -23,7 +24,11 @@ use crate::support::{
     server::{START, Server},
 };
 
-on_every_engine![explain_presence_tells_the_whole_story, a_batch_of_sets_is_done_as_a_whole_or_not_at_all];
+on_every_engine![
+    explain_presence_tells_the_whole_story,
+    explain_presence_tells_of_the_preference_and_the_status_message,
+    a_batch_of_sets_is_done_as_a_whole_or_not_at_all
+];
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -53,6 +58,13 @@ fn set(
 
 fn busy(user: &str, session: &str) -> SetPresenceRequest {
     set(user, session, Availability::Busy, Activity::InACall, 60)
+}
+
+/// So many minutes after the start.
+#[expect(clippy::unnecessary_wraps, reason = "as messages hold it")]
+fn at(minutes: u32) -> Option<prost_types::Timestamp> {
+    let millis = (START + minutes * MINUTE).as_millis();
+    Some(prost_types::Timestamp { seconds: millis / 1_000, nanos: 0 })
 }
 
 fn reason(status: &Status) -> String {
@@ -197,10 +209,6 @@ async fn explain_presence_tells_the_whole_story(engine: Engine) {
         let request = ExplainPresenceRequest { user_id: "u".into() };
         connect(&server).await.explain_presence(request).await.unwrap().into_inner()
     };
-    let at = |minutes: u32| {
-        let millis = (START + minutes * MINUTE).as_millis();
-        Some(prost_types::Timestamp { seconds: millis / 1_000, nanos: 0 })
-    };
     let story = |story: &ExplainPresenceResponse| {
         let deciding = story.deciding_session_id.clone().unwrap_or_default();
         (words(story.presence.as_ref().unwrap()), story.rule(), deciding)
@@ -252,6 +260,60 @@ async fn explain_presence_tells_the_whole_story(engine: Engine) {
         story(&explain().await),
         ("u Busy/InACall".into(), DecidingRule::SmallestSessionId, "hall".into())
     );
+}
+
+async fn explain_presence_tells_of_the_preference_and_the_status_message(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut client = connect(&server).await;
+    let explain = async || {
+        let request = ExplainPresenceRequest { user_id: "u".into() };
+        connect(&server).await.explain_presence(request).await.unwrap().into_inner()
+    };
+    let prefer = SetUserPreferredPresenceRequest {
+        user_id: "u".into(),
+        availability: Availability::Offline.into(),
+        activity: Activity::OffWork.into(),
+        expiration_duration: Some(prost_types::Duration { seconds: 20 * 60, nanos: 0 }),
+    };
+    client.set_user_preferred_presence(prefer).await.unwrap();
+    let waiting = explain().await;
+    assert_eq!(waiting.rule(), DecidingRule::NoLiveSession);
+    let preferred = waiting.preferred_presence.unwrap();
+    assert_eq!((preferred.availability(), preferred.activity()), (Availability::Offline, Activity::OffWork));
+    assert_eq!(preferred.expire_time, at(20));
+    let expected = "Offline/Offline, because no session is live; the preferred presence Offline/OffWork applies once one \
+                    is, until 2026-11-22T03:10:00.000Z. Without a write it does not change.";
+    assert_eq!(waiting.explanation, expected);
+
+    client.set_presence(busy("u", "phone")).await.unwrap();
+    let message = SetStatusMessageRequest {
+        user_id: "u".into(),
+        content: "In the workshop".into(),
+        expire_time: at(10),
+    };
+    client.set_status_message(message).await.unwrap();
+    let applied = explain().await;
+    assert_eq!((applied.rule(), &applied.deciding_session_id), (DecidingRule::PreferredPresence, &None));
+    assert_eq!((applied.sessions.len(), applied.next_transition_time), (1, at(10)));
+    let expected = "Offline/OffWork, because the user prefers Offline/OffWork until 2026-11-22T03:10:00.000Z, which \
+                    overrides the one live session. Without a write its status message ends at \
+                    2026-11-22T03:00:00.000Z.";
+    assert_eq!(applied.explanation, expected);
+    let shown = applied.presence.unwrap().status_message.unwrap();
+    assert_eq!((shown.publish_time, shown.expire_time), (at(0), at(10)), "the times are told here alone");
+    let request = GetPresenceRequest { user_id: "u".into() };
+    let read = client.get_presence(request).await.unwrap().into_inner().presence.unwrap();
+    let shown = read.status_message.unwrap();
+    assert_eq!(
+        (shown.content.as_str(), shown.publish_time, shown.expire_time),
+        ("In the workshop", None, None)
+    );
+
+    server.clock.advance(10 * MINUTE);
+    assert_eq!(explain().await.next_transition_time, at(20), "then the sessions show");
+    server.clock.advance(10 * MINUTE);
+    let over = explain().await;
+    assert_eq!((over.rule(), over.preferred_presence), (DecidingRule::OnlySession, None));
 }
 
 #[tokio::test]

@@ -5,23 +5,24 @@
 //! connection, and runs unchanged on Citus with the table distributed by user.
 
 mod timestamptz;
+mod users;
 
 use std::{iter::repeat_n, str::FromStr};
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, Postgres, Row,
+    ConnectOptions, Postgres, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
 use uuid::Uuid;
 
 use super::{
-    OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UserKey,
+    ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
     connection::{ConnectionPool, STATEMENT_TIMEOUT, limit},
     keys,
-    rows::{at_place, by_place, stored},
+    rows::{self, Row, at_place, load_columns},
 };
-use crate::presence::{Pair, Session, Timestamp};
+use crate::presence::{Timestamp, User, UserId};
 use timestamptz::Timestamptz;
 
 /// The fade is [`crate::presence::INACTIVE_AFTER`]; the contract of
@@ -61,14 +62,14 @@ where s.tenant_id = gone.tenant_id
   and s.expires_at > gone.now
 returning gone.place";
 
-const LOAD: &str = "
-select u.place, s.session_id, s.availability, s.activity, s.set_at, s.changed_at, s.expires_at
-from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::int8[]) as u (tenant_id, user_id, now, place)
-join presence_sessions as s
-  on s.tenant_id = u.tenant_id
- and s.user_id = u.user_id
- and s.cleared_at is null
- and s.expires_at > u.now";
+const LOAD: &str = concat!(
+    "select u.place, ",
+    load_columns!(),
+    "
+from unnest($1::uuid[], $2::text[], $3::int8[]) as u (tenant_id, user_id, place)
+left join presence_sessions as s on s.tenant_id = u.tenant_id and s.user_id = u.user_id
+left join presence_users as p on p.tenant_id = u.tenant_id and p.user_id = u.user_id"
+);
 
 /// No row where nothing can be written, as on a standby, and an error without
 /// the table.
@@ -161,18 +162,28 @@ impl Store for PostgresStore {
         Ok(answers)
     }
 
-    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError> {
+    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
         let (users, places) = keys::distinct(users);
         let mut connection = self.pool.acquire().await?;
         let statement = sqlx::query(LOAD)
             .bind(users.iter().map(|user| user.tenant_id).collect::<Vec<Uuid>>())
             .bind(users.iter().map(|user| user.user_id.as_str()).collect::<Vec<_>>())
-            .bind(each(now, users.len()))
             .bind((0..users.len()).map(place_number).collect::<Vec<_>>());
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
         let rows = self.pool.settle(connection, "load", outcome)?;
+        rows::users(users.len(), &places, &rows, now)
+    }
 
-        by_place(users.len(), &places, rows.iter().map(|row| Ok((row.try_get(0)?, session(row)?))))
+    async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
+        users::update_user(&self.pool, now, update).await
+    }
+
+    async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError> {
+        users::list_users(&self.pool, now, list).await
+    }
+
+    async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError> {
+        users::count_users(&self.pool, now, *tenant_id).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
@@ -202,15 +213,16 @@ fn place_number(place: usize) -> i64 {
     i64::try_from(place).unwrap_or(i64::MAX)
 }
 
-fn session(row: &PgRow) -> Result<Session, StoreError> {
-    let Timestamptz(set_at) = row.try_get(4)?;
-    let Timestamptz(changed_at) = row.try_get(5)?;
-    let Timestamptz(expires_at) = row.try_get(6)?;
-    Ok(Session {
-        session_id: stored(row.try_get(1)?)?,
-        pair: Pair::new(stored(row.try_get(2)?)?, stored(row.try_get(3)?)?),
-        set_at,
-        changed_at,
-        expires_at,
-    })
+impl Row for PgRow {
+    fn number(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.try_get::<Option<Timestamptz>, _>(column)?.map(|Timestamptz(time)| time))
+    }
 }

@@ -4,22 +4,25 @@
 //! have connections of their own and, the journal being a write-ahead log, wait
 //! for nobody. A batch travels as one JSON array, unpacked by `json_each`.
 
+mod users;
+
 use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::json;
 use sqlx::{
-    ConnectOptions, Row, Sqlite,
+    ConnectOptions, Row as _, Sqlite,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
+use uuid::Uuid;
 
 use super::{
-    OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UserKey,
+    ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
     connection::{ConnectionPool, limit},
     keys,
-    rows::{at_place, by_place, stored},
+    rows::{self, Row, at_place, load_columns, stored},
 };
-use crate::presence::{Pair, Session, Timestamp};
+use crate::presence::{Timestamp, User, UserId};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,15 +61,14 @@ where (tenant_id, user_id, session_id) in (select value ->> 0, value ->> 1, valu
   and expires_at > ?2
 returning tenant_id, user_id, session_id";
 
-/// `cross join` keeps the planner from reading the table first.
-const LOAD: &str = "
-select u.key, s.session_id, s.availability, s.activity, s.set_at, s.changed_at, s.expires_at
+const LOAD: &str = concat!(
+    "select u.key, ",
+    load_columns!(),
+    "
 from json_each(?1) as u
-cross join presence_sessions as s
-  on s.tenant_id = u.value ->> 0
- and s.user_id = u.value ->> 1
-where s.cleared_at is null
-  and s.expires_at > ?2";
+left join presence_sessions as s on s.tenant_id = u.value ->> 0 and s.user_id = u.value ->> 1
+left join presence_users as p on p.tenant_id = u.value ->> 0 and p.user_id = u.value ->> 1"
+);
 
 /// Touches the table, so that a file that can't be read shows.
 const DATABASE_TIME: &str = "
@@ -151,15 +153,26 @@ impl Store for SqliteStore {
         Ok(answers)
     }
 
-    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<Vec<Session>>, StoreError> {
+    async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
         let (users, places) = keys::distinct(users);
         let rows: Vec<_> = users.iter().map(|user| json!([user.tenant_id, user.user_id.as_str()])).collect();
         let mut connection = self.readers.acquire().await?;
-        let statement = sqlx::query(LOAD).bind(json!(rows).to_string()).bind(now.as_millis());
+        let statement = sqlx::query(LOAD).bind(json!(rows).to_string());
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
         let rows = self.readers.settle(connection, "load", outcome)?;
+        rows::users(users.len(), &places, &rows, now)
+    }
 
-        by_place(users.len(), &places, rows.iter().map(|row| Ok((row.try_get(0)?, session(row)?))))
+    async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
+        users::update_user(&self.writer, now, update).await
+    }
+
+    async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError> {
+        users::list_users(&self.readers, now, list).await
+    }
+
+    async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError> {
+        users::count_users(&self.readers, now, *tenant_id).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
@@ -187,13 +200,16 @@ fn session_key(row: &SqliteRow) -> Result<SessionKey, StoreError> {
     })
 }
 
-fn session(row: &SqliteRow) -> Result<Session, StoreError> {
-    let time = |column: usize| row.try_get(column).map(Timestamp::from_millis);
-    Ok(Session {
-        session_id: stored(row.try_get(1)?)?,
-        pair: Pair::new(stored(row.try_get(2)?)?, stored(row.try_get(3)?)?),
-        set_at: time(4)?,
-        changed_at: time(5)?,
-        expires_at: time(6)?,
-    })
+impl Row for SqliteRow {
+    fn number(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    }
 }

@@ -48,8 +48,8 @@ async fn another_users_or_tenants_session_is_left_alone(engine: Engine) {
     assert_eq!(subject.clear(start(), &[mine]).await, [true]);
     assert_eq!(subject.load(start(), "u").await, []);
     assert_eq!(subject.load(start(), "v").await.len(), 1);
-    let their_sessions = subject.store.load(start(), &[theirs.user]).await.unwrap();
-    assert_eq!(their_sessions[0][0].pair, Pair::AWAY);
+    let theirs = subject.store.load(start(), &[theirs.user]).await.unwrap();
+    assert_eq!(theirs[0].sessions[0].pair, Pair::AWAY);
 }
 
 async fn answers_stand_in_the_order_of_the_keys(engine: Engine) {

@@ -1,4 +1,7 @@
-use presenced::{presence::Pair, store::StoreError};
+use presenced::{
+    presence::{Pair, User},
+    store::{Change, StoreError, UpdateUser},
+};
 use uuid::Uuid;
 
 use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
@@ -6,7 +9,8 @@ use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
     every_live_session_of_the_user_is_there_and_no_other,
-    a_user_without_a_live_session_has_none,
+    a_user_of_whom_nothing_is_kept_is_empty,
+    changed_at_is_the_latest_change_of_all_but_the_live_sessions,
     a_user_asked_for_twice_is_answered_twice,
     a_load_sees_what_returned_before_it_on_every_connection,
     ids_are_compared_byte_by_byte,
@@ -38,9 +42,24 @@ async fn every_live_session_of_the_user_is_there_and_no_other(engine: Engine) {
     assert!(ids(start() + HOUR).await.is_empty());
 }
 
-async fn a_user_without_a_live_session_has_none(engine: Engine) {
+async fn changed_at_is_the_latest_change_of_all_but_the_live_sessions(engine: Engine) {
     let subject = Subject::new(engine).await;
-    assert_eq!(subject.load(start(), "nobody").await, []);
+    let changed_at = async |now| subject.user(now, "u").await.changed_at;
+    let sets = [set("u", "a", IN_A_CALL, 5 * MINUTE), set("u", "b", IN_A_CALL, HOUR)];
+    subject.set(start(), &sets).await;
+    assert_eq!(changed_at(start()).await, None);
+    assert_eq!(changed_at(start() + 6 * MINUTE).await, Some(start() + 5 * MINUTE), "an expiry");
+    subject.clear(start() + 7 * MINUTE, &[key("u", "b")]).await;
+    assert_eq!(changed_at(start() + 8 * MINUTE).await, Some(start() + 7 * MINUTE), "a clear");
+    let mut update = UpdateUser::new(key("u", "x").user);
+    update.status_message = Change::Set(("hi".to_owned(), None));
+    subject.store.update_user(start() + 9 * MINUTE, &update).await.unwrap();
+    assert_eq!(changed_at(start() + 10 * MINUTE).await, Some(start() + 9 * MINUTE), "what the user set");
+}
+
+async fn a_user_of_whom_nothing_is_kept_is_empty(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    assert_eq!(subject.user(start(), "nobody").await, User::default());
     assert!(subject.store.load(start(), &[]).await.unwrap().is_empty());
 }
 
@@ -49,7 +68,7 @@ async fn a_user_asked_for_twice_is_answered_twice(engine: Engine) {
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
     let user = key("u", "a").user;
     let answers = subject.store.load(start(), &[user.clone(), key("v", "a").user, user]).await.unwrap();
-    assert_eq!(answers.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 1]);
+    assert_eq!(answers.iter().map(|user| user.sessions.len()).collect::<Vec<_>>(), [1, 0, 1]);
 }
 
 async fn a_load_sees_what_returned_before_it_on_every_connection(engine: Engine) {
@@ -60,11 +79,11 @@ async fn a_load_sees_what_returned_before_it_on_every_connection(engine: Engine)
         let now = start() + round * MINUTE;
         subject.set(now, &[set("u", "a", IN_A_CALL, HOUR)]).await;
         for other in &others {
-            assert_eq!(other.load(now, &user).await.unwrap()[0][0].set_at, now);
+            assert_eq!(other.load(now, &user).await.unwrap()[0].sessions[0].set_at, now);
         }
         subject.clear(now, &[key("u", "a")]).await;
         for other in &others {
-            assert!(other.load(now, &user).await.unwrap()[0].is_empty());
+            assert!(other.load(now, &user).await.unwrap()[0].sessions.is_empty());
         }
     }
 }
@@ -89,7 +108,7 @@ async fn answers_stand_in_the_order_of_the_users(engine: Engine) {
     subject.set(start(), &sets).await;
     let keys: Vec<_> = sets.iter().map(|set| set.key.user.clone()).collect();
     let answers = subject.store.load(start(), &keys).await.unwrap();
-    let ids: Vec<_> = answers.iter().map(|sessions| sessions[0].session_id.to_string()).collect();
+    let ids: Vec<_> = answers.iter().map(|user| user.sessions[0].session_id.to_string()).collect();
     assert_eq!(ids, users);
 }
 

@@ -1,13 +1,15 @@
 //! The contract of `Store`, sentence by sentence, on every engine.
 
 mod clear_sessions;
+mod list_users;
 mod load;
 mod set_sessions;
+mod update_user;
 
 use std::{sync::Arc, time::Duration};
 
 use presenced::{
-    presence::{Activity, Availability, Pair, Session, SessionId, Timestamp, UserId},
+    presence::{Activity, Availability, Pair, Session, SessionId, Timestamp, User, UserId},
     store::{Database, SessionKey, SetSession, Store, UserKey},
 };
 use uuid::Uuid;
@@ -44,11 +46,16 @@ impl Subject {
         self.store.clear_sessions(now, keys).await.unwrap()
     }
 
-    /// The live sessions of the user `user`, in the order of their ids.
-    pub async fn load(&self, now: Timestamp, user: &str) -> Vec<Session> {
+    /// All that is kept about the user `user`.
+    pub async fn user(&self, now: Timestamp, user: &str) -> User {
         let mut answers = self.store.load(now, &[key(user, "x").user]).await.unwrap();
         assert_eq!(answers.len(), 1);
-        let mut sessions = answers.remove(0);
+        answers.remove(0)
+    }
+
+    /// The live sessions of the user `user`, in the order of their ids.
+    pub async fn load(&self, now: Timestamp, user: &str) -> Vec<Session> {
+        let mut sessions = self.user(now, user).await.sessions;
         sessions.sort_by(|a, b| a.session_id.cmp(&b.session_id));
         sessions
     }

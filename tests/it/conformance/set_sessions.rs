@@ -80,8 +80,8 @@ async fn all_of_them_are_durable_when_the_call_returns(engine: Engine) {
     subject.set(start(), &sets).await;
     let another = subject.database.open(1);
     let keys: Vec<_> = sets.iter().map(|set| set.key.user.clone()).collect();
-    let sessions = another.load(start(), &keys).await.unwrap();
-    assert!(sessions.iter().all(|sessions| sessions.len() == 1));
+    let users = another.load(start(), &keys).await.unwrap();
+    assert!(users.iter().all(|user| user.sessions.len() == 1));
 }
 
 async fn or_none_is(engine: Engine) {

@@ -1,17 +1,21 @@
 //! A user of the service at either door, for tests that do not care which.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use presenced::{
     grpc::pb::{
-        self, Activity, Availability, BatchGetPresencesRequest, ClearPresenceRequest, GetPresenceRequest,
-        SetPresenceRequest, presence_service_client::PresenceServiceClient,
+        self, Activity, Availability, BatchGetPresencesRequest, ClearAutomaticLocationRequest,
+        ClearLocationRequest, ClearPresenceRequest, ClearUserPreferredPresenceRequest, GetPresenceRequest,
+        SetAutomaticLocationRequest, SetManualLocationRequest, SetPresenceRequest, SetStatusMessageRequest,
+        SetUserPreferredPresenceRequest, WorkLocationType, presence_service_client::PresenceServiceClient,
     },
-    presence::parse_duration,
+    presence::{parse_duration, parse_zoned_time},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
+
+use super::contract;
 
 /// Which door to go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,8 @@ pub enum Door {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// `id availability/activity` of each user.
+    /// `id availability/activity` of each user, then the status message and the
+    /// work location if there are any: `u Busy/InACall "Hi" Office@desk-1 Manual`.
     Presences(Vec<String>),
     NotFound,
     /// The names of the wrong fields, as the proto spells them, in order.
@@ -66,18 +71,114 @@ impl Client {
                 done(client.clone().set_presence(request).await)
             }
             Self::Graph(http, base) => {
-                let mut body = json!({});
-                for (name, value) in [
+                let body = given(&[
                     ("sessionId", session),
                     ("availability", availability),
                     ("activity", activity),
                     ("expirationDuration", expiration),
-                ] {
-                    if !value.is_empty() {
-                        body[name] = value.into();
-                    }
+                ]);
+                act(http, base, user, "setPresence", &body).await
+            }
+        }
+    }
+
+    /// Sets the preferred presence; `""` is not given.
+    pub async fn prefer(&self, user: &str, pair: &str, expiration: &str) -> Outcome {
+        let (availability, activity) = pair.split_once('/').unwrap_or((pair, ""));
+        match self {
+            Self::Grpc(client) => {
+                let request = SetUserPreferredPresenceRequest {
+                    user_id: user.to_owned(),
+                    availability: availability_number(availability),
+                    activity: activity_number(activity),
+                    expiration_duration: proto_duration(expiration),
+                };
+                done(client.clone().set_user_preferred_presence(request).await)
+            }
+            Self::Graph(http, base) => {
+                let fields = [
+                    ("availability", availability),
+                    ("activity", activity),
+                    ("expirationDuration", expiration),
+                ];
+                act(http, base, user, "setUserPreferredPresence", &given(&fields)).await
+            }
+        }
+    }
+
+    pub async fn clear_preferred(&self, user: &str) -> Outcome {
+        match self {
+            Self::Grpc(client) => {
+                let request = ClearUserPreferredPresenceRequest { user_id: user.to_owned() };
+                done(client.clone().clear_user_preferred_presence(request).await)
+            }
+            Self::Graph(http, base) => act(http, base, user, "clearUserPreferredPresence", &json!({})).await,
+        }
+    }
+
+    /// Publishes a status message that ends at a time in UTC, or never.
+    pub async fn say(&self, user: &str, content: &str, ends: &str) -> Outcome {
+        match self {
+            Self::Grpc(client) => {
+                let expire_time = (!ends.is_empty()).then(|| {
+                    let at = parse_zoned_time(ends, "UTC").unwrap().as_millis();
+                    prost_types::Timestamp { seconds: at / 1_000, nanos: 0 }
+                });
+                let request = SetStatusMessageRequest {
+                    user_id: user.to_owned(),
+                    content: content.to_owned(),
+                    expire_time,
+                };
+                done(client.clone().set_status_message(request).await)
+            }
+            Self::Graph(http, base) => {
+                let mut message = json!({ "message": { "content": content, "contentType": "text" } });
+                if !ends.is_empty() {
+                    message["expiryDateTime"] = json!({ "dateTime": ends, "timeZone": "UTC" });
                 }
-                post(http, &format!("{base}/users/{}/presence/setPresence", encode(user)), &body).await
+                act(http, base, user, "setStatusMessage", &json!({ "statusMessage": message })).await
+            }
+        }
+    }
+
+    /// Sets a location, e.g. `Office@desk-1`: the user's choice, or what
+    /// something found out.
+    pub async fn locate(&self, user: &str, location: &str, manual: bool) -> Outcome {
+        let (kind, place) = location.split_once('@').unwrap_or((location, ""));
+        match self {
+            Self::Grpc(client) => {
+                let kinds = (1..99).filter_map(|number| WorkLocationType::try_from(number).ok());
+                let kinds = kinds.map(|value| (value.into(), value.as_str_name()));
+                let (user_id, place_id) = (user.to_owned(), place.to_owned());
+                let work_location_type = number_of(kind, kinds, "WORK_LOCATION_TYPE_");
+                if manual {
+                    let request = SetManualLocationRequest { user_id, work_location_type, place_id };
+                    done(client.clone().set_manual_location(request).await)
+                } else {
+                    let request = SetAutomaticLocationRequest { user_id, work_location_type, place_id };
+                    done(client.clone().set_automatic_location(request).await)
+                }
+            }
+            Self::Graph(http, base) => {
+                let action = if manual { "setManualLocation" } else { "setAutomaticLocation" };
+                act(http, base, user, action, &given(&[("workLocationType", kind), ("placeId", place)])).await
+            }
+        }
+    }
+
+    /// Clears the automatic location, or both.
+    pub async fn clear_location(&self, user: &str, both: bool) -> Outcome {
+        let user_id = user.to_owned();
+        match self {
+            Self::Grpc(client) if both => {
+                done(client.clone().clear_location(ClearLocationRequest { user_id }).await)
+            }
+            Self::Grpc(client) => {
+                done(client.clone().clear_automatic_location(ClearAutomaticLocationRequest { user_id }).await)
+            }
+            Self::Graph(http, base) => {
+                let action = if both { "clearLocation" } else { "clearAutomaticLocation" };
+                act(http, base, user, action, &json!({})).await
             }
         }
     }
@@ -90,8 +191,7 @@ impl Client {
                 done(client.clone().clear_presence(request).await)
             }
             Self::Graph(http, base) => {
-                let body = if session.is_empty() { json!({}) } else { json!({ "sessionId": session }) };
-                post(http, &format!("{base}/users/{}/presence/clearPresence", encode(user)), &body).await
+                act(http, base, user, "clearPresence", &given(&[("sessionId", session)])).await
             }
         }
     }
@@ -108,9 +208,8 @@ impl Client {
                 }
             }
             Self::Graph(http, base) => {
-                let answer =
-                    http.get(format!("{base}/users/{}/presence", encode(user))).send().await.unwrap();
-                outcome(answer).await
+                let url = format!("{base}/users/{}/presence", encode(user));
+                outcome("get", http.get(url).send().await.unwrap()).await
             }
         }
     }
@@ -134,12 +233,47 @@ impl Client {
     }
 }
 
-/// What a user is shown as, e.g. `u Busy/InACall`.
+/// What a user is shown as: see [`Outcome::Presences`].
 pub fn words(presence: &pb::Presence) -> String {
-    let name = |name: &str, prefix: &str| pascal(name.strip_prefix(prefix).unwrap());
-    let availability = name(presence.availability().as_str_name(), "AVAILABILITY_");
-    let activity = name(presence.activity().as_str_name(), "ACTIVITY_");
-    format!("{} {availability}/{activity}", presence.user_id)
+    let availability = word(presence.availability().as_str_name(), "AVAILABILITY_");
+    let activity = word(presence.activity().as_str_name(), "ACTIVITY_");
+    let mut words = format!("{} {availability}/{activity}", presence.user_id);
+    if let Some(message) = &presence.status_message {
+        write!(words, " {:?}", message.content).unwrap();
+    }
+    if let Some(location) = &presence.work_location {
+        let kind = word(location.work_location_type().as_str_name(), "WORK_LOCATION_TYPE_");
+        let place = location.place_id.as_ref().map_or_else(String::new, |place| format!("@{place}"));
+        let source = word(location.source().as_str_name(), "WORK_LOCATION_SOURCE_");
+        write!(words, " {kind}{place} {source}").unwrap();
+    }
+    words
+}
+
+/// The same from Graph's JSON.
+fn json_words(body: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut words =
+        format!("{} {}/{}", text(&body["id"]), text(&body["availability"]), text(&body["activity"]));
+    if let Some(content) = body["statusMessage"]["message"]["content"].as_str() {
+        write!(words, " {content:?}").unwrap();
+    }
+    let location = &body["workLocation"];
+    if location["source"] != "none" {
+        let place = location["placeId"].as_str().map_or_else(String::new, |place| format!("@{place}"));
+        let capital = |value: &Value| {
+            let word = text(value);
+            word[..1].to_uppercase() + &word[1..]
+        };
+        let [kind, source] = [&location["workLocationType"], &location["source"]].map(capital);
+        write!(words, " {kind}{place} {source}").unwrap();
+    }
+    words
+}
+
+/// `ACTIVITY_IN_A_CALL` as `InACall`.
+fn word(name: &str, prefix: &str) -> String {
+    pascal(name.strip_prefix(prefix).unwrap())
 }
 
 /// `IN_A_CALL` as `InACall`.
@@ -198,26 +332,36 @@ fn refused(status: &Status) -> Outcome {
     }
 }
 
-async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Outcome {
-    outcome(http.post(url).json(body).send().await.unwrap()).await
+/// The properties that are given.
+fn given(properties: &[(&str, &str)]) -> Value {
+    let given = properties.iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect::<Map<_, _>>().into()
 }
 
-async fn outcome(answer: reqwest::Response) -> Outcome {
-    let status = answer.status().as_u16();
+/// An action on a user's presence.
+async fn act(http: &reqwest::Client, base: &str, user: &str, action: &str, body: &Value) -> Outcome {
+    post(http, &format!("{base}/users/{}/presence/{action}", encode(user)), body).await
+}
+
+async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Outcome {
+    outcome("post", http.post(url).json(body).send().await.unwrap()).await
+}
+
+/// What the answer says, once it was found to be what the document promises.
+async fn outcome(method: &str, answer: reqwest::Response) -> Outcome {
+    let (status, path) = (answer.status().as_u16(), answer.url().path().to_owned());
+    let content_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
     let text = answer.text().await.unwrap();
+    contract::check(method, &path, status, content_type.as_deref(), &text);
     if text.is_empty() {
-        assert_eq!(status, 200, "only a success has no body");
+        assert!(status == 200 || status == 204, "only a success has no body");
         return Outcome::Done;
     }
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
-    let presence = |body: &Value| {
-        let text = |name: &str| body[name].as_str().unwrap().to_owned();
-        format!("{} {}/{}", text("id"), text("availability"), text("activity"))
-    };
     match (status, body["error"]["code"].as_str()) {
         (200, None) => match body["value"].as_array() {
-            Some(presences) => Outcome::Presences(presences.iter().map(presence).collect()),
-            None => Outcome::Presences(vec![presence(&body)]),
+            Some(presences) => Outcome::Presences(presences.iter().map(json_words).collect()),
+            None => Outcome::Presences(vec![json_words(&body)]),
         },
         (404, Some("NotFound")) => Outcome::NotFound,
         (503, Some("serviceNotAvailable")) => Outcome::Unavailable,
@@ -233,6 +377,8 @@ async fn outcome(answer: reqwest::Response) -> Outcome {
 fn snake(name: &str) -> String {
     match name {
         "id" => "user_id".to_owned(),
+        "statusMessage.message.content" => "content".to_owned(),
+        "statusMessage.expiryDateTime.dateTime" => "expire_time".to_owned(),
         _ if name.starts_with("ids") => name.replacen("ids", "user_ids", 1),
         _ => name.chars().fold(String::new(), |mut snake, letter| {
             if letter.is_ascii_uppercase() {

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod client;
+pub mod contract;
 pub mod database;
 pub mod process;
 pub mod proxy;

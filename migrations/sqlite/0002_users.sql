@@ -1,0 +1,41 @@
+-- One row per user who set anything beside sessions: what the user prefers to
+-- be shown as, has to say, and where the user works.
+-- Times are milliseconds since 1970-01-01T00:00:00Z.
+create table presence_users (
+    tenant_id               text    not null, -- the organisation; the nil UUID while authentication is off
+    user_id                 text    not null, -- opaque; a GUID is in lower case
+    preferred_availability  text,             -- what the user prefers to be shown as, e.g. Busy; null if nothing
+    preferred_activity      text,             -- what the user prefers to be shown as, e.g. Busy; null if nothing
+    preferred_expires_at    integer,          -- when the preference ends by itself
+    status_content          text,             -- the status message, not empty; null if there is none
+    status_published_at     integer,          -- when the status message was set
+    status_expires_at       integer,          -- when the status message ends by itself; null if it does not
+    manual_location_type    text,             -- the kind of place the user chose to work at, e.g. Office; null if none
+    manual_place_id         text,             -- the place the user chose; null if not said
+    automatic_location_type text,             -- the kind of place that was found out, e.g. Office; null if none
+    automatic_place_id      text,             -- the place that was found out; null if not said
+    changed_at              integer not null, -- when anything in this row last changed; never goes back
+    constraint presence_users_pkey primary key (tenant_id, user_id),
+    constraint presence_users_preferred_allowed check (
+        (preferred_availability is null and preferred_activity is null and preferred_expires_at is null)
+        or (
+            preferred_expires_at is not null
+            and (
+                (preferred_availability = 'Available' and preferred_activity = 'Available')
+                or (preferred_availability = 'Busy' and preferred_activity = 'Busy')
+                or (preferred_availability = 'DoNotDisturb' and preferred_activity = 'DoNotDisturb')
+                or (preferred_availability = 'BeRightBack' and preferred_activity = 'BeRightBack')
+                or (preferred_availability = 'Away' and preferred_activity = 'Away')
+                or (preferred_availability = 'Offline' and preferred_activity = 'OffWork')
+            )
+        )
+    ),
+    constraint presence_users_status_whole check (
+        (status_content is null) = (status_published_at is null)
+        and (status_expires_at is null or status_content is not null)
+    ),
+    constraint presence_users_location_whole check (
+        (manual_place_id is null or manual_location_type is not null)
+        and (automatic_place_id is null or automatic_location_type is not null)
+    )
+) strict, without rowid;

@@ -1,0 +1,220 @@
+//! `POST /$batch`: up to 20 requests in one. Graph: JSON batching.
+//!
+//! Each item travels the way of a request of its own, so that it is answered,
+//! counted and logged the same. Items run at once, unless one depends on
+//! another; so the store's batcher makes few statements of many items.
+
+mod plan;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, MatchedPath, State},
+    http::request::Parts,
+    response::{IntoResponse, Response},
+};
+use futures_util::future::join_all;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{AUTHORIZATION, CONTENT_LENGTH, HOST},
+    uri::Authority,
+};
+use http_body_util::BodyExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tower::ServiceExt;
+use utoipa::{ToSchema, openapi::HttpMethod};
+
+use super::{
+    Context, VERSIONS,
+    answers::json,
+    body::{Json, objects, text, texts},
+    layer::finish_refusal,
+    odata::authority,
+    operations::{Answer, NOTHING, Operation, register},
+    refusal::Refusal,
+};
+use crate::service::Given;
+use plan::{Planned, plan, waves};
+
+pub(super) const PATH: &str = "/$batch";
+
+pub(super) const OPERATION: Operation = Operation {
+    name: "batch",
+    method: HttpMethod::Post,
+    path: PATH,
+    summary: "Send up to 20 requests in one",
+    description: "They run at once, unless dependsOn says that one runs after another; if that one fails, the \
+                  dependent is answered with 424. Each is answered by itself, in the order of the request.",
+    body: Some(register::<BatchBody>),
+    answer: Answer::Json(register::<BatchAnswer>),
+    ..NOTHING
+};
+
+/// Requests to answer.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BatchRequest)]
+pub(super) struct BatchBody {
+    /// 1 to 20 requests.
+    #[serde(default, deserialize_with = "objects")]
+    #[schema(value_type = Vec<BatchItem>, required = true, min_items = 1, max_items = 20)]
+    requests: Given<Vec<Given<BatchItem>>>,
+}
+
+/// One request.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BatchItem {
+    /// Names the request in its answer and in `dependsOn`; each has another,
+    /// whatever its case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, min_length = 1, example = "1")]
+    id: Given<String>,
+    /// The verb.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, example = "GET")]
+    method: Given<String>,
+    /// Behind the version, or absolute with this service's host.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, example = "/users/fa8bf3dc-eca7-46b7-bad1-db199b62afc3/presence")]
+    url: Given<String>,
+    /// Its headers.
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: Value,
+    /// Its JSON body.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    body: Value,
+    /// The ids of the requests that must succeed before.
+    #[serde(default, deserialize_with = "texts")]
+    #[schema(value_type = Option<Vec<String>>)]
+    depends_on: Given<Vec<Given<String>>>,
+}
+
+/// The answers, in the order of the requests.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchResponse)]
+pub(super) struct BatchAnswer {
+    responses: Vec<ItemAnswer>,
+}
+
+/// One answer.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = BatchItemResponse)]
+struct ItemAnswer {
+    /// The request's.
+    id: String,
+    /// The HTTP status.
+    status: u16,
+    /// The headers.
+    headers: BTreeMap<String, String>,
+    /// The body; left out if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value, required = false)]
+    body: Option<Value>,
+}
+
+/// What the batch needs: the way of a request, and how to refuse one.
+#[derive(Clone, Debug)]
+pub(super) struct Batching {
+    pub(super) api: Router,
+    pub(super) context: Context,
+}
+
+/// Where the batch came from, and what its items inherit.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// `/v1.0`.
+    version: &'static str,
+    host: Option<Authority>,
+    headers: HeaderMap,
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let version = VERSIONS.into_iter().find(|version| route.starts_with(version)).unwrap_or_default();
+        let host = authority(parts);
+        let mut headers = HeaderMap::new();
+        for name in [AUTHORIZATION, HeaderName::from_static("x-forwarded-proto")] {
+            if let Some(value) = parts.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        if let Some(value) = host.as_ref().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            headers.insert(HOST, value);
+        }
+        Ok(Self { version, host, headers })
+    }
+}
+
+pub(super) async fn batch(
+    State(Batching { api, context }): State<Batching>,
+    origin: Origin,
+    Json(body): Json<BatchBody>,
+) -> Result<Response, Refusal> {
+    let planned = plan(body, &origin)?;
+    let depends_on: Vec<_> = planned.iter().map(|item| item.depends_on.clone()).collect();
+    let waves = waves(&depends_on).ok_or_else(|| Refusal::field("requests", "have a circular dependsOn"))?;
+
+    let mut items: Vec<Option<Planned>> = planned.into_iter().map(Some).collect();
+    let mut answers: BTreeMap<usize, ItemAnswer> = BTreeMap::new();
+    for wave in waves {
+        let running = wave.into_iter().filter_map(|place| Some((place, items.get_mut(place)?.take()?)));
+        let running = running.map(|(place, item)| {
+            let failed = item.depends_on.iter().find_map(|on| answers.get(on).filter(|on| on.status >= 400));
+            let (failed, api, context) = (failed.map(|on| on.id.clone()), api.clone(), &context);
+            async move {
+                let response = match failed {
+                    Some(on) => finish_refusal(context, failed_dependency(&on)),
+                    // A router answers everything.
+                    None => api.oneshot(item.request).await.into_response(),
+                };
+                Ok::<_, Refusal>((place, answer(item.id, response).await?))
+            }
+        });
+        let done = join_all(running).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        answers.extend(done);
+    }
+    json(&BatchAnswer { responses: answers.into_values().collect() })
+}
+
+fn failed_dependency(on: &str) -> Refusal {
+    let message = format!("The request {on:?}, on which this one depends, failed.");
+    Refusal::new(StatusCode::FAILED_DEPENDENCY, "FailedDependency", message)
+}
+
+/// The answer of one item as a part of the batch's.
+async fn answer(id: String, response: Response) -> Result<ItemAnswer, Refusal> {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.map_err(|error| Refusal::internal(error.to_string()))?.to_bytes();
+    let body = if bytes.is_empty() {
+        None
+    } else {
+        Some(serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into()))
+    };
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = parts.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH);
+    let headers = headers.map(|(name, value)| (spelling(name), text(value))).collect();
+    Ok(ItemAnswer { id, status: parts.status.as_u16(), headers, body })
+}
+
+/// The header as Graph spells it: here names are texts, and clients compare
+/// them.
+fn spelling(name: &HeaderName) -> String {
+    match name.as_str() {
+        "allow" => "Allow",
+        "cache-control" => "Cache-Control",
+        "content-type" => "Content-Type",
+        "odata-version" => "OData-Version",
+        "retry-after" => "Retry-After",
+        "www-authenticate" => "WWW-Authenticate",
+        other => other,
+    }
+    .to_owned()
+}

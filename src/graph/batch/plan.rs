@@ -1,0 +1,207 @@
+//! What a batch asks for: its items as requests, and in which order they run.
+
+use std::collections::HashMap;
+
+use axum::{body::Body, extract::Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::CONTENT_TYPE, uri::Authority};
+use serde_json::Value;
+
+use super::{BatchBody, BatchItem, Origin, PATH};
+use crate::{
+    graph::{VERSIONS, paths::rewrite, refusal::Refusal},
+    service::Given,
+};
+
+/// The requests that one batch may carry. Graph: JSON batching.
+const REQUESTS_MAX: usize = 20;
+
+/// An item that can run.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) id: String,
+    pub(super) request: Request,
+    /// The places of the items that must succeed before.
+    pub(super) depends_on: Vec<usize>,
+}
+
+/// The items as requests; or all that is wrong with them, and none of them
+/// runs.
+pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Refusal> {
+    let items = match body.requests {
+        Given::Value(items) if items.is_empty() => return Err(Refusal::field("requests", "is required")),
+        Given::Value(items) if items.len() > REQUESTS_MAX => {
+            let what = format!("must be {REQUESTS_MAX} at most, not {}", items.len());
+            return Err(Refusal::field("requests", &what));
+        }
+        Given::Value(items) => items,
+        Given::Missing => return Err(Refusal::field("requests", "is required")),
+        Given::Unreadable(what) => {
+            return Err(Refusal::field("requests", &format!("must be a list of requests, not {what}")));
+        }
+    };
+    let mut wrong = Vec::new();
+    let places = places(&items, &mut wrong);
+    let mut planned = Vec::with_capacity(items.len());
+    for (place, item) in items.into_iter().enumerate() {
+        let mut refuse =
+            |field: &str, what: &str| wrong.push((format!("requests[{place}]{field}"), what.to_owned()));
+        let Given::Value(item) = item else {
+            refuse("", "must be an object");
+            continue;
+        };
+        let depends_on = depends_on(item.depends_on, &places, &mut refuse);
+        let method = method(&item.method, &mut refuse);
+        let uri = url(item.url, origin, &mut refuse);
+        let headers = headers(item.headers, origin, &mut refuse);
+        if let (Given::Value(id), Some(method), Some(uri), Some(mut headers)) =
+            (item.id, method, uri, headers)
+        {
+            let body = if item.body.is_null() {
+                Body::empty()
+            } else {
+                headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+                item.body.to_string().into()
+            };
+            let mut request = Request::new(body);
+            (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+            planned.push(Planned { id, request: rewrite(request), depends_on });
+        }
+    }
+    if wrong.is_empty() { Ok(planned) } else { Err(Refusal::fields(wrong)) }
+}
+
+/// Where each id stands, in lower case.
+fn places(items: &[Given<BatchItem>], wrong: &mut Vec<(String, String)>) -> HashMap<String, usize> {
+    let mut places = HashMap::new();
+    for (place, item) in items.iter().enumerate() {
+        let Given::Value(item) = item else { continue };
+        let what = match &item.id {
+            Given::Value(id) => match places.insert(id.to_lowercase(), place) {
+                None => continue,
+                Some(_) => "is the id of another request, too".to_owned(),
+            },
+            Given::Missing => "is required".to_owned(),
+            Given::Unreadable(what) => format!("must be a string, not {what}"),
+        };
+        wrong.push((format!("requests[{place}].id"), what));
+    }
+    places
+}
+
+fn depends_on(
+    given: Given<Vec<Given<String>>>,
+    places: &HashMap<String, usize>,
+    refuse: &mut impl FnMut(&str, &str),
+) -> Vec<usize> {
+    let ids = match given {
+        Given::Missing => Vec::new(),
+        Given::Value(ids) => ids,
+        Given::Unreadable(what) => {
+            refuse(".dependsOn", &format!("must be a list of ids, not {what}"));
+            Vec::new()
+        }
+    };
+    let place = |id: Given<String>| match id {
+        Given::Value(id) => places.get(&id.to_lowercase()).copied(),
+        Given::Missing | Given::Unreadable(_) => None,
+    };
+    let found: Vec<_> = ids.into_iter().map(place).collect();
+    if found.contains(&None) {
+        refuse(".dependsOn", "must name ids of this batch");
+    }
+    found.into_iter().flatten().collect()
+}
+
+fn method(given: &Given<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<Method> {
+    let known = [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
+    let method = match given {
+        Given::Value(text) => known.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text)),
+        Given::Missing | Given::Unreadable(_) => None,
+    };
+    if method.is_none() {
+        refuse(".method", "must be GET, POST, PATCH, PUT or DELETE");
+    }
+    method
+}
+
+/// The item's path, with the version in front. An absolute URL must be one of
+/// ours: this service calls nobody else.
+fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -> Option<Uri> {
+    let mut refuse = |what: &str| {
+        refuse(".url", what);
+        None
+    };
+    let Given::Value(text) = given else { return refuse("must be a URL, such as /users/{id}/presence") };
+    let absolute = ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let url = if absolute {
+        text
+    } else {
+        format!("{}/{}", origin.version, text.strip_prefix('/').unwrap_or(&text))
+    };
+    let Ok(uri) = url.parse::<Uri>() else { return refuse("must be a URL, such as /users/{id}/presence") };
+    let ours = |host: &Authority| {
+        origin.host.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host.as_str()))
+    };
+    if uri.authority().is_some_and(|host| !ours(host)) {
+        return refuse("must not name another host");
+    }
+    let path = uri.path();
+    if VERSIONS.iter().any(|version| {
+        path.strip_prefix(version)
+            .is_some_and(|rest| matches!(rest.trim_end_matches('/'), PATH | "/%24batch"))
+    }) {
+        return refuse("must not be a batch itself");
+    }
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    path.parse().ok()
+}
+
+/// The item's headers, over those it inherits. Those of a connection mean
+/// nothing here.
+fn headers(given: Value, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -> Option<HeaderMap> {
+    const OF_CONNECTIONS: [&str; 5] =
+        ["host", "connection", "content-length", "transfer-encoding", "content-encoding"];
+    let given = match given {
+        Value::Null => serde_json::Map::new(),
+        Value::Object(given) => given,
+        _ => {
+            refuse(".headers", "must be an object");
+            return None;
+        }
+    };
+    let mut headers = origin.headers.clone();
+    for (name, value) in given {
+        let header = name.parse::<HeaderName>().ok();
+        let text = value.as_str().and_then(|text| HeaderValue::from_str(text).ok());
+        match header.zip(text) {
+            Some((name, _)) if OF_CONNECTIONS.contains(&name.as_str()) => {}
+            Some((name, text)) => drop(headers.insert(name, text)),
+            None => {
+                refuse(".headers", "must hold names and texts of headers");
+                return None;
+            }
+        }
+    }
+    Some(headers)
+}
+
+/// Items that can run at once, one group after another; `None` if some wait for
+/// each other.
+pub(super) fn waves(depends_on: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+    let mut waves = Vec::new();
+    let mut waiting: Vec<usize> = (0..depends_on.len()).collect();
+    while !waiting.is_empty() {
+        let free = |place: &usize| {
+            depends_on.get(*place).is_some_and(|on| !on.iter().any(|before| waiting.contains(before)))
+        };
+        let wave: Vec<usize> = waiting.iter().copied().filter(free).collect();
+        if wave.is_empty() {
+            return None;
+        }
+        waiting.retain(|place| !wave.contains(place));
+        waves.push(wave);
+    }
+    Some(waves)
+}

@@ -1,0 +1,187 @@
+//! OData around the presences: query options, context strings, links.
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath},
+    http::request::Parts,
+};
+use http::{HeaderMap, header::HOST, uri::Authority};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+use super::{
+    answers::{PresenceJson, Shown},
+    refusal::Refusal,
+};
+use crate::{presence::UserId, service::Given};
+
+/// What is left as it is of an id in a link or a context.
+const IN_LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+
+/// The properties that `$select` takes.
+const PROPERTIES: [&str; 7] = [
+    "id",
+    "availability",
+    "activity",
+    "outOfOfficeSettings",
+    "statusMessage",
+    "sequenceNumber",
+    "workLocation",
+];
+
+/// `$select`: which properties of a presence the answer has.
+#[derive(Debug)]
+pub(super) struct Select(Option<Vec<&'static str>>);
+
+/// The options of a list: `$select`, and which page of which size.
+#[derive(Debug)]
+pub(super) struct ListOptions {
+    pub(super) select: Select,
+    /// `$top`.
+    pub(super) page_size: Given<u32>,
+    /// `$skiptoken`, from the link to the page.
+    pub(super) page_token: Given<String>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Select {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let [select] = options(parts, ["$select"])?;
+        Self::parse(select)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ListOptions {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"])?;
+        let given = |text: Option<String>| text.map_or(Given::Missing, Given::text);
+        Ok(Self { select: Select::parse(select)?, page_size: given(top).parse(), page_token: given(token) })
+    }
+}
+
+/// The values of the query options that are allowed; others of OData's are
+/// refused, for the answer would not be what was asked for. What does not begin
+/// with `$` is none of them.
+fn options<const N: usize>(parts: &Parts, allowed: [&str; N]) -> Result<[Option<String>; N], Refusal> {
+    let mut values = [const { None }; N];
+    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        let slot = allowed.iter().position(|of| *of == name).and_then(|place| values.get_mut(place));
+        match slot {
+            Some(slot @ None) => *slot = Some(value.into_owned()),
+            Some(Some(_)) => return Err(Refusal::field(&name, "stands there twice")),
+            None if name.starts_with('$') => {
+                let allowed = allowed.join(", ");
+                return Err(Refusal::field(&name, &format!("is not supported here; use {allowed}")));
+            }
+            None => {}
+        }
+    }
+    Ok(values)
+}
+
+impl Select {
+    fn parse(text: Option<String>) -> Result<Self, Refusal> {
+        let Some(text) = text else { return Ok(Self(None)) };
+        let mut selected = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|name| *name != "*") {
+            let Some(property) = PROPERTIES.iter().find(|property| **property == name) else {
+                let allowed = PROPERTIES.join(", ");
+                return Err(Refusal::field("$select", &format!("must name properties among {allowed}")));
+            };
+            selected.push(*property);
+        }
+        Ok(Self(if selected.is_empty() { None } else { Some(selected) }))
+    }
+
+    /// The presence, reduced to what was selected.
+    pub(super) fn of(&self, presence: PresenceJson) -> Shown {
+        let Some(selected) = &self.0 else { return Shown::Whole(Box::new(presence)) };
+        // A struct always is an object.
+        let mut properties = match serde_json::to_value(presence) {
+            Ok(Value::Object(properties)) => properties,
+            _ => Map::new(),
+        };
+        properties.retain(|name, _| selected.contains(&name.as_str()));
+        Shown::Selected(properties)
+    }
+
+    /// As a context string names it: `(availability,activity)`.
+    fn suffix(&self) -> String {
+        self.0.as_ref().map_or_else(String::new, |selected| format!("({})", selected.join(",")))
+    }
+}
+
+/// The URL that the paths begin with, as the caller wrote it: scheme, host and
+/// version. Links and contexts begin with it, too.
+#[derive(Debug)]
+pub(super) struct ServiceRoot {
+    /// `http://localhost:8080/v1.0`.
+    url: String,
+    /// Whether the presence was found below `/communications`.
+    communications: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for ServiceRoot {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        let version = route.split('/').nth(1).unwrap_or_default();
+        let scheme = forwarded_scheme(&parts.headers);
+        let host = authority(parts).map_or_else(String::new, |host| host.to_string());
+        Ok(Self {
+            url: format!("{scheme}://{host}/{version}"),
+            communications: route.contains("/communications/"),
+        })
+    }
+}
+
+impl ServiceRoot {
+    /// The context of one presence.
+    pub(super) fn entity_context(&self, user_id: &UserId, select: &Select) -> String {
+        let (url, select) = (&self.url, select.suffix());
+        if self.communications {
+            return format!("{url}/$metadata#communications/presences{select}/$entity");
+        }
+        let id = utf8_percent_encode(user_id.as_str(), IN_LINK);
+        format!("{url}/$metadata#users('{id}')/presence{select}/$entity")
+    }
+
+    /// The context of a page of presences.
+    pub(super) fn list_context(&self, select: &Select) -> String {
+        format!("{}/$metadata#communications/presences{}", self.url, select.suffix())
+    }
+
+    /// The context of presences that were asked for by their ids.
+    pub(super) fn collection_context(&self) -> String {
+        format!("{}/$metadata#Collection(microsoft.graph.presence)", self.url)
+    }
+
+    /// The page behind `user_id`.
+    pub(super) fn next_link(&self, user_id: &UserId, page_size: &Given<u32>, select: &Select) -> String {
+        let mut link = format!("{}/communications/presences?", self.url);
+        if let Given::Value(size) = page_size {
+            link = format!("{link}$top={size}&");
+        }
+        if let Some(selected) = &select.0 {
+            link = format!("{link}$select={}&", selected.join(","));
+        }
+        format!("{link}$skiptoken={}", utf8_percent_encode(user_id.as_str(), IN_LINK))
+    }
+}
+
+/// The host that the caller asked.
+pub(super) fn authority(parts: &Parts) -> Option<Authority> {
+    let header = || parts.headers.get(HOST)?.to_str().ok()?.parse().ok();
+    parts.uri.authority().cloned().or_else(header)
+}
+
+/// `https` if a proxy in front of us says that it was asked so.
+fn forwarded_scheme(headers: &HeaderMap) -> &'static str {
+    match headers.get("x-forwarded-proto").map(|value| value.as_bytes().eq_ignore_ascii_case(b"https")) {
+        Some(true) => "https",
+        _ => "http",
+    }
+}

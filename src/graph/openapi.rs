@@ -1,0 +1,184 @@
+//! The document of the API, made from the table of its operations and the types
+//! that are read and written.
+
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, ObjectBuilder, OpenApi,
+    OpenApiBuilder, PathItem, PathsBuilder, Ref, Required, ResponseBuilder, ResponsesBuilder, ServerBuilder,
+    path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+    request_body::RequestBodyBuilder,
+    schema::{KnownFormat, SchemaFormat, SchemaType, Type},
+};
+
+use super::{
+    VERSIONS, batch,
+    operations::{self, Answer, Operation, QueryOption, Register, Schemas, register},
+    refusal,
+};
+use crate::presence::ID_MAX_CHARS;
+
+const JSON: &str = "application/json";
+
+/// What any request may be answered with, beside a success.
+const ERRORS: [(&str, &str); 5] = [
+    ("400", "A field, the body or the query is wrong; the answer says which and what is allowed."),
+    ("429", "Too many calls are waiting; Retry-After says when to try again."),
+    ("500", "A fault of the service; it was logged with the request id."),
+    ("503", "The store did not answer in time; a write may or may not have happened, and can be sent again."),
+    ("default", "Any other error."),
+];
+/// What a request with a body may be answered with, too.
+const BODY_ERRORS: [(&str, &str); 2] = [
+    ("413", "The body is too large."),
+    ("415", "The body is not JSON, or encoded in another way than gzip."),
+];
+
+/// The document.
+#[must_use]
+pub fn document() -> OpenApi {
+    let mut schemas = Schemas::new();
+    let error = register::<refusal::Body>(&mut schemas);
+    let mut paths = PathsBuilder::new();
+    for (path, operation) in operations::all() {
+        let item = PathItem::new(operation.method.clone(), of(&path, &operation, &error, &mut schemas));
+        paths = paths.path(path, item);
+    }
+    let batch = PathItem::new(HttpMethod::Post, of(batch::PATH, &batch::OPERATION, &error, &mut schemas));
+    let paths = paths.path(batch::PATH, batch);
+    let components = schemas
+        .into_iter()
+        .fold(ComponentsBuilder::new(), |components, (name, schema)| components.schema(name, schema));
+    let info = InfoBuilder::new()
+        .title("presenced")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Microsoft Graph's presence API, self-hosted. Both versions offer the same. Every answer has a \
+             request-id, and echoes client-request-id; every error has the same JSON body.",
+        ))
+        .license(Some(License::new("Apache-2.0")));
+    OpenApiBuilder::new()
+        .info(info.build())
+        .servers(Some(VERSIONS.map(|version| ServerBuilder::new().url(version).build())))
+        .paths(paths.build())
+        .components(Some(components.build()))
+        .build()
+}
+
+fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> OperationBuilder {
+    let mut responses = ResponsesBuilder::new();
+    for (code, text) in ERRORS.iter().chain(if operation.body.is_some() { &BODY_ERRORS[..] } else { &[] }) {
+        responses = responses.response(*code, json(text, error));
+    }
+    if path.starts_with("/me/") {
+        responses = responses.response("401", json("Only a token says who \"me\" is.", error));
+    }
+    responses = match operation.answer {
+        Answer::Json(answer) => responses.response("200", json("Done.", &answer(schemas))),
+        Answer::Count => {
+            let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
+            let text = ContentBuilder::new().schema(Some(number)).build();
+            responses.response(
+                "200",
+                ResponseBuilder::new().description("The number.").content("text/plain", text).build(),
+            )
+        }
+        Answer::Empty | Answer::EmptyOrNotFound | Answer::EmptyOrNoContent => {
+            responses.response("200", ResponseBuilder::new().description("Done.").build())
+        }
+    };
+    responses = match operation.answer {
+        Answer::EmptyOrNotFound => responses.response("404", json("No such session is live.", error)),
+        Answer::EmptyOrNoContent => {
+            responses.response("204", ResponseBuilder::new().description("Done, on /beta.").build())
+        }
+        Answer::Json(_) | Answer::Count | Answer::Empty => responses,
+    };
+    let mut builder = OperationBuilder::new()
+        .operation_id(Some(operation_id(path, operation.name)))
+        .tag(tag(path))
+        .summary(Some(operation.summary))
+        .description(Some(operation.description))
+        .responses(responses.build());
+    if path.contains("{id}") {
+        builder = builder.parameter(user_id());
+    }
+    for option in operation.query {
+        builder = builder.parameter(query(*option));
+    }
+    if let Some(body) = operation.body {
+        builder = builder.request_body(Some(request(body, schemas)));
+    }
+    builder
+}
+
+fn request(body: Register, schemas: &mut Schemas) -> utoipa::openapi::request_body::RequestBody {
+    let schema = Ref::from_schema_name(body(schemas));
+    RequestBodyBuilder::new()
+        .content(JSON, ContentBuilder::new().schema(Some(schema)).build())
+        .required(Some(Required::True))
+        .build()
+}
+
+fn json(text: &str, schema: &str) -> utoipa::openapi::Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    ResponseBuilder::new().description(text).content(JSON, content).build()
+}
+
+fn user_id() -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .min_length(Some(1))
+        .max_length(Some(ID_MAX_CHARS))
+        .pattern(Some("^[!-.0-~]+$"));
+    ParameterBuilder::new()
+        .name("id")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some("The user: 1 to 128 visible ASCII characters without \"/\"; a GUID in any case."))
+        .schema(Some(schema))
+        .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))
+        .build()
+}
+
+fn query(option: QueryOption) -> Parameter {
+    let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+    let (name, about, schema) = match option {
+        QueryOption::Select => {
+            ("$select", "Properties of a presence, with commas between them; all if not given.", text)
+        }
+        QueryOption::Top => {
+            let number = ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::Integer))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+                .minimum(Some(1))
+                .maximum(Some(crate::service::USER_IDS_MAX));
+            ("$top", "The presences on a page; 100 if not given.", number)
+        }
+        QueryOption::SkipToken => ("$skiptoken", "From @odata.nextLink: where the page begins.", text),
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(about))
+        .schema(Some(schema))
+        .build()
+}
+
+/// Unique in the document: the operation, and below which of the paths.
+fn operation_id(path: &str, name: &str) -> String {
+    let place = match path.split('/').nth(1) {
+        Some("me") => "_of_me",
+        Some("communications") if path.contains("{id}") => "_by_id",
+        _ => "",
+    };
+    format!("{name}{place}")
+}
+
+fn tag(path: &str) -> &'static str {
+    match path.split('/').nth(1) {
+        Some("users") => "users",
+        Some("me") => "me",
+        Some("communications") => "communications",
+        _ => "batch",
+    }
+}

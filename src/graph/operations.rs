@@ -1,0 +1,249 @@
+//! The operations of the API, in one table: the router and the document at
+//! `/openapi.json` are both made from it.
+
+use axum::routing::{MethodRouter, get, post};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{HttpMethod, RefOr, schema::Schema},
+};
+
+use super::{
+    Context, actions,
+    answers::{CollectionJson, PresenceJson},
+    batch, docs,
+    requests::{
+        ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
+        SetUserPreferredPresenceBody,
+    },
+};
+
+/// Where a user's presence is, and its actions below it.
+pub(super) const PRESENCES: [&str; 3] =
+    ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
+
+/// What can be done below one path.
+pub(super) struct Operation {
+    /// In the service's words: for metrics and logs, and the document's id.
+    pub(super) name: &'static str,
+    pub(super) method: HttpMethod,
+    /// Behind one of [`PRESENCES`], or the whole path.
+    pub(super) path: &'static str,
+    pub(super) route: fn() -> MethodRouter<Context>,
+    /// What it does, in a line, and then the rest.
+    pub(super) summary: &'static str,
+    pub(super) description: &'static str,
+    pub(super) body: Option<Register>,
+    pub(super) answer: Answer,
+    pub(super) query: &'static [QueryOption],
+}
+
+/// What a success answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// 200 with JSON.
+    Json(Register),
+    /// 200 with a number as text.
+    Count,
+    /// 200 and nothing.
+    Empty,
+    /// 200 and nothing, or 404 if there was nothing to do it to.
+    EmptyOrNotFound,
+    /// 200 and nothing on `/v1.0`, 204 on `/beta`.
+    EmptyOrNoContent,
+}
+
+/// A query option that is understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QueryOption {
+    Select,
+    Top,
+    SkipToken,
+}
+
+/// The schemas of a document, by their names.
+pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Adds the schema of a type, and those it names, and tells its name.
+pub(super) type Register = fn(&mut Schemas) -> String;
+
+pub(super) fn register<T: ToSchema + PartialSchema>(schemas: &mut Schemas) -> String {
+    let name = T::name().into_owned();
+    schemas.push((name.clone(), T::schema()));
+    T::schemas(schemas);
+    name
+}
+
+pub(super) const NOTHING: Operation = Operation {
+    name: "",
+    method: HttpMethod::Post,
+    path: "",
+    route: MethodRouter::new,
+    summary: "",
+    description: "",
+    body: None,
+    answer: Answer::Empty,
+    query: &[],
+};
+
+/// What can be done with one user's presence, behind each of [`PRESENCES`].
+pub(super) const OF_PRESENCE: [Operation; 10] = [
+    Operation {
+        name: "get_presence",
+        method: HttpMethod::Get,
+        path: "",
+        route: || get(actions::get_presence),
+        summary: "Get a presence",
+        description: "What the user is shown as. Every well-formed id is a user: one without a live session is \
+                      Offline/Offline.",
+        answer: Answer::Json(register::<PresenceJson>),
+        query: &[QueryOption::Select],
+        ..NOTHING
+    },
+    Operation {
+        name: "set_presence",
+        path: "/setPresence",
+        route: || post(actions::set_presence),
+        summary: "Open or refresh a session",
+        description: "Each call starts the session's expiry and its fade anew: an Available session shows \
+                      AvailableInactive after 5 minutes without a refresh, and Away after 10.",
+        body: Some(register::<SetPresenceBody>),
+        ..NOTHING
+    },
+    Operation {
+        name: "clear_presence",
+        path: "/clearPresence",
+        route: || post(actions::clear_presence),
+        summary: "End a session",
+        description: "404 if no such session is live: it never was, has expired, or was cleared.",
+        body: Some(register::<ClearPresenceBody>),
+        answer: Answer::EmptyOrNotFound,
+        ..NOTHING
+    },
+    Operation {
+        name: "set_user_preferred_presence",
+        path: "/setUserPreferredPresence",
+        route: || post(actions::set_user_preferred_presence),
+        summary: "Override what the sessions show",
+        description: "It applies as long as a session is live, and waits while none is.",
+        body: Some(register::<SetUserPreferredPresenceBody>),
+        ..NOTHING
+    },
+    Operation {
+        name: "clear_user_preferred_presence",
+        path: "/clearUserPreferredPresence",
+        route: || post(actions::clear_user_preferred_presence),
+        summary: "Let the sessions show again",
+        description: "Nothing happens if nothing was preferred.",
+        ..NOTHING
+    },
+    Operation {
+        name: "set_status_message",
+        path: "/setStatusMessage",
+        route: || post(actions::set_status_message),
+        summary: "Publish a status message",
+        description: "It takes the place of the one before. An empty one takes it away.",
+        body: Some(register::<SetStatusMessageBody>),
+        ..NOTHING
+    },
+    Operation {
+        name: "set_manual_location",
+        path: "/setManualLocation",
+        route: || post(actions::set_manual_location),
+        summary: "Set the work location that the user chose",
+        description: "It counts before the automatic one.",
+        body: Some(register::<SetLocationBody>),
+        answer: Answer::EmptyOrNoContent,
+        ..NOTHING
+    },
+    Operation {
+        name: "set_automatic_location",
+        path: "/setAutomaticLocation",
+        route: || post(actions::set_automatic_location),
+        summary: "Set the work location that something found out",
+        description: "It counts while the user has chosen none.",
+        body: Some(register::<SetLocationBody>),
+        answer: Answer::EmptyOrNoContent,
+        ..NOTHING
+    },
+    Operation {
+        name: "clear_automatic_location",
+        path: "/clearAutomaticLocation",
+        route: || post(actions::clear_automatic_location),
+        summary: "Take the automatic work location away",
+        description: "The manual one stays. Nothing happens if there is none.",
+        answer: Answer::EmptyOrNoContent,
+        ..NOTHING
+    },
+    Operation {
+        name: "clear_location",
+        path: "/clearLocation",
+        route: || post(actions::clear_location),
+        summary: "Take both work locations away",
+        description: "Nothing happens if there is none.",
+        answer: Answer::EmptyOrNoContent,
+        ..NOTHING
+    },
+];
+
+/// What can be done with many presences.
+pub(super) const OF_PRESENCES: [Operation; 3] = [
+    Operation {
+        name: "batch_get_presences",
+        path: "/communications/getPresencesByUserId",
+        route: || post(actions::get_presences_by_user_id),
+        summary: "Get presences by user id",
+        description: "One presence for each distinct id, in the order in which the ids were first given, all at \
+                      one instant.",
+        body: Some(register::<GetPresencesByUserIdBody>),
+        answer: Answer::Json(register::<CollectionJson>),
+        query: &[QueryOption::Select],
+        ..NOTHING
+    },
+    Operation {
+        name: "list_presences",
+        method: HttpMethod::Get,
+        path: "/communications/presences",
+        route: || get(actions::list_presences),
+        summary: "List the users with a live session",
+        description: "In the order of their ids. A user who is there all the time is on one page and no more, \
+                      whatever else changes. An extension: Graph's metadata names it, its documentation does not.",
+        answer: Answer::Json(register::<CollectionJson>),
+        query: &[QueryOption::Select, QueryOption::Top, QueryOption::SkipToken],
+        ..NOTHING
+    },
+    Operation {
+        name: "count_presences",
+        method: HttpMethod::Get,
+        path: "/communications/presences/$count",
+        route: || get(actions::count_presences),
+        summary: "Count the users with a live session",
+        description: "An extension: Graph's metadata names it, its documentation does not.",
+        answer: Answer::Count,
+        ..NOTHING
+    },
+];
+
+/// Every operation with each of its paths.
+pub(super) fn all() -> impl Iterator<Item = (String, Operation)> {
+    let of_presence = PRESENCES.into_iter().flat_map(|presence| {
+        OF_PRESENCE.into_iter().map(move |operation| (format!("{presence}{}", operation.path), operation))
+    });
+    of_presence.chain(OF_PRESENCES.into_iter().map(|operation| (operation.path.to_owned(), operation)))
+}
+
+/// The operation that a route stands for, version and all: `unknown` if none.
+pub(super) fn name_of(route: &str) -> &'static str {
+    if let Some(name) = docs::name_of(route) {
+        return name;
+    }
+    let path = route.trim_start_matches("/v1.0").trim_start_matches("/beta");
+    if path == batch::PATH {
+        return batch::OPERATION.name;
+    }
+    if let Some(operation) = OF_PRESENCES.iter().find(|operation| operation.path == path) {
+        return operation.name;
+    }
+    let action = PRESENCES.into_iter().find_map(|presence| path.strip_prefix(presence));
+    let operation = action.and_then(|action| OF_PRESENCE.iter().find(|operation| operation.path == action));
+    operation.map_or("unknown", |operation| operation.name)
+}

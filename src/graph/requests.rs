@@ -1,0 +1,271 @@
+//! The bodies that are read. Their comments are the document's at
+//! `/openapi.json`.
+
+use serde::Deserialize;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        ObjectBuilder,
+        schema::{Schema, SchemaType, Type},
+    },
+};
+
+use super::body::{any_text, object, text, texts};
+use crate::{
+    presence::{Activity, Availability, Pair, WorkLocationType, parse_duration},
+    service::{Expiry, Given, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence},
+};
+
+/// A session to open or refresh.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SetPresenceRequest)]
+pub(super) struct SetPresenceBody {
+    /// The application: 1 to 128 visible ASCII characters, a GUID in any case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
+    session_id: Given<String>,
+    /// With `activity` one of the pairs Available/Available, Busy/InACall,
+    /// Busy/InAConferenceCall, Away/Away, DoNotDisturb/Presenting; in any case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = session_availability)]
+    availability: Given<String>,
+    /// See `availability`.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = session_activity)]
+    activity: Given<String>,
+    /// How long the session lives unless it is refreshed: an ISO 8601 duration
+    /// from PT5M to PT4H; PT5M if not given.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, example = "PT1H")]
+    expiration_duration: Given<String>,
+}
+
+impl SetPresenceBody {
+    pub(super) fn of(self, user_id: Given<String>) -> SetPresence {
+        SetPresence {
+            user_id,
+            session_id: self.session_id,
+            availability: self.availability.parse(),
+            activity: self.activity.parse(),
+            expiration_duration: self.expiration_duration.parse_with(|text| parse_duration(text).ok()),
+        }
+    }
+}
+
+/// A session to end.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ClearPresenceRequest)]
+pub(super) struct ClearPresenceBody {
+    /// The application that opened it: 1 to 128 visible ASCII characters, a
+    /// GUID in any case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
+    pub(super) session_id: Given<String>,
+}
+
+/// A preferred presence to set.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SetUserPreferredPresenceRequest)]
+pub(super) struct SetUserPreferredPresenceBody {
+    /// With `activity` one of the pairs Available/Available, Busy/Busy,
+    /// DoNotDisturb/DoNotDisturb, BeRightBack/BeRightBack, Away/Away,
+    /// Offline/OffWork; in any case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = preferred_availability)]
+    availability: Given<String>,
+    /// See `availability`.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = preferred_activity)]
+    activity: Given<String>,
+    /// How long the preference lasts: an ISO 8601 duration of more than nothing
+    /// and 365 days at most. If not given, P1D for Busy and DoNotDisturb, P7D
+    /// for the rest.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, example = "PT8H")]
+    expiration_duration: Given<String>,
+}
+
+impl SetUserPreferredPresenceBody {
+    pub(super) fn of(self, user_id: Given<String>) -> SetUserPreferredPresence {
+        SetUserPreferredPresence {
+            user_id,
+            availability: self.availability.parse(),
+            activity: self.activity.parse(),
+            expiration_duration: self.expiration_duration.parse_with(|text| parse_duration(text).ok()),
+        }
+    }
+}
+
+/// A status message to publish.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SetStatusMessageRequest)]
+pub(super) struct SetStatusMessageBody {
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = StatusMessageBody, required = true)]
+    status_message: Given<StatusMessageBody>,
+}
+
+/// The message, and when it ends.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NewStatusMessage)]
+pub(super) struct StatusMessageBody {
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = ItemBody, required = true)]
+    message: Given<ItemBody>,
+    /// When the message ends by itself, which must lie ahead; never if not
+    /// given.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<DateTimeTimeZone>)]
+    expiry_date_time: Given<DateTimeTimeZone>,
+}
+
+/// A text. Graph: itemBody.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NewItemBody)]
+pub(super) struct ItemBody {
+    /// 280 Unicode characters at most. An empty one takes the message away.
+    #[serde(default, deserialize_with = "any_text")]
+    #[schema(value_type = String, required = true, max_length = 280, example = "In the workshop until noon")]
+    content: Given<String>,
+    /// `text`, and nothing else.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, example = "text")]
+    content_type: Given<String>,
+}
+
+/// A local time. Graph: dateTimeTimeZone.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NewDateTimeTimeZone)]
+pub(super) struct DateTimeTimeZone {
+    /// A date and time without an offset.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, example = "2036-10-18T17:05:33.2079781")]
+    date_time: Given<String>,
+    /// A time zone as Windows or IANA name it; UTC if not given.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, example = "Pacific Standard Time")]
+    time_zone: Given<String>,
+}
+
+impl SetStatusMessageBody {
+    pub(super) fn of(self, user_id: Given<String>) -> SetStatusMessage {
+        let (message, expiry) = parts(self.status_message, |it| (it.message, it.expiry_date_time));
+        let (content, content_type) = parts(message, |it| (it.content, it.content_type));
+        let expiry = match expiry {
+            Given::Value(expiry) => {
+                Expiry::Local { date_time: expiry.date_time, time_zone: expiry.time_zone }
+            }
+            Given::Missing => Expiry::At(Given::Missing),
+            Given::Unreadable(what) => Expiry::At(Given::Unreadable(what)),
+        };
+        // A message that can't be read is one thing wrong, not three.
+        let content_type =
+            if matches!(content, Given::Unreadable(_)) { Given::Missing } else { content_type };
+        let expiry = if let (Given::Unreadable(a), Expiry::At(Given::Unreadable(b))) = (&content, &expiry)
+            && a == b
+        {
+            Expiry::At(Given::Missing)
+        } else {
+            expiry
+        };
+        SetStatusMessage { user_id, content, content_type, expiry }
+    }
+}
+
+/// A work location to set.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SetLocationRequest)]
+pub(super) struct SetLocationBody {
+    /// The kind of place; in any case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = work_location_type)]
+    work_location_type: Given<String>,
+    /// Which place: 1 to 128 visible ASCII characters.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, max_length = 128, example = "eb706f15-137e-4722-b4d1-b601481d9251")]
+    place_id: Given<String>,
+}
+
+impl SetLocationBody {
+    pub(super) fn of(self, user_id: Given<String>) -> SetLocation {
+        SetLocation { user_id, work_location_type: self.work_location_type.parse(), place_id: self.place_id }
+    }
+}
+
+/// Users to read.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = GetPresencesByUserIdRequest)]
+pub(super) struct GetPresencesByUserIdBody {
+    /// 1 to 650 user ids.
+    #[serde(default, deserialize_with = "texts")]
+    #[schema(value_type = Vec<String>, required = true, min_items = 1, max_items = 650)]
+    #[schema(example = json!(["fa8bf3dc-eca7-46b7-bad1-db199b62afc3"]))]
+    pub(super) ids: Given<Vec<Given<String>>>,
+}
+
+/// Two properties of an object that may be missing or something else.
+fn parts<T, A, B>(given: Given<T>, take: impl FnOnce(T) -> (Given<A>, Given<B>)) -> (Given<A>, Given<B>) {
+    match given {
+        Given::Value(value) => take(value),
+        Given::Missing => (Given::Missing, Given::Missing),
+        Given::Unreadable(what) => (Given::Unreadable(what.clone()), Given::Unreadable(what)),
+    }
+}
+
+/// A text that is one of some words.
+pub(super) fn one_of(words: impl IntoIterator<Item = String>) -> Schema {
+    let mut values = Vec::<String>::new();
+    for word in words {
+        if !values.contains(&word) {
+            values.push(word);
+        }
+    }
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(values)).build().into()
+}
+
+fn session_availability() -> Schema {
+    one_of(Pair::OF_SESSION.map(|pair| pair.availability.to_string()))
+}
+
+fn session_activity() -> Schema {
+    one_of(Pair::OF_SESSION.map(|pair| pair.activity.to_string()))
+}
+
+fn preferred_availability() -> Schema {
+    one_of(Pair::PREFERRED.map(|pair| pair.availability.to_string()))
+}
+
+fn preferred_activity() -> Schema {
+    one_of(Pair::PREFERRED.map(|pair| pair.activity.to_string()))
+}
+
+fn work_location_type() -> Schema {
+    one_of(WorkLocationType::ALL.iter().map(|value| camel_case(value.as_str())))
+}
+
+/// What a presence may show.
+pub(super) fn shown_availability() -> Schema {
+    one_of(Availability::ALL.iter().map(ToString::to_string))
+}
+
+/// What a presence may show.
+pub(super) fn shown_activity() -> Schema {
+    one_of(Activity::ALL.iter().map(ToString::to_string))
+}
+
+/// `TimeOff` as `timeOff`: Graph's enums begin with a small letter.
+pub(super) fn camel_case(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
+}

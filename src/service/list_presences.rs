@@ -1,0 +1,49 @@
+//! Lists the users that have a live session. An extension: Graph's metadata
+//! names it, its documentation does not.
+
+use super::{Caller, Error, Given, Presence, Service, USER_IDS_MAX, validate::Checks};
+use crate::{presence::UserId, store::ListUsers};
+
+/// The users on a page for which no size is given.
+const PAGE_SIZE_DEFAULT: u32 = 100;
+
+/// A page of presences.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// In the order of the user ids, byte by byte.
+    pub presences: Vec<Presence>,
+    /// The user behind whom the next page begins; `None` on the last page.
+    pub next: Option<UserId>,
+}
+
+impl Service {
+    /// A page of the users with a live session: 1 to 650, 100 if no size is
+    /// given, behind the user `after`. A user who is there all the time is on
+    /// one page and no more, whatever else changes.
+    pub async fn list_presences(
+        &self,
+        caller: &Caller,
+        page_size: Given<u32>,
+        after: Given<String>,
+    ) -> Result<Page, Error> {
+        let mut checks = Checks::new();
+        let size = checks.page_size(page_size, PAGE_SIZE_DEFAULT, USER_IDS_MAX);
+        let after = checks.page_token(after);
+        let limit = checks.finish(size)?;
+        // One more than fits tells whether there is another page.
+        let list = ListUsers { tenant_id: caller.tenant_id, after, limit: limit + 1 };
+        let mut user_ids = self.batches.list_users.call_one(list).await?;
+        let size = usize::try_from(limit).unwrap_or(USER_IDS_MAX);
+        let next = if user_ids.len() > size {
+            user_ids.truncate(size);
+            user_ids.last().cloned()
+        } else {
+            None
+        };
+        let users = self.load_users(caller, user_ids).await?;
+        // The last session of one may have ended since the list was made.
+        let online = users.into_iter().filter(|(_, user, _)| !user.sessions.is_empty());
+        let presences = online.map(|(user_id, user, now)| Presence::shown_to(caller, user_id, &user, now));
+        Ok(Page { presences: presences.collect(), next })
+    }
+}

@@ -1,0 +1,153 @@
+//! What users set beside sessions, and which users there are.
+
+use sqlx::Sqlite;
+use uuid::Uuid;
+
+use crate::{
+    presence::{PlaceId, Timestamp, UserId},
+    store::{
+        ListUsers, StoreError, UpdateUser,
+        connection::{ConnectionPool, limit},
+        rows::stored,
+    },
+};
+
+/// ?4, ?8, ?11 and ?14 say of each part of the row whether to take the values
+/// behind them or to keep the old ones.
+const SET: &str = "
+insert into presence_users as p (
+    tenant_id, user_id, changed_at,
+    preferred_availability, preferred_activity, preferred_expires_at,
+    status_content, status_published_at, status_expires_at,
+    manual_location_type, manual_place_id,
+    automatic_location_type, automatic_place_id
+)
+values (
+    ?1, ?2, ?3,
+    ?5, ?6, ?7,
+    ?9, case when ?9 is not null then ?3 end, ?10,
+    ?12, ?13,
+    ?15, ?16
+)
+on conflict (tenant_id, user_id) do update set
+    preferred_availability  = case when ?4 then excluded.preferred_availability else p.preferred_availability end,
+    preferred_activity      = case when ?4 then excluded.preferred_activity else p.preferred_activity end,
+    preferred_expires_at    = case when ?4 then excluded.preferred_expires_at else p.preferred_expires_at end,
+    status_content          = case when ?8 then excluded.status_content else p.status_content end,
+    status_published_at     = case when ?8 then excluded.status_published_at else p.status_published_at end,
+    status_expires_at       = case when ?8 then excluded.status_expires_at else p.status_expires_at end,
+    manual_location_type    = case when ?11 then excluded.manual_location_type else p.manual_location_type end,
+    manual_place_id         = case when ?11 then excluded.manual_place_id else p.manual_place_id end,
+    automatic_location_type = case when ?14 then excluded.automatic_location_type else p.automatic_location_type end,
+    automatic_place_id      = case when ?14 then excluded.automatic_place_id else p.automatic_place_id end,
+    changed_at              = max(excluded.changed_at, p.changed_at + 1)";
+
+/// Touches no row that has nothing to clear, and makes none.
+const CLEAR: &str = "
+update presence_users
+set preferred_availability  = case when ?4 then null else preferred_availability end,
+    preferred_activity      = case when ?4 then null else preferred_activity end,
+    preferred_expires_at    = case when ?4 then null else preferred_expires_at end,
+    status_content          = case when ?5 then null else status_content end,
+    status_published_at     = case when ?5 then null else status_published_at end,
+    status_expires_at       = case when ?5 then null else status_expires_at end,
+    manual_location_type    = case when ?6 then null else manual_location_type end,
+    manual_place_id         = case when ?6 then null else manual_place_id end,
+    automatic_location_type = case when ?7 then null else automatic_location_type end,
+    automatic_place_id      = case when ?7 then null else automatic_place_id end,
+    changed_at              = max(?3, changed_at + 1)
+where tenant_id = ?1
+  and user_id = ?2
+  and (
+    (?4 and preferred_availability is not null)
+    or (?5 and status_content is not null)
+    or (?6 and manual_location_type is not null)
+    or (?7 and automatic_location_type is not null)
+  )";
+
+const LIST: &str = "
+select distinct user_id
+from presence_sessions
+where tenant_id = ?1
+  and user_id > ?2
+  and cleared_at is null
+  and expires_at > ?3
+order by user_id
+limit ?4";
+
+const COUNT: &str = "
+select count(distinct user_id)
+from presence_sessions
+where tenant_id = ?1
+  and cleared_at is null
+  and expires_at > ?2";
+
+pub(super) async fn update_user(
+    pool: &ConnectionPool<Sqlite>,
+    now: Timestamp,
+    update: &UpdateUser,
+) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await?;
+    let (preferred, status) = (&update.preferred, &update.status_message);
+    let (manual, automatic) = (&update.manual_location, &update.automatic_location);
+    let key = |sql| {
+        sqlx::query(sql)
+            .bind(update.user.tenant_id.to_string())
+            .bind(update.user.user_id.as_str())
+            .bind(now.as_millis())
+    };
+    let statement = if update.sets() {
+        let pair = preferred.value().map(|(pair, _)| *pair);
+        key(SET)
+            .bind(preferred.touches())
+            .bind(pair.map(|pair| pair.availability.as_str()))
+            .bind(pair.map(|pair| pair.activity.as_str()))
+            .bind(preferred.value().map(|(_, expires_after)| (now + *expires_after).as_millis()))
+            .bind(status.touches())
+            .bind(status.value().map(|(content, _)| content.as_str()))
+            .bind(status.value().and_then(|(_, expires_at)| expires_at.map(Timestamp::as_millis)))
+            .bind(manual.touches())
+            .bind(manual.value().map(|location| location.location_type.as_str()))
+            .bind(manual.value().and_then(|location| location.place_id.as_ref()).map(PlaceId::as_str))
+            .bind(automatic.touches())
+            .bind(automatic.value().map(|location| location.location_type.as_str()))
+            .bind(automatic.value().and_then(|location| location.place_id.as_ref()).map(PlaceId::as_str))
+    } else {
+        key(CLEAR)
+            .bind(preferred.touches())
+            .bind(status.touches())
+            .bind(manual.touches())
+            .bind(automatic.touches())
+    };
+    let outcome = limit(statement.execute(&mut *connection)).await;
+    pool.settle(connection, "update_user", outcome)?;
+    Ok(())
+}
+
+pub(super) async fn list_users(
+    pool: &ConnectionPool<Sqlite>,
+    now: Timestamp,
+    list: &ListUsers,
+) -> Result<Vec<UserId>, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let statement = sqlx::query_scalar(LIST)
+        .bind(list.tenant_id.to_string())
+        .bind(list.after.as_ref().map_or("", UserId::as_str))
+        .bind(now.as_millis())
+        .bind(i64::from(list.limit));
+    let outcome = limit(statement.fetch_all(&mut *connection)).await;
+    let ids: Vec<String> = pool.settle(connection, "list_users", outcome)?;
+    ids.iter().map(|id| stored(id)).collect()
+}
+
+pub(super) async fn count_users(
+    pool: &ConnectionPool<Sqlite>,
+    now: Timestamp,
+    tenant_id: Uuid,
+) -> Result<u64, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let statement = sqlx::query_scalar(COUNT).bind(tenant_id.to_string()).bind(now.as_millis());
+    let outcome = limit(statement.fetch_one(&mut *connection)).await;
+    let count: i64 = pool.settle(connection, "count_users", outcome)?;
+    Ok(count.unsigned_abs())
+}

@@ -1,0 +1,64 @@
+use presenced::{
+    presence::{Timestamp, UserId},
+    store::ListUsers,
+};
+use uuid::Uuid;
+
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
+use crate::support::{database::Engine, on_every_engine};
+
+on_every_engine![
+    users_stand_in_the_order_of_their_ids_each_once,
+    a_page_holds_only_those_behind_and_as_many_as_there_are,
+    only_users_of_the_tenant_with_a_live_session_are_listed_and_counted,
+];
+
+async fn list(subject: &Subject, now: Timestamp, after: &str, limit: u32) -> Vec<String> {
+    let list = ListUsers { tenant_id: Uuid::nil(), after: UserId::parse(after).ok(), limit };
+    let users = subject.store.list_users(now, &list).await.unwrap();
+    users.into_iter().map(|user| user.to_string()).collect()
+}
+
+async fn users_stand_in_the_order_of_their_ids_each_once(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    for user in ["b", "B", "a", "~", "!", "a.", "a'"] {
+        let sets = [set(user, "1", IN_A_CALL, HOUR), set(user, "2", IN_A_CALL, HOUR)];
+        subject.set(start(), &sets).await;
+    }
+    assert_eq!(list(&subject, start(), "", 100).await, ["!", "B", "a", "a'", "a.", "b", "~"]);
+}
+
+async fn a_page_holds_only_those_behind_and_as_many_as_there_are(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let sets: Vec<_> = (10..35).map(|user| set(&user.to_string(), "a", IN_A_CALL, HOUR)).collect();
+    subject.set(start(), &sets).await;
+    assert_eq!(list(&subject, start(), "", 3).await, ["10", "11", "12"]);
+    assert_eq!(list(&subject, start(), "12", 3).await, ["13", "14", "15"]);
+    // Whoever goes or comes meanwhile moves nobody from one page to another.
+    subject.clear(start(), &[key("11", "a"), key("15", "a")]).await;
+    subject.set(start(), &[set("09", "a", IN_A_CALL, HOUR)]).await;
+    assert_eq!(list(&subject, start(), "15", 3).await, ["16", "17", "18"]);
+    assert_eq!(list(&subject, start(), "32", 3).await, ["33", "34"]);
+    assert!(list(&subject, start(), "34", 3).await.is_empty());
+}
+
+async fn only_users_of_the_tenant_with_a_live_session_are_listed_and_counted(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let mut foreign = set("foreign", "a", IN_A_CALL, HOUR);
+    foreign.key = key_of(Uuid::max(), "foreign", "a");
+    let sets = [
+        set("short", "a", IN_A_CALL, 5 * MINUTE),
+        set("gone", "a", IN_A_CALL, HOUR),
+        set("here", "a", IN_A_CALL, HOUR),
+        set("here", "b", IN_A_CALL, HOUR),
+        foreign,
+    ];
+    subject.set(start(), &sets).await;
+    subject.clear(start(), &[key("gone", "a")]).await;
+    let count = async |now| subject.store.count_users(now, &Uuid::nil()).await.unwrap();
+    assert_eq!(list(&subject, start(), "", 9).await, ["here", "short"]);
+    assert_eq!(count(start()).await, 2);
+    assert_eq!(list(&subject, start() + 5 * MINUTE, "", 9).await, ["here"]);
+    assert_eq!(count(start() + 5 * MINUTE).await, 1);
+    assert_eq!(count(start() + HOUR).await, 0);
+}

@@ -1,0 +1,176 @@
+//! `POST /$batch`.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, Bench, ODATA_JSON, SET, USER};
+use crate::support::contract;
+
+async fn batch(bench: &Bench, requests: &Value) -> Answer {
+    let answer = bench.post("/v1.0/$batch", json!({ "requests": requests }).to_string()).await;
+    let content_type = answer.header("content-type");
+    contract::check("post", "/v1.0/$batch", answer.status, content_type, &answer.body.to_string());
+    answer
+}
+
+/// The statuses in the order of the requests.
+fn statuses(answer: &Answer) -> Vec<u64> {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let responses = answer.body["responses"].as_array().unwrap().iter();
+    responses.map(|response| response["status"].as_u64().unwrap()).collect()
+}
+
+fn get(id: &str, depends_on: &[&str]) -> Value {
+    json!({ "id": id, "method": "GET", "url": format!("/users/{USER}/presence"), "dependsOn": depends_on })
+}
+
+fn post(id: &str, action: &str, body: &Value, depends_on: &[&str]) -> Value {
+    json!({ "id": id, "method": "POST", "url": format!("/users/{USER}/presence/{action}"), "body": body,
+            "headers": { "Content-Type": "application/json" }, "dependsOn": depends_on })
+}
+
+#[tokio::test]
+async fn items_run_in_the_order_of_their_dependencies() {
+    let bench = Bench::new().await;
+    let session: Value = serde_json::from_str(SET).unwrap();
+    let answer = batch(
+        &bench,
+        &json!([
+            get("last", &["CLEAR"]),
+            post("clear", "clearPresence", &json!({ "sessionId": "app" }), &["middle"]),
+            get("middle", &["set"]),
+            post("set", "setPresence", &session, &[]),
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&answer), [200, 200, 200, 200]);
+    let responses = &answer.body["responses"];
+    assert_eq!(responses[0]["body"]["availability"], "Offline");
+    assert_eq!(responses[2]["body"]["availability"], "Busy");
+    assert_eq!(responses[2]["headers"]["Content-Type"], ODATA_JSON);
+    assert_eq!((&responses[1]["id"], responses[1].get("body")), (&json!("clear"), None));
+}
+
+#[tokio::test]
+async fn a_failed_dependency_is_424_and_everything_behind_it_too() {
+    let bench = Bench::new().await;
+    let answer = batch(
+        &bench,
+        &json!([
+            post("1", "clearPresence", &json!({ "sessionId": "app" }), &[]),
+            post("2", "setPresence", &serde_json::from_str(SET).unwrap(), &["1"]),
+            get("3", &["2"]),
+            get("4", &[]),
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&answer), [404, 424, 424, 200]);
+    let responses = &answer.body["responses"];
+    assert_eq!(responses[0]["body"]["error"]["code"], "NotFound");
+    assert_eq!(responses[1]["body"]["error"]["code"], "FailedDependency");
+    let id = responses[1]["headers"]["request-id"].as_str().unwrap();
+    assert_eq!(responses[1]["body"]["error"]["innerError"]["request-id"], id);
+    assert_eq!(responses[3]["body"]["availability"], "Offline", "what depends on a failure does not run");
+}
+
+#[tokio::test]
+async fn each_item_is_answered_as_if_it_came_alone() {
+    let bench = Bench::new().await;
+    let host = bench.server.graph();
+    let answer = batch(
+        &bench,
+        &json!([
+            // As the Python SDK sends it: absolute, and with a key of its own.
+            { "id": "absolute", "method": "GET", "url": format!("{host}/v1.0/users/{USER}/presence"),
+              "headers": { "client-request-id": "mine" }, "depends_on": [] },
+            { "id": "relative", "method": "get", "url": format!("users('{USER}')/presence?$select=id") },
+            { "id": "beta", "method": "POST",
+              "url": format!("{host}/beta/users/{USER}/presence/setManualLocation"),
+              "body": { "workLocationType": "office" } },
+            { "id": "me", "method": "GET", "url": "/me/presence" },
+            { "id": "nowhere", "method": "GET", "url": "/nowhere" },
+            { "id": "verb", "method": "DELETE", "url": format!("/users/{USER}/presence") },
+            { "id": "wrong", "method": "POST", "url": format!("/users/{USER}/presence/clearPresence") },
+            { "id": "type", "method": "POST", "url": format!("/users/{USER}/presence/clearPresence"),
+              "headers": { "content-type": "text/plain" }, "body": "x" },
+            { "id": "count", "method": "GET", "url": "/communications/presences/$count" },
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&answer), [200, 200, 204, 401, 404, 405, 400, 415, 200]);
+    let responses = &answer.body["responses"];
+    assert_eq!(responses[0]["headers"]["client-request-id"], "mine");
+    assert_eq!(responses[1]["body"]["id"], USER);
+    assert_eq!(responses[3]["headers"]["WWW-Authenticate"], "Bearer");
+    assert_eq!(responses[5]["headers"]["Allow"], "GET,HEAD");
+    assert_eq!(responses[6]["body"]["error"]["details"][0]["target"], "sessionId");
+    assert_eq!(responses[8]["body"], 0);
+}
+
+#[tokio::test]
+async fn up_to_20_items() {
+    let bench = Bench::new().await;
+    let items = |number: usize| json!((0..number).map(|id| get(&id.to_string(), &[])).collect::<Vec<_>>());
+    assert_eq!(statuses(&batch(&bench, &items(20)).await), [200; 20]);
+    let answer = batch(&bench, &items(21)).await;
+    answer.is_refused(400, "InvalidArgument");
+    assert!(answer.message().contains("20 at most, not 21"), "{}", answer.message());
+}
+
+#[tokio::test]
+async fn a_bad_batch_names_all_that_is_wrong_and_nothing_of_it_runs() {
+    let bench = Bench::new().await;
+    let set = || post("set", "setPresence", &serde_json::from_str(SET).unwrap(), &[]);
+    let item = |key: &str, value: Value| {
+        let mut item = get("x", &[]);
+        item[key] = value;
+        item
+    };
+    for (items, targets) in [
+        (json!([]), &["requests"][..]),
+        (Value::Null, &["requests"]),
+        (json!("GET"), &["requests"]),
+        (json!([set(), 5]), &["requests[1]"]),
+        (json!([set(), item("id", Value::Null)]), &["requests[1].id"]),
+        (json!([set(), item("id", json!(""))]), &["requests[1].id"]),
+        (json!([set(), item("id", json!(1))]), &["requests[1].id"]),
+        (json!([set(), item("id", json!("SET"))]), &["requests[1].id"]),
+        (json!([set(), item("method", Value::Null)]), &["requests[1].method"]),
+        (json!([set(), item("method", json!("TRACE"))]), &["requests[1].method"]),
+        (json!([set(), item("url", Value::Null)]), &["requests[1].url"]),
+        (json!([set(), item("url", json!("http://"))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!("/us ers"))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!("https://graph.example/v1.0/me/presence"))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!("HTTP://127.0.0.1:1/v1.0/me/presence"))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!("/$batch"))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!("%24batch/?x"))]), &["requests[1].url"]),
+        (json!([set(), item("headers", json!("x"))]), &["requests[1].headers"]),
+        (json!([set(), item("headers", json!({ "a b": "c" }))]), &["requests[1].headers"]),
+        (json!([set(), item("headers", json!({ "a": 5 }))]), &["requests[1].headers"]),
+        (json!([set(), item("headers", json!({ "a": "b\nc" }))]), &["requests[1].headers"]),
+        (json!([set(), item("dependsOn", json!("set"))]), &["requests[1].dependsOn"]),
+        (json!([set(), item("dependsOn", json!(["other"]))]), &["requests[1].dependsOn"]),
+        (json!([set(), item("dependsOn", json!([null]))]), &["requests[1].dependsOn"]),
+        (json!([set(), get("x", &["x"])]), &["requests"]),
+        (json!([set(), get("a", &["c"]), get("b", &["a"]), get("c", &["b"])]), &["requests"]),
+        (
+            json!([set(), { "url": "https://elsewhere/", "method": "DANCE" }]),
+            &["requests[1].id", "requests[1].method", "requests[1].url"],
+        ),
+    ] {
+        let answer = batch(&bench, &items).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert_eq!(answer.targets(), targets, "{items}");
+        assert_eq!(bench.presence().await["availability"], "Offline", "{items}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_posted_as_json() {
+    let bench = Bench::new().await;
+    bench.get("/v1.0/$batch").await.is_refused(405, "MethodNotAllowed");
+    bench.post("/v1.0/$batch", "[]").await.is_refused(400, "BadRequest");
+    bench.post("/v1.0/$batch", "{").await.is_refused(400, "BadRequest");
+    let text = [("content-type", "text/plain")];
+    bench.send(Method::POST, "/beta/$batch", &text, "{}").await.is_refused(415, "UnsupportedMediaType");
+}

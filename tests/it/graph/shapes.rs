@@ -1,0 +1,295 @@
+//! Roots, spellings, query options, pages, and the properties of a presence.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Bench, SET, USER};
+
+const ACTIONS: [&str; 9] = [
+    "setPresence",
+    "clearPresence",
+    "setUserPreferredPresence",
+    "clearUserPreferredPresence",
+    "setStatusMessage",
+    "setManualLocation",
+    "setAutomaticLocation",
+    "clearAutomaticLocation",
+    "clearLocation",
+];
+
+#[tokio::test]
+async fn a_user_is_found_by_every_spelling_of_its_path() {
+    let bench = Bench::new().await;
+    let set = bench.post("/v1.0/users/megan%40contoso.com/presence/setPresence", SET).await;
+    assert_eq!(set.status, 200);
+    for path in [
+        "/v1.0/users/megan@contoso.com/presence",
+        "/v1.0/users/megan%40contoso.com/presence/",
+        "/beta/users('megan@contoso.com')/presence",
+        "/beta/users(%27megan%40contoso.com%27)/presence/",
+        "/v1.0/communications/presences/megan@contoso.com",
+        "/v1.0/communications/presences('megan@contoso.com')",
+    ] {
+        assert_eq!(bench.get(path).await.body["activity"], "InACall", "{path}");
+    }
+    let clear = "/v1.0/users('megan@contoso.com')/presence/microsoft.graph.clearPresence/";
+    assert_eq!(bench.post(clear, r#"{"sessionId":"app"}"#).await.status, 200);
+}
+
+#[tokio::test]
+async fn me_is_a_401_that_says_so() {
+    let bench = Bench::new().await;
+    let mut refused = vec![bench.get("/v1.0/me/presence").await, bench.get("/beta/me/presence").await];
+    for action in ACTIONS {
+        refused.push(bench.post(&format!("/v1.0/me/presence/{action}"), SET).await);
+    }
+    for answer in refused {
+        answer.is_refused(401, "InvalidAuthenticationToken");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        assert!(answer.message().contains("/users/{id}/presence"), "{}", answer.message());
+    }
+}
+
+#[tokio::test]
+async fn actions_on_locations_answer_200_and_204_on_beta() {
+    let bench = Bench::new().await;
+    for (version, status) in [("/v1.0", 200), ("/beta", 204)] {
+        for presence in [format!("users/{USER}/presence"), format!("communications/presences/{USER}")] {
+            for action in &ACTIONS[5..] {
+                let path = format!("{version}/{presence}/{action}");
+                let answer = bench.post(&path, r#"{"workLocationType":"office"}"#).await;
+                assert_eq!((answer.status, &answer.body), (status, &Value::Null), "{path}");
+                assert_eq!(answer.header("content-type"), None);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn select_reduces_a_presence_to_what_was_asked_for() {
+    let bench = Bench::new().await;
+    bench.set_presence(SET).await;
+    let root = bench.server.graph();
+    for select in ["$select=availability,activity", "%24select=availability%2C%20activity&other=1"] {
+        let answer = bench.get(&format!("/v1.0/users/{USER}/presence?{select}")).await;
+        let context =
+            format!("{root}/v1.0/$metadata#users('{USER}')/presence(availability,activity)/$entity");
+        let expected = json!({ "@odata.context": context, "availability": "Busy", "activity": "InACall" });
+        assert_eq!(answer.body, expected);
+    }
+    let bulk = format!(r#"{{"ids":["{USER}"]}}"#);
+    let answer = bench.post("/v1.0/communications/getPresencesByUserId?$select=id", bulk).await;
+    assert_eq!(answer.body["value"], json!([{ "id": USER }]));
+    for query in ["$select=mood", "$select=id&$select=id", "$expand=x", "$filter=id%20eq%20%271%27", "$top=5"]
+    {
+        let answer = bench.get(&format!("/v1.0/users/{USER}/presence?{query}")).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert_eq!(answer.targets(), [query.split('=').next().unwrap()]);
+    }
+}
+
+#[tokio::test]
+async fn a_list_pages_through_the_users_with_a_live_session() {
+    let bench = Bench::new().await;
+    for user in ["d", "b", "a", "f", "c", "e", "o'hara"] {
+        bench.post(&format!("/v1.0/users/{user}/presence/setPresence"), SET).await;
+    }
+    let ids = |body: &Value| {
+        let value = body["value"].as_array().unwrap().iter();
+        value.map(|presence| presence["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let whole = bench.get("/v1.0/communications/presences").await.body;
+    assert_eq!(ids(&whole), ["a", "b", "c", "d", "e", "f", "o'hara"]);
+    assert_eq!(whole["@odata.nextLink"], Value::Null);
+    assert_eq!(
+        whole["@odata.context"],
+        format!("{}/v1.0/$metadata#communications/presences", bench.server.graph())
+    );
+
+    let mut path = "/v1.0/communications/presences?$top=3&$select=id".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = bench.get(&path).await.body;
+        assert_eq!(page["value"][0].as_object().unwrap().len(), 1, "the selection goes along");
+        pages.push(ids(&page));
+        let Some(next) = page["@odata.nextLink"].as_str() else { break };
+        path = next.strip_prefix(&bench.server.graph()).expect("an absolute link to this host").to_owned();
+        if pages.len() == 1 {
+            // Neither of them moves anybody to another page.
+            bench.post("/v1.0/users/b/presence/clearPresence", r#"{"sessionId":"app"}"#).await;
+            bench.post("/v1.0/users/a.new/presence/setPresence", SET).await;
+        }
+    }
+    assert_eq!(pages, [&["a", "b", "c"][..], &["d", "e", "f"], &["o'hara"]]);
+
+    let forwarded = [("x-forwarded-proto", "https"), ("host", "presence.example")];
+    let answer = bench.send(Method::GET, "/beta/communications/presences?$top=1", &forwarded, "").await;
+    let next = answer.body["@odata.nextLink"].as_str().unwrap();
+    assert_eq!(next, "https://presence.example/beta/communications/presences?$top=1&$skiptoken=a");
+
+    let answer = bench.get("/v1.0/communications/presences/$count").await;
+    assert_eq!((answer.header("content-type"), &answer.body), (Some("text/plain"), &json!(7)));
+    bench.server.clock.advance(Duration::from_mins(5));
+    assert!(ids(&bench.get("/v1.0/communications/presences").await.body).is_empty());
+}
+
+#[tokio::test]
+async fn bad_options_of_a_list_are_named() {
+    let bench = Bench::new().await;
+    for (query, target) in [
+        ("$top=0", "$top"),
+        ("$top=651", "$top"),
+        ("$top=-1", "$top"),
+        ("$top=many", "$top"),
+        ("$skiptoken=a%20b", "$skiptoken"),
+        ("$skip=5", "$skip"),
+        ("$filter=x", "$filter"),
+        ("$orderby=id", "$orderby"),
+        ("$count=true", "$count"),
+        ("$search=x", "$search"),
+        ("$expand=x", "$expand"),
+    ] {
+        let answer = bench.get(&format!("/v1.0/communications/presences?{query}")).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert_eq!(answer.targets(), [target]);
+    }
+    let answer = bench.get("/v1.0/communications/presences?$top=650").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_preference_that_only_a_session_can_have_is_told_the_six() {
+    let bench = Bench::new().await;
+    let body = json!({ "availability": "Busy", "activity": "InACall" });
+    let answer = bench.act("setUserPreferredPresence", &body).await;
+    answer.is_refused(400, "InvalidArgument");
+    for pair in [
+        "Available/Available",
+        "Busy/Busy",
+        "DoNotDisturb/DoNotDisturb",
+        "BeRightBack/BeRightBack",
+        "Away/Away",
+        "Offline/OffWork",
+    ] {
+        assert!(answer.message().contains(pair), "{}", answer.message());
+    }
+    for duration in ["PT0S", "-PT5M", "P366D", "soon"] {
+        let body = json!({ "availability": "Busy", "activity": "Busy", "expirationDuration": duration });
+        let answer = bench.act("setUserPreferredPresence", &body).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert!(answer.message().contains("365 days at most"), "{}", answer.message());
+    }
+}
+
+fn message(content: &Value, ends: &Value) -> Value {
+    json!({ "statusMessage": { "message": { "content": content }, "expiryDateTime": ends } })
+}
+
+#[tokio::test]
+async fn a_status_message_ends_at_a_time_in_a_windows_or_iana_zone() {
+    let bench = Bench::new().await;
+    // It is 02:50 in UTC; each of these is 03:00.
+    for (date_time, time_zone) in [
+        ("2026-11-21T19:00:00.0000000", json!("Pacific Standard Time")),
+        ("2026-11-22T04:00:00", json!("Europe/Berlin")),
+        ("2026-11-22T03:00:00", json!("UTC")),
+        ("2026-11-22T03:00", Value::Null),
+    ] {
+        let bench = Bench::new().await;
+        let ends = json!({ "dateTime": date_time, "timeZone": time_zone });
+        assert_eq!(bench.act("setStatusMessage", &message(&"hi".into(), &ends)).await.status, 200);
+        // Somebody else reads: neither when it was published, nor when it ends.
+        let expected = json!({ "message": { "content": "hi", "contentType": "text" } });
+        assert_eq!(bench.presence().await["statusMessage"], expected);
+        bench.server.clock.advance(Duration::from_mins(10) - Duration::from_millis(1));
+        assert_eq!(bench.presence().await["statusMessage"], expected);
+        bench.server.clock.advance(Duration::from_millis(1));
+        assert_eq!(bench.presence().await["statusMessage"], Value::Null, "{date_time} {time_zone}");
+    }
+    for content_type in ["text", "Text"] {
+        let mut body = message(&"hi".into(), &Value::Null);
+        body["statusMessage"]["message"]["contentType"] = content_type.into();
+        assert_eq!(bench.act("setStatusMessage", &body).await.status, 200);
+    }
+    assert_eq!(bench.act("setStatusMessage", &message(&"".into(), &Value::Null)).await.status, 200);
+    assert_eq!(bench.presence().await["statusMessage"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_status_message_is_named() {
+    const CONTENT: &str = "statusMessage.message.content";
+    const ENDS: &str = "statusMessage.expiryDateTime.dateTime";
+    const ZONE: &str = "statusMessage.expiryDateTime.timeZone";
+    let bench = Bench::new().await;
+    let text = json!("hi");
+    let html = json!({ "statusMessage": { "message": { "content": "<b>hi</b>", "contentType": "html" } } });
+    let ends = |time: &str, zone: &str| json!({ "dateTime": time, "timeZone": zone });
+    for (body, targets) in [
+        (html, &["statusMessage.message.contentType"][..]),
+        (message(&text, &ends("2026-11-22T03:00:00", "Middle-earth")), &[ZONE]),
+        (message(&text, &ends("2026-11-22T02:50:00", "UTC")), &[ENDS]),
+        (message(&text, &ends("2026-11-22T03:30:00", "Europe/Berlin")), &[ENDS]),
+        (message(&text, &ends("2026-11-22T03:00:00Z", "UTC")), &[ENDS]),
+        (message(&text, &ends("tomorrow", "Middle-earth")), &[ZONE]),
+        (message(&text, &json!({ "timeZone": "UTC" })), &[ENDS]),
+        (message(&text, &json!({ "dateTime": 5, "timeZone": 6 })), &[ZONE, ENDS]),
+        (message(&text, &json!("tomorrow")), &[ENDS]),
+        (message(&"x".repeat(281).into(), &Value::Null), &[CONTENT]),
+        (message(&"ü".repeat(281).into(), &ends("2026-11-22T02:00:00", "UTC")), &[CONTENT, ENDS]),
+        (message(&json!(5), &Value::Null), &[CONTENT]),
+        (message(&Value::Null, &Value::Null), &[CONTENT]),
+        (json!({}), &[CONTENT]),
+        (json!({ "statusMessage": null }), &[CONTENT]),
+        (json!({ "statusMessage": "hi" }), &[CONTENT]),
+        (json!({ "statusMessage": { "message": "hi" } }), &[CONTENT]),
+    ] {
+        let answer = bench.act("setStatusMessage", &body).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert_eq!(answer.targets(), targets, "{body}");
+    }
+    assert_eq!(bench.presence().await["statusMessage"], Value::Null);
+    let longest = bench.act("setStatusMessage", &message(&"ü".repeat(280).into(), &Value::Null)).await;
+    assert_eq!(longest.status, 200);
+}
+
+#[tokio::test]
+async fn the_sequence_number_sorts_what_a_user_was_shown_as() {
+    let bench = Bench::new().await;
+    let mut numbers = Vec::new();
+    let mut note = async |changed: bool| {
+        let number = bench.presence().await["sequenceNumber"].as_str().unwrap().to_owned();
+        assert_eq!(number.len(), 14, "{number}");
+        assert!(
+            numbers.last().is_none_or(|last| if changed { *last < number } else { *last == number }),
+            "{numbers:?} {number}"
+        );
+        numbers.push(number);
+    };
+    note(true).await;
+    let session = json!({ "sessionId": "app", "availability": "Available", "activity": "Available",
+                          "expirationDuration": "PT15M" });
+    bench.act("setPresence", &session).await;
+    note(true).await;
+    bench.server.clock.advance(Duration::from_mins(1));
+    bench.act("setPresence", &session).await;
+    note(false).await;
+    for _ in 0..3 {
+        // Two fades, and the expiry.
+        bench.server.clock.advance(Duration::from_mins(5));
+        note(true).await;
+    }
+    bench.server.clock.advance(Duration::from_mins(1));
+    note(false).await;
+    let location = json!({ "workLocationType": "remote", "placeId": "EB706F15-137E-4722-B4D1-B601481D9251" });
+    bench.act("setManualLocation", &location).await;
+    note(true).await;
+    let expected = json!({ "placeId": "eb706f15-137e-4722-b4d1-b601481d9251", "source": "manual",
+                           "workLocationType": "remote" });
+    assert_eq!(bench.presence().await["workLocation"], expected);
+    bench.act("clearLocation", &json!({})).await;
+    note(true).await;
+    bench.act("clearLocation", &json!({})).await;
+    note(false).await;
+}
