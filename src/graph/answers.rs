@@ -26,28 +26,31 @@ const JSON: HeaderValue = HeaderValue::from_static(
 );
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 
-/// What a user is shown as. Graph: presence.
+/// What a user is shown as: all of the properties, unless `$select` asked for
+/// less. Graph: presence.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Presence)]
 pub(super) struct PresenceJson {
     /// The user; a GUID in lower case.
+    #[schema(required = false)]
     id: String,
     /// The base state.
-    #[schema(schema_with = shown_availability)]
+    #[schema(required = false, schema_with = shown_availability)]
     availability: &'static str,
     /// Its supplement.
-    #[schema(schema_with = shown_activity)]
+    #[schema(required = false, schema_with = shown_activity)]
     activity: &'static str,
+    #[schema(required = false)]
     out_of_office_settings: OutOfOfficeSettings,
     /// What the user has to say; null if nothing.
-    #[schema(required = true)]
     status_message: Option<StatusMessageJson>,
     /// When the presence last changed, as a text that sorts by it: of two
     /// presences of one user the later has the greater number, or the same if
     /// nothing changed.
-    #[schema(example = "A1795315800000")]
+    #[schema(required = false, example = "A1795315800000")]
     sequence_number: String,
+    #[schema(required = false)]
     work_location: WorkLocationJson,
 }
 

@@ -18,7 +18,7 @@ use crate::{presence::UserId, service::Given};
 const IN_LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
 /// The properties that `$select` takes.
-const PROPERTIES: [&str; 7] = [
+pub(super) const PROPERTIES: [&str; 7] = [
     "id",
     "availability",
     "activity",

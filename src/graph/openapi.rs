@@ -2,19 +2,20 @@
 //! that are read and written.
 
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, ObjectBuilder, OpenApi,
-    OpenApiBuilder, PathItem, PathsBuilder, Ref, Required, ResponseBuilder, ResponsesBuilder, ServerBuilder,
-    path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+    ArrayBuilder, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, ObjectBuilder,
+    OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
+    ServerBuilder,
+    path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
     request_body::RequestBodyBuilder,
-    schema::{KnownFormat, SchemaFormat, SchemaType, Type},
+    schema::{KnownFormat, Schema, SchemaFormat, SchemaType, Type},
 };
 
 use super::{
     VERSIONS, batch,
+    odata::PROPERTIES,
     operations::{self, Answer, Operation, QueryOption, Register, Schemas, register},
-    refusal,
+    refusal, requests,
 };
-use crate::presence::ID_MAX_CHARS;
 
 const JSON: &str = "application/json";
 
@@ -124,26 +125,22 @@ fn json(text: &str, schema: &str) -> utoipa::openapi::Response {
 }
 
 fn user_id() -> Parameter {
-    let schema = ObjectBuilder::new()
-        .schema_type(SchemaType::Type(Type::String))
-        .min_length(Some(1))
-        .max_length(Some(ID_MAX_CHARS))
-        .pattern(Some("^[!-.0-~]+$"));
     ParameterBuilder::new()
         .name("id")
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .description(Some("The user: 1 to 128 visible ASCII characters without \"/\"; a GUID in any case."))
-        .schema(Some(schema))
+        .schema(Some(requests::user_id()))
         .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))
         .build()
 }
 
 fn query(option: QueryOption) -> Parameter {
-    let text = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
     let (name, about, schema) = match option {
         QueryOption::Select => {
-            ("$select", "Properties of a presence, with commas between them; all if not given.", text)
+            let properties = requests::one_of(PROPERTIES.map(ToOwned::to_owned));
+            let schema = ArrayBuilder::new().items(RefOr::T(properties)).min_items(Some(1)).build().into();
+            ("$select", "Properties of a presence, with commas between them; all if not given.", schema)
         }
         QueryOption::Top => {
             let number = ObjectBuilder::new()
@@ -151,9 +148,11 @@ fn query(option: QueryOption) -> Parameter {
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
                 .minimum(Some(1))
                 .maximum(Some(crate::service::USER_IDS_MAX));
-            ("$top", "The presences on a page; 100 if not given.", number)
+            ("$top", "The presences on a page; 100 if not given.", Schema::from(number.build()))
         }
-        QueryOption::SkipToken => ("$skiptoken", "From @odata.nextLink: where the page begins.", text),
+        QueryOption::SkipToken => {
+            ("$skiptoken", "From @odata.nextLink: where the page begins.", requests::user_id())
+        }
     };
     ParameterBuilder::new()
         .name(name)
@@ -161,6 +160,8 @@ fn query(option: QueryOption) -> Parameter {
         .required(Required::False)
         .description(Some(about))
         .schema(Some(schema))
+        .style(Some(ParameterStyle::Form))
+        .explode(Some(false))
         .build()
 }
 

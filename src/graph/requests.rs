@@ -5,15 +5,17 @@ use serde::Deserialize;
 use utoipa::{
     ToSchema,
     openapi::{
-        ObjectBuilder,
+        ArrayBuilder, ObjectBuilder, RefOr,
         schema::{Schema, SchemaType, Type},
     },
 };
 
 use super::body::{any_text, object, text, texts};
 use crate::{
-    presence::{Activity, Availability, Pair, WorkLocationType, parse_duration},
-    service::{Expiry, Given, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence},
+    presence::{Activity, Availability, ID_MAX_CHARS, Pair, WorkLocationType, parse_duration},
+    service::{
+        Expiry, Given, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence, USER_IDS_MAX,
+    },
 };
 
 /// A session to open or refresh.
@@ -209,9 +211,29 @@ impl SetLocationBody {
 pub(super) struct GetPresencesByUserIdBody {
     /// 1 to 650 user ids.
     #[serde(default, deserialize_with = "texts")]
-    #[schema(value_type = Vec<String>, required = true, min_items = 1, max_items = 650)]
-    #[schema(example = json!(["fa8bf3dc-eca7-46b7-bad1-db199b62afc3"]))]
+    #[schema(required = true, schema_with = user_ids)]
     pub(super) ids: Given<Vec<Given<String>>>,
+}
+
+fn user_ids() -> Schema {
+    ArrayBuilder::new()
+        .items(RefOr::T(user_id()))
+        .min_items(Some(1))
+        .max_items(Some(USER_IDS_MAX))
+        .examples([vec!["fa8bf3dc-eca7-46b7-bad1-db199b62afc3"]])
+        .build()
+        .into()
+}
+
+/// A user id: 1 to 128 visible ASCII characters without `/`.
+pub(super) fn user_id() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .min_length(Some(1))
+        .max_length(Some(ID_MAX_CHARS))
+        .pattern(Some("^[!-.0-~]+$"))
+        .build()
+        .into()
 }
 
 /// Two properties of an object that may be missing or something else.

@@ -14,7 +14,9 @@
 mod batch;
 mod cases;
 mod cli;
+mod clients;
 mod conformance;
+mod docs;
 mod faults;
 mod graph;
 mod grpc;

@@ -1,5 +1,6 @@
-//! The README is a promise: each command in its `console` blocks is run, in
-//! order, and must print what stands below it. `…` stands for any text.
+//! The README and the docs are promises: each command in their `console` blocks
+//! is run, in order, and must print what stands below it. `…` stands for any
+//! text.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -46,10 +47,16 @@ fn matches(promised: &str, line: &str) -> bool {
 
 #[tokio::test]
 async fn every_command_prints_what_it_says() {
+    for (file, least) in [("README.md", 11), ("docs/coming-from-graph.md", 2)] {
+        every_command_of(file, least).await;
+    }
+}
+
+async fn every_command_of(file: &str, least: usize) {
     let process = Process::start("sqlite::memory:", &[]).await;
-    let markdown = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let markdown = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let examples = examples(&markdown);
-    assert!(examples.len() >= 11, "{}", examples.len());
+    assert!(examples.len() >= least, "{file}: {}", examples.len());
     for Example { command, prints } in &examples {
         let printed = run(&here(command, process.http, process.grpc)).await;
         let lines: Vec<&str> = printed.lines().collect();
@@ -57,7 +64,7 @@ async fn every_command_prints_what_it_says() {
             && prints.iter().zip(&lines).all(|(promised, line)| matches(promised, line));
         assert!(same, "{command}\n--- printed\n{printed}\n--- promised\n{}", prints.join("\n"));
     }
-    println!("README: {} commands run, each printed what it says", examples.len());
+    println!("{file}: {} commands run, each printed what it says", examples.len());
 }
 
 /// The command, for the server of this test.

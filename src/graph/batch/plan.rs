@@ -135,7 +135,10 @@ fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str
     let absolute = ["http://", "https://"]
         .iter()
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-    let url = if absolute {
+    // One client leaves the version in a relative URL.
+    let versioned =
+        VERSIONS.iter().any(|version| text.strip_prefix(version).is_some_and(|rest| rest.starts_with('/')));
+    let url = if absolute || versioned {
         text
     } else {
         format!("{}/{}", origin.version, text.strip_prefix('/').unwrap_or(&text))

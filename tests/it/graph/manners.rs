@@ -319,3 +319,16 @@ async fn what_graphs_metadata_has_and_presences_have_not_is_405() {
     }
     bench.post("/v1.0/communications/presences", "{}").await.is_refused(405, "MethodNotAllowed");
 }
+
+#[tokio::test]
+async fn what_is_not_offered_is_404() {
+    let bench = Bench::new().await;
+    for path in ["/v1.0/subscriptions", "/beta/subscriptions/1", "/v1.0/users", "/v1.0/$metadata"] {
+        for method in [Method::GET, Method::PATCH, Method::DELETE] {
+            bench.send(method, path, &[], "").await.is_refused(404, "ResourceNotFound");
+        }
+        bench.post(path, "{}").await.is_refused(404, "ResourceNotFound");
+    }
+    let reauthorize = "/v1.0/subscriptions/1/reauthorize";
+    bench.post(reauthorize, "{}").await.is_refused(404, "ResourceNotFound");
+}
