@@ -8,6 +8,7 @@ use utoipa::openapi::{
     path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
     request_body::RequestBodyBuilder,
     schema::{KnownFormat, Schema, SchemaFormat, SchemaType, Type},
+    tag::TagBuilder,
 };
 
 use super::{
@@ -18,6 +19,14 @@ use super::{
 };
 
 const JSON: &str = "application/json";
+
+/// The groups of operations, in the order in which the page shows them.
+const TAGS: [(&str, &str); 4] = [
+    ("users", "The presence of one user"),
+    ("communications", "The presences of many users, and of one by another path"),
+    ("me", "The presence of the user whose token it is"),
+    ("batch", "Several requests in one"),
+];
 
 /// What any request may be answered with, beside a success.
 const ERRORS: [(&str, &str); 5] = [
@@ -58,6 +67,7 @@ pub fn document() -> OpenApi {
         .license(Some(License::new("Apache-2.0")));
     OpenApiBuilder::new()
         .info(info.build())
+        .tags(Some(TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build())))
         .servers(Some(VERSIONS.map(|version| ServerBuilder::new().url(version).build())))
         .paths(paths.build())
         .components(Some(components.build()))

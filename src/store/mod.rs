@@ -28,7 +28,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::presence::{Pair, SessionId, Timestamp, User, UserId, WorkLocation};
+use crate::presence::{Pair, PlaceId, SessionId, Timestamp, User, UserId, WorkLocation};
 
 pub use connection::PoolUse;
 pub use database::Database;
@@ -124,6 +124,16 @@ impl<T> Change<T> {
             Self::Set(value) => Some(value),
             Self::Keep | Self::Clear => None,
         }
+    }
+}
+
+impl Change<WorkLocation> {
+    /// Whether anything is done, and the two columns of what is put in place.
+    fn columns(&self) -> (bool, Option<&str>, Option<&str>) {
+        let location = self.value();
+        let place_id = location.and_then(|location| location.place_id.as_ref());
+        let location_type = location.map(|location| location.location_type.as_str());
+        (self.touches(), location_type, place_id.map(PlaceId::as_str))
     }
 }
 

@@ -16,6 +16,7 @@ use presenced::{
 };
 use reqwest::StatusCode;
 use serde_json::Value;
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::{
     task::JoinSet,
@@ -251,13 +252,14 @@ async fn a_stop_answers_what_is_under_way_and_lets_nothing_new_in() {
 async fn a_stop_does_not_wait_longer_than_it_was_told() {
     let bench = Bench::new().await;
     bench.proxy.set(Network::Hung);
-    let client = bench.graph.clone();
-    let under_way = tokio::spawn(async move { client.set("u", "app", "Busy/InACall", "PT1H").await });
+    let url = format!("http://{}/v1.0/users/u/presence/setPresence", bench.app.addresses().http);
+    let session = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });
+    let under_way = tokio::spawn(reqwest::Client::new().post(url).json(&session).send());
     sleep(Duration::from_millis(200)).await;
     let stopwatch = Stopwatch::start();
     assert!(!bench.app.stop(Duration::from_millis(300), std::future::pending()).await, "not drained");
     assert!(stopwatch.elapsed() < Duration::from_secs(3), "{:?}", stopwatch.elapsed());
-    assert!(under_way.await.is_err(), "its connection was dropped");
+    assert!(under_way.await.unwrap().is_err(), "its connection was dropped");
 }
 
 #[tokio::test]

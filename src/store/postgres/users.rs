@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::Timestamptz;
 use crate::{
-    presence::{PlaceId, Timestamp, UserId},
+    presence::{Timestamp, UserId},
     store::{
         ListUsers, StoreError, UpdateUser,
         connection::{ConnectionPool, limit},
@@ -90,7 +90,8 @@ pub(super) async fn update_user(
 ) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await?;
     let (preferred, status) = (&update.preferred, &update.status_message);
-    let (manual, automatic) = (&update.manual_location, &update.automatic_location);
+    let (sets_manual, manual_type, manual_place) = update.manual_location.columns();
+    let (sets_automatic, automatic_type, automatic_place) = update.automatic_location.columns();
     let key = |sql| {
         sqlx::query(sql).bind(update.user.tenant_id).bind(update.user.user_id.as_str()).bind(Timestamptz(now))
     };
@@ -104,18 +105,14 @@ pub(super) async fn update_user(
             .bind(status.touches())
             .bind(status.value().map(|(content, _)| content.as_str()))
             .bind(status.value().and_then(|(_, expires_at)| expires_at.map(Timestamptz)))
-            .bind(manual.touches())
-            .bind(manual.value().map(|location| location.location_type.as_str()))
-            .bind(manual.value().and_then(|location| location.place_id.as_ref()).map(PlaceId::as_str))
-            .bind(automatic.touches())
-            .bind(automatic.value().map(|location| location.location_type.as_str()))
-            .bind(automatic.value().and_then(|location| location.place_id.as_ref()).map(PlaceId::as_str))
+            .bind(sets_manual)
+            .bind(manual_type)
+            .bind(manual_place)
+            .bind(sets_automatic)
+            .bind(automatic_type)
+            .bind(automatic_place)
     } else {
-        key(CLEAR)
-            .bind(preferred.touches())
-            .bind(status.touches())
-            .bind(manual.touches())
-            .bind(automatic.touches())
+        key(CLEAR).bind(preferred.touches()).bind(status.touches()).bind(sets_manual).bind(sets_automatic)
     };
     let outcome = limit(statement.execute(&mut *connection)).await;
     pool.settle(connection, "update_user", outcome)?;

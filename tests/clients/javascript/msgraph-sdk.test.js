@@ -99,3 +99,8 @@ test("what presences have not", async () => {
   await refused(presence.patch({ availability: "Busy" }), 405, "MethodNotAllowed");
   await refused(presence.delete(), 405, "MethodNotAllowed");
 });
+
+test("who me is", async () => {
+  await refused(client.me.presence.get(), 401, "InvalidAuthenticationToken");
+  await refused(client.me.presence.setPresence.post(session), 401, "InvalidAuthenticationToken");
+});
