@@ -33,9 +33,6 @@ pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_config {
         return print_config();
     }
-    if cli.command == Some(Command::Openapi) {
-        return print_openapi();
-    }
     if let Err(error) = init_logs(settings.log_format, &settings.log) {
         return refuse(EXIT_SETTINGS, &format!("--log {}: {error}", settings.log));
     }

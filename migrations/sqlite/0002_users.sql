@@ -19,7 +19,9 @@ create table presence_users (
     constraint presence_users_preferred_allowed check (
         (preferred_availability is null and preferred_activity is null and preferred_expires_at is null)
         or (
-            preferred_expires_at is not null
+            preferred_availability is not null
+            and preferred_activity is not null
+            and preferred_expires_at is not null
             and (
                 (preferred_availability = 'Available' and preferred_activity = 'Available')
                 or (preferred_availability = 'Busy' and preferred_activity = 'Busy')

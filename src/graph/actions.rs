@@ -11,7 +11,7 @@ use super::{
     Context,
     answers::{collection, entity},
     body::Json,
-    odata::{ListOptions, Select, ServiceRoot},
+    odata::{ListOptions, NoOptions, Select, ServiceRoot},
     refusal::Refusal,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
@@ -170,7 +170,10 @@ pub(super) async fn list_presences(
     collection(root.list_context(&select), next, page.presences, &select)
 }
 
-pub(super) async fn count_presences(State(context): State<Context>) -> Result<Response, Refusal> {
+pub(super) async fn count_presences(
+    State(context): State<Context>,
+    _: NoOptions,
+) -> Result<Response, Refusal> {
     let count = context.service.count_presences(&Caller::ANONYMOUS).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }

@@ -32,6 +32,9 @@ const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 #[serde(rename_all = "camelCase")]
 #[schema(as = Presence)]
 pub(super) struct PresenceJson {
+    /// What is in the answer; only of one presence that was asked for by itself.
+    #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
     /// The user; a GUID in lower case.
     #[schema(required = false)]
     id: String,
@@ -46,8 +49,7 @@ pub(super) struct PresenceJson {
     /// What the user has to say; null if nothing.
     status_message: Option<StatusMessageJson>,
     /// When the presence last changed, as a text that sorts by it: of two
-    /// presences of one user the later has the greater number, or the same if
-    /// nothing changed.
+    /// presences of one user that differ the later has the greater number.
     #[schema(required = false, example = "A1795315800000")]
     sequence_number: String,
     #[schema(required = false)]
@@ -139,15 +141,6 @@ pub(super) enum Shown {
     Selected(Map<String, Value>),
 }
 
-/// One presence with its context.
-#[derive(Debug, Serialize)]
-struct Entity {
-    #[serde(rename = "@odata.context")]
-    context: String,
-    #[serde(flatten)]
-    presence: Shown,
-}
-
 fn text_only() -> Schema {
     one_of(["text".to_owned()])
 }
@@ -168,6 +161,7 @@ fn shown_location_type() -> Schema {
 impl From<Presence> for PresenceJson {
     fn from(presence: Presence) -> Self {
         Self {
+            context: None,
             id: presence.user_id.to_string(),
             availability: presence.pair.availability.as_str(),
             activity: presence.pair.activity.as_str(),
@@ -217,8 +211,8 @@ fn date_time(at: Timestamp) -> String {
 
 /// One presence, as the answer to a request for it.
 pub(super) fn entity(root: &ServiceRoot, presence: Presence, select: &Select) -> Result<Response, Refusal> {
-    let context = root.entity_context(&presence.user_id, select);
-    json(&Entity { context, presence: select.of(presence.into()) })
+    let context = Some(root.entity_context(&presence.user_id, select));
+    json(&select.of(PresenceJson { context, ..presence.into() }))
 }
 
 /// Presences, as the answer to a request for them.

@@ -61,6 +61,19 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
     }
 }
 
+/// No options at all.
+#[derive(Debug)]
+pub(super) struct NoOptions;
+
+impl<S: Sync> FromRequestParts<S> for NoOptions {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let [] = options(parts, [])?;
+        Ok(Self)
+    }
+}
+
 /// The values of the query options that are allowed; others of OData's are
 /// refused, for the answer would not be what was asked for. What does not begin
 /// with `$` is none of them.
@@ -72,8 +85,11 @@ fn options<const N: usize>(parts: &Parts, allowed: [&str; N]) -> Result<[Option<
             Some(slot @ None) => *slot = Some(value.into_owned()),
             Some(Some(_)) => return Err(Refusal::field(&name, "stands there twice")),
             None if name.starts_with('$') => {
-                let allowed = allowed.join(", ");
-                return Err(Refusal::field(&name, &format!("is not supported here; use {allowed}")));
+                let what = match allowed.join(", ").as_str() {
+                    "" => "is not supported here".to_owned(),
+                    allowed => format!("is not supported here; use {allowed}"),
+                };
+                return Err(Refusal::field(&name, &what));
             }
             None => {}
         }
@@ -85,14 +101,17 @@ impl Select {
     fn parse(text: Option<String>) -> Result<Self, Refusal> {
         let Some(text) = text else { return Ok(Self(None)) };
         let mut selected = Vec::new();
-        for name in text.split(',').map(str::trim).filter(|name| *name != "*") {
+        for name in text.split(',').map(str::trim) {
+            if name == "*" {
+                return Ok(Self(None));
+            }
             let Some(property) = PROPERTIES.iter().find(|property| **property == name) else {
                 let allowed = PROPERTIES.join(", ");
                 return Err(Refusal::field("$select", &format!("must name properties among {allowed}")));
             };
             selected.push(*property);
         }
-        Ok(Self(if selected.is_empty() { None } else { Some(selected) }))
+        Ok(Self(Some(selected)))
     }
 
     /// The presence, reduced to what was selected.
@@ -103,7 +122,7 @@ impl Select {
             Ok(Value::Object(properties)) => properties,
             _ => Map::new(),
         };
-        properties.retain(|name, _| selected.contains(&name.as_str()));
+        properties.retain(|name, _| name.starts_with('@') || selected.contains(&name.as_str()));
         Shown::Selected(properties)
     }
 

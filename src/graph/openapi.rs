@@ -29,12 +29,11 @@ const TAGS: [(&str, &str); 4] = [
 ];
 
 /// What any request may be answered with, beside a success.
-const ERRORS: [(&str, &str); 5] = [
+const ERRORS: [(&str, &str); 4] = [
     ("400", "A field, the body or the query is wrong; the answer says which and what is allowed."),
     ("429", "Too many calls are waiting; Retry-After says when to try again."),
     ("500", "A fault of the service; it was logged with the request id."),
     ("503", "The store did not answer in time; a write may or may not have happened, and can be sent again."),
-    ("default", "Any other error."),
 ];
 /// What a request with a body may be answered with, too.
 const BODY_ERRORS: [(&str, &str); 2] = [

@@ -36,6 +36,7 @@ fn plain(uri: &Uri) -> Option<Uri> {
         return None;
     }
     let mut plain = String::with_capacity(path.len());
+    let mut before = "";
     for segment in trimmed.split('/').skip(1) {
         plain.push('/');
         match key(segment) {
@@ -44,8 +45,11 @@ fn plain(uri: &Uri) -> Option<Uri> {
                 plain.push('/');
                 plain.push_str(&id);
             }
+            // What stands behind these is an id, whatever it looks like.
+            None if KEYED.contains(&before) => plain.push_str(segment),
             None => plain.push_str(segment.strip_prefix(NAMESPACE).unwrap_or(segment)),
         }
+        before = segment;
     }
     if let Some(query) = uri.query() {
         plain.push('?');
@@ -63,8 +67,9 @@ fn key(segment: &str) -> Option<(&str, Cow<'_, str>)> {
     let quoted = rest.strip_suffix(')').or_else(|| rest.strip_suffix("%29"))?;
     let quoted = quoted.strip_prefix('\'').or_else(|| quoted.strip_prefix(QUOTE))?;
     let id = quoted.strip_suffix('\'').or_else(|| quoted.strip_suffix(QUOTE))?;
-    let id = if id.contains('\'') || id.contains(QUOTE) {
-        Cow::Owned(id.replace(QUOTE, "'").replace("''", QUOTE))
+    let id = if id.contains(['\'', '$']) || id.contains(QUOTE) {
+        // A key is an id, even where `$count` would be something else.
+        Cow::Owned(id.replace(QUOTE, "'").replace("''", QUOTE).replace('$', "%24"))
     } else {
         Cow::Borrowed(id)
     };
@@ -90,6 +95,11 @@ mod tests {
             ("/v1.0/users%28%27a%27%29/presence", "/v1.0/users/a/presence"),
             ("/beta/communications/presences('a%40b')", "/beta/communications/presences/a%40b"),
             ("/v1.0/users('o''hara')/presence", "/v1.0/users/o%27hara/presence"),
+            ("/v1.0/communications/presences('$count')", "/v1.0/communications/presences/%24count"),
+            (
+                "/v1.0/users/microsoft.graph.x/presence/microsoft.graph.y",
+                "/v1.0/users/microsoft.graph.x/presence/y",
+            ),
             ("/v1.0/users/a/presence/microsoft.graph.setPresence", "/v1.0/users/a/presence/setPresence"),
             ("http://host/v1.0/users('a')/presence", "http://host/v1.0/users/a/presence"),
         ] {
@@ -105,6 +115,8 @@ mod tests {
             "/v1.0/users(a)/presence",
             "/v1.0/users('a'/presence",
             "/v1.0/others('a')/presence",
+            "/v1.0/users/microsoft.graph.bot/presence",
+            "/v1.0/communications/presences/microsoft.graph.bot",
         ] {
             assert_eq!(rewritten(uri), uri);
         }

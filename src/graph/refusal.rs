@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     presence::Timestamp,
-    service::{Error, Field, Kind, Path, Reason, Violation},
+    service::{Error, Field, Kind, Path, Reason, VIOLATIONS_MAX, Violation},
     telemetry::RequestId,
 };
 
@@ -40,14 +40,17 @@ impl Refusal {
         Self::fields(vec![(name.to_owned(), what.to_owned())])
     }
 
-    /// Fields, by their names, and what is wrong with each.
+    /// Fields, by their names, and what is wrong with each; the first ten are
+    /// named.
     pub(super) fn fields(wrong: Vec<(String, String)>) -> Self {
         let code = "InvalidArgument";
+        let omitted = wrong.len().saturating_sub(VIOLATIONS_MAX);
         let details: Vec<_> = wrong
             .into_iter()
+            .take(VIOLATIONS_MAX)
             .map(|(target, what)| Detail { code, message: format!("[{target}]: {target} {what}."), target })
             .collect();
-        let message = details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join(" ");
+        let message = message_of(&details, omitted);
         Self { details, ..Self::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
@@ -109,6 +112,12 @@ impl From<Error> for Refusal {
         let message = if violations.is_empty() { error.public.clone() } else { violations };
         Self { status, code, message, details, cause: Some(Box::new(error)) }
     }
+}
+
+/// The wrong fields, and how many more there are, in one text.
+fn message_of(details: &[Detail], omitted: usize) -> String {
+    let message = details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join(" ");
+    if omitted > 0 { format!("{message} And {omitted} more.") } else { message }
 }
 
 impl IntoResponse for Refusal {

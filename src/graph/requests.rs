@@ -160,24 +160,21 @@ pub(super) struct DateTimeTimeZone {
 
 impl SetStatusMessageBody {
     pub(super) fn of(self, user_id: Given<String>) -> SetStatusMessage {
-        let (message, expiry) = parts(self.status_message, |it| (it.message, it.expiry_date_time));
-        let (content, content_type) = parts(message, |it| (it.content, it.content_type));
+        // What is not there as a whole is named once, by its content.
+        let (message, expiry) = match self.status_message {
+            Given::Value(it) => (it.message, it.expiry_date_time),
+            Given::Missing => (Given::Missing, Given::Missing),
+            Given::Unreadable(what) => (Given::Unreadable(what), Given::Missing),
+        };
+        let (content, content_type) = match message {
+            Given::Value(it) => (it.content, it.content_type),
+            Given::Missing => (Given::Missing, Given::Missing),
+            Given::Unreadable(what) => (Given::Unreadable(what), Given::Missing),
+        };
         let expiry = match expiry {
-            Given::Value(expiry) => {
-                Expiry::Local { date_time: expiry.date_time, time_zone: expiry.time_zone }
-            }
+            Given::Value(it) => Expiry::Local { date_time: it.date_time, time_zone: it.time_zone },
             Given::Missing => Expiry::At(Given::Missing),
             Given::Unreadable(what) => Expiry::At(Given::Unreadable(what)),
-        };
-        // A message that can't be read is one thing wrong, not three.
-        let content_type =
-            if matches!(content, Given::Unreadable(_)) { Given::Missing } else { content_type };
-        let expiry = if let (Given::Unreadable(a), Expiry::At(Given::Unreadable(b))) = (&content, &expiry)
-            && a == b
-        {
-            Expiry::At(Given::Missing)
-        } else {
-            expiry
         };
         SetStatusMessage { user_id, content, content_type, expiry }
     }
@@ -234,15 +231,6 @@ pub(super) fn user_id() -> Schema {
         .pattern(Some("^[!-.0-~]+$"))
         .build()
         .into()
-}
-
-/// Two properties of an object that may be missing or something else.
-fn parts<T, A, B>(given: Given<T>, take: impl FnOnce(T) -> (Given<A>, Given<B>)) -> (Given<A>, Given<B>) {
-    match given {
-        Given::Value(value) => take(value),
-        Given::Missing => (Given::Missing, Given::Missing),
-        Given::Unreadable(what) => (Given::Unreadable(what.clone()), Given::Unreadable(what)),
-    }
 }
 
 /// A text that is one of some words.

@@ -97,9 +97,10 @@ super::words! {
 /// When a user's presence last changed, as a text that sorts by it. Graph:
 /// sequenceNumber.
 ///
-/// Of two that one user showed one after the other, the later is the greater,
-/// or they are equal if nothing changed. It does not promise more: changes
-/// within a millisecond may share a number, replicas whose clocks differ may
+/// Of two that one user showed one after the other, the later is the greater if
+/// anything changed; it may be the greater, too, if what was set was there
+/// before. It does not promise more: changes within a millisecond may share a
+/// number, replicas whose clocks differ may
 /// number by theirs, and it starts anew for a user none of whose rows outlived
 /// the retention time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -42,7 +42,7 @@ fn time_zone(name: &str) -> Option<TimeZone> {
         let iana = IanaParserExtended::new().iter().find(|entry| entry.time_zone == zone)?;
         TimeZone::get(iana.canonical).ok()
     };
-    TimeZone::get(name).ok().or_else(windows)
+    TimeZone::get(name).ok().filter(|zone| !zone.is_unknown()).or_else(windows)
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_neither_time_nor_zone() {
-        for zone in ["", "Nowhere", "Mars/Olympus", "+02:00", "Pacific Standard Time\0"] {
+        for zone in ["", "Nowhere", "Mars/Olympus", "Etc/Unknown", "+02:00", "Pacific Standard Time\0"] {
             assert_eq!(read("2026-10-18T17:05:33", zone), "not a time zone", "{zone:?}");
         }
         for time in [

@@ -13,7 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How many wrong fields an error names. A single request has fewer; of a batch
 /// the first ones must do, because gRPC sends errors in headers, which clients
 /// limit to a few KiB.
-const VIOLATIONS_MAX: usize = 10;
+pub const VIOLATIONS_MAX: usize = 10;
 
 /// What kind of error it is: it decides the code at each door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

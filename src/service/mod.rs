@@ -30,7 +30,7 @@ use crate::{batch::Batches, clock::Clock, presence::UserId, store::UserKey};
 
 pub use batch_get_presences::USER_IDS_MAX;
 pub use batch_set_presences::REQUESTS_MAX;
-pub use error::{Error, Kind, Reason};
+pub use error::{Error, Kind, Reason, VIOLATIONS_MAX};
 pub use explain_presence::Explanation;
 pub use field::{Field, Given, Path, Violation};
 pub use list_presences::Page;

@@ -6,13 +6,27 @@ use super::StoreError;
 use crate::presence::{Pair, PreferredPresence, Session, StatusMessage, Timestamp, User, WorkLocation};
 
 /// What `load` selects of a user's sessions `s` and the user's row `p`, after
-/// the number of the user; [`users`] reads it.
+/// the number of the user `u`; [`users`] reads it.
+///
+/// The statement groups by the second column: one row for each live session,
+/// whose columns need no choosing, and one without an id for all that have
+/// ended, of which the latest end or change is all that counts. So what is sent
+/// for a user does not grow with what has ended. `$later` is the engine's
+/// function for the later of two times.
 macro_rules! load_columns {
-    () => {
-        "s.session_id, s.availability, s.activity, s.set_at, s.changed_at, s.expires_at, s.cleared_at,
-         p.changed_at, p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
-         p.status_content, p.status_published_at, p.status_expires_at,
-         p.manual_location_type, p.manual_place_id, p.automatic_location_type, p.automatic_place_id"
+    ($now:literal, $later:literal) => {
+        concat!(
+            "case when s.cleared_at is null and s.expires_at > ",
+            $now,
+            " then s.session_id end,
+       max(s.availability), max(s.activity), max(s.set_at), max(s.changed_at), max(s.expires_at),
+       max(",
+            $later,
+            "(coalesce(s.cleared_at, s.expires_at), s.changed_at)),
+       p.changed_at, p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
+       p.status_content, p.status_published_at, p.status_expires_at,
+       p.manual_location_type, p.manual_place_id, p.automatic_location_type, p.automatic_place_id"
+        )
     };
 }
 pub(super) use load_columns;
@@ -32,13 +46,8 @@ pub(super) fn at_place<T>(answers: &mut [T], place: Option<usize>) -> Result<&mu
 }
 
 /// The answer for each place of the caller's slice, from the rows of so many
-/// distinct users: at least one a user, one for each session.
-pub(super) fn users<R: Row>(
-    distinct: usize,
-    places: &[usize],
-    rows: &[R],
-    now: Timestamp,
-) -> Result<Vec<User>, StoreError> {
+/// distinct users: at least one a user, see [`load_columns`].
+pub(super) fn users<R: Row>(distinct: usize, places: &[usize], rows: &[R]) -> Result<Vec<User>, StoreError> {
     let mut users = vec![None; distinct];
     for row in rows {
         let place = usize::try_from(row.number(0)?).ok();
@@ -47,8 +56,9 @@ pub(super) fn users<R: Row>(
             Some(user) => user,
             None => slot.insert(user_row(row)?),
         };
-        if let Some(session_id) = row.text(1)? {
-            add_session(user, session_id, row, now)?;
+        match row.text(1)? {
+            Some(session_id) => user.sessions.push(session(session_id, row)?),
+            None => user.changed_at = user.changed_at.max(row.time(7)?),
         }
     }
     let users: Vec<User> = users.into_iter().map(Option::unwrap_or_default).collect();
@@ -58,22 +68,14 @@ pub(super) fn users<R: Row>(
     Ok(places.iter().map(|user| users.get(*user).cloned().unwrap_or_default()).collect())
 }
 
-/// A session that has ended leaves only the time of its end.
-fn add_session<R: Row>(user: &mut User, session_id: &str, row: &R, now: Timestamp) -> Result<(), StoreError> {
-    let (changed_at, expires_at) = (required(row.time(5)?)?, required(row.time(6)?)?);
-    let end = row.time(7)?.or_else(|| (expires_at <= now).then_some(expires_at));
-    if let Some(end) = end {
-        user.changed_at = user.changed_at.max(Some(end.max(changed_at)));
-        return Ok(());
-    }
-    user.sessions.push(Session {
+fn session<R: Row>(session_id: &str, row: &R) -> Result<Session, StoreError> {
+    Ok(Session {
         session_id: stored(session_id)?,
         pair: Pair::new(stored(required(row.text(2)?)?)?, stored(required(row.text(3)?)?)?),
         set_at: required(row.time(4)?)?,
-        changed_at,
-        expires_at,
-    });
-    Ok(())
+        changed_at: required(row.time(5)?)?,
+        expires_at: required(row.time(6)?)?,
+    })
 }
 
 /// What the user's own row holds; nothing if there is none.

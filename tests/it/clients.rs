@@ -51,7 +51,7 @@ async fn the_python_sdk_runs_unmodified() {
 
 #[tokio::test]
 async fn both_javascript_clients_run_unmodified() {
-    let printed = run("node", &["--test"], "javascript").await;
+    let printed = run("node", &["--test", "--test-reporter=tap"], "javascript").await;
     let (passed, failed) = (number_behind(&printed, "# pass "), number_behind(&printed, "# fail "));
     assert!(passed >= 14 && failed == 0, "{printed}");
     println!("microsoft-graph-client and msgraph-sdk for JavaScript: {passed} tests passed");

@@ -15,6 +15,8 @@ use crate::{
 /// The requests that one batch may carry. Graph: JSON batching.
 const REQUESTS_MAX: usize = 20;
 
+const NO_URL: &str = "must be a URL, such as /users/{id}/presence";
+
 /// An item that can run.
 #[derive(Debug)]
 pub(super) struct Planned {
@@ -131,7 +133,7 @@ fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str
         refuse(".url", what);
         None
     };
-    let Given::Value(text) = given else { return refuse("must be a URL, such as /users/{id}/presence") };
+    let Given::Value(text) = given else { return refuse(NO_URL) };
     let absolute = ["http://", "https://"]
         .iter()
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
@@ -143,7 +145,7 @@ fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str
     } else {
         format!("{}/{}", origin.version, text.strip_prefix('/').unwrap_or(&text))
     };
-    let Ok(uri) = url.parse::<Uri>() else { return refuse("must be a URL, such as /users/{id}/presence") };
+    let Ok(uri) = url.parse::<Uri>() else { return refuse(NO_URL) };
     let ours = |host: &Authority| {
         origin.host.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host.as_str()))
     };
@@ -157,8 +159,10 @@ fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str
     }) {
         return refuse("must not be a batch itself");
     }
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    path.parse().ok()
+    let Some(Ok(path)) = uri.path_and_query().map(|path| path.as_str().parse()) else {
+        return refuse(NO_URL);
+    };
+    Some(path)
 }
 
 /// The item's headers, over those it inherits. Those of a connection mean

@@ -1,8 +1,9 @@
 //! The store on PostgreSQL 15 or later, shared by any number of replicas.
 //!
-//! Every parameter is an array inside `unnest` and is cast: so each statement
-//! has one text whatever the length of the batch, is prepared once per
-//! connection, and runs unchanged on Citus with the table distributed by user.
+//! In the statements that come in batches every parameter is an array inside
+//! `unnest` and is cast: so each has one text whatever the length of the batch,
+//! is prepared once per connection, and runs unchanged on Citus with the table
+//! distributed by user. The rare statements, in `users`, take plain parameters.
 
 mod timestamptz;
 mod users;
@@ -62,13 +63,17 @@ where s.tenant_id = gone.tenant_id
   and s.expires_at > gone.now
 returning gone.place";
 
+/// Grouping by the key of `p` makes its other columns known.
 const LOAD: &str = concat!(
-    "select u.place, ",
-    load_columns!(),
     "
-from unnest($1::uuid[], $2::text[], $3::int8[]) as u (tenant_id, user_id, place)
+select u.place,
+       ",
+    load_columns!("u.now", "greatest"),
+    "
+from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::int8[]) as u (tenant_id, user_id, now, place)
 left join presence_sessions as s on s.tenant_id = u.tenant_id and s.user_id = u.user_id
-left join presence_users as p on p.tenant_id = u.tenant_id and p.user_id = u.user_id"
+left join presence_users as p on p.tenant_id = u.tenant_id and p.user_id = u.user_id
+group by 1, 2, p.tenant_id, p.user_id"
 );
 
 /// No row where nothing can be written, as on a standby, and an error without
@@ -168,10 +173,11 @@ impl Store for PostgresStore {
         let statement = sqlx::query(LOAD)
             .bind(users.iter().map(|user| user.tenant_id).collect::<Vec<Uuid>>())
             .bind(users.iter().map(|user| user.user_id.as_str()).collect::<Vec<_>>())
+            .bind(each(now, users.len()))
             .bind((0..users.len()).map(place_number).collect::<Vec<_>>());
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
         let rows = self.pool.settle(connection, "load", outcome)?;
-        rows::users(users.len(), &places, &rows, now)
+        rows::users(users.len(), &places, &rows)
     }
 
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {

@@ -62,12 +62,15 @@ where (tenant_id, user_id, session_id) in (select value ->> 0, value ->> 1, valu
 returning tenant_id, user_id, session_id";
 
 const LOAD: &str = concat!(
-    "select u.key, ",
-    load_columns!(),
+    "
+select u.key,
+       ",
+    load_columns!("?2", "max"),
     "
 from json_each(?1) as u
 left join presence_sessions as s on s.tenant_id = u.value ->> 0 and s.user_id = u.value ->> 1
-left join presence_users as p on p.tenant_id = u.value ->> 0 and p.user_id = u.value ->> 1"
+left join presence_users as p on p.tenant_id = u.value ->> 0 and p.user_id = u.value ->> 1
+group by 1, 2"
 );
 
 /// Touches the table, so that a file that can't be read shows.
@@ -157,10 +160,10 @@ impl Store for SqliteStore {
         let (users, places) = keys::distinct(users);
         let rows: Vec<_> = users.iter().map(|user| json!([user.tenant_id, user.user_id.as_str()])).collect();
         let mut connection = self.readers.acquire().await?;
-        let statement = sqlx::query(LOAD).bind(json!(rows).to_string());
+        let statement = sqlx::query(LOAD).bind(json!(rows).to_string()).bind(now.as_millis());
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
         let rows = self.readers.settle(connection, "load", outcome)?;
-        rows::users(users.len(), &places, &rows, now)
+        rows::users(users.len(), &places, &rows)
     }
 
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {

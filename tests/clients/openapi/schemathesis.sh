@@ -10,6 +10,8 @@
 # without the phase named coverage, in whose nested examples the Python
 # interpreter itself fails.
 set -e
+# It leaves files where it runs.
+cd "$(mktemp -d)"
 run() {
     schemathesis run "$PRESENCE_URL/openapi.json" --url "$PRESENCE_URL/v1.0" --workers 2 --no-color --seed "${PRESENCE_TEST_SEED:-1}" \
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method \

@@ -144,6 +144,7 @@ async fn a_bad_batch_names_all_that_is_wrong_and_nothing_of_it_runs() {
         (json!([set(), item("url", json!("/us ers"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("https://graph.example/v1.0/me/presence"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("HTTP://127.0.0.1:1/v1.0/me/presence"))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!(format!("{}?x=1", bench.server.graph())))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("/$batch"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("%24batch/?x"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("/v1.0/$batch"))]), &["requests[1].url"]),

@@ -34,6 +34,15 @@ async fn a_user_is_found_by_every_spelling_of_its_path() {
     ] {
         assert_eq!(bench.get(path).await.body["activity"], "InACall", "{path}");
     }
+    // An id may look like something else.
+    for id in ["microsoft.graph.bot", "$count", "$batch", "me"] {
+        let path = format!("/v1.0/users/{id}/presence");
+        assert_eq!(bench.post(&format!("{path}/setPresence"), SET).await.status, 200);
+        for path in [path, format!("/v1.0/communications/presences('{id}')")] {
+            let body = bench.get(&path).await.body;
+            assert_eq!((&body["id"], &body["activity"]), (&json!(id), &json!("InACall")), "{path}");
+        }
+    }
     let clear = "/v1.0/users('megan@contoso.com')/presence/microsoft.graph.clearPresence/";
     assert_eq!(bench.post(clear, r#"{"sessionId":"app"}"#).await.status, 200);
 }
@@ -82,8 +91,16 @@ async fn select_reduces_a_presence_to_what_was_asked_for() {
     let bulk = format!(r#"{{"ids":["{USER}"]}}"#);
     let answer = bench.post("/v1.0/communications/getPresencesByUserId?$select=id", bulk).await;
     assert_eq!(answer.body["value"], json!([{ "id": USER }]));
-    for query in ["$select=mood", "$select=id&$select=id", "$expand=x", "$filter=id%20eq%20%271%27", "$top=5"]
-    {
+    let all = bench.get(&format!("/v1.0/users/{USER}/presence?$select=id,*")).await;
+    assert_eq!(all.body, bench.presence().await);
+    for query in [
+        "$select=mood",
+        "$select=",
+        "$select=id&$select=id",
+        "$expand=x",
+        "$filter=id%20eq%20%271%27",
+        "$top=5",
+    ] {
         let answer = bench.get(&format!("/v1.0/users/{USER}/presence?{query}")).await;
         answer.is_refused(400, "InvalidArgument");
         assert_eq!(answer.targets(), [query.split('=').next().unwrap()]);
@@ -157,6 +174,11 @@ async fn bad_options_of_a_list_are_named() {
     }
     let answer = bench.get("/v1.0/communications/presences?$top=650").await;
     assert_eq!(answer.status, 200);
+    for option in ["$filter", "$search"] {
+        let answer = bench.get(&format!("/v1.0/communications/presences/$count?{option}=x")).await;
+        answer.is_refused(400, "InvalidArgument");
+        assert_eq!(answer.targets(), [option]);
+    }
 }
 
 #[tokio::test]
@@ -239,6 +261,11 @@ async fn what_is_wrong_with_a_status_message_is_named() {
         (message(&"x".repeat(281).into(), &Value::Null), &[CONTENT]),
         (message(&"ü".repeat(281).into(), &ends("2026-11-22T02:00:00", "UTC")), &[CONTENT, ENDS]),
         (message(&json!(5), &Value::Null), &[CONTENT]),
+        (message(&json!(5), &json!(7)), &[CONTENT, ENDS]),
+        (
+            json!({ "statusMessage": { "message": { "content": 5, "contentType": "html" } } }),
+            &["statusMessage.message.contentType", CONTENT],
+        ),
         (message(&Value::Null, &Value::Null), &[CONTENT]),
         (json!({}), &[CONTENT]),
         (json!({ "statusMessage": null }), &[CONTENT]),

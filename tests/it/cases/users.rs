@@ -1,0 +1,210 @@
+//! Cases of what users set beside sessions.
+
+use super::{
+    Line,
+    Line::{
+        Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearPreferred, Get, Manual, Pass, Prefer,
+        Say, Set,
+    },
+    MINUTE, SECOND,
+    Want::{Done, Each, Invalid, Shows},
+};
+
+macro_rules! umlauts {
+    () => {
+        "üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü"
+    };
+}
+
+const DAY: u64 = 24 * 60 * MINUTE;
+/// 280 characters of two bytes each.
+const LONGEST_MESSAGE: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlauts!());
+const MESSAGE_TOO_LONG: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlauts!(), "x");
+
+pub(super) const CASES: &[(&str, &[Line])] = &[
+    (
+        "a preferred presence overrides every session while one is live",
+        &[
+            Prefer("u", "Busy/Busy", "", Done),
+            Get("u", Shows("Offline/Offline")),
+            Set("u", "app", "DoNotDisturb/Presenting", "PT1H", Done),
+            Get("u", Shows("Busy/Busy")),
+            Clear("u", "app", Done),
+            Get("u", Shows("Offline/Offline")),
+            Set("u", "app", "Available/Available", "PT1H", Done),
+            Pass(15 * MINUTE),
+            Get("u", Shows("Busy/Busy")),
+            ClearPreferred("u", Done),
+            Get("u", Shows("Away/Away")),
+        ],
+    ),
+    (
+        "every preferred pair is shown as it was set, and the last one holds",
+        &[
+            Set("u", "app", "Busy/InACall", "PT1H", Done),
+            Prefer("u", "Available/Available", "", Done),
+            Get("u", Shows("Available/Available")),
+            Prefer("u", "Busy/Busy", "", Done),
+            Get("u", Shows("Busy/Busy")),
+            Prefer("u", "DoNotDisturb/DoNotDisturb", "", Done),
+            Get("u", Shows("DoNotDisturb/DoNotDisturb")),
+            Prefer("u", "BeRightBack/BeRightBack", "", Done),
+            Get("u", Shows("BeRightBack/BeRightBack")),
+            Prefer("u", "Away/Away", "", Done),
+            Get("u", Shows("Away/Away")),
+            Prefer("u", "offline/offwork", "", Done),
+            Get("u", Shows("Offline/OffWork")),
+        ],
+    ),
+    (
+        "busy and do-not-disturb are preferred for a day, the rest for seven",
+        &[
+            Prefer("busy", "Busy/Busy", "", Done),
+            Prefer("dnd", "DoNotDisturb/DoNotDisturb", "", Done),
+            Prefer("away", "Away/Away", "", Done),
+            Prefer("available", "Available/Available", "", Done),
+            Pass(DAY - 1),
+            Set("busy", "app", "Busy/InACall", "PT1H", Done),
+            Set("dnd", "app", "Busy/InACall", "PT1H", Done),
+            BatchGet(&["busy", "dnd"], Each(&["busy Busy/Busy", "dnd DoNotDisturb/DoNotDisturb"])),
+            Pass(1),
+            BatchGet(&["busy", "dnd"], Each(&["busy Busy/InACall", "dnd Busy/InACall"])),
+            Pass(6 * DAY - 1),
+            Set("away", "app", "Busy/InACall", "PT1H", Done),
+            Set("available", "app", "Busy/InACall", "PT1H", Done),
+            BatchGet(&["away", "available"], Each(&["away Away/Away", "available Available/Available"])),
+            Pass(1),
+            BatchGet(&["away", "available"], Each(&["away Busy/InACall", "available Busy/InACall"])),
+        ],
+    ),
+    (
+        "a preference lasts as long as it was asked to",
+        &[
+            Prefer("u", "Busy/Busy", "PT1S", Done),
+            Prefer("v", "Busy/Busy", "P365D", Done),
+            Set("u", "app", "Busy/InACall", "PT1H", Done),
+            Pass(SECOND - 1),
+            Get("u", Shows("Busy/Busy")),
+            Pass(1),
+            Get("u", Shows("Busy/InACall")),
+            Pass(365 * DAY - SECOND - 1),
+            Set("v", "app", "Busy/InACall", "PT1H", Done),
+            Get("v", Shows("Busy/Busy")),
+            Pass(1),
+            Get("v", Shows("Busy/InACall")),
+        ],
+    ),
+    (
+        "bad preferences",
+        &[
+            Prefer("u", "Busy/InACall", "", Invalid(&["availability"])),
+            Prefer("u", "DoNotDisturb/Presenting", "", Invalid(&["availability"])),
+            Prefer("u", "Offline/Offline", "", Invalid(&["availability"])),
+            Prefer("u", "Busy", "", Invalid(&["activity"])),
+            Prefer("u", "", "", Invalid(&["availability", "activity"])),
+            Prefer(
+                "u",
+                "Sleeping/Deeply",
+                "soon",
+                Invalid(&["availability", "activity", "expiration_duration"]),
+            ),
+            Prefer("u", "Busy/Busy", "PT0S", Invalid(&["expiration_duration"])),
+            Prefer("u", "Busy/Busy", "-PT5M", Invalid(&["expiration_duration"])),
+            Prefer("u", "Busy/Busy", "P365DT1S", Invalid(&["expiration_duration"])),
+            Prefer("a b", "Busy/Busy", "", Invalid(&["user_id"])),
+            ClearPreferred("a b", Invalid(&["user_id"])),
+            ClearPreferred("u", Done),
+            ClearPreferred("u", Done),
+            Set("u", "app", "Busy/InACall", "PT1H", Done),
+            Get("u", Shows("Busy/InACall")),
+        ],
+    ),
+    (
+        "a status message is shown until it is replaced, taken away or ends",
+        &[
+            Say("u", "In the workshop", "", Done),
+            Get("u", Shows("Offline/Offline \"In the workshop\"")),
+            Set("u", "app", "Busy/InACall", "PT1H", Done),
+            Get("u", Shows("Busy/InACall \"In the workshop\"")),
+            Say("u", "Grüße \u{1f44b}\nfrom here", "2026-11-22T03:00:00", Done),
+            Get("u", Shows("Busy/InACall \"Grüße \u{1f44b}\\nfrom here\"")),
+            Pass(10 * MINUTE - 1),
+            BatchGet(&["u"], Each(&["u Busy/InACall \"Grüße \u{1f44b}\\nfrom here\""])),
+            Pass(1),
+            Get("u", Shows("Busy/InACall")),
+            Say("u", "again", "", Done),
+            Say("u", "", "", Done),
+            Get("u", Shows("Busy/InACall")),
+            Say("u", "", "", Done),
+            Say("u", LONGEST_MESSAGE, "", Done),
+        ],
+    ),
+    (
+        "bad status messages",
+        &[
+            Say("u", MESSAGE_TOO_LONG, "", Invalid(&["content"])),
+            Say("u", "a\0b", "", Invalid(&["content"])),
+            Say("u", "late", "2026-11-22T02:50:00", Invalid(&["expire_time"])),
+            Say("u", "late", "1999-01-01T00:00:00", Invalid(&["expire_time"])),
+            Say(
+                "a b",
+                MESSAGE_TOO_LONG,
+                "1999-01-01T00:00:00",
+                Invalid(&["user_id", "content", "expire_time"]),
+            ),
+            Get("u", Shows("Offline/Offline")),
+        ],
+    ),
+    (
+        "a manual location counts before an automatic one",
+        &[
+            Automatic("u", "Remote", Done),
+            Get("u", Shows("Offline/Offline Remote Automatic")),
+            Manual("u", "Office@eb706f15-137e-4722-b4d1-b601481d9251", Done),
+            Get("u", Shows("Offline/Offline Office@eb706f15-137e-4722-b4d1-b601481d9251 Manual")),
+            Automatic("u", "Office@desk-1", Done),
+            Manual("u", "timeoff", Done),
+            Get("u", Shows("Offline/Offline TimeOff Manual")),
+            ClearAutomatic("u", Done),
+            Get("u", Shows("Offline/Offline TimeOff Manual")),
+            Automatic("u", "Office@desk-1", Done),
+            ClearLocation("u", Done),
+            Get("u", Shows("Offline/Offline")),
+            ClearLocation("u", Done),
+            ClearAutomatic("u", Done),
+            ClearLocation("nobody", Done),
+            Automatic("u", "Office@desk-1", Done),
+            ClearAutomatic("u", Done),
+            Get("u", Shows("Offline/Offline")),
+        ],
+    ),
+    (
+        "bad locations",
+        &[
+            Manual("u", "", Invalid(&["work_location_type"])),
+            Manual("u", "Moon@a b", Invalid(&["work_location_type", "place_id"])),
+            Automatic("a b", "Unknown", Invalid(&["user_id", "work_location_type"])),
+            Automatic("u", "Office@Büro", Invalid(&["place_id"])),
+            ClearAutomatic("a b", Invalid(&["user_id"])),
+            ClearLocation("a b", Invalid(&["user_id"])),
+            Get("u", Shows("Offline/Offline")),
+        ],
+    ),
+    (
+        "what a user set beside sessions stays apart from other users, and each part from the others",
+        &[
+            Prefer("u", "Away/Away", "", Done),
+            Say("u", "mine", "", Done),
+            Manual("u", "Office", Done),
+            Set("u", "app", "Busy/InACall", "PT1H", Done),
+            Set("v", "app", "Busy/InACall", "PT1H", Done),
+            BatchGet(&["v", "u", "v"], Each(&["v Busy/InACall", "u Away/Away \"mine\" Office Manual"])),
+            ClearPreferred("u", Done),
+            Get("u", Shows("Busy/InACall \"mine\" Office Manual")),
+            ClearLocation("u", Done),
+            Get("u", Shows("Busy/InACall \"mine\"")),
+            Say("u", "", "", Done),
+            Get("u", Shows("Busy/InACall")),
+        ],
+    ),
+];

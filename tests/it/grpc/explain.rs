@@ -1,0 +1,140 @@
+//! What `ExplainPresence` tells.
+
+use presenced::grpc::pb::{
+    Activity, Availability, DecidingRule, ExplainPresenceRequest, ExplainPresenceResponse,
+    GetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest,
+};
+
+use super::{MINUTE, busy, connect, set};
+use crate::support::{
+    client::words,
+    database::Engine,
+    on_every_engine,
+    server::{START, Server},
+};
+
+on_every_engine![
+    explain_presence_tells_the_whole_story,
+    explain_presence_tells_of_the_preference_and_the_status_message,
+];
+
+/// So many minutes after the start.
+#[expect(clippy::unnecessary_wraps, reason = "as messages hold it")]
+fn at(minutes: u32) -> Option<prost_types::Timestamp> {
+    let millis = (START + minutes * MINUTE).as_millis();
+    Some(prost_types::Timestamp { seconds: millis / 1_000, nanos: 0 })
+}
+
+async fn explain_presence_tells_the_whole_story(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut client = connect(&server).await;
+    let explain = async || {
+        let request = ExplainPresenceRequest { user_id: "u".into() };
+        connect(&server).await.explain_presence(request).await.unwrap().into_inner()
+    };
+    let story = |story: &ExplainPresenceResponse| {
+        let deciding = story.deciding_session_id.clone().unwrap_or_default();
+        (words(story.presence.as_ref().unwrap()), story.rule(), deciding)
+    };
+
+    let nothing = explain().await;
+    assert_eq!(story(&nothing), ("u Offline/Offline".into(), DecidingRule::NoLiveSession, String::new()));
+    assert_eq!((nothing.next_transition_time, nothing.sessions.len(), nothing.read_time), (None, 0, at(0)));
+    assert!(
+        nothing.explanation.starts_with("Offline/Offline, because no session is live."),
+        "{}",
+        nothing.explanation
+    );
+
+    client.set_presence(set("u", "desk", Availability::Available, Activity::Available, 60)).await.unwrap();
+    let only = explain().await;
+    assert_eq!(story(&only), ("u Available/Available".into(), DecidingRule::OnlySession, "desk".into()));
+    assert_eq!((only.next_transition_time, only.sessions[0].fade_time), (at(5), at(5)));
+
+    server.clock.advance(MINUTE);
+    client.set_presence(set("u", "phone", Availability::Busy, Activity::InACall, 30)).await.unwrap();
+    let busy = explain().await;
+    assert_eq!(story(&busy), ("u Busy/InACall".into(), DecidingRule::Precedence, "phone".into()));
+    assert_eq!(busy.next_transition_time, at(31), "the fade behind it shows nobody anything");
+    let phone = &busy.sessions[0];
+    assert_eq!((phone.session_id.as_str(), phone.set_time, phone.change_time), ("phone", at(1), at(1)));
+    assert_eq!((phone.fade_time, phone.expire_time), (None, at(31)));
+    let expected = "Busy/InACall, because session phone set Busy/InACall at 2026-11-22T02:51:00.000Z, and it outranks \
+                    the other session (DoNotDisturb before Busy before Available before AvailableInactive before \
+                    Away). Without a write it changes to Away/Away at 2026-11-22T03:21:00.000Z.";
+    assert_eq!(busy.explanation, expected);
+
+    server.clock.advance(5 * MINUTE);
+    let desk = explain().await.sessions.remove(1);
+    assert_eq!((desk.availability(), desk.activity()), (Availability::Available, Activity::Available));
+    assert_eq!(
+        (desk.shown_availability(), desk.shown_activity()),
+        (Availability::Available, Activity::AvailableInactive)
+    );
+    assert_eq!((desk.fade_time, desk.expire_time), (at(10), at(60)));
+
+    client.set_presence(set("u", "room", Availability::Busy, Activity::InAConferenceCall, 30)).await.unwrap();
+    assert_eq!(
+        story(&explain().await),
+        ("u Busy/InAConferenceCall".into(), DecidingRule::LatestChange, "room".into())
+    );
+    client.set_presence(set("u", "hall", Availability::Busy, Activity::InACall, 30)).await.unwrap();
+    assert_eq!(
+        story(&explain().await),
+        ("u Busy/InACall".into(), DecidingRule::SmallestSessionId, "hall".into())
+    );
+}
+
+async fn explain_presence_tells_of_the_preference_and_the_status_message(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut client = connect(&server).await;
+    let explain = async || {
+        let request = ExplainPresenceRequest { user_id: "u".into() };
+        connect(&server).await.explain_presence(request).await.unwrap().into_inner()
+    };
+    let prefer = SetUserPreferredPresenceRequest {
+        user_id: "u".into(),
+        availability: Availability::Offline.into(),
+        activity: Activity::OffWork.into(),
+        expiration_duration: Some(prost_types::Duration { seconds: 20 * 60, nanos: 0 }),
+    };
+    client.set_user_preferred_presence(prefer).await.unwrap();
+    let waiting = explain().await;
+    assert_eq!(waiting.rule(), DecidingRule::NoLiveSession);
+    let preferred = waiting.preferred_presence.unwrap();
+    assert_eq!((preferred.availability(), preferred.activity()), (Availability::Offline, Activity::OffWork));
+    assert_eq!(preferred.expire_time, at(20));
+    let expected = "Offline/Offline, because no session is live; the preferred presence Offline/OffWork applies once one \
+                    is, until 2026-11-22T03:10:00.000Z. Without a write it does not change.";
+    assert_eq!(waiting.explanation, expected);
+
+    client.set_presence(busy("u", "phone")).await.unwrap();
+    let message = SetStatusMessageRequest {
+        user_id: "u".into(),
+        content: "In the workshop".into(),
+        expire_time: at(10),
+    };
+    client.set_status_message(message).await.unwrap();
+    let applied = explain().await;
+    assert_eq!((applied.rule(), &applied.deciding_session_id), (DecidingRule::PreferredPresence, &None));
+    assert_eq!((applied.sessions.len(), applied.next_transition_time), (1, at(10)));
+    let expected = "Offline/OffWork, because the user prefers Offline/OffWork until 2026-11-22T03:10:00.000Z, which \
+                    overrides the one live session. Without a write its status message ends at \
+                    2026-11-22T03:00:00.000Z.";
+    assert_eq!(applied.explanation, expected);
+    let shown = applied.presence.unwrap().status_message.unwrap();
+    assert_eq!((shown.publish_time, shown.expire_time), (at(0), at(10)), "the times are told here alone");
+    let request = GetPresenceRequest { user_id: "u".into() };
+    let read = client.get_presence(request).await.unwrap().into_inner().presence.unwrap();
+    let shown = read.status_message.unwrap();
+    assert_eq!(
+        (shown.content.as_str(), shown.publish_time, shown.expire_time),
+        ("In the workshop", None, None)
+    );
+
+    server.clock.advance(10 * MINUTE);
+    assert_eq!(explain().await.next_transition_time, at(20), "then the sessions show");
+    server.clock.advance(10 * MINUTE);
+    let over = explain().await;
+    assert_eq!((over.rule(), over.preferred_presence), (DecidingRule::OnlySession, None));
+}

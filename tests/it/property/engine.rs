@@ -1,0 +1,259 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use presenced::{
+    presence::{Pair, Timestamp, presence_of},
+    store::{Change, SetSession, UpdateUser},
+};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::{Just, Strategy, prop_oneof},
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
+use uuid::Uuid;
+
+use super::{MINUTE_MS, Naive, NaiveUser, millis, pair, preferred_pair, session, user_row};
+use crate::{
+    conformance::{Subject, key_of},
+    support::{database::Engine, number, on_every_engine, server::START},
+};
+
+on_every_engine![an_engine_agrees_with_the_model];
+
+/// How long a status message is shown.
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    Minutes(u64),
+    ForGood,
+}
+
+impl Life {
+    fn ends(self, now: i64) -> Option<i64> {
+        match self {
+            Self::Minutes(minutes) => Some(now + minutes_ms(minutes)),
+            Self::ForGood => None,
+        }
+    }
+}
+
+/// A call of the store; a user and a session are small numbers.
+#[derive(Clone, Debug)]
+enum Call {
+    Set(Vec<(u8, u8, Pair, u64)>),
+    Clear(Vec<(u8, u8)>),
+    Load(Vec<u8>),
+    /// A preferred presence for so many minutes, or none.
+    Prefer(u8, Option<(Pair, u64)>),
+    /// A status message for so many minutes or for good, or none.
+    Say(u8, Option<Life>),
+    /// Milliseconds pass.
+    Pass(i64),
+}
+
+const USERS: u8 = 4;
+const SESSIONS: u8 = 4;
+
+fn call() -> impl Strategy<Value = Call> {
+    let set = (0..USERS, 0..SESSIONS, pair(), 5..=30_u64);
+    prop_oneof![
+        4 => vec(set, 1..12).prop_map(Call::Set),
+        2 => vec((0..USERS, 0..SESSIONS), 1..12).prop_map(Call::Clear),
+        3 => vec(0..USERS, 1..12).prop_map(Call::Load),
+        1 => (0..USERS, option::weighted(0.7, (preferred_pair(), 1..=30_u64)))
+            .prop_map(|(user, preferred)| Call::Prefer(user, preferred)),
+        1 => (0..USERS, option::weighted(0.7, life()))
+            .prop_map(|(user, message)| Call::Say(user, message)),
+        3 => millis(6).prop_map(Call::Pass),
+    ]
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    prop_oneof![(1..=30_u64).prop_map(Life::Minutes), Just(Life::ForGood)]
+}
+
+/// The engine and the model, side by side, for one tenant.
+struct Pairing<'a> {
+    subject: &'a Subject,
+    tenant: Uuid,
+    model: BTreeMap<(u8, String), Naive>,
+    users: BTreeMap<u8, NaiveUser>,
+    /// The last sequence number that was read of each user.
+    sequences: BTreeMap<u8, String>,
+    now: i64,
+    operations: usize,
+}
+
+impl Pairing<'_> {
+    fn update_of(&self, user: u8) -> UpdateUser {
+        UpdateUser::new(key_of(self.tenant, &user.to_string(), "x").user)
+    }
+
+    async fn run(&mut self, call: &Call) {
+        self.operations += usize::from(matches!(call, Call::Prefer(..) | Call::Say(..)));
+        let now = Timestamp::from_millis(self.now);
+        match call {
+            Call::Pass(millis) => {
+                self.now += millis;
+                self.operations += 1;
+            }
+            Call::Set(sets) => {
+                let ours: Vec<_> = sets
+                    .iter()
+                    .map(|(user, session, pair, minutes)| SetSession {
+                        key: key_of(self.tenant, &user.to_string(), &session.to_string()),
+                        pair: *pair,
+                        expires_after: Duration::from_mins(*minutes),
+                    })
+                    .collect();
+                self.subject.set(now, &ours).await;
+                self.model_sets(sets);
+                self.operations += sets.len();
+            }
+            Call::Clear(keys) => {
+                let ours: Vec<_> = keys
+                    .iter()
+                    .map(|(user, session)| key_of(self.tenant, &user.to_string(), &session.to_string()))
+                    .collect();
+                let expected: Vec<bool> = keys.iter().map(|key| self.model_clear(*key)).collect();
+                assert_eq!(self.subject.clear(now, &ours).await, expected, "{call:?}");
+                self.operations += keys.len();
+            }
+            Call::Load(users) => self.load(users).await,
+            Call::Prefer(user, preferred) => {
+                let change = match preferred {
+                    Some((pair, minutes)) => Change::Set((*pair, Duration::from_mins(*minutes))),
+                    None => Change::Clear,
+                };
+                let update = UpdateUser { preferred: change, ..self.update_of(*user) };
+                self.subject.store.update_user(now, &update).await.unwrap();
+                let ends = preferred.map(|(pair, minutes)| (pair, self.now + minutes_ms(minutes)));
+                let naive = self.users.entry(*user).or_default();
+                naive.touch(self.now, preferred.is_some() || naive.preferred.is_some());
+                naive.preferred = ends;
+            }
+            Call::Say(user, message) => {
+                let change = match message {
+                    Some(life) => {
+                        Change::Set(("hi".to_owned(), life.ends(self.now).map(Timestamp::from_millis)))
+                    }
+                    None => Change::Clear,
+                };
+                let update = UpdateUser { status_message: change, ..self.update_of(*user) };
+                self.subject.store.update_user(now, &update).await.unwrap();
+                let naive = self.users.entry(*user).or_default();
+                naive.touch(self.now, message.is_some() || naive.message.is_some());
+                naive.message = message.map(|life| ("hi".to_owned(), self.now, life.ends(self.now)));
+            }
+        }
+    }
+
+    /// The last set of each key is the one that happens: a batch is one instant.
+    fn model_sets(&mut self, sets: &[(u8, u8, Pair, u64)]) {
+        let last: BTreeMap<_, _> = sets
+            .iter()
+            .map(|(user, session, pair, minutes)| ((*user, *session), (*pair, *minutes)))
+            .collect();
+        let now = self.now;
+        for ((user, session), (pair, minutes)) in last {
+            let expires_at = now + minutes_ms(minutes);
+            let old = self.model.get(&(user, session.to_string()));
+            let changed_at = match old {
+                None => now,
+                Some(old) => {
+                    let faded = old.pair == Pair::AVAILABLE && now - old.set_at >= 5 * MINUTE_MS;
+                    let told = !old.live(now) || old.pair != pair || faded || expires_at < old.expires_at;
+                    if told { now.max(old.changed_at + 1) } else { old.changed_at }
+                }
+            };
+            let naive = Naive { pair, set_at: now, changed_at, expires_at, cleared_at: None };
+            self.model.insert((user, session.to_string()), naive);
+        }
+    }
+
+    fn model_clear(&mut self, (user, session): (u8, u8)) -> bool {
+        let now = self.now;
+        match self.model.get_mut(&(user, session.to_string())) {
+            Some(naive) if naive.live(now) => {
+                naive.cleared_at = Some(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    async fn load(&mut self, users: &[u8]) {
+        let now = Timestamp::from_millis(self.now);
+        let keys: Vec<_> =
+            users.iter().map(|user| key_of(self.tenant, &user.to_string(), "x").user).collect();
+        let answers = self.subject.store.load(now, &keys).await.unwrap();
+        for (user, mut answer) in users.iter().zip(answers) {
+            let sessions = &mut answer.sessions;
+            sessions.sort_by(|a, b| a.session_id.cmp(&b.session_id));
+            let model: BTreeMap<String, Naive> = self
+                .model
+                .iter()
+                .filter(|((of, _), _)| of == user)
+                .map(|((_, id), naive)| (id.clone(), naive.clone()))
+                .collect();
+            let live: Vec<_> = model.iter().filter(|(_, naive)| naive.live(self.now)).map(session).collect();
+            assert_eq!(*sessions, live);
+            let naive = self.users.get(user).cloned().unwrap_or_default();
+            let row = user_row(&naive);
+            assert_eq!((answer.preferred, &answer.status_message), (row.preferred, &row.status_message));
+            let says = answer.status_message_at(now).map(|message| message.content.clone());
+            assert_eq!((presence_of(&answer, now).to_string(), says), naive.shows(model.iter(), self.now));
+            let sequence = answer.sequence_number(now).to_string();
+            assert_eq!(sequence, naive.sequence(model.iter(), self.now));
+            let before = self.sequences.insert(*user, sequence.clone());
+            assert!(before.is_none_or(|before| before <= sequence), "it never goes back");
+            self.operations += 1;
+        }
+    }
+}
+
+async fn an_engine_agrees_with_the_model(engine: Engine) {
+    const CALLS: usize = 100;
+    let least = number("PRESENCE_TEST_ENGINE_OPERATIONS", 260_000);
+    let subject = Subject::new(engine).await;
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let calls = vec(call(), CALLS);
+    let (mut operations, mut sequences) = (0, 0);
+    while operations < least {
+        let calls = calls.new_tree(&mut runner).unwrap().current();
+        // Another tenant for each sequence: also a fresh store.
+        let tenant = Uuid::new_v4();
+        let mut pairing = Pairing {
+            subject: &subject,
+            tenant,
+            model: BTreeMap::new(),
+            users: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            now: START.as_millis(),
+            operations: 0,
+        };
+        let story = Story(&calls);
+        for call in &calls {
+            pairing.run(call).await;
+        }
+        drop(story);
+        operations += pairing.operations;
+        sequences += 1;
+    }
+    println!("{engine:?}: {operations} random operations in {sequences} sequences, 0 mismatches");
+}
+
+fn minutes_ms(minutes: u64) -> i64 {
+    i64::try_from(minutes).unwrap() * MINUTE_MS
+}
+
+/// Tells what was called when an assertion fails on the way.
+struct Story<'a>(&'a [Call]);
+
+impl Drop for Story<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("after some of {:#?}", self.0);
+        }
+    }
+}

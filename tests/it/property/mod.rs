@@ -1,0 +1,164 @@
+//! Random operations against naive models: the rules by themselves, and each
+//! engine with the rules on top. Each test prints how much it tried.
+
+mod engine;
+mod rules;
+
+use presenced::presence::{Pair, PreferredPresence, Session, SessionId, StatusMessage, Timestamp, User};
+use proptest::prelude::{Just, Strategy, prop_oneof};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// A session as the naive model keeps it: what was set, and nothing derived.
+#[derive(Clone, Debug)]
+struct Naive {
+    pair: Pair,
+    set_at: i64,
+    changed_at: i64,
+    expires_at: i64,
+    cleared_at: Option<i64>,
+}
+
+impl Naive {
+    fn live(&self, now: i64) -> bool {
+        self.cleared_at.is_none() && self.expires_at > now
+    }
+
+    /// The latest instant at which it changed by a write or by itself.
+    fn last_change(&self, now: i64) -> i64 {
+        let fades = [self.set_at + 5 * MINUTE_MS, self.set_at + 10 * MINUTE_MS];
+        let fades = fades.into_iter().filter(|at| {
+            self.pair == Pair::AVAILABLE && self.live(now) && *at <= now && *at < self.expires_at
+        });
+        let end = self.cleared_at.or(Some(self.expires_at).filter(|at| *at <= now));
+        fades.chain(end).chain([self.changed_at]).max().unwrap()
+    }
+
+    /// What it shows, in the words of the contract.
+    fn shows(&self, now: i64) -> &'static str {
+        let age = now - self.set_at;
+        match self.pair.to_string().as_str() {
+            "Available/Available" if age >= 10 * MINUTE_MS => "Away/Away",
+            "Available/Available" if age >= 5 * MINUTE_MS => "Available/AvailableInactive",
+            "Available/Available" => "Available/Available",
+            "Busy/InACall" => "Busy/InACall",
+            "Busy/InAConferenceCall" => "Busy/InAConferenceCall",
+            "Away/Away" => "Away/Away",
+            "DoNotDisturb/Presenting" => "DoNotDisturb/Presenting",
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// What a user set beside sessions, as the naive model keeps it.
+#[derive(Clone, Debug, Default)]
+struct NaiveUser {
+    /// The pair, and when it ends.
+    preferred: Option<(Pair, i64)>,
+    /// A text, when it was published, and when it ends.
+    message: Option<(String, i64, Option<i64>)>,
+    changed_at: Option<i64>,
+}
+
+impl NaiveUser {
+    fn touch(&mut self, now: i64, changes: bool) {
+        if changes {
+            self.changed_at = Some(self.changed_at.map_or(now, |old| now.max(old + 1)));
+        }
+    }
+
+    /// What the user is shown as, who has these sessions.
+    fn shows<'a>(
+        &self,
+        mut sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
+        now: i64,
+    ) -> (String, Option<String>) {
+        let mut pair = naive_presence(sessions.clone(), now).to_owned();
+        if let Some((preferred, ends)) = &self.preferred
+            && *ends > now
+            && sessions.any(|(_, session)| session.live(now))
+        {
+            pair = preferred.to_string();
+        }
+        let message = self.message.as_ref().filter(|(_, _, ends)| ends.is_none_or(|ends| ends > now));
+        (pair, message.map(|(content, _, _)| content.clone()))
+    }
+
+    /// The number that sorts what the user was shown as.
+    fn sequence<'a>(&self, sessions: impl Iterator<Item = (&'a String, &'a Naive)>, now: i64) -> String {
+        let ends =
+            [self.preferred.map(|(_, ends)| ends), self.message.as_ref().and_then(|(_, _, ends)| *ends)];
+        let ends = ends.into_iter().flatten().filter(|at| *at <= now);
+        let changes =
+            sessions.map(|(_, session)| session.last_change(now)).chain(self.changed_at).chain(ends);
+        format!("A{:013}", changes.max().unwrap_or(0))
+    }
+}
+
+/// What the sessions by themselves show, by looking at every session once for
+/// every rank.
+fn naive_presence<'a>(
+    sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
+    now: i64,
+) -> &'static str {
+    let live = sessions.filter(|(_, session)| session.live(now));
+    for rank in [
+        &["DoNotDisturb/Presenting"][..],
+        &["Busy/InACall", "Busy/InAConferenceCall"],
+        &["Available/Available"],
+        &["Available/AvailableInactive"],
+        &["Away/Away"],
+    ] {
+        let mut equals: Vec<_> =
+            live.clone().filter(|(_, session)| rank.contains(&session.shows(now))).collect();
+        let Some(latest) = equals.iter().map(|(_, session)| session.changed_at).max() else { continue };
+        equals.retain(|(_, session)| session.changed_at == latest);
+        return equals.into_iter().min_by_key(|(id, _)| *id).unwrap().1.shows(now);
+    }
+    "Offline/Offline"
+}
+
+fn pair() -> impl Strategy<Value = Pair> {
+    // Available is the one that fades.
+    prop_oneof![
+        3 => Just(Pair::AVAILABLE),
+        1 => Just(Pair::OF_SESSION[1]),
+        1 => Just(Pair::OF_SESSION[2]),
+        1 => Just(Pair::AWAY),
+        1 => Just(Pair::OF_SESSION[4]),
+    ]
+}
+
+/// Milliseconds of which many are whole minutes, or next to one.
+fn millis(max_minutes: i64) -> impl Strategy<Value = i64> {
+    (0..=max_minutes, prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1), 1 => 0..MINUTE_MS])
+        .prop_map(|(minutes, rest)| (minutes * MINUTE_MS + rest).max(0))
+}
+
+fn preferred_pair() -> impl Strategy<Value = Pair> {
+    (0..Pair::PREFERRED.len()).prop_map(|index| Pair::PREFERRED[index])
+}
+
+fn user_row(naive: &NaiveUser) -> User {
+    let at = Timestamp::from_millis;
+    User {
+        preferred: naive.preferred.map(|(pair, end)| PreferredPresence { pair, expires_at: at(end) }),
+        status_message: naive.message.as_ref().map(|(content, published, end)| StatusMessage {
+            content: content.clone(),
+            published_at: Some(at(*published)),
+            expires_at: end.map(at),
+        }),
+        changed_at: naive.changed_at.map(at),
+        ..User::default()
+    }
+}
+
+fn session((id, naive): (&String, &Naive)) -> Session {
+    Session {
+        session_id: SessionId::parse(id).unwrap(),
+        pair: naive.pair,
+        set_at: Timestamp::from_millis(naive.set_at),
+        changed_at: Timestamp::from_millis(naive.changed_at),
+        expires_at: Timestamp::from_millis(naive.expires_at),
+    }
+}
