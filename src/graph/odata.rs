@@ -107,7 +107,8 @@ impl Select {
             }
             let Some(property) = PROPERTIES.iter().find(|property| **property == name) else {
                 let allowed = PROPERTIES.join(", ");
-                return Err(Refusal::field("$select", &format!("must name properties among {allowed}")));
+                let what = format!("must name properties among {allowed}, not {name:?}");
+                return Err(Refusal::field("$select", &what));
             };
             selected.push(*property);
         }

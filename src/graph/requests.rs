@@ -169,12 +169,12 @@ impl SetStatusMessageBody {
         let (content, content_type) = match message {
             Given::Value(it) => (it.content, it.content_type),
             Given::Missing => (Given::Missing, Given::Missing),
-            Given::Unreadable(what) => (Given::Unreadable(what), Given::Missing),
+            Given::Unreadable(what) => (no_object(&what, "a content"), Given::Missing),
         };
         let expiry = match expiry {
             Given::Value(it) => Expiry::Local { date_time: it.date_time, time_zone: it.time_zone },
             Given::Missing => Expiry::At(Given::Missing),
-            Given::Unreadable(what) => Expiry::At(Given::Unreadable(what)),
+            Given::Unreadable(what) => Expiry::At(no_object(&what, "dateTime and timeZone")),
         };
         SetStatusMessage { user_id, content, content_type, expiry }
     }
@@ -210,6 +210,11 @@ pub(super) struct GetPresencesByUserIdBody {
     #[serde(default, deserialize_with = "texts")]
     #[schema(required = true, schema_with = user_ids)]
     pub(super) ids: Given<Vec<Given<String>>>,
+}
+
+/// Something else stands where an object belongs.
+fn no_object<T>(what: &str, of: &str) -> Given<T> {
+    Given::Unreadable(format!("{what} where an object with {of} belongs"))
 }
 
 fn user_ids() -> Schema {

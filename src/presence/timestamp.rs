@@ -10,6 +10,10 @@ use std::{fmt, ops::Add, time::Duration};
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The latest instant that can be written as a date in every time zone:
+    /// 9999-12-30T22:00:00Z.
+    pub const LATEST: Self = Self(253_402_207_200_000);
+
     /// From milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {

@@ -21,7 +21,8 @@ pub enum ZonedTimeError {
 /// (`America/Los_Angeles`). Graph: dateTimeTimeZone.
 ///
 /// A time that a zone has twice is the earlier one; one that it skips is moved
-/// by what was skipped. What is below a millisecond is dropped.
+/// by what was skipped. What is below a millisecond is dropped. A time beyond
+/// [`Timestamp::LATEST`] is that instant.
 pub fn parse_zoned_time(time: &str, zone: &str) -> Result<Timestamp, ZonedTimeError> {
     let zone = time_zone(zone).ok_or(ZonedTimeError::Zone)?;
     // jiff would read the time in front of an offset, and drop the offset.
@@ -30,8 +31,9 @@ pub fn parse_zoned_time(time: &str, zone: &str) -> Result<Timestamp, ZonedTimeEr
         return Err(ZonedTimeError::Time);
     }
     let local: DateTime = time.parse().map_err(|_| ZonedTimeError::Time)?;
-    let instant = local.to_zoned(zone).map_err(|_| ZonedTimeError::Time)?;
-    Ok(Timestamp::from_millis(instant.timestamp().as_millisecond()))
+    // Some clients send the last day that they know of for "never".
+    let instant = local.to_zoned(zone).map(|zoned| zoned.timestamp().as_millisecond());
+    Ok(instant.map_or(Timestamp::LATEST, Timestamp::from_millis).min(Timestamp::LATEST))
 }
 
 /// By its IANA name in any case, or its Windows name, for which CLDR names the
@@ -75,6 +77,13 @@ mod tests {
     fn a_time_that_is_skipped_or_comes_twice_is_still_one_instant() {
         assert_eq!(read("2026-03-29T02:30:00", "Europe/Berlin"), "2026-03-29T01:30:00.000Z");
         assert_eq!(read("2026-10-25T02:30:00", "Europe/Berlin"), "2026-10-25T00:30:00.000Z");
+    }
+
+    #[test]
+    fn the_last_day_of_all_is_a_time() {
+        for zone in ["UTC", "Pacific Standard Time"] {
+            assert_eq!(read("9999-12-31T23:59:59.9999999", zone), "9999-12-30T22:00:00.000Z");
+        }
     }
 
     #[test]

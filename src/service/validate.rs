@@ -72,14 +72,19 @@ impl Checks {
         }
         let mut ids = Vec::with_capacity(given.len());
         for (index, id) in given.into_iter().enumerate() {
-            match id.parse() {
-                Given::Value(id) => ids.push(id),
-                Given::Missing | Given::Unreadable(_) => self.violations.push(Violation {
-                    path: Path::Element(Field::UserIds, index),
-                    reason: Reason::FieldInvalid,
-                    allowed: USER_ID_ALLOWED.to_owned(),
-                }),
-            }
+            let what = match id.parse() {
+                Given::Value(id) => {
+                    ids.push(id);
+                    continue;
+                }
+                Given::Missing => "nothing".to_owned(),
+                Given::Unreadable(what) => what,
+            };
+            self.violations.push(Violation {
+                path: Path::Element(Field::UserIds, index),
+                reason: Reason::FieldInvalid,
+                allowed: format!("{USER_ID_ALLOWED}, not {what}"),
+            });
         }
         Some(ids)
     }
@@ -194,7 +199,7 @@ impl Checks {
             self.refuse(Field::ExpireTime, Reason::FieldInvalid, refusal);
             return None;
         }
-        Some(at)
+        Some(at.min(Timestamp::LATEST))
     }
 
     fn local_time(&mut self, date_time: Given<String>, time_zone: Given<String>) -> Option<Timestamp> {
@@ -272,10 +277,9 @@ impl Checks {
     }
 }
 
-const EXPIRATION_ALLOWED: &str =
-    "must be a duration of 5 to 240 minutes (PT5M to PT4H in ISO 8601, 300s to 14400s in protobuf's JSON)";
-const PREFERRED_EXPIRATION_ALLOWED: &str = "must be a duration of more than nothing and 365 days at most (P1D in ISO \
-                                            8601, 86400s in protobuf's JSON)";
+const EXPIRATION_ALLOWED: &str = "must be a duration of 5 to 240 minutes (PT5M to PT4H in ISO 8601)";
+const PREFERRED_EXPIRATION_ALLOWED: &str =
+    "must be a duration of more than nothing and 365 days at most (P365D in ISO 8601)";
 const CONTENT_ALLOWED: &str = "must be a text of 280 Unicode characters at most";
 const EXPIRE_TIME_ALLOWED: &str = "must be a date and time without an offset, such as 2026-11-22T17:30:00";
 const TIME_ZONE_ALLOWED: &str =

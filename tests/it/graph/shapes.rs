@@ -230,6 +230,9 @@ async fn a_status_message_ends_at_a_time_in_a_windows_or_iana_zone() {
         bench.server.clock.advance(Duration::from_millis(1));
         assert_eq!(bench.presence().await["statusMessage"], Value::Null, "{date_time} {time_zone}");
     }
+    // A .NET client that means "never".
+    let never = json!({ "dateTime": "9999-12-31T23:59:59.9999999", "timeZone": "UTC" });
+    assert_eq!(bench.act("setStatusMessage", &message(&"hi".into(), &never)).await.status, 200);
     for content_type in ["text", "Text"] {
         let mut body = message(&"hi".into(), &Value::Null);
         body["statusMessage"]["message"]["contentType"] = content_type.into();
@@ -275,6 +278,13 @@ async fn what_is_wrong_with_a_status_message_is_named() {
         let answer = bench.act("setStatusMessage", &body).await;
         answer.is_refused(400, "InvalidArgument");
         assert_eq!(answer.targets(), targets, "{body}");
+        if body["statusMessage"]["expiryDateTime"].is_string() {
+            assert!(
+                answer.message().contains("an object with dateTime and timeZone"),
+                "{}",
+                answer.message()
+            );
+        }
     }
     assert_eq!(bench.presence().await["statusMessage"], Value::Null);
     let longest = bench.act("setStatusMessage", &message(&"ü".repeat(280).into(), &Value::Null)).await;
