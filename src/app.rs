@@ -12,11 +12,12 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
+    auth::Gate,
     batch::Limits,
     clock::Clock,
     health::Health,
     lane::{Lane, Parts},
-    server::{accept, bind},
+    server::{Slots, Tls, accept, bind, connections_max},
     settings::Settings,
     store::{Database, OpenError, Store},
     telemetry::{Door, Metrics},
@@ -97,7 +98,14 @@ impl App {
         let metrics = Metrics::new();
         let health = Health::new(metrics.clone()).await;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let gate = Gate::open(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
+        let tls = Tls::open(&settings.tls, stop.clone()).map_err(StartError::Settings)?;
         let parts = Parts {
+            client_limits: settings.limits,
+            gate: gate.map_err(StartError::Settings)?,
+            tls,
+            cors_origins: settings.auth.cors_origins.clone(),
+            reflection: !settings.auth.no_reflection,
             database: Arc::clone(&database),
             limits: Limits {
                 batch_max: settings.batch_max,
@@ -120,12 +128,17 @@ impl App {
             async move { health.watch(database, store, clock, stop).await }
         });
         let stores = lanes.iter().map(|lane| Arc::clone(&lane.store)).collect();
-        let admin = tokio::spawn(admin::serve(Admin { health: health.clone(), metrics, stores }, admin));
+        let admin = tokio::spawn(admin::serve(
+            Admin { health: health.clone(), metrics: metrics.clone(), stores, limits: settings.limits },
+            admin,
+        ));
 
+        let slots = connections_max(settings.limits.connections_max);
         let mut acceptors = JoinSet::new();
         for (door, listener) in [(Door::Grpc, grpc), (Door::Graph, http)] {
             let incoming = lanes.iter().map(|lane| lane.incoming.clone()).collect();
-            acceptors.spawn(accept(door, listener, incoming, stop.clone()));
+            let slots = Slots::new(slots, metrics.connections(door));
+            acceptors.spawn(accept(door, listener, slots, incoming, stop.clone()));
         }
         info!(
             grpc = %addresses.grpc,

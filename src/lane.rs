@@ -4,7 +4,6 @@
 
 use std::{io, sync::Arc, thread};
 
-use axum::Router;
 use tokio::{
     net::TcpStream,
     runtime,
@@ -14,12 +13,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    auth::Gate,
     batch::{Batches, Limits},
     clock::Clock,
     graph, grpc,
     health::Health,
-    server::{Incoming, Protocol, serve_connection},
+    server::{Connections, Incoming, Protocol, Tls},
     service::Service,
+    settings::LimitSettings,
     store::{Database, Store},
     telemetry::{Door, Metrics},
 };
@@ -34,6 +35,16 @@ pub struct Parts {
     pub database: Arc<Database>,
     /// How much each batcher takes on.
     pub limits: Limits,
+    /// What one client may take.
+    pub client_limits: LimitSettings,
+    /// Lets callers in.
+    pub gate: Gate,
+    /// Whether and how the doors are encrypted: gRPC, and HTTP.
+    pub tls: Option<(Tls, Tls)>,
+    /// Origins whose pages may call the HTTP door.
+    pub cors_origins: Vec<String>,
+    /// Whether the doors describe the API to anybody.
+    pub reflection: bool,
     /// What tells the time.
     pub clock: Clock,
     /// Shared by all lanes.
@@ -90,14 +101,20 @@ async fn run(
     drop(started.send(Ok(Arc::clone(&store))));
 
     let connections = TaskTracker::new();
-    while let Some(Incoming { door, stream }) = sockets.recv().await {
-        let (protocol, router) = match door {
-            Door::Grpc => (Protocol::Http2, &doors.grpc),
-            Door::Graph => (Protocol::Http1Or2, &doors.graph),
+    while let Some(Incoming { door, stream, slot }) = sockets.recv().await {
+        let served = match door {
+            Door::Grpc => doors.grpc.clone(),
+            Door::Graph => doors.graph.clone(),
         };
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                connections.spawn(serve_connection(stream, protocol, router.clone(), parts.stop.clone()));
+                let metrics = parts.metrics.clone();
+                connections.spawn(async move {
+                    if let Some(overdue) = served.serve(stream).await {
+                        metrics.connection_overdue(door, overdue.as_str());
+                    }
+                    drop(slot);
+                });
             }
             Err(error) => warn!(%error, "lost a connection"),
         }
@@ -108,17 +125,43 @@ async fn run(
 }
 
 struct Doors {
-    grpc: Router,
-    graph: Router,
+    grpc: Connections,
+    graph: Connections,
 }
 
 /// Opens the store on this runtime, and builds everything on top of it.
 fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
-    let Parts { database, limits, clock, metrics, health, .. } = parts;
+    let Parts { database, limits, clock, metrics, .. } = parts;
     let store = database.open(Batches::connections(*limits));
     let service = Arc::new(Service::new(Batches::start(&store, clock, metrics, *limits), clock.clone()));
-    let grpc =
-        grpc::router(Arc::clone(&service), metrics.clone(), health.reporter()).map_err(io::Error::other)?;
-    let graph = graph::router(&graph::Context { service, clock: clock.clone(), metrics: metrics.clone() });
-    Ok((store, Doors { grpc, graph }))
+    let grpc = grpc::Context {
+        service: Arc::clone(&service),
+        gate: parts.gate.clone(),
+        metrics: metrics.clone(),
+        limits: parts.client_limits,
+        reflection: parts.reflection,
+    };
+    let graph = graph::Context {
+        service,
+        gate: parts.gate.clone(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+        limits: parts.client_limits,
+        encrypted: parts.tls.is_some(),
+    };
+    let graph = graph::router(&graph, &parts.cors_origins, parts.reflection).map_err(io::Error::other)?;
+    let grpc = grpc::router(grpc, parts.health.reporter()).map_err(io::Error::other)?;
+    let (grpc_tls, http_tls) = parts.tls.clone().unzip();
+    let serve = |protocol, router, tls| Connections {
+        protocol,
+        router,
+        limits: parts.client_limits,
+        tls,
+        stop: parts.stop.clone(),
+    };
+    let doors = Doors {
+        grpc: serve(Protocol::Http2, grpc, grpc_tls),
+        graph: serve(Protocol::Http1Or2, graph, http_tls),
+    };
+    Ok((store, doors))
 }

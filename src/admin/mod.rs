@@ -8,19 +8,24 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Health, Readiness},
-    server::{Protocol, next, serve_connection},
+    server::{Connections, Protocol, next},
+    settings::LimitSettings,
     store::{PoolUse, Store},
     telemetry::Metrics,
 };
 
 /// How long `presenced healthcheck` waits for its answer.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The connections that may be open at once: a few scrapers and probes.
+const CONNECTIONS_MAX: usize = 128;
 
 /// What the admin door shows.
 #[derive(Clone, Debug)]
@@ -31,19 +36,31 @@ pub struct Admin {
     pub metrics: Metrics,
     /// The stores of all lanes, for the gauges of their pools.
     pub stores: Arc<[Arc<dyn Store>]>,
+    /// What one client may take.
+    pub limits: LimitSettings,
 }
 
 /// Serves the admin door; never ends by itself.
 pub async fn serve(admin: Admin, listener: TcpListener) {
+    let limits = admin.limits;
     let router = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(admin);
+    let stop = CancellationToken::new();
+    let connections = Connections { protocol: Protocol::Http1Or2, router, limits, tls: None, stop };
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let stream = next(&listener).await;
-        let never = CancellationToken::new();
-        tokio::spawn(serve_connection(stream, Protocol::Http1Or2, router.clone(), never));
+        // One too many is closed at once.
+        if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+            let served = connections.clone().serve(stream);
+            tokio::spawn(async move {
+                served.await;
+                drop(slot);
+            });
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub use statement::{ClearSessions, CountUsers, ListPage, Load, SetSessions, Stat
 
 /// How long a caller waits, its time in the queue included: as long as the
 /// time-outs of one statement, so that those before it count, too.
-const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// How much a batcher takes on.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! One function for each operation of the API.
 
 use axum::{
+    Extension,
     extract::{FromRequestParts, MatchedPath, RawPathParams, State},
     http::request::Parts,
     response::{IntoResponse, Response},
@@ -33,11 +34,24 @@ impl<S: Send + Sync> FromRequestParts<S> for User {
         };
         match parameters.iter().find(|(name, _)| *name == "id") {
             Some((_, id)) => Ok(Self(Given::text(id.to_owned()))),
-            None => Err(Refusal::unauthenticated(
-                "Only a token says who \"me\" is, and this service asks for none: name the user, as in \
-                 /users/{id}/presence.",
-            )),
+            None => me(parts.extensions.get()),
         }
+    }
+}
+
+/// Who "me" is. Graph: an application that acts by itself has no "me".
+fn me(caller: Option<&Caller>) -> Result<User, Refusal> {
+    match caller {
+        Some(caller) if caller.is_authenticated() => match caller.user_id() {
+            Some(user_id) => Ok(User(Given::Value(user_id.to_string()))),
+            None => {
+                Err(Refusal::bad_request("/me request is only valid with delegated authentication flow."))
+            }
+        },
+        _ => Err(Refusal::unauthenticated(
+            "Only a token says who \"me\" is, and this service asks for none: name the user, as in \
+             /users/{id}/presence.",
+        )),
     }
 }
 
@@ -60,120 +74,133 @@ type Done = Result<StatusCode, Refusal>;
 
 pub(super) async fn get_presence(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     root: ServiceRoot,
     select: Select,
 ) -> Result<Response, Refusal> {
-    entity(&root, context.service.get_presence(&Caller::ANONYMOUS, user_id).await?, &select)
+    entity(&root, context.service.get_presence(&caller, user_id).await?, &select)
 }
 
 pub(super) async fn set_presence(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetPresenceBody>,
 ) -> Done {
-    context.service.set_presence(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    context.service.set_presence(&caller, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_presence(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<ClearPresenceBody>,
 ) -> Done {
-    context.service.clear_presence(&Caller::ANONYMOUS, user_id, body.session_id).await?;
+    context.service.clear_presence(&caller, user_id, body.session_id).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_user_preferred_presence(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetUserPreferredPresenceBody>,
 ) -> Done {
-    context.service.set_user_preferred_presence(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    context.service.set_user_preferred_presence(&caller, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_user_preferred_presence(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
 ) -> Done {
-    context.service.clear_user_preferred_presence(&Caller::ANONYMOUS, user_id).await?;
+    context.service.clear_user_preferred_presence(&caller, user_id).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_status_message(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetStatusMessageBody>,
 ) -> Done {
-    context.service.set_status_message(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    context.service.set_status_message(&caller, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_manual_location(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
     Json(body): Json<SetLocationBody>,
 ) -> Done {
-    context.service.set_manual_location(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    context.service.set_manual_location(&caller, body.of(user_id)).await?;
     Ok(done)
 }
 
 pub(super) async fn set_automatic_location(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
     Json(body): Json<SetLocationBody>,
 ) -> Done {
-    context.service.set_automatic_location(&Caller::ANONYMOUS, body.of(user_id)).await?;
+    context.service.set_automatic_location(&caller, body.of(user_id)).await?;
     Ok(done)
 }
 
 pub(super) async fn clear_automatic_location(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
 ) -> Done {
-    context.service.clear_automatic_location(&Caller::ANONYMOUS, user_id).await?;
+    context.service.clear_automatic_location(&caller, user_id).await?;
     Ok(done)
 }
 
 pub(super) async fn clear_location(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
 ) -> Done {
-    context.service.clear_location(&Caller::ANONYMOUS, user_id).await?;
+    context.service.clear_location(&caller, user_id).await?;
     Ok(done)
 }
 
 pub(super) async fn get_presences_by_user_id(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     root: ServiceRoot,
     select: Select,
     Json(body): Json<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
-    let presences = context.service.batch_get_presences(&Caller::ANONYMOUS, body.ids).await?;
+    let presences = context.service.batch_get_presences(&caller, body.ids).await?;
     collection(root.collection_context(), None, presences, &select)
 }
 
 pub(super) async fn list_presences(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     root: ServiceRoot,
     options: ListOptions,
 ) -> Result<Response, Refusal> {
     let ListOptions { select, page_size, page_token } = options;
-    let page = context.service.list_presences(&Caller::ANONYMOUS, page_size.clone(), page_token).await?;
+    let page = context.service.list_presences(&caller, page_size.clone(), page_token).await?;
     let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
     collection(root.list_context(&select), next, page.presences, &select)
 }
 
 pub(super) async fn count_presences(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     _: NoOptions,
 ) -> Result<Response, Refusal> {
-    let count = context.service.count_presences(&Caller::ANONYMOUS).await?;
+    let count = context.service.count_presences(&caller).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }

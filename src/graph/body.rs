@@ -2,15 +2,16 @@
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Request},
+    extract::{FromRef, FromRequest, Request},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use super::{BODY_MAX_BYTES, refusal::Refusal};
-use crate::service::Given;
+use super::{Context, refusal::Refusal};
+use crate::{service::Given, settings::LimitSettings};
 
 /// What is read and thrown away of a body that is too large, so that its client
 /// can hear why: one that is still sending when the connection is closed may
@@ -24,35 +25,48 @@ const DISCARD_MAX_BYTES: usize = 4 * 1_024 * 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Json<T>(pub(super) T);
 
-impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for Json<T> {
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Sync,
+    Context: FromRef<S>,
+    T: DeserializeOwned + Default,
+{
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let Context { limits, .. } = Context::from_ref(state);
         check_content_type(request.headers())?;
-        parse(&read(request.into_body()).await?).map(Self)
+        let body = timeout(limits.body_timeout, read(request.into_body(), &limits)).await;
+        parse(&body.unwrap_or_else(|_| Err(too_slow(&limits)))?).map(Self)
     }
 }
 
 /// The whole body, if it is not too large.
-async fn read(mut body: Body) -> Result<Vec<u8>, Refusal> {
+async fn read(mut body: Body, limits: &LimitSettings) -> Result<Vec<u8>, Refusal> {
+    let max = limits.message_max();
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Refusal::bad_request("The body broke off, or is not what it says it is."))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len();
-        if length > DISCARD_MAX_BYTES {
+        if length > max.max(DISCARD_MAX_BYTES) {
             break;
         }
-        if length <= BODY_MAX_BYTES {
+        if length <= max {
             bytes.extend_from_slice(&data);
         }
     }
-    if length > BODY_MAX_BYTES { Err(too_large()) } else { Ok(bytes) }
+    if length > max { Err(too_large(max)) } else { Ok(bytes) }
 }
 
-fn too_large() -> Refusal {
-    let message = format!("The body is larger than {BODY_MAX_BYTES} bytes.");
+fn too_slow(limits: &LimitSettings) -> Refusal {
+    let message = format!("The body was not there within {:?}.", limits.body_timeout);
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)
+}
+
+fn too_large(max: usize) -> Refusal {
+    let message = format!("The body is larger than {max} bytes.");
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
 }
 

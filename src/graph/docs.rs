@@ -37,6 +37,11 @@ pub(super) fn name_of(route: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether the path is the page's, or a file's of it.
+pub(super) fn is_page(path: &str) -> bool {
+    path.starts_with("/docs/")
+}
+
 async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }

@@ -1,5 +1,5 @@
 //! What surrounds every request: its ids, its place in the metrics and the log,
-//! and the body of an error.
+//! and the body of an error; and who calls.
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -35,6 +35,17 @@ pub(super) async fn observe(State(context): State<Context>, mut request: Request
     response
 }
 
+/// Lets the caller in, and has the operation know who it is.
+pub(super) async fn admit(State(context): State<Context>, mut request: Request, next: Next) -> Response {
+    match context.gate.admit(request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => Refusal::from(error).into_response(),
+    }
+}
+
 /// A refusal as the answer to a request that never was one: a batch's item.
 pub(super) fn finish_refusal(context: &Context, refusal: Refusal) -> Response {
     let id = RequestId::new();
@@ -60,8 +71,10 @@ const fn code_name(status: StatusCode) -> &'static str {
         204 => "204",
         400 => "400",
         401 => "401",
+        403 => "403",
         404 => "404",
         405 => "405",
+        408 => "408",
         413 => "413",
         415 => "415",
         429 => "429",

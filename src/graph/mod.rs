@@ -6,6 +6,7 @@ mod actions;
 mod answers;
 mod batch;
 mod body;
+mod browsers;
 mod docs;
 mod layer;
 mod odata;
@@ -18,6 +19,7 @@ mod requests;
 use std::sync::Arc;
 
 use axum::{Router, middleware, routing::post};
+use http::header::InvalidHeaderValue;
 use tower::ServiceBuilder;
 use tower_http::{
     CompressionLevel,
@@ -25,13 +27,10 @@ use tower_http::{
     decompression::RequestDecompressionLayer,
 };
 
-use crate::{clock::Clock, service::Service, telemetry::Metrics};
+use crate::{auth::Gate, clock::Clock, service::Service, settings::LimitSettings, telemetry::Metrics};
 use batch::Batching;
 
 pub use openapi::document;
-
-/// The largest body that is let in, in bytes, once it is unpacked.
-pub const BODY_MAX_BYTES: usize = 1_024 * 1_024;
 
 /// The smallest body that is packed, in bytes: less than this saves nothing.
 const COMPRESS_MIN_BYTES: u64 = 256;
@@ -44,32 +43,47 @@ const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
 pub struct Context {
     /// The operations.
     pub service: Arc<Service>,
+    /// Lets callers in.
+    pub gate: Gate,
     /// For the dates in errors.
     pub clock: Clock,
     /// For the requests that are answered.
     pub metrics: Metrics,
+    /// What one client may take.
+    pub limits: LimitSettings,
+    /// Whether this door speaks TLS itself.
+    pub encrypted: bool,
 }
 
-/// The door's routes.
-pub fn router(context: &Context) -> Router {
-    let api = with_layers(context, api().with_state(context.clone()));
+/// The door's routes. The error names an origin that is none.
+pub fn router(
+    context: &Context,
+    cors_origins: &[String],
+    reflection: bool,
+) -> Result<Router, InvalidHeaderValue> {
+    let api = for_callers(context, api().with_state(context.clone()));
     let batching = Batching { api: api.clone(), context: context.clone() };
     let batches = VERSIONS.into_iter().fold(Router::new(), |router, version| {
         router.route(&format!("{version}{}", batch::PATH), post(batch::batch))
     });
-    let outer = batches.with_state(batching).merge(docs::router());
-    let outer = with_layers(context, outer).fallback_service(api);
-    // From the outside in: one spelling of each path, before anything looks at
-    // it; then answers are packed for those who ask, errors included.
+    let mut outer = for_callers(context, batches.with_state(batching));
+    if reflection {
+        outer = outer.merge(observed(context, docs::router()));
+    }
+    // From the outside in: what browsers must know, and pages of which origins
+    // may see; one spelling of each path, before anything looks at it; then
+    // answers are packed for those who ask, errors included.
     let spelled = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(context.clone(), browsers::guard))
+        .option_layer(browsers::cors(cors_origins)?)
         .map_request(paths::rewrite)
         .layer(
             CompressionLayer::new()
                 .quality(CompressionLevel::Fastest)
                 .compress_when(SizeAbove::new(COMPRESS_MIN_BYTES)),
         )
-        .service(outer);
-    Router::new().fallback_service(spelled)
+        .service(outer.fallback_service(api));
+    Ok(Router::new().fallback_service(spelled))
 }
 
 /// Every operation at each of its paths, in both versions.
@@ -79,10 +93,15 @@ fn api() -> Router<Context> {
     VERSIONS.into_iter().fold(Router::new(), |router, version| router.nest(version, api.clone()))
 }
 
-/// What surrounds each request, from the outside in: its ids, its place in the
-/// metrics and the log, and the body of an error; then its body is unpacked.
-fn with_layers(context: &Context, router: Router) -> Router {
-    router
-        .layer(RequestDecompressionLayer::new())
-        .layer(middleware::from_fn_with_state(context.clone(), layer::observe))
+/// What surrounds each request of a caller, from the outside in: what surrounds
+/// all; who calls; then its body is unpacked.
+fn for_callers(context: &Context, router: Router) -> Router {
+    let router = router.layer(RequestDecompressionLayer::new());
+    observed(context, router.layer(middleware::from_fn_with_state(context.clone(), layer::admit)))
+}
+
+/// What surrounds every request: its ids, its place in the metrics and the log,
+/// and the body of an error.
+fn observed(context: &Context, router: Router) -> Router {
+    router.layer(middleware::from_fn_with_state(context.clone(), layer::observe))
 }

@@ -8,6 +8,7 @@ use utoipa::openapi::{
     path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
     request_body::RequestBodyBuilder,
     schema::{KnownFormat, Schema, SchemaFormat, SchemaType, Type},
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     tag::TagBuilder,
 };
 
@@ -20,6 +21,9 @@ use super::{
 
 const JSON: &str = "application/json";
 
+/// The name of the access tokens in the document.
+const BEARER: &str = "bearer";
+
 /// The groups of operations, in the order in which the page shows them.
 const TAGS: [(&str, &str); 4] = [
     ("users", "The presence of one user"),
@@ -29,14 +33,23 @@ const TAGS: [(&str, &str); 4] = [
 ];
 
 /// What any request may be answered with, beside a success.
-const ERRORS: [(&str, &str); 4] = [
+const ERRORS: [(&str, &str); 6] = [
     ("400", "A field, the body or the query is wrong; the answer says which and what is allowed."),
-    ("429", "Too many calls are waiting; Retry-After says when to try again."),
+    (
+        "401",
+        "There is no access token, or it lets nobody in, or it is a user's who may do this to nobody else.",
+    ),
+    ("403", "The access token lacks a permission, which the answer names."),
+    (
+        "429",
+        "Too many calls are waiting, or the application calls too often; Retry-After says when to try again.",
+    ),
     ("500", "A fault of the service; it was logged with the request id."),
     ("503", "The store did not answer in time; a write may or may not have happened, and can be sent again."),
 ];
 /// What a request with a body may be answered with, too.
-const BODY_ERRORS: [(&str, &str); 2] = [
+const BODY_ERRORS: [(&str, &str); 3] = [
+    ("408", "The body was not there in time."),
     ("413", "The body is too large."),
     ("415", "The body is not JSON, or encoded in another way than gzip."),
 ];
@@ -53,9 +66,13 @@ pub fn document() -> OpenApi {
     }
     let batch = PathItem::new(HttpMethod::Post, of(batch::PATH, &batch::OPERATION, &error, &mut schemas));
     let paths = paths.path(batch::PATH, batch);
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    // The latter while nobody is authenticated.
+    let security = [SecurityRequirement::new(BEARER, [""; 0]), SecurityRequirement::default()];
     let components = schemas
         .into_iter()
-        .fold(ComponentsBuilder::new(), |components, (name, schema)| components.schema(name, schema));
+        .fold(ComponentsBuilder::new(), |components, (name, schema)| components.schema(name, schema))
+        .security_scheme(BEARER, SecurityScheme::Http(bearer));
     let info = InfoBuilder::new()
         .title("presenced")
         .version(env!("CARGO_PKG_VERSION"))
@@ -69,6 +86,7 @@ pub fn document() -> OpenApi {
         .tags(Some(TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build())))
         .servers(Some(VERSIONS.map(|version| ServerBuilder::new().url(version).build())))
         .paths(paths.build())
+        .security(Some(security))
         .components(Some(components.build()))
         .build()
 }
@@ -77,9 +95,6 @@ fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> 
     let mut responses = ResponsesBuilder::new();
     for (code, text) in ERRORS.iter().chain(if operation.body.is_some() { &BODY_ERRORS[..] } else { &[] }) {
         responses = responses.response(*code, json(text, error));
-    }
-    if path.starts_with("/me/") {
-        responses = responses.response("401", json("Only a token says who \"me\" is.", error));
     }
     responses = match operation.answer {
         Answer::Json(answer) => responses.response("200", json("Done.", &answer(schemas))),

@@ -97,6 +97,9 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let (status, code) = match error.kind {
             Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "InvalidArgument"),
+            Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken"),
+            Kind::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Kind::OtherUser => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
             Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "serviceNotAvailable"),
@@ -143,11 +146,13 @@ pub(super) fn finish(
     };
     let (mut parts, _) = response.into_parts();
     if refusal.status == StatusCode::UNAUTHORIZED {
-        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let invalid = refusal.cause.as_ref().is_some_and(|cause| cause.reason == Reason::TokenInvalid);
+        let challenge = if invalid { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+        parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(cause) = refusal.cause {
         cause.log(id);
-        if let Some(after) = cause.retry_after() {
+        if let Some(after) = cause.retry_after {
             parts.headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
         }
     }

@@ -1,6 +1,6 @@
 //! What surrounds every gRPC call, in this order: its id and its place in the
-//! metrics and the log; its deadline; the code that tonic itself chose, where
-//! clients expect another one.
+//! metrics and the log; its deadline; who calls; the code that tonic itself
+//! chose, where clients expect another one.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use axum::{
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{MESSAGE_MAX_BYTES, status::to_status};
+use super::{Context, status::to_status};
 use crate::{
+    batch::CALL_TIMEOUT,
     service::Error,
-    telemetry::{Door, Metrics, RequestId, RequestTimer},
+    telemetry::{Door, RequestId, RequestTimer},
 };
 
 /// The names of the operations in metrics and logs, by the path of the call.
 /// What is not here is counted as `unknown`.
-pub(super) const OPERATIONS: [(&str, &str); 17] = [
+const OPERATIONS: [(&str, &str); 13] = [
     ("/presence.v1.PresenceService/SetPresence", "set_presence"),
     ("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     ("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -35,6 +36,10 @@ pub(super) const OPERATIONS: [(&str, &str); 17] = [
     ("/presence.v1.PresenceService/ClearAutomaticLocation", "clear_automatic_location"),
     ("/presence.v1.PresenceService/ClearLocation", "clear_location"),
     ("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
+];
+
+/// The same of the calls that take no token: they tell nothing about users.
+const OPEN: [(&str, &str); 4] = [
     ("/grpc.health.v1.Health/Check", "health_check"),
     ("/grpc.health.v1.Health/Watch", "health_watch"),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "reflection"),
@@ -42,33 +47,44 @@ pub(super) const OPERATIONS: [(&str, &str); 17] = [
 ];
 
 /// Answers one call. The deadline ends the wait, not the work: a statement runs
-/// in a task of its own.
-pub(super) async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+/// in a task of its own. Without a deadline a client still has to send its
+/// message in time; once it has, everything is answered within seconds.
+pub(super) async fn observe(State(context): State<Context>, mut request: Request, next: Next) -> Response {
     let id = RequestId::new();
-    let mut timer = RequestTimer::start(&metrics, Door::Grpc, id);
+    let mut timer = RequestTimer::start(&context.metrics, Door::Grpc, id);
     let path = request.uri().path();
-    timer.operation =
-        OPERATIONS.iter().find(|(of, _)| *of == path).map_or("unknown", |(_, operation)| operation);
+    let open = operation(&OPEN, path);
+    timer.operation = open.or_else(|| operation(&OPERATIONS, path)).unwrap_or("unknown");
 
-    let deadline = deadline(request.headers());
+    let longest = context.limits.body_timeout + CALL_TIMEOUT;
+    let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
     request.extensions_mut().insert(id);
-    let answer = async move { expected(next.run(request).await, id) };
-    let answer = match deadline {
-        Some(deadline) => timeout(deadline, answer)
-            .await
-            .unwrap_or_else(|_| to_status(&Error::deadline_exceeded(), id).into_http()),
-        None => answer.await,
+    let answer = async {
+        if open.is_none() {
+            let caller = context.gate.admit(request.headers()).await?;
+            request.extensions_mut().insert(caller);
+        }
+        Ok(next.run(request).await)
+    };
+    let answer = timeout(deadline, answer).await.unwrap_or_else(|_| Err(Error::deadline_exceeded()));
+    let answer = match answer {
+        Ok(answer) => expected(answer, &context, id),
+        Err(error) => to_status(&error, id).into_http(),
     };
     timer.finish(code_name(code(&answer)));
     answer
 }
 
+fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<&'static str> {
+    of.iter().find(|(of, _)| *of == path).map(|(_, operation)| *operation)
+}
+
 /// tonic answers an over-long message with `OUT_OF_RANGE` and one that it can't
 /// decode with `INTERNAL`; neither is what a client expects. An `INTERNAL` of
 /// our own has details.
-fn expected(answer: Response, id: RequestId) -> Response {
+fn expected(answer: Response, context: &Context, id: RequestId) -> Response {
     let error = match code(&answer) {
-        Code::OutOfRange => Error::message_too_large(MESSAGE_MAX_BYTES),
+        Code::OutOfRange => Error::message_too_large(context.limits.message_max()),
         Code::Internal if !answer.headers().contains_key(Status::GRPC_STATUS_DETAILS) => {
             Error::message_malformed("The message can't be decoded as this method's request.")
         }

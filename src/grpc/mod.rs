@@ -14,7 +14,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::{service::Service, telemetry::Metrics};
+use crate::{auth::Gate, service::Service, settings::LimitSettings, telemetry::Metrics};
 use pb::presence_service_server::PresenceServiceServer;
 
 /// The generated code of `proto/presence/v1`.
@@ -26,28 +26,37 @@ pub mod pb {
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/presence_v1.bin"));
 }
 
-/// The largest message that is let in, in bytes.
-pub const MESSAGE_MAX_BYTES: usize = 1_024 * 1_024;
-
 /// The name of the service, for health checks.
 pub use pb::presence_service_server::SERVICE_NAME;
 
+/// What a call of this door needs.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The operations.
+    pub service: Arc<Service>,
+    /// Lets callers in.
+    pub gate: Gate,
+    /// For the calls that are answered.
+    pub metrics: Metrics,
+    /// What one client may take.
+    pub limits: LimitSettings,
+    /// Whether there is reflection.
+    pub reflection: bool,
+}
+
 /// The door's routes: the service, health and reflection.
-pub fn router(
-    service: Arc<Service>,
-    metrics: Metrics,
-    health: HealthReporter,
-) -> Result<Router, tonic_reflection::server::Error> {
-    let presence = PresenceServiceServer::new(presence_service::Handler::new(service))
-        .max_decoding_message_size(MESSAGE_MAX_BYTES);
-    let routes = Routes::new(presence)
-        .add_service(
-            HealthServer::new(HealthService::from_health_reporter(health))
-                .max_decoding_message_size(MESSAGE_MAX_BYTES),
-        )
-        .add_service(reflection().build_v1()?.max_decoding_message_size(MESSAGE_MAX_BYTES))
-        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(MESSAGE_MAX_BYTES));
-    Ok(routes.prepare().into_axum_router().layer(middleware::from_fn_with_state(metrics, layer::observe)))
+pub fn router(context: Context, health: HealthReporter) -> Result<Router, tonic_reflection::server::Error> {
+    let message_max = context.limits.message_max();
+    let presence = PresenceServiceServer::new(presence_service::Handler::new(Arc::clone(&context.service)))
+        .max_decoding_message_size(message_max);
+    let health = HealthServer::new(HealthService::from_health_reporter(health));
+    let mut routes = Routes::new(presence).add_service(health.max_decoding_message_size(message_max));
+    if context.reflection {
+        routes = routes
+            .add_service(reflection().build_v1()?.max_decoding_message_size(message_max))
+            .add_service(reflection().build_v1alpha()?.max_decoding_message_size(message_max));
+    }
+    Ok(routes.prepare().into_axum_router().layer(middleware::from_fn_with_state(context, layer::observe)))
 }
 
 /// Reflection of all that is served, and of what errors carry: grpcurl shows

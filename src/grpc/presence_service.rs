@@ -37,14 +37,16 @@ impl Handler {
 }
 
 /// Who calls, the message, and how an error of this call leaves.
-fn open<T>(request: Request<T>) -> (Caller, T, impl FnOnce(Error) -> Status) {
-    let (_, extensions, message) = request.into_parts();
+fn open<T>(request: Request<T>) -> Result<(Caller, T, impl FnOnce(Error) -> Status), Status> {
+    let (_, mut extensions, message) = request.into_parts();
     let id = extensions.get().copied().unwrap_or_else(RequestId::new);
     let refuse = move |error: Error| {
         error.log(id);
         to_status(&error, id)
     };
-    (Caller::ANONYMOUS, message, refuse)
+    // The layer let it in, or answered by itself.
+    let Some(caller) = extensions.remove() else { return Err(refuse(Error::internal("nobody calls"))) };
+    Ok((caller, message, refuse))
 }
 
 #[tonic::async_trait]
@@ -53,7 +55,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetPresenceRequest>,
     ) -> Result<Response<SetPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         self.service.set_presence(&caller, message.into()).await.map_err(refuse)?;
         Ok(Response::new(SetPresenceResponse {}))
     }
@@ -62,7 +64,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearPresenceRequest>,
     ) -> Result<Response<ClearPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let (user_id, session_id) = (Given::text(message.user_id), Given::text(message.session_id));
         self.service.clear_presence(&caller, user_id, session_id).await.map_err(refuse)?;
         Ok(Response::new(ClearPresenceResponse {}))
@@ -72,7 +74,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<GetPresenceRequest>,
     ) -> Result<Response<GetPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let presence =
             self.service.get_presence(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
         Ok(Response::new(GetPresenceResponse { presence: Some(presence.into()) }))
@@ -82,7 +84,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<BatchGetPresencesRequest>,
     ) -> Result<Response<BatchGetPresencesResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
         let presences = self.service.batch_get_presences(&caller, user_ids).await.map_err(refuse)?;
         Ok(Response::new(BatchGetPresencesResponse {
@@ -94,7 +96,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<BatchSetPresencesRequest>,
     ) -> Result<Response<BatchSetPresencesResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let requests = message.requests.into_iter().map(Into::into).collect();
         self.service.batch_set_presences(&caller, requests).await.map_err(refuse)?;
         Ok(Response::new(BatchSetPresencesResponse {}))
@@ -104,7 +106,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetUserPreferredPresenceRequest>,
     ) -> Result<Response<SetUserPreferredPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         self.service.set_user_preferred_presence(&caller, message.into()).await.map_err(refuse)?;
         Ok(Response::new(SetUserPreferredPresenceResponse {}))
     }
@@ -113,7 +115,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearUserPreferredPresenceRequest>,
     ) -> Result<Response<ClearUserPreferredPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let user_id = Given::text(message.user_id);
         self.service.clear_user_preferred_presence(&caller, user_id).await.map_err(refuse)?;
         Ok(Response::new(ClearUserPreferredPresenceResponse {}))
@@ -123,7 +125,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetStatusMessageRequest>,
     ) -> Result<Response<SetStatusMessageResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         self.service.set_status_message(&caller, message.into()).await.map_err(refuse)?;
         Ok(Response::new(SetStatusMessageResponse {}))
     }
@@ -132,7 +134,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetManualLocationRequest>,
     ) -> Result<Response<SetManualLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let location = set_location(message.user_id, message.work_location_type, message.place_id);
         self.service.set_manual_location(&caller, location).await.map_err(refuse)?;
         Ok(Response::new(SetManualLocationResponse {}))
@@ -142,7 +144,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetAutomaticLocationRequest>,
     ) -> Result<Response<SetAutomaticLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let location = set_location(message.user_id, message.work_location_type, message.place_id);
         self.service.set_automatic_location(&caller, location).await.map_err(refuse)?;
         Ok(Response::new(SetAutomaticLocationResponse {}))
@@ -152,7 +154,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearAutomaticLocationRequest>,
     ) -> Result<Response<ClearAutomaticLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         self.service.clear_automatic_location(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
         Ok(Response::new(ClearAutomaticLocationResponse {}))
     }
@@ -161,7 +163,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearLocationRequest>,
     ) -> Result<Response<ClearLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         self.service.clear_location(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
         Ok(Response::new(ClearLocationResponse {}))
     }
@@ -170,7 +172,7 @@ impl PresenceService for Handler {
         &self,
         request: Request<ExplainPresenceRequest>,
     ) -> Result<Response<ExplainPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request);
+        let (caller, message, refuse) = open(request)?;
         let explanation = self.service.explain_presence(&caller, Given::text(message.user_id)).await;
         Ok(Response::new(explanation.map_err(refuse)?.into()))
     }

@@ -28,7 +28,7 @@ pub(super) fn to_status(error: &Error, id: RequestId) -> Status {
         let fields = fields.map(|field| FieldViolation::new(field.path.to_string(), field.allowed.clone()));
         details.set_bad_request(fields.collect::<Vec<_>>());
     }
-    if let Some(after) = error.retry_after() {
+    if let Some(after) = error.retry_after {
         details.set_retry_info(Some(after));
     }
     Status::with_error_details(code(error.kind), message(error), details)
@@ -50,6 +50,8 @@ fn message(error: &Error) -> String {
 const fn code(kind: Kind) -> Code {
     match kind {
         Kind::InvalidArgument => Code::InvalidArgument,
+        Kind::Unauthenticated => Code::Unauthenticated,
+        Kind::Forbidden | Kind::OtherUser => Code::PermissionDenied,
         Kind::NotFound => Code::NotFound,
         Kind::ResourceExhausted => Code::ResourceExhausted,
         Kind::Unavailable => Code::Unavailable,
@@ -67,7 +69,13 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::TooMany => ErrorReason::TooMany,
         Reason::MessageMalformed => ErrorReason::MessageMalformed,
         Reason::MessageTooLarge => ErrorReason::MessageTooLarge,
+        Reason::TokenMissing => ErrorReason::TokenMissing,
+        Reason::TokenInvalid => ErrorReason::TokenInvalid,
+        Reason::PermissionMissing => ErrorReason::PermissionMissing,
+        Reason::OtherUser => ErrorReason::OtherUser,
+        Reason::SessionIdNotApplication => ErrorReason::SessionIdNotApplication,
         Reason::SessionNotFound => ErrorReason::SessionNotFound,
+        Reason::RateLimited => ErrorReason::RateLimited,
         Reason::QueueFull => ErrorReason::QueueFull,
         Reason::StoreUnavailable => ErrorReason::StoreUnavailable,
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,

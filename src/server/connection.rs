@@ -18,26 +18,28 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
-/// How long an HTTP/1 client may take for a request's header. hyper counts from
-/// the answer before it, so this also bounds how long a connection may be idle:
-/// longer than the pools of common clients keep one.
-const HEADER_TIMEOUT: Duration = Duration::from_mins(2);
+use super::{
+    activity::{Activity, Noticed, Overdue, UnderWay},
+    tls::Tls,
+};
+use crate::settings::LimitSettings;
+
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The requests that one HTTP/2 connection may have under way.
-const CONCURRENT_STREAMS_MAX: u32 = 1_000;
 
-/// How long an idle client may take to leave once it was told to.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What is spoken on a connection, without TLS.
+/// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/2 only: gRPC.
@@ -46,46 +48,84 @@ pub enum Protocol {
     Http1Or2,
 }
 
-/// Serves `router` on a connection until the client leaves. At `stop` the
-/// requests under way are still answered.
-pub async fn serve_connection(
-    stream: TcpStream,
-    protocol: Protocol,
-    router: Router,
-    stop: CancellationToken,
-) {
-    let under_way = watch::Sender::new(0_usize);
-    let mut requests = under_way.subscribe();
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let request_under_way = UnderWay::new(&under_way);
-        let answer = router.clone().oneshot(request);
-        async move {
-            answer.await.map(|answer| {
-                answer.map(|body| Body::new(Answer { body, _request_under_way: request_under_way }))
-            })
-        }
-    });
-    let builder = builder(protocol);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = idle(&mut requests) => return,
+/// Serves one door's connections; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What answers.
+    pub router: Router,
+    /// What one client may take.
+    pub limits: LimitSettings,
+    /// Whether and how it is encrypted.
+    pub tls: Option<Tls>,
+    /// Ends idle connections, and the others once they are.
+    pub stop: CancellationToken,
+}
+
+impl Connections {
+    /// Serves a connection until the client leaves, or overstays: then says how.
+    /// At `stop` the requests under way are still answered.
+    pub async fn serve(self, stream: TcpStream) -> Option<Overdue> {
+        let Some(tls) = &self.tls else { return self.serve_http(stream).await };
+        let acceptor = TlsAcceptor::from(tls.config());
+        match timeout(self.limits.header_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve_http(stream).await,
+            Ok(Err(error)) => {
+                debug!(%error, "a TLS handshake failed");
+                None
             }
+            Err(_) => Some(Overdue::Header),
         }
-    };
-    if let Err(error) = ended {
-        debug!(%error, "a connection broke");
+    }
+
+    async fn serve_http(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Option<Overdue> {
+        let Self { protocol, router, limits, stop, .. } = self;
+        let activity = Activity::new(&limits);
+        let service = service_fn(|request: http::Request<Incoming>| {
+            let mut request_under_way = activity.begin();
+            let answer = router.clone().oneshot(request);
+            async move {
+                answer.await.map(|answer| {
+                    request_under_way.goes_on();
+                    answer.map(|body| Body::new(Answer { body, request_under_way }))
+                })
+            }
+        });
+        let builder = builder(protocol, &limits);
+        let stream = TokioIo::new(Noticed { stream, activity: activity.clone() });
+        let mut connection = pin!(builder.serve_connection(stream, service));
+        let (ended, overdue) = tokio::select! {
+            ended = connection.as_mut() => (Some(ended), None),
+            () = stop.cancelled() => (None, None),
+            overdue = activity.overdue(&limits) => (None, Some(overdue)),
+        };
+        let ended = match (ended, overdue) {
+            (Some(ended), _) => ended,
+            // It is told to leave, in case it wants to say something just now.
+            (None, None | Some(Overdue::Idle)) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = activity.idle() => Ok(()),
+                }
+            }
+            (None, Some(_)) => Ok(()),
+        };
+        if let Err(error) = ended {
+            debug!(%error, "a connection broke");
+        }
+        overdue
     }
 }
 
 /// A body that keeps its request under way until it has been sent.
 struct Answer {
     body: Body,
-    _request_under_way: UnderWay,
+    request_under_way: UnderWay,
 }
 
 impl HttpBody for Answer {
@@ -96,6 +136,7 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.request_under_way.goes_on();
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -108,44 +149,23 @@ impl HttpBody for Answer {
     }
 }
 
-/// A request that is being answered.
-struct UnderWay(watch::Sender<usize>);
-
-impl UnderWay {
-    fn new(requests: &watch::Sender<usize>) -> Self {
-        requests.send_modify(|requests| *requests += 1);
-        Self(requests.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|requests| *requests -= 1);
-    }
-}
-
-/// Waits until no request has been under way for a while. A client that has
-/// been told to leave and does not, because it hangs or never spoke, must not
-/// hold up the stop: hyper would wait for it for ever.
-async fn idle(requests: &mut watch::Receiver<usize>) {
-    loop {
-        // The sender lives as long as the connection, which is being awaited.
-        let _ = requests.wait_for(|requests| *requests == 0).await;
-        if timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn builder(protocol: Protocol) -> auto::Builder<TokioExecutor> {
+fn builder(protocol: Protocol, limits: &LimitSettings) -> auto::Builder<TokioExecutor> {
+    let header_max = usize::try_from(limits.header_max_bytes).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    // hyper counts a header's time from the answer before it; `activity` tells a
+    // header that was begun from one that was not.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout.max(limits.header_timeout))
+        .max_buf_size(header_max);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .max_concurrent_streams(CONCURRENT_STREAMS_MAX);
+        .max_header_list_size(limits.header_max_bytes)
+        .max_concurrent_streams(limits.streams_max);
     match protocol {
         Protocol::Http2 => builder.http2_only(),
         Protocol::Http1Or2 => builder,

@@ -3,7 +3,10 @@
 //! Not by `SO_REUSEPORT`: with it, a second copy of the service that was
 //! started by mistake would take half of the connections in silence.
 
+mod activity;
 mod connection;
+mod slots;
+mod tls;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -17,7 +20,10 @@ use tracing::warn;
 
 use crate::telemetry::Door;
 
-pub use connection::{Protocol, serve_connection};
+pub use activity::Overdue;
+pub use connection::{Connections, Protocol};
+pub use slots::{Slot, Slots, connections_max};
+pub use tls::Tls;
 
 /// How long to wait when a socket can't be accepted: the process is out of
 /// descriptors, and trying at once would only burn the processor.
@@ -30,6 +36,8 @@ pub struct Incoming {
     pub door: Door,
     /// The socket.
     pub stream: std::net::TcpStream,
+    /// The room that it takes.
+    pub slot: Slot,
 }
 
 /// Binds the address of a setting; the error says which.
@@ -40,19 +48,22 @@ pub async fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener>
 }
 
 /// Accepts connections of one door and hands them to the lanes in turn, until
-/// `stop`.
+/// `stop`. One for which there is no room is closed at once: its client learns
+/// of it, and may find room elsewhere.
 pub async fn accept(
     door: Door,
     listener: TcpListener,
+    slots: Slots,
     lanes: Vec<mpsc::Sender<Incoming>>,
     stop: CancellationToken,
 ) {
     for lane in lanes.iter().cycle() {
         let hand_over = async {
             let stream = next(&listener).await;
+            let Some(slot) = slots.take() else { return };
             match stream.into_std() {
                 // A lane that does not listen has ended, and the process with it.
-                Ok(stream) => drop(lane.send(Incoming { door, stream }).await),
+                Ok(stream) => drop(lane.send(Incoming { door, stream, slot }).await),
                 Err(error) => warn!(%error, "lost a connection"),
             }
         };

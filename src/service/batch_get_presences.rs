@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Caller, Error, Given, Presence, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Presence, Service, validate::Checks};
 use crate::presence::{Timestamp, User, UserId};
 
 /// The users that one call may read. Graph: getPresencesByUserId.
@@ -22,7 +22,7 @@ impl Service {
         let mut seen = HashSet::with_capacity(user_ids.len());
         user_ids.retain(|user_id| seen.insert(user_id.clone()));
 
-        let users = self.load_users(caller, user_ids).await?;
+        let users = self.load_users(caller, Operation::BatchGetPresences, user_ids).await?;
         let presences = users.into_iter();
         Ok(presences.map(|(user_id, user, now)| Presence::shown_to(caller, user_id, &user, now)).collect())
     }
@@ -31,13 +31,15 @@ impl Service {
     pub(super) async fn load_users(
         &self,
         caller: &Caller,
+        operation: Operation,
         user_ids: Vec<UserId>,
     ) -> Result<Vec<(UserId, User, Timestamp)>, Error> {
         if user_ids.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = user_ids.iter().map(|user_id| caller.user(user_id.clone())).collect();
-        let (now, users) = self.batches.load.call(keys).await?;
+        let keys: Result<_, _> =
+            user_ids.iter().map(|user_id| caller.may(operation, user_id.clone())).collect();
+        let (now, users) = self.batches.load.call(keys?).await?;
         Ok(user_ids.into_iter().zip(users).map(|(user_id, user)| (user_id, user, now)).collect())
     }
 }

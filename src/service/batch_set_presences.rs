@@ -1,7 +1,7 @@
 //! Opens or refreshes many sessions at once.
 
 use super::{
-    Caller, Error, Field, Reason, Service, SetPresence,
+    Caller, Error, Field, Operation, Reason, Service, SetPresence,
     validate::{Checks, REQUIRED},
 };
 
@@ -28,10 +28,12 @@ impl Service {
         let mut sets = Vec::with_capacity(given);
         for (index, request) in requests.into_iter().enumerate() {
             checks.request(index);
-            sets.extend(request.check(caller, &mut checks));
+            sets.extend(request.check(&mut checks));
         }
-        let sets = checks.finish(Some(sets))?;
-        self.batches.set_sessions.call(sets).await?;
+        let sets = checks.finish(Some(sets))?.into_iter();
+        let sets: Result<_, _> =
+            sets.map(|set| set.authorize(caller, Operation::BatchSetPresences)).collect();
+        self.batches.set_sessions.call(sets?).await?;
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Takes away where something found out that a user works. Graph:
 //! clearAutomaticLocation.
 
-use super::{Caller, Error, Given, Service};
-use crate::store::Change;
+use super::{Caller, Error, Given, Operation, Service};
+use crate::store::{Change, UpdateUser};
 
 impl Service {
     /// Leaves the location that the user chose, if any.
@@ -11,6 +11,7 @@ impl Service {
         caller: &Caller,
         user_id: Given<String>,
     ) -> Result<(), Error> {
-        self.clear_of_user(caller, user_id, |update| update.automatic_location = Change::Clear).await
+        let clear = |update: &mut UpdateUser| update.automatic_location = Change::Clear;
+        self.clear_of_user(caller, Operation::ClearAutomaticLocation, user_id, clear).await
     }
 }

@@ -1,7 +1,6 @@
 //! Ends a session. Graph: clearPresence.
 
-use super::{Caller, Error, Given, Service, validate::Checks};
-use crate::store::SessionKey;
+use super::{Caller, Error, Given, Operation, Service, validate::Checks};
 
 impl Service {
     /// Ends one session; not found if no such session is live.
@@ -15,8 +14,11 @@ impl Service {
         let user_id = checks.user_id(user_id);
         let session_id = checks.session_id(session_id);
         let (user_id, session_id) = checks.finish(user_id.zip(session_id))?;
-        let key = SessionKey { user: caller.user(user_id), session_id };
-        let (_, ended) = self.batches.clear_sessions.call(vec![key]).await?;
-        if ended.contains(&true) { Ok(()) } else { Err(Error::session_not_found()) }
+        let key = caller.may_to_session(Operation::ClearPresence, user_id, session_id)?;
+        if self.batches.clear_sessions.call_one(key).await? {
+            Ok(())
+        } else {
+            Err(Error::session_not_found())
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Takes away what a user prefers to be shown as. Graph:
 //! clearUserPreferredPresence.
 
-use super::{Caller, Error, Given, Service};
+use super::{Caller, Error, Given, Operation, Service};
 use crate::store::{Change, UpdateUser};
 
 impl Service {
@@ -11,17 +11,19 @@ impl Service {
         caller: &Caller,
         user_id: Given<String>,
     ) -> Result<(), Error> {
-        self.clear_of_user(caller, user_id, |update| update.preferred = Change::Clear).await
+        let clear = |update: &mut UpdateUser| update.preferred = Change::Clear;
+        self.clear_of_user(caller, Operation::ClearUserPreferredPresence, user_id, clear).await
     }
 
     /// Takes something away that a user set beside sessions.
     pub(super) async fn clear_of_user(
         &self,
         caller: &Caller,
+        operation: Operation,
         user_id: Given<String>,
         clear: impl FnOnce(&mut UpdateUser),
     ) -> Result<(), Error> {
-        let mut update = UpdateUser::new(caller.user(Self::only_user_id(user_id)?));
+        let mut update = UpdateUser::new(caller.may(operation, Self::only_user_id(user_id)?)?);
         clear(&mut update);
         Ok(self.batches.update_user.call_one(update).await?)
     }

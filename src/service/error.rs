@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use tracing::{debug, error};
 
-use super::Violation;
-use crate::{batch::BatchError, store::StoreError};
+use super::{Violation, permission::AnyOf};
+use crate::{batch::BatchError, presence::SessionId, store::StoreError};
 
 /// How soon a caller may try again what failed for want of room or a database.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -20,6 +20,12 @@ pub const VIOLATIONS_MAX: usize = 10;
 pub enum Kind {
     /// The request is wrong, whatever the state.
     InvalidArgument,
+    /// It is not known who calls.
+    Unauthenticated,
+    /// The caller may not do it.
+    Forbidden,
+    /// The caller may do it, but not to somebody else than its user.
+    OtherUser,
     /// What it names is not there.
     NotFound,
     /// There is no room for it now.
@@ -49,8 +55,20 @@ pub enum Reason {
     MessageMalformed,
     /// The message is larger than the door lets in.
     MessageTooLarge,
+    /// There is no token.
+    TokenMissing,
+    /// The token is none that lets anybody in.
+    TokenInvalid,
+    /// The token lacks the permission.
+    PermissionMissing,
+    /// The token's permission is for its own user alone.
+    OtherUser,
+    /// The session is not the application's.
+    SessionIdNotApplication,
     /// No such session is live.
     SessionNotFound,
+    /// The application has called too often.
+    RateLimited,
     /// The queue for the database is full.
     QueueFull,
     /// The database did not answer in time.
@@ -77,11 +95,23 @@ pub struct Error {
     pub violations: Vec<Violation>,
     /// How many more there are.
     pub violations_omitted: usize,
+    /// When the caller may try again, if trying again can help.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     fn new(kind: Kind, reason: Reason, public: impl Into<String>, internal: Option<String>) -> Self {
-        Self { kind, reason, public: public.into(), internal, violations: Vec::new(), violations_omitted: 0 }
+        let retry_after =
+            matches!(reason, Reason::QueueFull | Reason::StoreUnavailable).then_some(RETRY_AFTER);
+        Self {
+            kind,
+            reason,
+            public: public.into(),
+            internal,
+            violations: Vec::new(),
+            violations_omitted: 0,
+            retry_after,
+        }
     }
 
     /// The request is invalid in these ways; at least one.
@@ -105,6 +135,60 @@ impl Error {
     pub fn message_too_large(limit: usize) -> Self {
         let public = format!("The message is larger than {limit} bytes.");
         Self::new(Kind::ResourceExhausted, Reason::MessageTooLarge, public, None)
+    }
+
+    /// There is no token.
+    #[must_use]
+    pub fn token_missing() -> Self {
+        let public = "There is no access token: send one as \"Authorization: Bearer …\".";
+        Self::new(Kind::Unauthenticated, Reason::TokenMissing, public, None)
+    }
+
+    /// The token lets nobody in; `public` says why.
+    #[must_use]
+    pub fn token_invalid(public: impl Into<String>) -> Self {
+        Self::new(Kind::Unauthenticated, Reason::TokenInvalid, public, None)
+    }
+
+    /// An application's token lacks all of these permissions; with none of them,
+    /// it takes a user's token with one of `own`.
+    pub(super) fn application_forbidden(needed: AnyOf, own: AnyOf) -> Self {
+        let public = if needed.is_empty() {
+            format!(
+                "An application can't do this by itself: it takes a user's token with the delegated permission {} \
+                 (claim scp).",
+                names(own)
+            )
+        } else {
+            format!("The token lacks the application permission {} (claim roles).", names(needed))
+        };
+        Self::new(Kind::Forbidden, Reason::PermissionMissing, public, None)
+    }
+
+    /// A user's token lacks all of these permissions.
+    pub(super) fn delegated_forbidden(needed: AnyOf) -> Self {
+        let public = format!("The token lacks the delegated permission {} (claim scp).", names(needed));
+        Self::new(Kind::Forbidden, Reason::PermissionMissing, public, None)
+    }
+
+    /// The token is for its own user alone.
+    pub(super) fn other_user() -> Self {
+        let public = "The token's user (claim oid) can't do this to another user.";
+        Self::new(Kind::OtherUser, Reason::OtherUser, public, None)
+    }
+
+    /// The session is not the application's.
+    pub(super) fn session_id_not_application(own: &SessionId) -> Self {
+        let public = format!("The session id must be the id of the application that the token names, {own}.");
+        Self::new(Kind::Forbidden, Reason::SessionIdNotApplication, public, None)
+    }
+
+    /// The application has called too often; it may call again after so long.
+    #[must_use]
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let public = "The application has called more often than it may; try again later.";
+        let error = Self::new(Kind::ResourceExhausted, Reason::RateLimited, public, None);
+        Self { retry_after: Some(retry_after), ..error }
     }
 
     /// No such session is live.
@@ -137,12 +221,6 @@ impl Error {
             None => {}
         }
     }
-
-    /// When the caller may try again, if trying again can help.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        matches!(self.reason, Reason::QueueFull | Reason::StoreUnavailable).then_some(RETRY_AFTER)
-    }
 }
 
 impl From<BatchError> for Error {
@@ -161,4 +239,9 @@ impl From<BatchError> for Error {
             BatchError::Store(StoreError::Data(_)) => Self::internal(error.to_string()),
         }
     }
+}
+
+/// Permissions of which one is enough, as texts.
+fn names(permissions: AnyOf) -> String {
+    permissions.iter().map(|permission| permission.as_str()).collect::<Vec<_>>().join(" or ")
 }

@@ -1,12 +1,12 @@
 //! Reads what one user is shown as. Graph: presence: get.
 
-use super::{Caller, Error, Given, Presence, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Presence, Service, validate::Checks};
 use crate::presence::{Timestamp, User, UserId};
 
 impl Service {
     /// What the user is shown as; `Offline`/`Offline` without a live session.
     pub async fn get_presence(&self, caller: &Caller, user_id: Given<String>) -> Result<Presence, Error> {
-        let (user_id, user, now) = self.load_user(caller, user_id).await?;
+        let (user_id, user, now) = self.load_user(caller, Operation::GetPresence, user_id).await?;
         Ok(Presence::shown_to(caller, user_id, &user, now))
     }
 
@@ -14,10 +14,12 @@ impl Service {
     pub(super) async fn load_user(
         &self,
         caller: &Caller,
+        operation: Operation,
         user_id: Given<String>,
     ) -> Result<(UserId, User, Timestamp), Error> {
-        let user_id = Self::only_user_id(user_id)?;
-        let (now, mut users) = self.batches.load.call(vec![caller.user(user_id.clone())]).await?;
+        let key = caller.may(operation, Self::only_user_id(user_id)?)?;
+        let user_id = key.user_id.clone();
+        let (now, mut users) = self.batches.load.call(vec![key]).await?;
         Ok((user_id, users.pop().unwrap_or_default(), now))
     }
 

@@ -1,7 +1,7 @@
 //! Lists the users that have a live session. An extension: Graph's metadata
 //! names it, its documentation does not.
 
-use super::{Caller, Error, Given, Presence, Service, USER_IDS_MAX, validate::Checks};
+use super::{Caller, Error, Given, Operation, Presence, Service, USER_IDS_MAX, validate::Checks};
 use crate::{presence::UserId, store::ListUsers};
 
 /// The users on a page for which no size is given.
@@ -30,8 +30,9 @@ impl Service {
         let size = checks.page_size(page_size, PAGE_SIZE_DEFAULT, USER_IDS_MAX);
         let after = checks.page_token(after);
         let limit = checks.finish(size)?;
+        let tenant_id = caller.may_to_all(Operation::ListPresences)?;
         // One more than fits tells whether there is another page.
-        let list = ListUsers { tenant_id: caller.tenant_id, after, limit: limit + 1 };
+        let list = ListUsers { tenant_id, after, limit: limit + 1 };
         let mut user_ids = self.batches.list_users.call_one(list).await?;
         let size = usize::try_from(limit).unwrap_or(USER_IDS_MAX);
         let next = if user_ids.len() > size {
@@ -40,7 +41,7 @@ impl Service {
         } else {
             None
         };
-        let users = self.load_users(caller, user_ids).await?;
+        let users = self.load_users(caller, Operation::ListPresences, user_ids).await?;
         // The last session of one may have ended since the list was made.
         let online = users.into_iter().filter(|(_, user, _)| !user.sessions.is_empty());
         let presences = online.map(|(user_id, user, now)| Presence::shown_to(caller, user_id, &user, now));

@@ -6,6 +6,7 @@
 
 mod batch_get_presences;
 mod batch_set_presences;
+mod caller;
 mod clear_automatic_location;
 mod clear_location;
 mod clear_presence;
@@ -16,6 +17,7 @@ mod explain_presence;
 mod field;
 mod get_presence;
 mod list_presences;
+mod permission;
 mod presence;
 mod set_automatic_location;
 mod set_manual_location;
@@ -24,40 +26,21 @@ mod set_status_message;
 mod set_user_preferred_presence;
 mod validate;
 
-use uuid::Uuid;
-
-use crate::{batch::Batches, clock::Clock, presence::UserId, store::UserKey};
+use crate::{batch::Batches, clock::Clock};
 
 pub use batch_get_presences::USER_IDS_MAX;
 pub use batch_set_presences::REQUESTS_MAX;
+pub use caller::{Caller, Grant, Permissions, SessionIds};
 pub use error::{Error, Kind, Reason, VIOLATIONS_MAX};
 pub use explain_presence::Explanation;
 pub use field::{Field, Given, Path, Violation};
 pub use list_presences::Page;
+pub use permission::{Operation, Permission};
 pub use presence::Presence;
 pub use set_manual_location::SetLocation;
 pub use set_presence::SetPresence;
 pub use set_status_message::{Expiry, SetStatusMessage};
 pub use set_user_preferred_presence::SetUserPreferredPresence;
-
-/// Who calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The caller's organisation; nothing ever crosses tenants.
-    pub tenant_id: Uuid,
-    /// The user on whose behalf the caller acts, if that is known.
-    pub user_id: Option<UserId>,
-}
-
-impl Caller {
-    /// Everybody, while authentication is off: the tenant is the nil GUID, and
-    /// nobody is known to be a certain user.
-    pub const ANONYMOUS: Self = Self { tenant_id: Uuid::nil(), user_id: None };
-
-    fn user(&self, user_id: UserId) -> UserKey {
-        UserKey { tenant_id: self.tenant_id, user_id }
-    }
-}
 
 /// The operations of one lane.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ impl Presence {
     /// What `caller` may know: of another user's status message only the text.
     /// Graph: setStatusMessage.
     pub(super) fn shown_to(caller: &Caller, user_id: UserId, user: &User, now: Timestamp) -> Self {
-        let own = caller.user_id.as_ref() == Some(&user_id);
+        let own = caller.is(&user_id);
         let mut presence = Self::whole(user_id, user, now);
         if let Some(message) = presence.status_message.as_mut().filter(|_| !own) {
             (message.published_at, message.expires_at) = (None, None);

@@ -1,6 +1,6 @@
 //! Sets where a user chose to work. Graph: setManualLocation.
 
-use super::{Caller, Error, Given, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Service, validate::Checks};
 use crate::{
     presence::{UserId, WorkLocation, WorkLocationType},
     store::{Change, UpdateUser},
@@ -32,8 +32,8 @@ impl Service {
     /// Sets the location that counts before all others.
     pub async fn set_manual_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
         let (user_id, location) = request.check()?;
-        let update =
-            UpdateUser { manual_location: Change::Set(location), ..UpdateUser::new(caller.user(user_id)) };
+        let user = caller.may(Operation::SetManualLocation, user_id)?;
+        let update = UpdateUser { manual_location: Change::Set(location), ..UpdateUser::new(user) };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 }

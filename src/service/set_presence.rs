@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Caller, Error, Given, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Service, validate::Checks};
 use crate::{
-    presence::{Activity, Availability},
-    store::{SessionKey, SetSession},
+    presence::{Activity, Availability, Pair, SessionId, UserId},
+    store::SetSession,
 };
 
 /// A session to open or refresh, as a caller sent it.
@@ -23,18 +23,36 @@ pub struct SetPresence {
     pub expiration_duration: Given<Duration>,
 }
 
+/// What is left to ask is whether the caller may.
+pub(super) struct Checked {
+    user_id: UserId,
+    session_id: SessionId,
+    pair: Pair,
+    expires_after: Duration,
+}
+
 impl SetPresence {
     /// The session that is asked for; `None` if `checks` found something wrong.
-    pub(super) fn check(self, caller: &Caller, checks: &mut Checks) -> Option<SetSession> {
+    pub(super) fn check(self, checks: &mut Checks) -> Option<Checked> {
         let user_id = checks.user_id(self.user_id);
         let session_id = checks.session_id(self.session_id);
         let pair = checks.session_pair(self.availability, self.activity);
         let expires_after = checks.session_expiration(&self.expiration_duration);
-        Some(SetSession {
-            key: SessionKey { user: caller.user(user_id?), session_id: session_id? },
+        Some(Checked {
+            user_id: user_id?,
+            session_id: session_id?,
             pair: pair?,
             expires_after: expires_after?,
         })
+    }
+}
+
+impl Checked {
+    /// The session to set, if the caller may.
+    pub(super) fn authorize(self, caller: &Caller, operation: Operation) -> Result<SetSession, Error> {
+        let Self { user_id, session_id, pair, expires_after } = self;
+        let key = caller.may_to_session(operation, user_id, session_id)?;
+        Ok(SetSession { key, pair, expires_after })
     }
 }
 
@@ -42,9 +60,8 @@ impl Service {
     /// Opens or refreshes one session; durable once this returns.
     pub async fn set_presence(&self, caller: &Caller, request: SetPresence) -> Result<(), Error> {
         let mut checks = Checks::new();
-        let set = request.check(caller, &mut checks);
-        let set = checks.finish(set)?;
-        self.batches.set_sessions.call(vec![set]).await?;
-        Ok(())
+        let set = request.check(&mut checks);
+        let set = checks.finish(set)?.authorize(caller, Operation::SetPresence)?;
+        Ok(self.batches.set_sessions.call_one(set).await?)
     }
 }

@@ -1,6 +1,6 @@
 //! Publishes a status message. Graph: setStatusMessage.
 
-use super::{Caller, Error, Given, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Service, validate::Checks};
 use crate::{
     presence::Timestamp,
     store::{Change, UpdateUser},
@@ -43,9 +43,10 @@ impl Service {
         let content = checks.status_content(request.content);
         let expires_at = checks.status_expiry(request.expiry, self.clock.now());
         let (user_id, content) = checks.finish(user_id.zip(content))?;
+        let user = caller.may(Operation::SetStatusMessage, user_id)?;
         let status_message =
             if content.is_empty() { Change::Clear } else { Change::Set((content, expires_at)) };
-        let update = UpdateUser { status_message, ..UpdateUser::new(caller.user(user_id)) };
+        let update = UpdateUser { status_message, ..UpdateUser::new(user) };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 }

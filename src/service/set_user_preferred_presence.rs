@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Caller, Error, Given, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Service, validate::Checks};
 use crate::{
     presence::{Activity, Availability},
     store::{Change, UpdateUser},
@@ -34,8 +34,8 @@ impl Service {
         let pair = checks.preferred_pair(request.availability, request.activity);
         let expires_after = checks.preferred_expiration(&request.expiration_duration, pair);
         let (user_id, preferred) = checks.finish(user_id.zip(pair.zip(expires_after)))?;
-        let update =
-            UpdateUser { preferred: Change::Set(preferred), ..UpdateUser::new(caller.user(user_id)) };
+        let user = caller.may(Operation::SetUserPreferredPresence, user_id)?;
+        let update = UpdateUser { preferred: Change::Set(preferred), ..UpdateUser::new(user) };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 }

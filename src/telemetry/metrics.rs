@@ -27,6 +27,11 @@ pub struct Metrics {
     batch_members: Family<StatementLabels, Histogram, fn() -> Histogram>,
     pool_connections: Family<PoolLabels, Gauge>,
     ready: Gauge,
+    connections: Family<DoorLabels, Gauge>,
+    connections_refused: Family<DoorLabels, Counter>,
+    connections_overdue: Family<OverdueLabels, Counter>,
+    token_keys: Gauge,
+    token_key_errors: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +57,17 @@ struct PoolLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLabels {
+    door: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OverdueLabels {
+    door: &'static str,
+    reason: &'static str,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -75,6 +91,10 @@ impl Metrics {
         let batch_members = Family::new_with_constructor(members as fn() -> Histogram);
         let pool_connections = Family::default();
         let ready = Gauge::default();
+        let connections = Family::default();
+        let connections_refused = Family::default();
+        let connections_overdue = Family::default();
+        let (token_keys, token_key_errors) = (Gauge::default(), Counter::default());
 
         let mut registry = Registry::with_prefix("presence");
         registry.register("requests", "Requests answered", requests.clone());
@@ -102,6 +122,23 @@ impl Metrics {
             pool_connections.clone(),
         );
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
+        registry.register("connections", "Connections of clients", connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were closed at once for want of room",
+            connections_refused.clone(),
+        );
+        registry.register(
+            "connections_overdue",
+            "Connections that were closed because their client did too little, or cancelled too much",
+            connections_overdue.clone(),
+        );
+        registry.register("token_keys", "Keys in force to verify tokens with", token_keys.clone());
+        registry.register(
+            "token_key_errors",
+            "Attempts to read the keys of tokens that failed",
+            token_key_errors.clone(),
+        );
 
         Self {
             registry: Arc::new(registry),
@@ -112,6 +149,11 @@ impl Metrics {
             batch_members,
             pool_connections,
             ready,
+            connections,
+            connections_refused,
+            connections_overdue,
+            token_keys,
+            token_key_errors,
         }
     }
 
@@ -138,6 +180,31 @@ impl Metrics {
         self.ready.set(i64::from(ready));
     }
 
+    /// The metrics of one door's connections.
+    #[must_use]
+    pub fn connections(&self, door: Door) -> ConnectionMetrics {
+        let labels = DoorLabels { door: door.as_str() };
+        ConnectionMetrics {
+            open: self.connections.get_or_create_owned(&labels),
+            refused: self.connections_refused.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Counts a connection that was closed because its client overstayed.
+    pub fn connection_overdue(&self, door: Door, reason: &'static str) {
+        self.connections_overdue.get_or_create(&OverdueLabels { door: door.as_str(), reason }).inc();
+    }
+
+    /// So many keys verify tokens.
+    pub fn set_token_keys(&self, keys: usize) {
+        self.token_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+
+    /// The keys of tokens could not be read.
+    pub fn token_keys_failed(&self) {
+        self.token_key_errors.inc();
+    }
+
     /// All metrics in the OpenMetrics text format, with the lanes' connections
     /// as they are.
     #[must_use]
@@ -150,6 +217,15 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// The metrics of one door's connections.
+#[derive(Clone, Debug)]
+pub struct ConnectionMetrics {
+    /// Those that are open.
+    pub open: Gauge,
+    /// Those that were closed for want of room.
+    pub refused: Counter,
 }
 
 /// The metrics of one statement.

@@ -5,5 +5,5 @@ mod metrics;
 mod request;
 
 pub use logs::{LogFormat, init_logs};
-pub use metrics::{Metrics, StatementMetrics};
+pub use metrics::{ConnectionMetrics, Metrics, StatementMetrics};
 pub use request::{Door, RequestId, RequestTimer};

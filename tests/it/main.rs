@@ -11,6 +11,7 @@
     reason = "a test may fail"
 )]
 
+mod auth;
 mod batch;
 mod cases;
 mod cli;

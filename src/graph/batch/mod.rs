@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Router,
-    extract::{FromRequestParts, MatchedPath, State},
+    extract::{FromRef, FromRequestParts, MatchedPath, State},
     http::request::Parts,
     response::{IntoResponse, Response},
 };
@@ -126,6 +126,12 @@ struct ItemAnswer {
 pub(super) struct Batching {
     pub(super) api: Router,
     pub(super) context: Context,
+}
+
+impl FromRef<Batching> for Context {
+    fn from_ref(batching: &Batching) -> Self {
+        batching.context.clone()
+    }
 }
 
 /// Where the batch came from, and what its items inherit.

@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
-use presenced::graph::BODY_MAX_BYTES;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::{Bench, ODATA_JSON, SET, USER};
+
+/// The default of `--message-max-bytes`.
+const BODY_MAX_BYTES: usize = 1_024 * 1_024;
 
 #[tokio::test]
 async fn an_action_answers_200_with_no_body_and_no_content_type() {

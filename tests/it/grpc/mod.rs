@@ -5,7 +5,7 @@ mod explain;
 use std::time::Duration;
 
 use presenced::grpc::{
-    MESSAGE_MAX_BYTES, SERVICE_NAME,
+    SERVICE_NAME,
     pb::{
         Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
         SetPresenceRequest, presence_service_client::PresenceServiceClient,
@@ -106,7 +106,7 @@ async fn every_refusal_carries_its_reason() {
 async fn messages_have_a_limit_and_must_be_messages() {
     let server = Server::start(Engine::Sqlite).await;
     let mut client = connect(&server).await;
-    let status = client.set_presence(busy(&"x".repeat(MESSAGE_MAX_BYTES), "a")).await.unwrap_err();
+    let status = client.set_presence(busy(&"x".repeat(1_024 * 1_024), "a")).await.unwrap_err();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::ResourceExhausted, "ERROR_REASON_MESSAGE_TOO_LARGE")

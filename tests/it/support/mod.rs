@@ -6,6 +6,7 @@ pub mod database;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod tokens;
 
 /// Runs each of the named functions as a test of every engine.
 macro_rules! on_every_engine {

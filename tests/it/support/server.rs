@@ -25,9 +25,14 @@ pub struct Server {
 impl Server {
     /// A server on a fresh database, with a manual clock.
     pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, &[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(engine: Engine, flags: &[&str]) -> Self {
         let database = TestDatabase::new(engine).await;
         let clock = ManualClock::new(START);
-        let app = start(&settings(&database.url, &[]), Clock::Manual(clock.clone())).await;
+        let app = start(&settings(&database.url, flags), Clock::Manual(clock.clone())).await;
         Self { clock, addresses: app.addresses(), app, _database: database }
     }
 

@@ -1,11 +1,23 @@
 //! Settings: flags, or environment variables of the same names.
 
-use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+mod auth;
+mod limits;
+mod parse;
+mod rate_limit;
+mod tls;
+
+use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
-use jiff::SignedDuration;
 
 use crate::telemetry::LogFormat;
+use parse::{at_least_one, duration, queue_max};
+
+pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
+pub use limits::LimitSettings;
+pub use parse::Secret;
+pub use rate_limit::RateLimit;
+pub use tls::TlsSettings;
 
 /// The most lanes that are started by themselves: with more, batches get small
 /// and connections many.
@@ -137,17 +149,32 @@ pub struct Settings {
     /// How it is logged.
     #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true, value_enum)]
     pub log_format: LogFormat,
+
+    /// Who is let in.
+    #[command(flatten)]
+    pub auth: AuthSettings,
+
+    /// Encryption.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitSettings,
 }
 
 impl Settings {
     /// What is wrong with the settings taken together.
     pub fn check(&self) -> Result<(), String> {
+        self.auth.check()?;
+        self.tls.check()?;
+        let open = self.auth.auth == AuthMode::None && !self.allow_insecure;
         for (flag, address) in [("--grpc-addr", self.grpc_addr), ("--http-addr", self.http_addr)] {
-            if !address.ip().is_loopback() && !self.allow_insecure {
+            if !address.ip().is_loopback() && open {
                 return Err(format!(
                     "{flag} {address} can be reached from other machines, and nobody is authenticated: anyone there \
-                     could read and change every presence. Listen on 127.0.0.1, or give --allow-insecure if \
-                     something else keeps strangers out"
+                     could read and change every presence. Give --auth jwt, or listen \
+                     on 127.0.0.1, or give --allow-insecure if something else keeps strangers out"
                 ));
             }
         }
@@ -183,85 +210,12 @@ impl FromStr for Lanes {
     }
 }
 
-/// A URL that may hold a password, which is shown to nobody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The URL with its password.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Secret {
-    /// The URL without what may be secret: the password before the host, and
-    /// the parameters.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (url, parameters) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(url, _)| (url, "?…"));
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        match rest.rsplit_once('@') {
-            Some((user, host)) => {
-                let user = user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:…"));
-                write!(f, "{scheme}://{user}@{host}{parameters}")
-            }
-            None => write!(f, "{url}{parameters}"),
-        }
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|number| *number > 0)
-        .ok_or_else(|| "must be a whole number, 1 or more".to_owned())
-}
-
-/// A call may carry 1,000 members, which must fit.
-fn queue_max(text: &str) -> Result<usize, String> {
-    let fits = |number: &usize| (crate::service::REQUESTS_MAX..=1_000_000).contains(number);
-    text.parse().ok().filter(fits).ok_or_else(|| "must be a whole number from 1000 to 1000000".to_owned())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    duration.ok_or_else(|| "must be a duration such as 10s or 1m30s".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings(arguments: &[&str]) -> Result<Settings, clap::Error> {
         Cli::try_parse_from([&["presenced"], arguments].concat()).map(|cli| cli.settings)
-    }
-
-    #[test]
-    fn a_secret_shows_no_password() {
-        for (url, shown) in [
-            ("postgres://me:pass@word@db:5432/presence", "postgres://me:…@db:5432/presence"),
-            ("postgres://me@db/presence?password=x", "postgres://me@db/presence?…"),
-            ("sqlite://presence.db", "sqlite://presence.db"),
-        ] {
-            let secret: Secret = url.parse().unwrap();
-            assert_eq!(format!("{secret}"), shown);
-            assert_eq!(format!("{secret:?}"), shown);
-        }
     }
 
     #[test]

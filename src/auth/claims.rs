@@ -1,0 +1,123 @@
+//! What a token says, and what must be so.
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{
+    presence::{SessionId, Timestamp, UserId},
+    service::{Caller, Error, Grant, Permissions, SessionIds},
+};
+
+/// What a token must say to let anybody in.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    /// `{tenantid}` stands for the token's tenant.
+    pub(super) issuer: String,
+    pub(super) audiences: Vec<String>,
+    pub(super) leeway: SignedDuration,
+    pub(super) default_tenant: Option<Uuid>,
+    pub(super) session_ids: SessionIds,
+}
+
+/// What the service reads of a token, as Entra ID names it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    iss: Option<String>,
+    aud: Option<Texts>,
+    /// Seconds since 1970, maybe with a fraction. RFC 7519: `NumericDate`.
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    tid: Option<String>,
+    oid: Option<String>,
+    appid: Option<String>,
+    azp: Option<String>,
+    roles: Option<Texts>,
+    scp: Option<Texts>,
+}
+
+/// One text or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Texts {
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let texts = match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        };
+        texts.iter().map(String::as_str)
+    }
+}
+
+impl Claims {
+    /// Who calls, if the token is in force at `now`, and of the right issuer for
+    /// the right audience.
+    pub(super) fn caller(&self, expected: &Expected, now: Timestamp) -> Result<Caller, Error> {
+        self.check_times(expected.leeway, now)?;
+        let issuer = match &self.tid {
+            Some(tenant) => expected.issuer.replace("{tenantid}", tenant),
+            None => expected.issuer.clone(),
+        };
+        if self.iss.as_ref() != Some(&issuer) {
+            return Err(Error::token_invalid("The access token is of another issuer (claim iss)."));
+        }
+        let aud = self.aud.as_ref().map(Texts::iter).into_iter().flatten();
+        if !aud.into_iter().any(|audience| expected.audiences.iter().any(|of| of == audience)) {
+            return Err(Error::token_invalid("The access token is for another audience (claim aud)."));
+        }
+        let tenant_id = self.tenant_id(expected.default_tenant)?;
+        Ok(Caller::new(tenant_id, self.application_id()?, self.grant()?, expected.session_ids))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact for 285,000 years")]
+    fn check_times(&self, leeway: SignedDuration, now: Timestamp) -> Result<(), Error> {
+        let (now, leeway) = (now.as_millis() as f64 / 1_000.0, leeway.as_secs_f64());
+        let Some(exp) = self.exp else {
+            return Err(Error::token_invalid("The access token does not say when it expires (claim exp)."));
+        };
+        if exp + leeway <= now {
+            return Err(Error::token_invalid("The access token has expired (claim exp)."));
+        }
+        if self.nbf.is_some_and(|nbf| nbf - leeway > now) {
+            return Err(Error::token_invalid("The access token is not in force yet (claim nbf)."));
+        }
+        Ok(())
+    }
+
+    /// A tenant that is not a GUID is none of ours: two of them must not become
+    /// one by default.
+    fn tenant_id(&self, default: Option<Uuid>) -> Result<Uuid, Error> {
+        let tenant_id = match &self.tid {
+            Some(tid) => Uuid::try_parse(tid).ok(),
+            None => default,
+        };
+        tenant_id
+            .ok_or_else(|| Error::token_invalid("The access token names no tenant by a GUID (claim tid)."))
+    }
+
+    fn application_id(&self) -> Result<Option<SessionId>, Error> {
+        let id = self.appid.as_ref().or(self.azp.as_ref()).map(|id| id.parse());
+        id.transpose().map_err(|_| {
+            Error::token_invalid("The access token's application (claim appid or azp) can't be a session id.")
+        })
+    }
+
+    /// A token with scopes is a user's, whatever else it says: `roles` are then
+    /// the user's, and without scopes `oid` is the application's own.
+    fn grant(&self) -> Result<Grant, Error> {
+        let Some(scopes) = &self.scp else {
+            let roles = self.roles.as_ref().map(Texts::iter).into_iter().flatten();
+            return Ok(Grant::Application(Permissions::named(roles)));
+        };
+        let user_id: Option<UserId> = self.oid.as_ref().and_then(|oid| oid.parse().ok());
+        let user_id = user_id.ok_or_else(|| {
+            Error::token_invalid("The access token has scopes (claim scp), but no user (claim oid).")
+        })?;
+        Ok(Grant::Delegated(user_id, Permissions::named(scopes.iter().flat_map(str::split_whitespace))))
+    }
+}

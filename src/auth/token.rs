@@ -1,0 +1,97 @@
+//! Access tokens: JSON Web Tokens. RFC 7519, and what RFC 8725 advises.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::SignedDuration;
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, errors::ErrorKind};
+
+use super::{
+    claims::{Claims, Expected},
+    jwks::KeySet,
+    keys::Keys,
+};
+use crate::{
+    clock::Clock,
+    service::{Caller, Error, SessionIds},
+    settings::{AuthSettings, SessionIdPolicy},
+};
+
+/// Verifies tokens; clones share their keys.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens {
+    keys: Keys,
+    expected: Arc<Expected>,
+    clock: Clock,
+}
+
+impl Tokens {
+    pub(super) fn new(settings: &AuthSettings, keys: Keys, clock: Clock) -> Self {
+        let expected = Expected {
+            issuer: settings.jwt_issuer.clone().unwrap_or_default(),
+            audiences: settings.jwt_audience.clone(),
+            leeway: SignedDuration::try_from(settings.jwt_leeway).unwrap_or(SignedDuration::ZERO),
+            default_tenant: settings.jwt_default_tenant,
+            session_ids: match settings.session_id_policy {
+                SessionIdPolicy::Application => SessionIds::Application,
+                SessionIdPolicy::Any => SessionIds::Any,
+            },
+        };
+        Self { keys, expected: Arc::new(expected), clock }
+    }
+
+    /// Who calls with this token.
+    pub(super) async fn caller(&self, token: &str) -> Result<Caller, Error> {
+        let header = header(token)?;
+        let id = header.kid.as_deref();
+        let mut keys = self.keys.current();
+        if !keys.knows(id) {
+            keys = self.keys.reread().await;
+        }
+        verify(token, &header, &keys)?.caller(&self.expected, self.clock.now())
+    }
+}
+
+/// The header of a token that can be verified: only then is it worth a look at
+/// the keys.
+fn header(token: &str) -> Result<Header, Error> {
+    const ALGORITHMS: [Algorithm; 4] =
+        [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
+    let header =
+        decode_header(token).ok().filter(|header| ALGORITHMS.contains(&header.alg)).ok_or_else(|| {
+            Error::token_invalid("The access token is no JWT signed by RS256, PS256, ES256 or EdDSA.")
+        })?;
+    // RFC 7515: what must be understood, and is not.
+    if header.crit.is_some() {
+        return Err(Error::token_invalid("The access token has critical extensions (header crit)."));
+    }
+    Ok(header)
+}
+
+/// What the token says, if one of the keys signed it.
+fn verify(token: &str, header: &Header, keys: &KeySet) -> Result<Claims, Error> {
+    let id = header.kid.as_deref();
+    if !keys.knows(id) {
+        return Err(Error::token_invalid(
+            "The access token is signed with a key that is not known (header kid).",
+        ));
+    }
+    let validation = signature_only(header.alg);
+    for key in keys.candidates(id, header.alg) {
+        match decode::<Claims>(token, key, &validation) {
+            Ok(token) => return Ok(token.claims),
+            Err(error) if matches!(error.kind(), ErrorKind::Json(_) | ErrorKind::Utf8(_)) => {
+                return Err(Error::token_invalid("The claims of the access token can't be read."));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(Error::token_invalid("The signature of the access token is not right."))
+}
+
+/// The claims are checked by [`Claims::caller`], with the service's clock.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims = HashSet::new();
+    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+    validation
+}

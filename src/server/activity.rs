@@ -1,0 +1,262 @@
+//! What happens on a connection, and for how long it may not.
+//!
+//! A client that does nothing, or next to nothing, must not hold a connection:
+//!
+//! * it has to say what it speaks, and in HTTP/1 to end a header that it began,
+//!   within the header time-out;
+//! * with no request under way it may stay for the idle time-out;
+//! * an answer that is ready it has to take within the send time-out;
+//! * it may cancel so many requests in so long.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{clock::Stopwatch, settings::LimitSettings};
+
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI";
+/// The bytes with which HTTP/2 has begun: the preface and the header of the
+/// frame behind it.
+const BEGUN_BYTES: usize = 24 + 9;
+/// For how long cancelled requests are counted.
+const RESETS_WINDOW: Duration = Duration::from_secs(10);
+/// How long an idle client may take to leave once it was told to.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a connection is ended that its client keeps open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// It did not say in time what it wants.
+    Header,
+    /// It wanted nothing for long.
+    Idle,
+    /// It does not take its answer.
+    Send,
+    /// It cancelled too many requests.
+    Resets,
+}
+
+impl Overdue {
+    /// As the metrics name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header_timeout",
+            Self::Idle => "idle_timeout",
+            Self::Send => "send_timeout",
+            Self::Resets => "resets",
+        }
+    }
+}
+
+/// What happens on one connection; clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Activity(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    under_way: watch::Sender<usize>,
+    marks: Mutex<Marks>,
+    /// Told when too many requests were cancelled.
+    resets: Notify,
+    resets_max: u32,
+}
+
+#[derive(Debug)]
+struct Marks {
+    /// The bytes that were received until it was clear what is spoken.
+    received: usize,
+    http2: bool,
+    /// When a request last began, went on or ended; at first, when the
+    /// connection did.
+    progress: Stopwatch,
+    /// When the first byte came behind the last request.
+    header: Option<Stopwatch>,
+    resets: u32,
+    resets_since: Stopwatch,
+}
+
+impl Activity {
+    pub(super) fn new(limits: &LimitSettings) -> Self {
+        let now = Stopwatch::start();
+        Self(Arc::new(Shared {
+            under_way: watch::Sender::new(0),
+            marks: Mutex::new(Marks {
+                received: 0,
+                http2: false,
+                progress: now,
+                header: None,
+                resets: 0,
+                resets_since: now,
+            }),
+            resets: Notify::new(),
+            resets_max: limits.resets_max,
+        }))
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.0.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request begins; it is under way until what is returned is dropped.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.under_way.send_modify(|requests| *requests += 1);
+        let mut marks = self.marks();
+        (marks.progress, marks.header) = (Stopwatch::start(), None);
+        drop(marks);
+        UnderWay { activity: self.clone(), answered: false }
+    }
+
+    /// Bytes have come in.
+    fn received(&self, bytes: &[u8]) {
+        let mut marks = self.marks();
+        if marks.received < BEGUN_BYTES {
+            if marks.received == 0 {
+                marks.http2 = bytes.starts_with(PREFACE);
+            }
+            marks.received += bytes.len();
+        }
+        if !marks.http2 && marks.header.is_none() {
+            marks.header = Some(Stopwatch::start());
+        }
+    }
+
+    /// Resolves when the client has overstayed, and says how.
+    pub(super) async fn overdue(&self, limits: &LimitSettings) -> Overdue {
+        loop {
+            let (why, left) = self.next_limit(limits);
+            if left.is_zero() {
+                return why;
+            }
+            tokio::select! {
+                () = sleep(left) => {}
+                () = self.0.resets.notified() => return Overdue::Resets,
+            }
+        }
+    }
+
+    /// The limit that will be reached next if nothing happens, and when.
+    fn next_limit(&self, limits: &LimitSettings) -> (Overdue, Duration) {
+        let under_way = *self.0.under_way.borrow() > 0;
+        let marks = self.marks();
+        let (why, limit, since) = match (under_way, marks.header) {
+            (true, _) => (Overdue::Send, limits.send_timeout, marks.progress),
+            (false, Some(header)) => (Overdue::Header, limits.header_timeout, header),
+            (false, None) if marks.received < BEGUN_BYTES && (marks.http2 || marks.received == 0) => {
+                (Overdue::Header, limits.header_timeout, marks.progress)
+            }
+            (false, None) => (Overdue::Idle, limits.idle_timeout, marks.progress),
+        };
+        (why, limit.saturating_sub(since.elapsed()))
+    }
+
+    /// Waits until no request has been under way for a while. A client that has
+    /// been told to leave and does not, because it hangs or never spoke, must not
+    /// hold up the stop: hyper would wait for it for ever.
+    pub(super) async fn idle(&self) {
+        let mut requests = self.0.under_way.subscribe();
+        loop {
+            // The sender lives as long as the connection, which is being awaited.
+            let _ = requests.wait_for(|requests| *requests == 0).await;
+            if timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    activity: Activity,
+    answered: bool,
+}
+
+impl UnderWay {
+    /// There is an answer, or more of it.
+    pub(super) fn goes_on(&mut self) {
+        self.answered = true;
+        self.activity.marks().progress = Stopwatch::start();
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let Shared { under_way, resets, resets_max, .. } = &*self.activity.0;
+        under_way.send_modify(|requests| *requests -= 1);
+        let mut marks = self.activity.marks();
+        marks.progress = Stopwatch::start();
+        if !self.answered {
+            if marks.resets_since.elapsed() > RESETS_WINDOW {
+                (marks.resets, marks.resets_since) = (0, marks.progress);
+            }
+            marks.resets += 1;
+            if marks.resets > *resets_max {
+                resets.notify_one();
+            }
+        }
+    }
+}
+
+/// A stream whose bytes are noticed.
+#[derive(Debug)]
+pub(super) struct Noticed<S> {
+    pub(super) stream: S,
+    pub(super) activity: Activity,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noticed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let received = buffer.filled().get(before..).unwrap_or_default();
+        if !received.is_empty() {
+            self.activity.received(received);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

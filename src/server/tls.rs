@@ -1,0 +1,144 @@
+//! TLS: certificates from files, read again when they change.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::settings::TlsSettings;
+
+/// How often the files are looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// What is offered on a connection, in TLS's words.
+const HTTP_2: &[u8] = b"h2";
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// The certificate in force at one door; clones are one.
+#[derive(Clone, Debug)]
+pub struct Tls(watch::Receiver<Arc<ServerConfig>>);
+
+impl Tls {
+    /// What new connections use.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    /// The doors' certificates, if there are any: for gRPC, and for HTTP. They are
+    /// read again until `stop`; files that can't be used leave those before in
+    /// force. The error says what is wrong with them now.
+    pub fn open(settings: &TlsSettings, stop: CancellationToken) -> Result<Option<(Self, Self)>, String> {
+        let (Some(cert), Some(key)) = (settings.tls_cert.clone(), settings.tls_key.clone()) else {
+            return Ok(None);
+        };
+        let paths = Paths { cert, key, client_ca: settings.tls_client_ca.clone() };
+        let mut files = paths.read()?;
+        let (grpc, http) = files.configs()?;
+        let ((send_grpc, grpc), (send_http, http)) = (watch::channel(grpc), watch::channel(http));
+        tokio::spawn(async move {
+            while stop.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
+                match paths.read_changed(&mut files) {
+                    Ok(None) => {}
+                    Ok(Some((grpc, http))) => {
+                        info!("read the changed certificate");
+                        send_grpc.send_replace(grpc);
+                        send_http.send_replace(http);
+                    }
+                    Err(error) => warn!(error, "keeping the certificate"),
+                }
+            }
+        });
+        Ok(Some((Self(grpc), Self(http))))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Paths {
+    cert: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
+}
+
+/// What the files hold; only compared and parsed, never shown.
+#[derive(PartialEq, Eq)]
+struct Files {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+/// For gRPC, and for HTTP.
+type Configs = (Arc<ServerConfig>, Arc<ServerConfig>);
+
+impl Paths {
+    fn read(&self) -> Result<Files, String> {
+        // They are small, and on the runtime that serves nobody.
+        let read = |flag: &str, path: &PathBuf| {
+            std::fs::read(path).map_err(|error| format!("{flag} {}: {error}", path.display()))
+        };
+        Ok(Files {
+            cert: read("--tls-cert", &self.cert)?,
+            key: read("--tls-key", &self.key)?,
+            client_ca: self.client_ca.as_ref().map(|path| read("--tls-client-ca", path)).transpose()?,
+        })
+    }
+
+    /// What the files say now, if that is something else than `last`. Files that
+    /// are wrong are not looked at again before they change.
+    fn read_changed(&self, last: &mut Files) -> Result<Option<Configs>, String> {
+        let files = self.read()?;
+        if files == *last {
+            return Ok(None);
+        }
+        *last = files;
+        last.configs().map(Some)
+    }
+}
+
+impl Files {
+    fn configs(&self) -> Result<Configs, String> {
+        let grpc = self.config(self.client_ca.as_deref(), &[HTTP_2])?;
+        let http = self.config(None, &[HTTP_2, HTTP_1])?;
+        Ok((Arc::new(grpc), Arc::new(http)))
+    }
+
+    fn config(&self, client_ca: Option<&[u8]>, protocols: &[&[u8]]) -> Result<ServerConfig, String> {
+        let chain = certificates("--tls-cert", &self.cert)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| "--tls-key holds no private key in PEM".to_owned())?;
+        let builder = ServerConfig::builder();
+        let builder = match client_ca {
+            None => builder.with_no_client_auth(),
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("--tls-client-ca", pem)? {
+                    roots.add(certificate).map_err(|error| format!("--tls-client-ca: {error}"))?;
+                }
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+                builder
+                    .with_client_cert_verifier(verifier.map_err(|error| format!("--tls-client-ca: {error}"))?)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| format!("--tls-cert and --tls-key do not go together: {error}"))?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+}
+
+fn certificates(flag: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(format!("{flag} holds no certificate in PEM")),
+        Err(error) => Err(format!("{flag} is no PEM: {error}")),
+    }
+}

@@ -1,0 +1,90 @@
+//! Reading the values of settings.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use jiff::SignedDuration;
+
+/// A URL that may hold a password, which is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The URL with its password.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Secret {
+    /// The URL without what may be secret: the password before the host, and
+    /// the parameters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (url, parameters) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(url, _)| (url, "?…"));
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        match rest.rsplit_once('@') {
+            Some((user, host)) => {
+                let user = user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:…"));
+                write!(f, "{scheme}://{user}@{host}{parameters}")
+            }
+            None => write!(f, "{url}{parameters}"),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "must be a whole number, 1 or more".to_owned())
+}
+
+/// A call may carry 1,000 members, which must fit.
+pub(super) fn queue_max(text: &str) -> Result<usize, String> {
+    let fits = |number: &usize| (crate::service::REQUESTS_MAX..=1_000_000).contains(number);
+    text.parse().ok().filter(fits).ok_or_else(|| "must be a whole number from 1000 to 1000000".to_owned())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| "must be a duration such as 10s or 1m30s".to_owned())
+}
+
+/// A duration of more than nothing.
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
+        if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(duration) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_shows_no_password() {
+        for (url, shown) in [
+            ("postgres://me:pass@word@db:5432/presence", "postgres://me:…@db:5432/presence"),
+            ("postgres://me@db/presence?password=x", "postgres://me@db/presence?…"),
+            ("sqlite://presence.db", "sqlite://presence.db"),
+        ] {
+            let secret: Secret = url.parse().unwrap();
+            assert_eq!(format!("{secret}"), shown);
+            assert_eq!(format!("{secret:?}"), shown);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Every operation of both doors as bytes, so that one function calls them all.
+
+use presenced::{
+    app::Addresses,
+    grpc::pb::{
+        Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, GetPresenceRequest,
+        SetManualLocationRequest, SetPresenceRequest, SetStatusMessageRequest,
+        SetUserPreferredPresenceRequest, WorkLocationType,
+    },
+};
+use prost::Message;
+use reqwest::{Client, Method, Response};
+use serde_json::{Value, json};
+
+/// What an operation takes, as `docs/authentication.md` groups them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Read,
+    ReadMany,
+    ReadWhole,
+    Write,
+    WriteChoice,
+}
+
+/// One way to call an operation for a user.
+pub struct Call {
+    pub name: &'static str,
+    pub class: Class,
+    /// Whether it names a session.
+    pub of_session: bool,
+    pub request: Request,
+}
+
+pub enum Request {
+    /// A method of the service, and its message.
+    Grpc(Vec<u8>),
+    /// A verb, a path below the version, and a body.
+    Http(Method, String, Value),
+}
+
+/// Every operation of both doors, to `user` and, if there is one, its `session`.
+pub fn all(user: &str, session: &str) -> Vec<Call> {
+    let mut calls = grpc(user, session);
+    calls.extend(http(user, session));
+    calls
+}
+
+fn grpc(user: &str, session: &str) -> Vec<Call> {
+    let (user_id, session_id) = (user.to_owned(), session.to_owned());
+    let set = SetPresenceRequest {
+        user_id: user_id.clone(),
+        session_id,
+        availability: Availability::Busy.into(),
+        activity: Activity::InACall.into(),
+        expiration_duration: None,
+    };
+    let prefer = SetUserPreferredPresenceRequest {
+        user_id: user_id.clone(),
+        availability: Availability::Busy.into(),
+        activity: Activity::Busy.into(),
+        expiration_duration: None,
+    };
+    let say = SetStatusMessageRequest { user_id: user_id.clone(), content: "Hi".into(), expire_time: None };
+    let (work_location_type, place_id) = (WorkLocationType::Office.into(), String::new());
+    let locate = SetManualLocationRequest { user_id: user_id.clone(), work_location_type, place_id };
+    // The messages that name a user only, or a user and a session, have these fields in this order.
+    let of_user = GetPresenceRequest { user_id: user_id.clone() }.encode_to_vec();
+    let of_session = SetPresenceRequest { availability: 0, activity: 0, ..set.clone() }.encode_to_vec();
+    let many = BatchGetPresencesRequest { user_ids: vec![user_id] }.encode_to_vec();
+    let sets = BatchSetPresencesRequest { requests: vec![set.clone()] }.encode_to_vec();
+    let (set, prefer, say) = (set.encode_to_vec(), prefer.encode_to_vec(), say.encode_to_vec());
+    let locate = locate.encode_to_vec();
+    [
+        ("SetPresence", Class::Write, set),
+        ("ClearPresence", Class::Write, of_session),
+        ("GetPresence", Class::Read, of_user.clone()),
+        ("BatchGetPresences", Class::ReadMany, many),
+        ("BatchSetPresences", Class::Write, sets),
+        ("SetUserPreferredPresence", Class::Write, prefer),
+        ("ClearUserPreferredPresence", Class::Write, of_user.clone()),
+        ("SetStatusMessage", Class::Write, say),
+        ("SetManualLocation", Class::WriteChoice, locate.clone()),
+        ("SetAutomaticLocation", Class::Write, locate),
+        ("ClearAutomaticLocation", Class::Write, of_user.clone()),
+        ("ClearLocation", Class::WriteChoice, of_user.clone()),
+        ("ExplainPresence", Class::ReadWhole, of_user),
+    ]
+    .into_iter()
+    .map(|(name, class, message)| {
+        let of_session = ["SetPresence", "ClearPresence", "BatchSetPresences"].contains(&name);
+        Call { name, class, of_session, request: Request::Grpc(message) }
+    })
+    .collect()
+}
+
+fn http(user: &str, session: &str) -> Vec<Call> {
+    let set = json!({ "sessionId": session, "availability": "Busy", "activity": "InACall" });
+    let prefer = json!({ "availability": "Busy", "activity": "Busy" });
+    let say = json!({ "statusMessage": { "message": { "content": "Hi", "contentType": "text" } } });
+    let locate = json!({ "workLocationType": "office" });
+    let actions = [
+        ("setPresence", Class::Write, set),
+        ("clearPresence", Class::Write, json!({ "sessionId": session })),
+        ("setUserPreferredPresence", Class::Write, prefer),
+        ("clearUserPreferredPresence", Class::Write, Value::Null),
+        ("setStatusMessage", Class::Write, say),
+        ("setManualLocation", Class::WriteChoice, locate.clone()),
+        ("setAutomaticLocation", Class::Write, locate),
+        ("clearAutomaticLocation", Class::Write, Value::Null),
+        ("clearLocation", Class::WriteChoice, Value::Null),
+    ];
+    let call = |name, class, of_session, method, path: String, body| Call {
+        name,
+        class,
+        of_session,
+        request: Request::Http(method, path, body),
+    };
+    let mut calls: Vec<_> = actions
+        .into_iter()
+        .map(|(name, class, body)| {
+            let of_session = body.get("sessionId").is_some();
+            call(name, class, of_session, Method::POST, format!("/users/{user}/presence/{name}"), body)
+        })
+        .collect();
+    let read = |name, class, path: &str| call(name, class, false, Method::GET, path.to_owned(), Value::Null);
+    calls.push(read("get", Class::Read, &format!("/users/{user}/presence")));
+    calls.push(read("get by id", Class::Read, &format!("/communications/presences/{user}")));
+    calls.push(read("list", Class::ReadMany, "/communications/presences"));
+    calls.push(read("count", Class::ReadMany, "/communications/presences/$count"));
+    let (path, ids) = ("/communications/getPresencesByUserId", json!({ "ids": [user] }));
+    calls.push(call("getPresencesByUserId", Class::ReadMany, false, Method::POST, path.to_owned(), ids));
+    calls
+}
+
+/// What a call was answered with: the code of its door, and its body or text.
+#[derive(Debug)]
+pub struct Answered {
+    pub code: u16,
+    pub text: String,
+    pub www_authenticate: Option<String>,
+}
+
+/// Clients of both doors.
+pub struct Caller {
+    addresses: Addresses,
+    http: Client,
+    http2: Client,
+}
+
+impl Caller {
+    pub fn new(addresses: Addresses) -> Self {
+        let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
+        Self { addresses, http: Client::new(), http2 }
+    }
+
+    /// Calls with an `Authorization`.
+    pub async fn call(&self, call: &Call, authorization: Option<&str>) -> Answered {
+        match &call.request {
+            Request::Grpc(message) => {
+                let path = format!("presence.v1.PresenceService/{}", call.name);
+                self.grpc(&path, message, authorization).await
+            }
+            Request::Http(method, path, body) => {
+                let url = format!("http://{}/v1.0{path}", self.addresses.http);
+                let mut request = self.http.request(method.clone(), url);
+                if !body.is_null() {
+                    request = request.json(body);
+                }
+                if let Some(authorization) = authorization {
+                    request = request.header("authorization", authorization);
+                }
+                answered(request.send().await.unwrap()).await
+            }
+        }
+    }
+
+    /// A unary call as bytes. An error's code is in the header; in the trailer,
+    /// which this client does not show, it is 0 for a success.
+    pub async fn grpc(&self, path: &str, message: &[u8], authorization: Option<&str>) -> Answered {
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let frame = [&[0], &length[..], message].concat();
+        let mut request = self.http2.post(format!("http://{}/{path}", self.addresses.grpc)).body(frame);
+        request = request.header("content-type", "application/grpc").header("te", "trailers");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let code = header("grpc-status").map_or(0, |code| code.parse().unwrap());
+        let text = header("grpc-message").unwrap_or_default().replace("%20", " ");
+        Answered { code, text, www_authenticate: None }
+    }
+}
+
+async fn answered(answer: Response) -> Answered {
+    let code = answer.status().as_u16();
+    let www_authenticate =
+        answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+    Answered { code, text: answer.text().await.unwrap(), www_authenticate }
+}

@@ -1,0 +1,154 @@
+//! The keys of tokens: they rotate, vanish, and come back.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use jsonwebtoken::Algorithm;
+use presenced::clock::Stopwatch;
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+use super::{
+    call::{Call, Caller, all},
+    start,
+};
+use crate::support::{
+    database::Engine,
+    server::Server,
+    tokens::{APP, FLAGS, Signer, USER, application, key_set},
+};
+
+/// Longer than unknown keys may keep the service from asking again.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An issuer's key set; `None` while it is away.
+#[derive(Clone, Default)]
+struct Issuer {
+    set: Arc<Mutex<Option<String>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Issuer {
+    fn publish(&self, signers: &[&Signer]) {
+        *self.set.lock().unwrap() = Some(key_set(signers));
+    }
+
+    fn go_away(&self) {
+        *self.set.lock().unwrap() = None;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    async fn serve(&self) -> SocketAddr {
+        let issuer = self.clone();
+        let keys = async move || {
+            issuer.asked.fetch_add(1, Ordering::SeqCst);
+            issuer.set.lock().unwrap().clone().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, Router::new().route("/keys", get(keys))).await });
+        address
+    }
+
+    /// A service that asks this issuer.
+    async fn service(&self) -> (Server, Caller) {
+        let url = format!("http://{}/keys", self.serve().await);
+        let server = Server::start_with(Engine::Sqlite, &[&FLAGS[..], &["--jwks-url", &url]].concat()).await;
+        let caller = Caller::new(server.addresses);
+        (server, caller)
+    }
+}
+
+fn signer(id: &str) -> Signer {
+    Signer::new(Algorithm::EdDSA, id)
+}
+
+/// The code of a call with a token of this key.
+async fn knock(caller: &Caller, signer: &Signer) -> u16 {
+    let get: Call = all(USER, APP).into_iter().find(|call| call.name == "GetPresence").unwrap();
+    let token = format!("Bearer {}", signer.sign(&application(&["Presence.Read.All"])));
+    caller.call(&get, Some(&token)).await.code
+}
+
+/// Knocks until the answer is `code`.
+async fn knock_until(caller: &Caller, signer: &Signer, code: u16) {
+    let answered = async {
+        while knock(caller, signer).await != code {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("{} never answered {code}", signer.id));
+}
+
+#[tokio::test]
+async fn a_new_key_is_fetched_when_a_token_names_it_and_not_more_often_than_is_good() {
+    let issuer = Issuer::default();
+    let [old, new, unknown] = ["old", "new", "unknown"].map(signer);
+    issuer.publish(&[&old]);
+    let (server, caller) = issuer.service().await;
+    assert_eq!(knock(&caller, &old).await, 0);
+
+    issuer.publish(&[&new]);
+    knock_until(&caller, &new, 0).await;
+    assert_eq!(knock(&caller, &old).await, 16, "a key that was taken back lets nobody in");
+
+    let (before, start) = (issuer.asked(), Stopwatch::start());
+    while start.elapsed() < Duration::from_secs(2) {
+        assert_eq!(knock(&caller, &unknown).await, 16);
+    }
+    assert!(issuer.asked() <= before + 1, "made-up keys don't make the service ask again and again");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_shuts_nobody_out() {
+    let issuer = Issuer::default();
+    let [known, unknown] = ["known", "unknown"].map(signer);
+    let (server, caller) = issuer.service().await;
+    assert_eq!(knock(&caller, &known).await, 16, "it was away from the start: nobody gets in");
+    issuer.publish(&[&known]);
+    knock_until(&caller, &known, 0).await;
+
+    issuer.go_away();
+    let before = issuer.asked();
+    let asked = async {
+        while issuer.asked() == before {
+            assert_eq!(knock(&caller, &unknown).await, 16);
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, asked).await.expect("an unknown key makes it ask");
+    assert_eq!(knock(&caller, &known).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_is_read_again_when_it_changes() {
+    let [old, new] = ["old", "new"].map(signer);
+    let (server, folder) = start(Engine::Sqlite, &[], &[]).await;
+    let caller = Caller::new(server.addresses);
+    let file = folder.path().join("keys.json");
+    assert_eq!(knock(&caller, &old).await, 16, "an empty set lets nobody in");
+
+    std::fs::write(&file, key_set(&[&old])).unwrap();
+    knock_until(&caller, &old, 0).await;
+    std::fs::write(&file, "half a file").unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(knock(&caller, &old).await, 0, "what can't be read leaves the keys in force");
+    std::fs::write(&file, key_set(&[&new])).unwrap();
+    knock_until(&caller, &new, 0).await;
+    assert_eq!(knock(&caller, &old).await, 16);
+    server.stop().await;
+}

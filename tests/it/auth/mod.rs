@@ -1,0 +1,41 @@
+//! Who is let in, and to what.
+
+mod call;
+mod keys;
+mod table;
+mod tenants;
+
+use jsonwebtoken::Algorithm;
+use tempfile::TempDir;
+
+use crate::support::{
+    database::Engine,
+    server::Server,
+    tokens::{self, Signer},
+};
+
+/// A service that takes the tokens of some keys.
+pub struct Guarded {
+    pub server: Server,
+    pub signer: Signer,
+    _keys: TempDir,
+}
+
+impl Guarded {
+    /// With one key for Ed25519.
+    pub async fn start(engine: Engine, flags: &[&str]) -> Self {
+        let signer = Signer::new(Algorithm::EdDSA, "key");
+        let (server, keys) = start(engine, &[&signer], flags).await;
+        Self { server, signer, _keys: keys }
+    }
+}
+
+/// A service that takes the tokens of these keys, which are in the folder's file
+/// `keys.json`.
+pub async fn start(engine: Engine, signers: &[&Signer], flags: &[&str]) -> (Server, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, tokens::key_set(signers)).unwrap();
+    let flags = [&tokens::FLAGS[..], &["--jwks-file", file.to_str().unwrap()], flags].concat();
+    (Server::start_with(engine, &flags).await, folder)
+}

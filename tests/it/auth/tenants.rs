@@ -1,0 +1,214 @@
+//! Tenants are walls; and what a caller's token says of itself.
+
+use presenced::grpc::pb::{
+    BatchGetPresencesRequest, ClearPresenceRequest, ExplainPresenceRequest, GetPresenceRequest,
+    presence_service_client::PresenceServiceClient,
+};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tonic::{Code, Request, transport::Channel};
+use tonic_types::StatusExt;
+
+use super::Guarded;
+use crate::support::{
+    client::words,
+    database::Engine,
+    on_every_engine,
+    tokens::{APP, OTHER_TENANT, TENANT, USER, application, delegated, with},
+};
+
+on_every_engine![nothing_crosses_tenants];
+
+/// A caller of both doors with a token.
+struct As {
+    token: String,
+    http: Client,
+    base: String,
+    grpc: PresenceServiceClient<Channel>,
+}
+
+impl As {
+    fn new(guarded: &Guarded, claims: &Value) -> Self {
+        let channel = Channel::from_shared(format!("http://{}", guarded.server.addresses.grpc)).unwrap();
+        Self {
+            token: format!("Bearer {}", guarded.signer.sign(claims)),
+            http: Client::new(),
+            base: format!("{}/v1.0", guarded.server.graph()),
+            grpc: PresenceServiceClient::new(channel.connect_lazy()),
+        }
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let request = self.http.get(format!("{}{path}", self.base));
+        read(request.header("authorization", &self.token).send().await.unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        read(request.header("authorization", &self.token).send().await.unwrap()).await
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.token.parse().unwrap());
+        request
+    }
+}
+
+async fn read(answer: reqwest::Response) -> (u16, Value) {
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn of_tenant(tenant: &str) -> Value {
+    with(&json!({ "tid": tenant, "roles": ["Presence.ReadWrite.All"] }))
+}
+
+fn actions() -> [(&'static str, Value); 4] {
+    [
+        ("setPresence", json!({ "sessionId": APP, "availability": "Busy", "activity": "InACall" })),
+        ("setUserPreferredPresence", json!({ "availability": "Away", "activity": "Away" })),
+        ("setStatusMessage", json!({ "statusMessage": { "message": { "content": "Hi" } } })),
+        ("setAutomaticLocation", json!({ "workLocationType": "office" })),
+    ]
+}
+
+async fn nothing_crosses_tenants(engine: Engine) {
+    let guarded = Guarded::start(engine, &[]).await;
+    let [mine, other] = [TENANT, OTHER_TENANT].map(|tenant| As::new(&guarded, &of_tenant(tenant)));
+    let presence = format!("/users/{USER}/presence");
+    for (action, body) in actions() {
+        assert_eq!(mine.post(&format!("{presence}/{action}"), &body).await.0, 200);
+    }
+
+    // The same user of the other tenant was never heard of.
+    let nobody = other.get(&presence).await.1;
+    assert_eq!((&nobody["availability"], &nobody["statusMessage"]), (&json!("Offline"), &Value::Null));
+    assert_eq!(
+        (&nobody["workLocation"]["source"], &nobody["sequenceNumber"]),
+        (&json!("none"), &json!("A0000000000000"))
+    );
+    let ids = json!({ "ids": [USER] });
+    let many = other.post("/communications/getPresencesByUserId", &ids).await.1;
+    assert_eq!(many["value"][0]["availability"], "Offline");
+    assert_eq!(other.get("/communications/presences").await.1["value"], json!([]));
+    assert_eq!(other.get("/communications/presences/$count").await.1, 0);
+    assert_eq!(other.post(&format!("{presence}/clearPresence"), &json!({ "sessionId": APP })).await.0, 404);
+    for action in ["clearUserPreferredPresence", "clearAutomaticLocation"] {
+        assert_eq!(other.post(&format!("{presence}/{action}"), &Value::Null).await.0, 200);
+    }
+    let mut grpc = other.grpc.clone();
+    let (user_id, session_id) = (USER.to_owned(), APP.to_owned());
+    let explained = grpc.explain_presence(other.request(ExplainPresenceRequest { user_id: user_id.clone() }));
+    assert!(explained.await.unwrap().into_inner().sessions.is_empty());
+    let many = other.request(BatchGetPresencesRequest { user_ids: vec![user_id.clone()] });
+    let many = grpc.batch_get_presences(many).await.unwrap().into_inner();
+    assert_eq!(words(&many.presences[0]), format!("{USER} Offline/Offline"));
+    let clear = other.request(ClearPresenceRequest { user_id: user_id.clone(), session_id });
+    assert_eq!(grpc.clear_presence(clear).await.unwrap_err().code(), Code::NotFound);
+
+    // A batch's items are each their own token's, or else the batch's.
+    let item =
+        |id: &str, headers: Value| json!({ "id": id, "method": "GET", "url": presence, "headers": headers });
+    let items = [item("1", json!({})), item("2", json!({ "Authorization": other.token }))];
+    let batch = mine.post("/$batch", &json!({ "requests": items })).await.1;
+    let shown = |index: usize| batch["responses"][index]["body"]["availability"].as_str();
+    assert_eq!((shown(0), shown(1)), (Some("Away"), Some("Offline")));
+
+    // What the other tenant does to its user of the same name, mine does not see.
+    let (_, busy) = &actions()[0];
+    let mut set = busy.clone();
+    (set["availability"], set["activity"]) = (json!("DoNotDisturb"), json!("Presenting"));
+    assert_eq!(other.post(&format!("{presence}/setPresence"), &set).await.0, 200);
+    let mut mine_grpc = mine.grpc.clone();
+    let got =
+        mine_grpc.get_presence(mine.request(GetPresenceRequest { user_id })).await.unwrap().into_inner();
+    assert_eq!(words(&got.presence.unwrap()), format!("{USER} Away/Away \"Hi\" Office Automatic"));
+    assert_eq!(mine.get("/communications/presences/$count").await.1, 1);
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
+async fn me_is_the_user_of_the_token() {
+    let guarded = Guarded::start(Engine::Sqlite, &[]).await;
+    let user = As::new(&guarded, &delegated("Presence.ReadWrite Presence.Read.All"));
+    let ends = json!({ "dateTime": "2026-11-23T17:30:00", "timeZone": "UTC" });
+    let message = json!({ "message": { "content": "Hi" }, "expiryDateTime": ends });
+    for (action, body) in
+        actions().into_iter().chain([("setManualLocation", json!({ "workLocationType": "remote" }))])
+    {
+        assert_eq!(user.post(&format!("/me/presence/{action}"), &body).await.0, 200, "{action}");
+    }
+    let say = json!({ "statusMessage": message });
+    assert_eq!(user.post("/me/presence/setStatusMessage", &say).await.0, 200);
+    for path in ["/me/presence", &format!("/users/{USER}/presence")] {
+        let own = user.get(path).await.1;
+        assert_eq!(own["id"], USER);
+        assert_eq!(
+            own["statusMessage"]["expiryDateTime"]["dateTime"], "2026-11-23T17:30:00.0000000",
+            "{path}"
+        );
+        assert_eq!(own["statusMessage"]["publishedDateTime"], "2026-11-22T02:50:00.0000000Z", "{path}");
+    }
+    let application = As::new(&guarded, &application(&["Presence.ReadWrite.All"]));
+    let seen = application.get(&format!("/users/{USER}/presence")).await.1;
+    assert_eq!(seen["statusMessage"], json!({ "message": { "content": "Hi", "contentType": "text" } }));
+    let (status, refused) = application.get("/me/presence").await;
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("BadRequest")));
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
+async fn other_sessions_are_free_for_those_whose_policy_says_so() {
+    let guarded = Guarded::start(Engine::Sqlite, &["--session-id-policy", "any"]).await;
+    let application = As::new(&guarded, &application(&["Presence.ReadWrite.All"]));
+    let set = json!({ "sessionId": "desk-phone", "availability": "Busy", "activity": "InACall" });
+    assert_eq!(application.post(&format!("/users/{USER}/presence/setPresence"), &set).await.0, 200);
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_without_a_tenant_is_of_the_default_one() {
+    let guarded = Guarded::start(Engine::Sqlite, &["--jwt-default-tenant", TENANT]).await;
+    let mut claims = application(&["Presence.ReadWrite.All"]);
+    let [named, _] = [TENANT, OTHER_TENANT].map(|tenant| As::new(&guarded, &of_tenant(tenant)));
+    claims.as_object_mut().unwrap().remove("tid");
+    let unnamed = As::new(&guarded, &claims);
+    let (_, set) = &actions()[0];
+    assert_eq!(unnamed.post(&format!("/users/{USER}/presence/setPresence"), set).await.0, 200);
+    assert_eq!(named.get("/communications/presences/$count").await.1, 1);
+    claims["tid"] = "contoso".into();
+    assert_eq!(As::new(&guarded, &claims).get("/communications/presences/$count").await.0, 401);
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_application_that_calls_too_often_has_to_wait() {
+    let guarded = Guarded::start(Engine::Sqlite, &["--rate-limit", "5/100s"]).await;
+    let caller = As::new(&guarded, &application(&["Presence.Read.All"]));
+    let path = format!("/users/{USER}/presence");
+    // The batch counts, and so does each of its items; both doors count together.
+    let item = |id: &str| json!({ "id": id, "method": "GET", "url": path });
+    let batch = caller.post("/$batch", &json!({ "requests": [item("1"), item("2")] })).await;
+    assert_eq!((batch.0, &batch.1["responses"][1]["status"]), (200, &json!(200)));
+    let mut grpc = caller.grpc.clone();
+    let get = || caller.request(GetPresenceRequest { user_id: USER.to_owned() });
+    for _ in 0..2 {
+        grpc.get_presence(get()).await.unwrap();
+    }
+    let status = grpc.get_presence(get()).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap().as_secs() <= 20);
+    let url = format!("{}{path}", caller.base);
+    let refused = caller.http.get(url).header("authorization", &caller.token).send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+
+    // Another tenant's application of the same id, and another application, are not held up.
+    assert_eq!(As::new(&guarded, &of_tenant(OTHER_TENANT)).get(&path).await.0, 200);
+    let another = with(&json!({ "azp": "another", "roles": ["Presence.Read.All"] }));
+    assert_eq!(As::new(&guarded, &another).get(&path).await.0, 200);
+    guarded.server.stop().await;
+}
