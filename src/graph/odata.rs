@@ -1,7 +1,7 @@
 //! OData around the presences: query options, context strings, links.
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath},
+    extract::{FromRef, FromRequestParts, MatchedPath},
     http::request::Parts,
 };
 use http::{HeaderMap, header::HOST, uri::Authority};
@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::{
+    Context,
     answers::{PresenceJson, Shown},
     refusal::Refusal,
 };
@@ -143,13 +144,17 @@ pub(super) struct ServiceRoot {
     communications: bool,
 }
 
-impl<S: Sync> FromRequestParts<S> for ServiceRoot {
+impl<S: Sync> FromRequestParts<S> for ServiceRoot
+where
+    Context: FromRef<S>,
+{
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let version = route.split('/').nth(1).unwrap_or_default();
-        let scheme = forwarded_scheme(&parts.headers);
+        let Context { encrypted, .. } = Context::from_ref(state);
+        let scheme = if encrypted { "https" } else { forwarded_scheme(&parts.headers) };
         let host = authority(parts).map_or_else(String::new, |host| host.to_string());
         Ok(Self {
             url: format!("{scheme}://{host}/{version}"),

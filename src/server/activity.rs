@@ -131,6 +131,18 @@ impl Activity {
         }
     }
 
+    /// A request was given up by its client.
+    pub(super) fn cancelled(&self) {
+        let mut marks = self.marks();
+        if marks.resets_since.elapsed() > RESETS_WINDOW {
+            (marks.resets, marks.resets_since) = (0, Stopwatch::start());
+        }
+        marks.resets += 1;
+        if marks.resets > self.0.resets_max {
+            self.0.resets.notify_one();
+        }
+    }
+
     /// Resolves when the client has overstayed, and says how.
     pub(super) async fn overdue(&self, limits: &LimitSettings) -> Overdue {
         loop {
@@ -192,18 +204,10 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Shared { under_way, resets, resets_max, .. } = &*self.activity.0;
-        under_way.send_modify(|requests| *requests -= 1);
-        let mut marks = self.activity.marks();
-        marks.progress = Stopwatch::start();
+        self.activity.0.under_way.send_modify(|requests| *requests -= 1);
+        self.activity.marks().progress = Stopwatch::start();
         if !self.answered {
-            if marks.resets_since.elapsed() > RESETS_WINDOW {
-                (marks.resets, marks.resets_since) = (0, marks.progress);
-            }
-            marks.resets += 1;
-            if marks.resets > *resets_max {
-                resets.notify_one();
-            }
+            self.activity.cancelled();
         }
     }
 }

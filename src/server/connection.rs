@@ -87,7 +87,8 @@ impl Connections {
         let activity = Activity::new(&limits);
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut request_under_way = activity.begin();
-            let answer = router.clone().oneshot(request);
+            let activity = activity.clone();
+            let answer = router.clone().oneshot(request.map(|body| Body::new(Asked { body, activity })));
             async move {
                 answer.await.map(|answer| {
                     request_under_way.goes_on();
@@ -119,6 +120,36 @@ impl Connections {
             debug!(%error, "a connection broke");
         }
         overdue
+    }
+}
+
+/// The body of a request, which its client may break off.
+struct Asked {
+    body: Incoming,
+    activity: Activity,
+}
+
+impl HttpBody for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Err(_))) = polled {
+            self.activity.cancelled();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

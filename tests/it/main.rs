@@ -18,6 +18,7 @@ mod cli;
 mod clients;
 mod conformance;
 mod docs;
+mod doors;
 mod faults;
 mod graph;
 mod grpc;

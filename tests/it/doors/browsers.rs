@@ -1,0 +1,91 @@
+//! What browsers are told.
+
+use reqwest::{Client, Method, Response};
+
+use crate::support::{database::Engine, server::Server};
+
+const ORIGIN: &str = "https://app.example.com";
+
+async fn ask(server: &Server, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = Client::new().request(method, format!("{}{path}", server.graph()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
+    answer.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_it_is_not_for() {
+    let server = Server::start(Engine::Sqlite).await;
+    for path in ["/v1.0/users/a/presence", "/v1.0/nothing", "/openapi.json", "/docs/index.html"] {
+        let answer = ask(&server, Method::GET, path, &[]).await;
+        assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(header(&answer, "x-frame-options"), Some("DENY"), "{path}");
+        assert_eq!(header(&answer, "referrer-policy"), Some("no-referrer"), "{path}");
+        let policy = header(&answer, "content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{path}");
+        assert_eq!(policy.contains("script-src"), path.starts_with("/docs"), "{path}");
+        for banner in
+            ["server", "x-powered-by", "via", "strict-transport-security", "access-control-allow-origin"]
+        {
+            assert_eq!(header(&answer, banner), None, "{path}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_named_origins_may_call_and_no_others() {
+    let path = "/v1.0/users/a/presence/setPresence";
+    let preflight = |origin| {
+        [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "authorization,content-type"),
+        ]
+    };
+    let server = Server::start_with(
+        Engine::Sqlite,
+        &["--cors-origins", "https://other.example,https://app.example.com"],
+    )
+    .await;
+    let allowed = ask(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
+    assert_eq!(allowed.status(), 200);
+    assert_eq!(header(&allowed, "access-control-allow-origin"), Some(ORIGIN));
+    assert_eq!(header(&allowed, "access-control-allow-headers"), Some("authorization,content-type"));
+    assert_eq!(header(&allowed, "access-control-allow-credentials"), None);
+    let get = ask(&server, Method::GET, "/v1.0/users/a/presence", &[("origin", ORIGIN)]).await;
+    assert_eq!(header(&get, "access-control-allow-origin"), Some(ORIGIN));
+    assert!(header(&get, "access-control-expose-headers").unwrap().contains("request-id"));
+    for stranger in ["https://evil.example", "null", "https://app.example.com.evil.example"] {
+        let refused = ask(&server, Method::OPTIONS, path, &preflight(stranger)).await;
+        assert_eq!(header(&refused, "access-control-allow-origin"), None, "{stranger}");
+    }
+    server.stop().await;
+
+    let server = Server::start(Engine::Sqlite).await;
+    let refused = ask(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
+    assert_eq!((refused.status().as_u16(), header(&refused, "access-control-allow-origin")), (405, None));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_describes_the_api_can_be_left_out() {
+    let server = Server::start_with(Engine::Sqlite, &["--no-reflection"]).await;
+    for path in ["/openapi.json", "/docs", "/docs/index.html"] {
+        assert_eq!(ask(&server, Method::GET, path, &[]).await.status(), 404, "{path}");
+    }
+    let channel =
+        tonic::transport::Channel::from_shared(format!("http://{}", server.addresses.grpc)).unwrap();
+    let mut reflection = tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::new(
+        channel.connect_lazy(),
+    );
+    let requests = futures_util::stream::iter([tonic_reflection::pb::v1::ServerReflectionRequest::default()]);
+    let refused = reflection.server_reflection_info(requests).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+    server.stop().await;
+}

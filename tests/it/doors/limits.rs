@@ -1,0 +1,215 @@
+//! What one client may take.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use presenced::clock::Stopwatch;
+use reqwest::Client;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::support::{database::Engine, server::Server};
+
+/// Longer than any limit here, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+const GET: &str = "GET /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+async fn start(flags: &[&str]) -> Server {
+    Server::start_with(Engine::Sqlite, flags).await
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// How long it takes until the other side closes.
+async fn closed(stream: &mut TcpStream) -> Duration {
+    let stopwatch = Stopwatch::start();
+    let mut bytes = [0; 4_096];
+    let end = async { while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {} };
+    timeout(PATIENCE, end).await.expect("the connection is closed");
+    stopwatch.elapsed()
+}
+
+/// The first line of the answer; nothing if the connection is closed.
+async fn status(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![0; 4_096];
+    let read = timeout(PATIENCE, stream.read(&mut bytes)).await.expect("an answer").unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..read]).lines().next().unwrap_or_default().to_owned()
+}
+
+async fn metric(server: &Server, line: &str) -> f64 {
+    let url = format!("http://{}/metrics", server.addresses.admin);
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let value =
+        text.lines().find_map(|found| found.strip_prefix(line)).map(|value| value.trim().parse().unwrap());
+    value.unwrap_or(0.0)
+}
+
+#[tokio::test]
+async fn who_does_not_say_what_it_wants_has_to_leave() {
+    let server = start(&["--header-timeout", "500ms"]).await;
+    let (grpc, http) = (server.addresses.grpc, server.addresses.http);
+    for (address, begin) in [
+        (http, ""),
+        (http, "GET /v1.0/users/a/pres"),
+        (http, "PRI * HTTP/2.0\r\n"),
+        (grpc, ""),
+        (grpc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ] {
+        let mut stream = connect(address).await;
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        let took = closed(&mut stream).await;
+        assert!(took >= Duration::from_millis(400), "{begin:?} {took:?}");
+    }
+    // A byte now and then does not help.
+    let mut stream = connect(http).await;
+    let stopwatch = Stopwatch::start();
+    for byte in GET.bytes() {
+        sleep(Duration::from_millis(50)).await;
+        if stream.write_all(&[byte]).await.is_err() {
+            break;
+        }
+    }
+    assert!(stopwatch.elapsed() < Duration::from_secs(2), "{:?}", stopwatch.elapsed());
+    let overdue = r#"presence_connections_overdue_total{door="graph",reason="header_timeout"}"#;
+    assert!(metric(&server, overdue).await >= 4.0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
+    let server = start(&["--idle-timeout", "1s", "--header-timeout", "500ms"]).await;
+    let mut stream = connect(server.addresses.http).await;
+    for _ in 0..4 {
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
+        // Longer than a header may take, shorter than a client may idle.
+        sleep(Duration::from_millis(600)).await;
+    }
+    assert!(closed(&mut stream).await < Duration::from_secs(3));
+
+    let (mut requests, connection) =
+        h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let get = || http::Request::post("http://localhost/grpc.health.v1.Health/Check").body(()).unwrap();
+    let (answer, _) = requests.send_request(get(), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    // It is told to leave, with nothing lost, rather than cut off.
+    timeout(PATIENCE, ended).await.expect("the connection ends").unwrap().unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_has_to_come_in_time() {
+    let server = start(&["--body-timeout", "300ms"]).await;
+    let mut stream = connect(server.addresses.http).await;
+    let head =
+        "POST /v1.0/users/a/presence/setPresence HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(status(&mut stream).await, "HTTP/1.1 408 Request Timeout");
+
+    let (mut requests, connection) =
+        h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
+    tokio::spawn(connection);
+    let set = http::Request::post("http://localhost/presence.v1.PresenceService/SetPresence");
+    let set = set.header("content-type", "application/grpc").body(()).unwrap();
+    let (answer, mut body) = requests.send_request(set, false).unwrap();
+    body.send_data(Bytes::from_static(&[0, 0, 0, 0, 50]), false).unwrap();
+    let answer = timeout(PATIENCE, answer).await.expect("an answer").unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "4");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_has_to_be_taken() {
+    let server = start(&["--send-timeout", "500ms"]).await;
+    let mut builder = h2::client::Builder::new();
+    let stream = connect(server.addresses.http).await;
+    let (mut requests, connection) =
+        builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let get = http::Request::get("http://localhost/v1.0/users/a/presence").body(()).unwrap();
+    let (answer, _) = requests.send_request(get, true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // There is no room for its body, and none is made.
+    drop(timeout(PATIENCE, ended).await.expect("the connection is closed"));
+    let overdue = r#"presence_connections_overdue_total{door="graph",reason="send_timeout"}"#;
+    assert!((metric(&server, overdue).await - 1.0).abs() < f64::EPSILON);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once() {
+    let server = start(&["--connections-max", "2"]).await;
+    let mut open = [connect(server.addresses.http).await, connect(server.addresses.http).await];
+    for stream in &mut open {
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        assert_eq!(status(stream).await, "HTTP/1.1 200 OK");
+    }
+    assert!(closed(&mut connect(server.addresses.http).await).await < Duration::from_secs(2));
+    open[0].write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(status(&mut open[0]).await, "HTTP/1.1 200 OK");
+    // The other door has room of its own, and a place that was left is free.
+    let mut grpc = connect(server.addresses.grpc).await;
+    timeout(PATIENCE, grpc.read_u8()).await.expect("its settings").unwrap();
+    let [first, _second] = open;
+    drop(first);
+    let free = async {
+        loop {
+            let mut stream = connect(server.addresses.http).await;
+            if stream.write_all(GET.as_bytes()).await.is_ok()
+                && status(&mut stream).await == "HTTP/1.1 200 OK"
+            {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, free).await.expect("room again");
+    assert!(metric(&server, r#"presence_connections_refused_total{door="graph"}"#).await >= 1.0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_cancels_too_much_has_to_leave() {
+    let server = start(&["--resets-max", "50"]).await;
+    let (requests, connection) = h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let mut cancelled = 0;
+    // A request is under way while its message is missing.
+    while let Ok(mut ready) = requests.clone().ready().await {
+        let set = http::Request::post("http://localhost/presence.v1.PresenceService/SetPresence");
+        let set = set.header("content-type", "application/grpc").body(()).unwrap();
+        let Ok((_, mut body)) = ready.send_request(set, false) else { break };
+        body.send_data(Bytes::from_static(&[0]), false).unwrap();
+        sleep(Duration::from_millis(5)).await;
+        body.send_reset(h2::Reason::CANCEL);
+        cancelled += 1;
+        assert!(cancelled < 200, "it is let go on");
+    }
+    drop(timeout(PATIENCE, ended).await.expect("the connection is closed"));
+    assert!(cancelled > 50, "{cancelled}");
+    drop(requests);
+    let overdue = r#"presence_connections_overdue_total{door="grpc",reason="resets"}"#;
+    assert!((metric(&server, overdue).await - 1.0).abs() < f64::EPSILON);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn headers_and_messages_have_a_size() {
+    let server = start(&["--header-max-bytes", "8192", "--message-max-bytes", "2000"]).await;
+    let http = Client::new();
+    let url = format!("{}/v1.0/users/a/presence", server.graph());
+    let large = http.get(&url).header("x-large", "x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(large.status(), 431);
+    let body = format!("{{\"x\":\"{}\"}}", "x".repeat(2_000));
+    assert_eq!(http.post(format!("{url}/setPresence")).body(body).send().await.unwrap().status(), 413);
+    let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
+    let large = http2.get(&url).header("x-large", "x".repeat(20_000)).send().await;
+    assert!(large.map_or(true, |answer| answer.status() == 431));
+    server.stop().await;
+}

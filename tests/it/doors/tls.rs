@@ -1,0 +1,149 @@
+//! TLS at both doors.
+
+use std::{fs, path::Path, time::Duration};
+
+use presenced::grpc::pb::{GetPresenceRequest, presence_service_client::PresenceServiceClient};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+};
+use reqwest::{Certificate, Client, Version};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tonic::transport::{Certificate as CaCertificate, Channel, ClientTlsConfig, Identity};
+
+use crate::support::{database::Engine, server::Server};
+
+/// An authority that signs certificates.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "an authority");
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate of this machine and its key.
+    fn issue(&self) -> (String, String) {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn write(&self, folder: &Path) {
+        let (cert, key) = self.issue();
+        fs::write(folder.join("tls.crt"), cert).unwrap();
+        fs::write(folder.join("tls.key"), key).unwrap();
+    }
+
+    /// A client that trusts this authority alone, and opens a connection for
+    /// each request.
+    fn http(&self) -> Client {
+        let root = Certificate::from_pem(self.pem().as_bytes()).unwrap();
+        Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).build().unwrap()
+    }
+
+    /// The same for gRPC, with a certificate of its own if there is one.
+    async fn grpc(&self, server: &Server, own: Option<(String, String)>) -> Result<(), String> {
+        let mut tls = ClientTlsConfig::new().ca_certificate(CaCertificate::from_pem(self.pem()));
+        tls = tls.domain_name("localhost");
+        if let Some((cert, key)) = own {
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        let endpoint = Channel::from_shared(format!("https://{}", server.addresses.grpc)).unwrap();
+        let channel =
+            endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
+        let request = GetPresenceRequest { user_id: "a".to_owned() };
+        let answer = PresenceServiceClient::new(channel).get_presence(request).await;
+        answer.map(drop).map_err(|status| status.to_string())
+    }
+}
+
+async fn start(folder: &Path, client_ca: Option<&Path>) -> Server {
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (cert, key) = (path("tls.crt"), path("tls.key"));
+    let mut flags = vec!["--tls-cert", &cert, "--tls-key", &key];
+    if let Some(path) = client_ca {
+        flags.extend(["--tls-client-ca", path.to_str().unwrap()]);
+    }
+    Server::start_with(Engine::Sqlite, &flags).await
+}
+
+fn presence(server: &Server) -> String {
+    format!("https://localhost:{}/v1.0/users/a/presence", server.addresses.http.port())
+}
+
+#[tokio::test]
+async fn both_doors_are_encrypted_and_say_so() {
+    let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
+    authority.write(folder.path());
+    let server = start(folder.path(), None).await;
+
+    for http in [
+        authority.http(),
+        Client::builder().http1_only().tls_danger_accept_invalid_certs(true).build().unwrap(),
+    ] {
+        let answer = http.get(presence(&server)).send().await.unwrap();
+        assert!(matches!(answer.version(), Version::HTTP_11 | Version::HTTP_2));
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let context = body["@odata.context"].as_str().unwrap().to_owned();
+        assert!(context.starts_with("https://localhost:"), "{context}");
+    }
+    assert_eq!(authority.http().get(presence(&server)).send().await.unwrap().version(), Version::HTTP_2);
+    authority.grpc(&server, None).await.unwrap();
+
+    // Nothing is said to those who do not encrypt, or whom we are not.
+    let plain = presence(&server).replace("https", "http");
+    assert!(Client::new().get(plain).send().await.is_err());
+    assert!(Authority::new().http().get(presence(&server)).send().await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_read_again_when_it_changes() {
+    let (old, new, folder) = (Authority::new(), Authority::new(), TempDir::new().unwrap());
+    old.write(folder.path());
+    let server = start(folder.path(), None).await;
+    let url = presence(&server);
+    assert!(old.http().get(&url).send().await.is_ok());
+    assert!(new.http().get(&url).send().await.is_err());
+
+    // A key that does not fit leaves the old one in force.
+    fs::write(folder.path().join("tls.key"), old.issue().1).unwrap();
+    sleep(Duration::from_secs(6)).await;
+    assert!(old.http().get(&url).send().await.is_ok());
+
+    new.write(folder.path());
+    let changed = async {
+        while new.http().get(&url).send().await.is_err() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), changed).await.expect("the new certificate is used");
+    new.grpc(&server, None).await.unwrap();
+    assert!(old.http().get(&url).send().await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn grpc_may_ask_its_callers_for_certificates() {
+    let (authority, clients, folder) = (Authority::new(), Authority::new(), TempDir::new().unwrap());
+    authority.write(folder.path());
+    let client_ca = folder.path().join("clients.crt");
+    fs::write(&client_ca, clients.pem()).unwrap();
+    let server = start(folder.path(), Some(&client_ca)).await;
+
+    authority.grpc(&server, Some(clients.issue())).await.unwrap();
+    assert!(authority.grpc(&server, None).await.is_err());
+    assert!(authority.grpc(&server, Some(authority.issue())).await.is_err());
+    assert!(authority.http().get(presence(&server)).send().await.is_ok(), "HTTP does not ask");
+    server.stop().await;
+}
