@@ -34,6 +34,10 @@ pub use connection::PoolUse;
 pub use database::Database;
 pub use error::{OpenError, StoreError};
 
+/// The sessions that are kept of one user, so that a read stays bounded
+/// whoever makes up session ids.
+pub const SESSIONS_MAX: usize = 100;
+
 /// A user of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserKey {
@@ -161,6 +165,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///   `expires_after`.
     /// * Of several sets of one key the last wins.
     /// * All of them are durable when the call returns, or none is.
+    /// * A user keeps [`SESSIONS_MAX`] sessions: when more are opened, those that
+    ///   have ended give way, and then those that were set longest ago, but none
+    ///   that the call itself set.
     /// * `changed_at` becomes `now` if watchers must hear of the set: the pair
     ///   differs, or the session had ended, or it was `Available` and had begun
     ///   to fade, or it now ends earlier. A mere refresh leaves it.

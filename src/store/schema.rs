@@ -21,13 +21,15 @@ use super::{
 /// build both drivers, SQLite's C code included, a second time.
 type Listed = (i64, &'static str, &'static str);
 
-const POSTGRES: [Listed; 2] = [
+const POSTGRES: [Listed; 3] = [
     (1, "sessions", include_str!("../../migrations/postgres/0001_sessions.sql")),
     (2, "users", include_str!("../../migrations/postgres/0002_users.sql")),
+    (3, "sessions_bounded", include_str!("../../migrations/postgres/0003_sessions_bounded.sql")),
 ];
-const SQLITE: [Listed; 2] = [
+const SQLITE: [Listed; 3] = [
     (1, "sessions", include_str!("../../migrations/sqlite/0001_sessions.sql")),
     (2, "users", include_str!("../../migrations/sqlite/0002_users.sql")),
+    (3, "sessions_bounded", include_str!("../../migrations/sqlite/0003_sessions_bounded.sql")),
 ];
 
 /// What the name of a migration begins with that shuts out the binaries that do

@@ -26,30 +26,112 @@ use super::{
 use crate::presence::{Timestamp, User, UserId};
 use timestamptz::Timestamptz;
 
-/// The fade is [`crate::presence::INACTIVE_AFTER`]; the contract of
-/// `changed_at` is [`Store::set_sessions`]'s.
-const SET_SESSIONS: &str = "
-insert into presence_sessions as s
-    (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
-select tenant_id, user_id, session_id, availability, activity, now, now, expires_at
-from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
-    as new (tenant_id, user_id, session_id, availability, activity, now, expires_at)
-on conflict (tenant_id, user_id, session_id) do update set
-    availability = excluded.availability,
-    activity     = excluded.activity,
-    set_at       = excluded.set_at,
-    expires_at   = excluded.expires_at,
-    cleared_at   = null,
-    changed_at   = case
-        when s.availability <> excluded.availability
-          or s.activity <> excluded.activity
-          or s.cleared_at is not null
-          or s.expires_at <= excluded.set_at
-          or (s.availability = 'Available' and s.set_at + interval '5 minutes' <= excluded.set_at)
-          or excluded.expires_at < s.expires_at
-        then greatest(excluded.changed_at, s.changed_at + interval '1 millisecond')
-        else s.changed_at
-    end";
+/// What a set makes of a session `s` that is there. The fade is
+/// [`crate::presence::INACTIVE_AFTER`]; the contract of `changed_at` is
+/// [`Store::set_sessions`]'s. Decided on the locked row, so it can't race.
+macro_rules! refresh {
+    ($new:literal) => {
+        concat!(
+            "set
+        availability = ",
+            $new,
+            ".availability,
+        activity     = ",
+            $new,
+            ".activity,
+        set_at       = ",
+            $new,
+            ".set_at,
+        expires_at   = ",
+            $new,
+            ".expires_at,
+        cleared_at   = null,
+        changed_at   = case
+            when s.availability <> ",
+            $new,
+            ".availability
+              or s.activity <> ",
+            $new,
+            ".activity
+              or s.cleared_at is not null
+              or s.expires_at <= ",
+            $new,
+            ".set_at
+              or (s.availability = 'Available' and s.set_at + interval '5 minutes' <= ",
+            $new,
+            ".set_at)
+              or ",
+            $new,
+            ".expires_at < s.expires_at
+            then greatest(",
+            $new,
+            ".set_at, s.changed_at + interval '1 millisecond')
+            else s.changed_at
+        end"
+        )
+    };
+}
+
+/// Updates the sessions that are there and inserts those that are missing: with
+/// `on conflict` alone each refresh locks its row first, and writes a third more
+/// to the log. Whoever opens a session makes room for it: `opened` is nothing
+/// but for a new one, so a refresh pays nothing for that.
+const SET_SESSIONS: &str = concat!(
+    "
+with new as materialized (
+    select tenant_id, user_id, session_id, availability, activity, set_at, expires_at
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
+        as new (tenant_id, user_id, session_id, availability, activity, set_at, expires_at)
+), refreshed as (
+    update presence_sessions as s
+    ",
+    refresh!("new"),
+    "
+    from new
+    where s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
+    returning s.tenant_id, s.user_id, s.session_id
+), opened as (
+    insert into presence_sessions as s
+        (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
+    select tenant_id, user_id, session_id, availability, activity, set_at, set_at, expires_at
+    from new
+    where not exists (
+        select
+        from refreshed as r
+        where r.tenant_id = new.tenant_id and r.user_id = new.user_id and r.session_id = new.session_id
+    )
+    on conflict (tenant_id, user_id, session_id) do update
+    ",
+    refresh!("excluded"),
+    "
+    returning s.tenant_id, s.user_id, s.set_at
+), crowded as (
+    select tenant_id, user_id, max(set_at) as now, count(*) as sessions
+    from opened
+    group by tenant_id, user_id
+)
+delete from presence_sessions as s
+using crowded
+cross join lateral (
+    select p.session_id
+    from presence_sessions as p
+    where p.tenant_id = crowded.tenant_id
+      and p.user_id = crowded.user_id
+      and p.set_at < crowded.now
+      and not exists (
+          select
+          from refreshed as r
+          where r.tenant_id = p.tenant_id and r.user_id = p.user_id and r.session_id = p.session_id
+      )
+    order by p.cleared_at is null and p.expires_at > crowded.now, p.set_at
+    limit greatest(0, crowded.sessions - 100 + (
+        select count(*)
+        from presence_sessions as q
+        where q.tenant_id = crowded.tenant_id and q.user_id = crowded.user_id
+    ))
+) as gone
+where s.tenant_id = crowded.tenant_id and s.user_id = crowded.user_id and s.session_id = gone.session_id"
+);
 
 const CLEAR_SESSIONS: &str = "
 update presence_sessions as s

@@ -1,0 +1,2 @@
+-- A user keeps 100 sessions. Here the statement that opens one sees to it
+-- (src/store/postgres/mod.rs): Citus takes no triggers on the table.
