@@ -9,7 +9,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/presenced /usr/local/bin/presenced
 
 FROM debian:bookworm-slim
-# The certificates are for PostgreSQL over TLS.
+# The certificates are for fetching the keys of tokens.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --no-install-recommends --yes ca-certificates \
@@ -23,8 +23,8 @@ VOLUME /var/lib/presenced
 USER 65532:65532
 
 # Inside a container everything is published on purpose. It still refuses to
-# serve strangers until PRESENCE_ALLOW_INSECURE=true says that something else
-# keeps them out.
+# serve strangers until PRESENCE_AUTH=jwt says whose tokens let callers in, or
+# PRESENCE_ALLOW_INSECURE=true that something else keeps strangers out.
 ENV PRESENCE_GRPC_ADDR=0.0.0.0:50051 \
     PRESENCE_HTTP_ADDR=0.0.0.0:8080 \
     PRESENCE_ADMIN_ADDR=0.0.0.0:9090

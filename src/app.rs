@@ -85,39 +85,13 @@ pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenErr
 impl App {
     /// Starts everything; it serves once this returns.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        settings.check().map_err(StartError::Settings)?;
-        let database = open_database(settings).await?;
-        info!(store = database.describe(), "store");
-
-        let grpc = bind("--grpc-addr", settings.grpc_addr).await?;
-        let http = bind("--http-addr", settings.http_addr).await?;
-        let admin = bind("--admin-addr", settings.admin_addr).await?;
+        let parts = parts(settings, clock).await?;
+        let grpc = bind("--grpc-addr", settings.grpc_addr)?;
+        let http = bind("--http-addr", settings.http_addr)?;
+        let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-
-        let metrics = Metrics::new();
-        let health = Health::new(metrics.clone()).await;
-        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-        let gate = Gate::open(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
-        let tls = Tls::open(&settings.tls, stop.clone()).map_err(StartError::Settings)?;
-        let parts = Parts {
-            client_limits: settings.limits,
-            gate: gate.map_err(StartError::Settings)?,
-            tls,
-            cors_origins: settings.auth.cors_origins.clone(),
-            reflection: !settings.auth.no_reflection,
-            database: Arc::clone(&database),
-            limits: Limits {
-                batch_max: settings.batch_max,
-                queue_max: settings.queue_max,
-                workers: settings.batch_workers,
-            },
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            health: health.clone(),
-            stop: stop.clone(),
-            abort: abort.clone(),
-        };
+        let Parts { database, clock, metrics, health, stop, abort, .. } = parts.clone();
         let lanes =
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
@@ -204,6 +178,40 @@ impl App {
         }
         drained
     }
+}
+
+/// What all lanes are made of. What is wrong with the settings shows before the
+/// database is asked.
+async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
+    settings.check().map_err(StartError::Settings)?;
+    let (stop, metrics) = (CancellationToken::new(), Metrics::new());
+    let gate = Gate::open(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
+    let gate = gate.map_err(StartError::Settings)?;
+    let tls = Tls::open(&settings.tls, stop.clone()).map_err(StartError::Settings)?;
+    let here = settings.grpc_addr.ip().is_loopback() && settings.http_addr.ip().is_loopback();
+    if tls.is_none() && !here {
+        warn!("calls and tokens travel unencrypted: give --tls-cert and --tls-key, or see to it otherwise");
+    }
+    let database = open_database(settings).await?;
+    info!(store = database.describe(), "store");
+    Ok(Parts {
+        database,
+        limits: Limits {
+            batch_max: settings.batch_max,
+            queue_max: settings.queue_max,
+            workers: settings.batch_workers,
+        },
+        client_limits: settings.limits,
+        gate,
+        tls,
+        cors_origins: settings.auth.cors_origins.clone(),
+        reflection: !settings.auth.no_reflection,
+        clock,
+        health: Health::new(metrics.clone()).await,
+        metrics,
+        stop,
+        abort: CancellationToken::new(),
+    })
 }
 
 async fn start_lanes(number: usize, parts: &Parts) -> io::Result<Vec<Lane>> {

@@ -8,15 +8,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{
+    task::{spawn_blocking, yield_now},
+    time::timeout,
+};
 
 use super::{Context, refusal::Refusal};
-use crate::{service::Given, settings::LimitSettings};
-
-/// What is read and thrown away of a body that is too large, so that its client
-/// can hear why: one that is still sending when the connection is closed may
-/// see nothing but that. In bytes.
-const DISCARD_MAX_BYTES: usize = 4 * 1_024 * 1_024;
+use crate::{server::TURN_BYTES, service::Given, settings::LimitSettings};
 
 /// The JSON object in a request's body; no body counts as an empty object.
 ///
@@ -29,7 +27,7 @@ impl<S, T> FromRequest<S> for Json<T>
 where
     S: Sync,
     Context: FromRef<S>,
-    T: DeserializeOwned + Default,
+    T: DeserializeOwned + Default + Send + 'static,
 {
     type Rejection = Refusal;
 
@@ -37,27 +35,37 @@ where
         let Context { limits, .. } = Context::from_ref(state);
         check_content_type(request.headers())?;
         let body = timeout(limits.body_timeout, read(request.into_body(), &limits)).await;
-        parse(&body.unwrap_or_else(|_| Err(too_slow(&limits)))?).map(Self)
+        let body = body.unwrap_or_else(|_| Err(too_slow(&limits)))?;
+        if body.len() <= TURN_BYTES {
+            return parse(&body).map(Self);
+        }
+        // To read a megabyte takes milliseconds, for which nobody else on this
+        // lane would get an answer.
+        let parsed = spawn_blocking(move || parse(&body)).await;
+        parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string()))).map(Self)
     }
 }
 
 /// The whole body, if it is not too large.
 async fn read(mut body: Body, limits: &LimitSettings) -> Result<Vec<u8>, Refusal> {
     let max = limits.message_max();
-    let (mut bytes, mut length) = (Vec::new(), 0);
+    let (mut bytes, mut turn) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Refusal::bad_request("The body broke off, or is not what it says it is."))?;
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length > max.max(DISCARD_MAX_BYTES) {
-            break;
+        if bytes.len() + data.len() > max {
+            return Err(too_large(max));
         }
-        if length <= max {
-            bytes.extend_from_slice(&data);
+        bytes.extend_from_slice(&data);
+        // A body that was packed small may be large.
+        turn += data.len();
+        if turn > TURN_BYTES {
+            turn = 0;
+            yield_now().await;
         }
     }
-    if length > max { Err(too_large(max)) } else { Ok(bytes) }
+    Ok(bytes)
 }
 
 fn too_slow(limits: &LimitSettings) -> Refusal {

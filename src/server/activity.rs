@@ -205,7 +205,9 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.activity.0.under_way.send_modify(|requests| *requests -= 1);
-        self.activity.marks().progress = Stopwatch::start();
+        let mut marks = self.activity.marks();
+        (marks.progress, marks.header) = (Stopwatch::start(), None);
+        drop(marks);
         if !self.answered {
             self.activity.cancelled();
         }

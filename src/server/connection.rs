@@ -10,6 +10,7 @@ use axum::{
     Router,
     body::{Body, Bytes, HttpBody},
 };
+use http_body_util::{BodyExt, Limited};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
     service::service_fn,
@@ -88,7 +89,9 @@ impl Connections {
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut request_under_way = activity.begin();
             let activity = activity.clone();
-            let answer = router.clone().oneshot(request.map(|body| Body::new(Asked { body, activity })));
+            let answer = router
+                .clone()
+                .oneshot(request.map(|body| Body::new(Asked { body: Some(body), read: 0, activity })));
             async move {
                 answer.await.map(|answer| {
                     request_under_way.goes_on();
@@ -123,9 +126,21 @@ impl Connections {
     }
 }
 
+/// What is read of one body, in bytes, before other connections get a turn.
+pub const TURN_BYTES: usize = 64 * 1_024;
+
+/// What is read and thrown away of a body that nobody wanted, in bytes, and for
+/// how long: a client that is still sending when its connection is closed may
+/// see nothing of its answer.
+const DISCARD_MAX_BYTES: usize = 4 * 1_024 * 1_024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The body of a request, which its client may break off.
 struct Asked {
-    body: Incoming,
+    /// `None` once it is to be thrown away.
+    body: Option<Incoming>,
+    /// Since others had a turn, in bytes.
+    read: usize,
     activity: Activity,
 }
 
@@ -137,19 +152,40 @@ impl HttpBody for Asked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Err(_))) = polled {
-            self.activity.cancelled();
+        if self.read > TURN_BYTES {
+            self.read = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => self.read += frame.data_ref().map_or(0, Bytes::len),
+            Poll::Ready(Some(Err(_))) => self.activity.cancelled(),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            let mut request_under_way = self.activity.begin();
+            request_under_way.goes_on();
+            tokio::spawn(async move {
+                let _ = timeout(DISCARD_TIMEOUT, Limited::new(body, DISCARD_MAX_BYTES).collect()).await;
+                drop(request_under_way);
+            });
+        }
     }
 }
 

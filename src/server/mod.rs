@@ -11,7 +11,7 @@ mod tls;
 use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc,
     time::sleep,
 };
@@ -21,13 +21,22 @@ use tracing::warn;
 use crate::telemetry::Door;
 
 pub use activity::Overdue;
-pub use connection::{Connections, Protocol};
+pub use connection::{Connections, Protocol, TURN_BYTES};
 pub use slots::{Slot, Slots, connections_max};
 pub use tls::Tls;
 
 /// How long to wait when a socket can't be accepted: the process is out of
 /// descriptors, and trying at once would only burn the processor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The connections that each lane is handed before those that it has get a
+/// turn: ten thousand at once must not hold up a request that is under way.
+const ACCEPT_BURST: usize = 4;
+/// How long that turn is.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
+
+/// The connections that the system keeps for us meanwhile.
+const BACKLOG: u32 = 4_096;
 
 /// A connection on its way to a lane. It belongs to no runtime meanwhile.
 #[derive(Debug)]
@@ -41,8 +50,15 @@ pub struct Incoming {
 }
 
 /// Binds the address of a setting; the error says which.
-pub async fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Or a restart would have to wait for the connections of the run before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| {
         io::Error::new(error.kind(), format!("cannot listen on {setting} {address}: {error}"))
     })
 }
@@ -57,8 +73,12 @@ pub async fn accept(
     lanes: Vec<mpsc::Sender<Incoming>>,
     stop: CancellationToken,
 ) {
-    for lane in lanes.iter().cycle() {
+    let burst = lanes.len() * ACCEPT_BURST;
+    for (number, lane) in lanes.iter().cycle().enumerate() {
         let hand_over = async {
+            if number % burst == burst - 1 {
+                sleep(ACCEPT_PAUSE).await;
+            }
             let stream = next(&listener).await;
             let Some(slot) = slots.take() else { return };
             match stream.into_std() {

@@ -60,7 +60,8 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
     /// Where the sessions are: sqlite://FILE, sqlite::memory:, or
-    /// postgres://USER:PASSWORD@HOST/DATABASE (PostgreSQL 15 or later).
+    /// postgres://USER:PASSWORD@HOST/DATABASE (PostgreSQL 15 or later; with
+    /// ?sslmode=verify-full&sslrootcert=FILE its certificate must be signed by one in the file).
     #[arg(
         long,
         env = "PRESENCE_DATABASE_URL",

@@ -55,6 +55,41 @@ fn bad_settings_end_with_64() {
     assert_refused(&run(&["--http-addr", "0.0.0.0:0"]), 64, "give --allow-insecure");
     assert_refused(&run(&["--grpc-addr", "[::]:0"]), 64, "nobody is authenticated");
     assert_refused(&run(&["--grpc-addr", "nonsense"]), 64, "--grpc-addr");
+    for (arguments, says) in [
+        (&["--auth", "jwt"][..], "either --jwks-url or --jwks-file"),
+        (
+            &["--auth", "jwt", "--jwks-url", "https://a", "--jwks-file", "b"],
+            "either --jwks-url or --jwks-file",
+        ),
+        (&["--auth", "jwt", "--jwks-file", "a", "--jwt-audience", "a"], "--jwt-issuer"),
+        (&["--auth", "jwt", "--jwks-file", "a", "--jwt-issuer", "a"], "--jwt-audience"),
+        (
+            &["--auth", "jwt", "--jwks-file", "/nowhere", "--jwt-issuer", "a", "--jwt-audience", "a"],
+            "cannot read /nowhere",
+        ),
+        (
+            &["--auth", "jwt", "--jwks-url", "http://issuer/k", "--jwt-issuer", "a", "--jwt-audience", "a"],
+            "must be https",
+        ),
+        (&["--jwks-file", "a"], "give --auth jwt"),
+        (&["--jwt-audience", "a"], "give --auth jwt"),
+        (&["--jwt-leeway", "1h"], "5m at most"),
+        (&["--tls-cert", "a"], "go together"),
+        (&["--tls-client-ca", "a"], "--tls-cert and --tls-key, too"),
+        (&["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere"),
+        (&["--rate-limit", "lots"], "CALLS/DURATION"),
+        (&["--cors-origins", "*"], "as browsers send it"),
+        (&["--cors-origins", "https://a/"], "as browsers send it"),
+        (&["--header-timeout", "0s"], "more than nothing"),
+    ] {
+        let free =
+            ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"];
+        assert_refused(
+            &run(&[&free[..], &["--database-url", "sqlite::memory:"], arguments].concat()),
+            64,
+            says,
+        );
+    }
     assert_refused(&run(&["--nonsense"]), 64, "--nonsense");
     assert_refused(&run(&["--log", "verbose"]), 64, "no level");
     let output = run(&["--database-url", "postgres://me@127.0.0.1:1/presence?pasword=hunter2"]);

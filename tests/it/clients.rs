@@ -3,11 +3,18 @@
 //!
 //! `scripts/test` installs them; `scripts/test --quick` leaves them out.
 
-use std::{path::Path, process::Stdio};
+use std::{fs, path::Path, process::Stdio};
 
+use jsonwebtoken::Algorithm;
+use serde_json::Value;
+use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::process::Process;
+use crate::support::{
+    authority::Authority,
+    process::Process,
+    tokens::{self, Signer, USER},
+};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 /// Where `scripts/test` puts what is Python's.
@@ -15,13 +22,19 @@ const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin");
 
 /// Runs the program against a fresh service; what it printed, if it succeeded.
 async fn run(program: &str, arguments: &[&str], folder: &str) -> String {
+    let service = Process::start("sqlite::memory:", &[]).await;
+    let url = format!("http://{}", service.http);
+    run_with(program, arguments, folder, &[("PRESENCE_URL", &url)]).await
+}
+
+/// Runs the program with these variables.
+async fn run_with(program: &str, arguments: &[&str], folder: &str, variables: &[(&str, &str)]) -> String {
     let installed = Path::new(TOOLS).join(program);
     let program = if installed.exists() { installed } else { program.into() };
-    let service = Process::start("sqlite::memory:", &[]).await;
     let output = Command::new(&program)
         .args(arguments)
         .current_dir(Path::new(FOLDER).join(folder))
-        .env("PRESENCE_URL", format!("http://{}", service.http))
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .await
@@ -55,6 +68,39 @@ async fn both_javascript_clients_run_unmodified() {
     let (passed, failed) = (number_behind(&printed, "# pass "), number_behind(&printed, "# fail "));
     assert!(passed >= 14 && failed == 0, "{printed}");
     println!("microsoft-graph-client and msgraph-sdk for JavaScript: {passed} tests passed");
+}
+
+#[tokio::test]
+async fn over_tls_the_sdks_send_tokens_that_count() {
+    let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
+    authority.write(folder.path());
+    let signer = Signer::new(Algorithm::RS256, "key");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [keys, cert, key, ca] = ["keys.json", "tls.crt", "tls.key", "ca.crt"].map(path);
+    fs::write(&keys, tokens::key_set(&[&signer])).unwrap();
+    fs::write(&ca, authority.pem()).unwrap();
+    let guarded = ["--jwks-file", &keys, "--tls-cert", &cert, "--tls-key", &key];
+    let service = Process::start("sqlite::memory:", &[&tokens::FLAGS[..], &guarded].concat()).await;
+
+    // By the system's clock, until 2100.
+    let token = |mut claims: Value| {
+        (claims["nbf"], claims["exp"]) = (0.into(), 4_102_444_800_i64.into());
+        signer.sign(&claims)
+    };
+    let variables = [
+        ("PRESENCE_URL", &*format!("https://localhost:{}", service.http.port())),
+        ("PRESENCE_TOKEN", &token(tokens::delegated("Presence.Read Presence.ReadWrite"))),
+        ("PRESENCE_APP_TOKEN", &token(tokens::application(&["Presence.ReadWrite.All"]))),
+        ("PRESENCE_USER", USER),
+        ("SSL_CERT_FILE", &ca),
+        ("NODE_EXTRA_CA_CERTS", &ca),
+    ];
+    let python = run_with("python", &["-W", "ignore", "secure.py"], "python", &variables).await;
+    assert!(number_behind(&python, "Ran ") >= 3, "{python}");
+    let node =
+        run_with("node", &["--test", "--test-reporter=tap", "secure.js"], "javascript", &variables).await;
+    assert!(number_behind(&node, "# pass ") >= 3 && number_behind(&node, "# fail ") == 0, "{node}");
+    println!("over TLS with tokens: {}", number_behind(&python, "Ran ") + number_behind(&node, "# pass "));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod conformance;
 mod docs;
 mod doors;
 mod faults;
+mod fuzz;
 mod graph;
 mod grpc;
 mod property;

@@ -56,15 +56,18 @@ APP = "22553876-f5ab-4529-bffb-cfe50aa89f87"
 
 
 class Token:
-    """A credential as azure-identity's are, with a token that says nothing."""
+    """A credential as azure-identity's are, with a token that is there already."""
+
+    def __init__(self, token):
+        self.token = token
 
     def get_token(self, *scopes, **_):
-        return AccessToken("a.b.c", 2**31)
+        return AccessToken(self.token, 2**31)
 
 
-def client():
+def client(token="a.b.c"):
     # The adapter lines: where the service is, and whose tokens it takes.
-    provider = AzureIdentityAuthenticationProvider(Token(), scopes=["presence/.default"], allowed_hosts=["localhost"])
+    provider = AzureIdentityAuthenticationProvider(Token(token), scopes=["presence/.default"], allowed_hosts=["localhost"])
     adapter = GraphRequestAdapter(provider)
     adapter.base_url = f"{URL}/v1.0"
     return GraphServiceClient(request_adapter=adapter)

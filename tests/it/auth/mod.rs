@@ -2,6 +2,7 @@
 
 mod call;
 mod keys;
+mod quiet;
 mod table;
 mod tenants;
 

@@ -213,3 +213,19 @@ async fn headers_and_messages_have_a_size() {
     assert!(large.map_or(true, |answer| answer.status() == 431));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_refusal_is_heard_while_the_body_is_still_on_its_way() {
+    let server = start(&[]).await;
+    let mut stream = connect(server.addresses.http).await;
+    for _ in 0..3 {
+        let head =
+            "PATCH /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        assert_eq!(status(&mut stream).await, "HTTP/1.1 405 Method Not Allowed");
+        stream.write_all(&vec![b'x'; 100_000]).await.unwrap();
+    }
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
+    server.stop().await;
+}

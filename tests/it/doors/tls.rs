@@ -3,67 +3,33 @@
 use std::{fs, path::Path, time::Duration};
 
 use presenced::grpc::pb::{GetPresenceRequest, presence_service_client::PresenceServiceClient};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
-};
 use reqwest::{Certificate, Client, Version};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate as CaCertificate, Channel, ClientTlsConfig, Identity};
 
-use crate::support::{database::Engine, server::Server};
+use crate::support::{authority::Authority, database::Engine, server::Server};
 
-/// An authority that signs certificates.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// A client that trusts this authority alone, and opens a connection for each
+/// request.
+fn http(authority: &Authority) -> Client {
+    let root = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+    Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).build().unwrap()
+}
 
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "an authority");
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+/// The same for gRPC, with a certificate of its own if there is one.
+async fn grpc(authority: &Authority, server: &Server, own: Option<(String, String)>) -> Result<(), String> {
+    let mut tls = ClientTlsConfig::new().ca_certificate(CaCertificate::from_pem(authority.pem()));
+    tls = tls.domain_name("localhost");
+    if let Some((cert, key)) = own {
+        tls = tls.identity(Identity::from_pem(cert, key));
     }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// A certificate of this machine and its key.
-    fn issue(&self) -> (String, String) {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn write(&self, folder: &Path) {
-        let (cert, key) = self.issue();
-        fs::write(folder.join("tls.crt"), cert).unwrap();
-        fs::write(folder.join("tls.key"), key).unwrap();
-    }
-
-    /// A client that trusts this authority alone, and opens a connection for
-    /// each request.
-    fn http(&self) -> Client {
-        let root = Certificate::from_pem(self.pem().as_bytes()).unwrap();
-        Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).build().unwrap()
-    }
-
-    /// The same for gRPC, with a certificate of its own if there is one.
-    async fn grpc(&self, server: &Server, own: Option<(String, String)>) -> Result<(), String> {
-        let mut tls = ClientTlsConfig::new().ca_certificate(CaCertificate::from_pem(self.pem()));
-        tls = tls.domain_name("localhost");
-        if let Some((cert, key)) = own {
-            tls = tls.identity(Identity::from_pem(cert, key));
-        }
-        let endpoint = Channel::from_shared(format!("https://{}", server.addresses.grpc)).unwrap();
-        let channel =
-            endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
-        let request = GetPresenceRequest { user_id: "a".to_owned() };
-        let answer = PresenceServiceClient::new(channel).get_presence(request).await;
-        answer.map(drop).map_err(|status| status.to_string())
-    }
+    let endpoint = Channel::from_shared(format!("https://{}", server.addresses.grpc)).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
+    let request = GetPresenceRequest { user_id: "a".to_owned() };
+    let answer = PresenceServiceClient::new(channel).get_presence(request).await;
+    answer.map(drop).map_err(|status| status.to_string())
 }
 
 async fn start(folder: &Path, client_ca: Option<&Path>) -> Server {
@@ -87,7 +53,7 @@ async fn both_doors_are_encrypted_and_say_so() {
     let server = start(folder.path(), None).await;
 
     for http in [
-        authority.http(),
+        http(&authority),
         Client::builder().http1_only().tls_danger_accept_invalid_certs(true).build().unwrap(),
     ] {
         let answer = http.get(presence(&server)).send().await.unwrap();
@@ -97,13 +63,13 @@ async fn both_doors_are_encrypted_and_say_so() {
         let context = body["@odata.context"].as_str().unwrap().to_owned();
         assert!(context.starts_with("https://localhost:"), "{context}");
     }
-    assert_eq!(authority.http().get(presence(&server)).send().await.unwrap().version(), Version::HTTP_2);
-    authority.grpc(&server, None).await.unwrap();
+    assert_eq!(http(&authority).get(presence(&server)).send().await.unwrap().version(), Version::HTTP_2);
+    grpc(&authority, &server, None).await.unwrap();
 
     // Nothing is said to those who do not encrypt, or whom we are not.
     let plain = presence(&server).replace("https", "http");
     assert!(Client::new().get(plain).send().await.is_err());
-    assert!(Authority::new().http().get(presence(&server)).send().await.is_err());
+    assert!(http(&Authority::new()).get(presence(&server)).send().await.is_err());
     server.stop().await;
 }
 
@@ -113,23 +79,23 @@ async fn a_certificate_is_read_again_when_it_changes() {
     old.write(folder.path());
     let server = start(folder.path(), None).await;
     let url = presence(&server);
-    assert!(old.http().get(&url).send().await.is_ok());
-    assert!(new.http().get(&url).send().await.is_err());
+    assert!(http(&old).get(&url).send().await.is_ok());
+    assert!(http(&new).get(&url).send().await.is_err());
 
     // A key that does not fit leaves the old one in force.
     fs::write(folder.path().join("tls.key"), old.issue().1).unwrap();
     sleep(Duration::from_secs(6)).await;
-    assert!(old.http().get(&url).send().await.is_ok());
+    assert!(http(&old).get(&url).send().await.is_ok());
 
     new.write(folder.path());
     let changed = async {
-        while new.http().get(&url).send().await.is_err() {
+        while http(&new).get(&url).send().await.is_err() {
             sleep(Duration::from_millis(100)).await;
         }
     };
     timeout(Duration::from_secs(20), changed).await.expect("the new certificate is used");
-    new.grpc(&server, None).await.unwrap();
-    assert!(old.http().get(&url).send().await.is_err());
+    grpc(&new, &server, None).await.unwrap();
+    assert!(http(&old).get(&url).send().await.is_err());
     server.stop().await;
 }
 
@@ -141,9 +107,9 @@ async fn grpc_may_ask_its_callers_for_certificates() {
     fs::write(&client_ca, clients.pem()).unwrap();
     let server = start(folder.path(), Some(&client_ca)).await;
 
-    authority.grpc(&server, Some(clients.issue())).await.unwrap();
-    assert!(authority.grpc(&server, None).await.is_err());
-    assert!(authority.grpc(&server, Some(authority.issue())).await.is_err());
-    assert!(authority.http().get(presence(&server)).send().await.is_ok(), "HTTP does not ask");
+    grpc(&authority, &server, Some(clients.issue())).await.unwrap();
+    assert!(grpc(&authority, &server, None).await.is_err());
+    assert!(grpc(&authority, &server, Some(authority.issue())).await.is_err());
+    assert!(http(&authority).get(presence(&server)).send().await.is_ok(), "HTTP does not ask");
     server.stop().await;
 }

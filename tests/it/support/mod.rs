@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod authority;
 pub mod client;
 pub mod contract;
 pub mod database;

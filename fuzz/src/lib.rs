@@ -1,0 +1,272 @@
+//! What is fuzzed, a function for each target: whatever comes in, nothing may
+//! panic, and no answer may be a fault of the service.
+//!
+//! The project's own tests run the kept inputs through the same functions
+//! (`tests/it/fuzz.rs`).
+
+use std::{
+    fs,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use clap::Parser;
+use http::{HeaderMap, HeaderValue, Method, header};
+use http_body_util::BodyExt;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
+use presenced::{
+    auth::Gate,
+    batch::{Batches, Limits},
+    clock::Clock,
+    graph, grpc,
+    health::Health,
+    presence::{parse_duration, parse_zoned_time},
+    service::Service,
+    settings::{Cli, Settings},
+    store::Database,
+    telemetry::Metrics,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// The service without its sockets, over SQLite.
+struct Doors {
+    runtime: Runtime,
+    grpc: Router,
+    graph: Router,
+    /// Takes tokens that [`KEY`] signed.
+    gate: Gate,
+}
+
+static DOORS: LazyLock<Mutex<Doors>> = LazyLock::new(|| Mutex::new(Doors::open()));
+
+/// The example of RFC 8037 as PKCS #8, and its public half.
+const KEY: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20\
+    \x9d\x61\xb1\x9d\xef\xfd\x5a\x60\xba\x84\x4a\xf4\x92\xec\x2c\xc4\
+    \x44\x49\xc5\x69\x7b\x32\x69\x19\x70\x3b\xac\x03\x1c\xae\x7f\x60";
+const KEY_SET: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+/// `{"alg":"EdDSA","kid":"k"}`.
+const HEADER: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ";
+
+impl Doors {
+    fn open() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (grpc, graph, gate) = runtime.block_on(async {
+            let folder = tempfile::tempdir().expect("a folder");
+            let keys = folder.path().join("keys.json");
+            fs::write(&keys, KEY_SET).expect("a file");
+            let open = settings(&["presenced"]);
+            let guarded = settings(&[
+                "presenced",
+                "--auth",
+                "jwt",
+                "--jwt-issuer",
+                "i",
+                "--jwt-audience",
+                "a",
+                "--jwks-file",
+                keys.to_str().expect("a path"),
+            ]);
+            let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+            let gate = async |settings: &Settings| {
+                Gate::open(&settings.auth, Clock::System, &metrics, stop.clone()).await.expect("a gate")
+            };
+            let (nobody, gate) = (gate(&open).await, gate(&guarded).await);
+
+            let database = Database::connect("sqlite::memory:").await.expect("a database");
+            database.migrate().await.expect("a schema");
+            let limits = Limits { batch_max: 500, queue_max: 20_000, workers: 1 };
+            let store = database.open(Batches::connections(limits));
+            // It is the database as long as it is open.
+            std::mem::forget(database);
+            let batches = Batches::start(&store, &Clock::System, &metrics, limits);
+            let service = std::sync::Arc::new(Service::new(batches, Clock::System));
+            let grpc = grpc::Context {
+                service: service.clone(),
+                gate: nobody.clone(),
+                metrics: metrics.clone(),
+                limits: open.limits,
+                reflection: true,
+            };
+            let graph = graph::Context {
+                service,
+                gate: nobody,
+                clock: Clock::System,
+                metrics: metrics.clone(),
+                limits: open.limits,
+                encrypted: false,
+            };
+            let health = Health::new(metrics).await;
+            let grpc = grpc::router(grpc, health.reporter()).expect("routes");
+            (grpc, graph::router(&graph, &[], true).expect("routes"), gate)
+        });
+        Self { runtime, grpc, graph, gate }
+    }
+
+    /// Answers a request of HTTP's door; no answer is the service's fault.
+    fn ask_http(&self, request: Request) {
+        let asked = format!("{} {}", request.method(), request.uri());
+        let answer = self.runtime.block_on(async {
+            let answer = self.graph.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+            let (parts, body) = answer.into_parts();
+            let body = body.collect().await.expect("a body").to_bytes();
+            (parts.status, body)
+        });
+        let text = String::from_utf8_lossy(&answer.1);
+        assert!(answer.0.as_u16() < 500 && !text.contains("\"status\":5"), "{asked}: {} {text}", answer.0);
+    }
+
+    /// The same for gRPC.
+    fn ask_grpc(&self, request: Request) {
+        let asked = request.uri().to_string();
+        let code = self.runtime.block_on(async {
+            let answer: Response =
+                self.grpc.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+            let (parts, body) = answer.into_parts();
+            let code = |headers: &HeaderMap| headers.get("grpc-status").cloned();
+            match code(&parts.headers) {
+                Some(code) => Some(code),
+                None => body.collect().await.expect("a body").trailers().and_then(code),
+            }
+        });
+        // Neither unknown, nor internal, nor unavailable, nor lost.
+        let bad = ["2", "13", "14", "15"].map(HeaderValue::from_static);
+        assert!(code.as_ref().is_some_and(|code| !bad.contains(code)), "{asked}: {code:?}");
+    }
+}
+
+fn settings(arguments: &[&str]) -> Settings {
+    Cli::try_parse_from(arguments).expect("settings").settings
+}
+
+fn with_doors(ask: impl FnOnce(&Doors)) {
+    ask(&DOORS.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+fn http_request(method: Method, path: &str, body: &[u8]) -> Option<Request> {
+    let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+    request.body(Body::from(body.to_vec())).ok()
+}
+
+/// JSON bodies: the first byte chooses the action, and whether it is gzip.
+pub fn json(data: &[u8]) {
+    const ACTIONS: [&str; 12] = [
+        "/v1.0/users/a/presence/setPresence",
+        "/v1.0/users/a/presence/clearPresence",
+        "/v1.0/users/a/presence/setUserPreferredPresence",
+        "/v1.0/users/a/presence/clearUserPreferredPresence",
+        "/v1.0/users/a/presence/setStatusMessage",
+        "/beta/users/a/presence/setManualLocation",
+        "/beta/users/a/presence/setAutomaticLocation",
+        "/beta/users/a/presence/clearLocation",
+        "/v1.0/communications/getPresencesByUserId",
+        "/v1.0/communications/presences/a/setPresence",
+        "/beta/communications/presences/a/clearPresence",
+        "/beta/users/a/presence/clearAutomaticLocation",
+    ];
+    let Some((first, body)) = data.split_first() else { return };
+    let path = ACTIONS[usize::from(first & 0x7f) % ACTIONS.len()];
+    let Some(mut request) = http_request(Method::POST, path, body) else { return };
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if first & 0x80 != 0 {
+        request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    with_doors(|doors| doors.ask_http(request));
+}
+
+/// Paths and query strings: the first byte chooses the verb.
+pub fn paths(data: &[u8]) {
+    const METHODS: [Method; 6] =
+        [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let Some((first, path)) = data.split_first() else { return };
+    let Ok(path) = str::from_utf8(path) else { return };
+    let method = METHODS[usize::from(*first) % METHODS.len()].clone();
+    let Some(request) = http_request(method, path, b"") else { return };
+    with_doors(|doors| doors.ask_http(request));
+}
+
+/// Batches of requests.
+pub fn batch(data: &[u8]) {
+    let Some(request) = http_request(Method::POST, "/v1.0/$batch", data) else { return };
+    with_doors(|doors| doors.ask_http(request));
+}
+
+/// Messages of gRPC: the first byte chooses the method, and whether the rest is a
+/// frame or a message to be framed.
+pub fn protobuf(data: &[u8]) {
+    const METHODS: [&str; 16] = [
+        "presence.v1.PresenceService/SetPresence",
+        "presence.v1.PresenceService/ClearPresence",
+        "presence.v1.PresenceService/GetPresence",
+        "presence.v1.PresenceService/BatchGetPresences",
+        "presence.v1.PresenceService/BatchSetPresences",
+        "presence.v1.PresenceService/SetUserPreferredPresence",
+        "presence.v1.PresenceService/ClearUserPreferredPresence",
+        "presence.v1.PresenceService/SetStatusMessage",
+        "presence.v1.PresenceService/SetManualLocation",
+        "presence.v1.PresenceService/SetAutomaticLocation",
+        "presence.v1.PresenceService/ClearAutomaticLocation",
+        "presence.v1.PresenceService/ClearLocation",
+        "presence.v1.PresenceService/ExplainPresence",
+        "presence.v1.PresenceService/Nothing",
+        "grpc.health.v1.Health/Check",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ];
+    let Some((first, message)) = data.split_first() else { return };
+    let path = format!("/{}", METHODS[usize::from(first & 0x7f) % METHODS.len()]);
+    let length = u32::try_from(message.len()).unwrap_or_default().to_be_bytes();
+    let framed = [&[0], &length[..], message].concat();
+    let body = if first & 0x80 != 0 { message } else { &framed };
+    let Some(mut request) = http_request(Method::POST, &path, body) else { return };
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    with_doors(|doors| doors.ask_grpc(request));
+}
+
+/// Durations, and times with a zone behind a line break.
+pub fn durations(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    if let Ok(duration) = parse_duration(text) {
+        // What was read can be told and read again.
+        let again = parse_duration(&format!("PT{}S", duration.as_secs()));
+        assert_eq!(again.map(|again| again.as_secs()), Ok(duration.as_secs()), "{text:?}");
+    }
+    if let Some((time, zone)) = text.split_once('\n') {
+        let _ = parse_zoned_time(time, zone);
+    }
+}
+
+/// Tokens: whole ones, or claims that the right key signed.
+pub fn tokens(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let forged = first & 1 == 0;
+    let token = if forged {
+        String::from_utf8_lossy(rest).into_owned()
+    } else {
+        let message = format!("{HEADER}.{}", base64(rest));
+        let signature = sign(message.as_bytes(), &EncodingKey::from_ed_der(KEY), Algorithm::EdDSA);
+        format!("{message}.{}", signature.expect("a signature"))
+    };
+    let Ok(value) = HeaderValue::try_from(format!("Bearer {token}")) else { return };
+    let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+    with_doors(|doors| {
+        let admitted = doors.runtime.block_on(doors.gate.admit(&headers));
+        assert!(!forged || admitted.is_err(), "let in: {token}");
+    });
+}
+
+/// Without padding, for URLs. RFC 4648.
+fn base64(data: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in data.chunks(3) {
+        let bits = chunk.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
+            << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            text.push(char::from(DIGITS[bits >> (18 - 6 * digit) & 63]));
+        }
+    }
+    text
+}
