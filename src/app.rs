@@ -204,7 +204,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         client_limits: settings.limits,
         gate,
         tls,
-        cors_origins: settings.auth.cors_origins.clone(),
+        cors_origins: settings.auth.cors_origins.clone().into(),
         reflection: !settings.auth.no_reflection,
         clock,
         health: Health::new(metrics.clone()).await,

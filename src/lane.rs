@@ -42,7 +42,7 @@ pub struct Parts {
     /// Whether and how the doors are encrypted: gRPC, and HTTP.
     pub tls: Option<(Tls, Tls)>,
     /// Origins whose pages may call the HTTP door.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Arc<[String]>,
     /// Whether the doors describe the API to anybody.
     pub reflection: bool,
     /// What tells the time.
@@ -148,8 +148,9 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         metrics: metrics.clone(),
         limits: parts.client_limits,
         encrypted: parts.tls.is_some(),
+        cors_origins: Arc::clone(&parts.cors_origins),
     };
-    let graph = graph::router(&graph, &parts.cors_origins, parts.reflection).map_err(io::Error::other)?;
+    let graph = graph::router(&graph, parts.reflection).map_err(io::Error::other)?;
     let grpc = grpc::router(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
     let serve = |protocol, router, tls| Connections {

@@ -23,7 +23,8 @@ use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
 
 /// For how long each attack goes on, unless `ABUSE_SECONDS` says otherwise.
 const SECONDS: u64 = 8;
-/// How often each is repeated, unless `ABUSE_ROUNDS` says otherwise.
+/// How often each is repeated, unless `ABUSE_ROUNDS` says otherwise. Which ones,
+/// if not all, says `ABUSE_ATTACKS`.
 const ROUNDS: u64 = 3;
 
 fn number(name: &str, default: u64) -> u64 {

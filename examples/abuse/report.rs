@@ -43,7 +43,7 @@ impl Service {
         let addresses = ["--grpc-addr", "--http-addr", "--admin-addr"].map(|flag| [flag, "127.0.0.1:0"]);
         let mut child = Command::new(binary)
             .args(addresses.as_flattened())
-            .args(["--database-url", "sqlite::memory:", "--log-format", "json", "--lanes", "2"])
+            .args(["--database-url", "sqlite::memory:", "--log-format", "json"])
             .stderr(Stdio::piped())
             .spawn()
             .expect("presenced starts");
@@ -149,7 +149,9 @@ pub(crate) fn run(binary: &str, seconds: u64, rounds: u64) {
         "{:12} {:>9} {:>9} {:>6} {:>7} {:>8} {:>8} {:>7} {:>7} {:>20}",
         "", "", "", "", "", "cpu sink", "cpu here", "cpu sink", "cpu", "before, peak, after"
     );
-    for (kind, door, what) in ATTACKS {
+    let only = env::var("ABUSE_ATTACKS").unwrap_or_default();
+    let wanted = |kind: &str| only.is_empty() || only.split(',').any(|of| of == kind);
+    for (kind, door, what) in ATTACKS.into_iter().filter(|(kind, ..)| wanted(kind)) {
         let service = Service::start(binary);
         let victim = if door == Door::Grpc { service.grpc } else { service.http };
         client::run(service.http, PAUSE);

@@ -97,10 +97,11 @@ impl Doors {
                 metrics: metrics.clone(),
                 limits: open.limits,
                 encrypted: false,
+                cors_origins: std::sync::Arc::default(),
             };
             let health = Health::new(metrics).await;
             let grpc = grpc::router(grpc, health.reporter()).expect("routes");
-            (grpc, graph::router(&graph, &[], true).expect("routes"), gate)
+            (grpc, graph::router(&graph, true).expect("routes"), gate)
         });
         Self { runtime, grpc, graph, gate }
     }

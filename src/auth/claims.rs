@@ -32,6 +32,7 @@ pub(super) struct Claims {
     oid: Option<String>,
     appid: Option<String>,
     azp: Option<String>,
+    idtyp: Option<String>,
     roles: Option<Texts>,
     scp: Option<Texts>,
 }
@@ -111,6 +112,11 @@ impl Claims {
     /// the user's, and without scopes `oid` is the application's own.
     fn grant(&self) -> Result<Grant, Error> {
         let Some(scopes) = &self.scp else {
+            if self.idtyp.as_ref().is_some_and(|of| of != "app") {
+                return Err(Error::token_invalid(
+                    "The access token is a user's (claim idtyp), but has no scopes (claim scp).",
+                ));
+            }
             let roles = self.roles.as_ref().map(Texts::iter).into_iter().flatten();
             return Ok(Grant::Application(Permissions::named(roles)));
         };

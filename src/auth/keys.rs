@@ -34,8 +34,9 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 const SET_MAX_BYTES: usize = 1_024 * 1_024;
 
 /// Where the keys are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Source {
+    /// It may hold a secret.
     Url(Client, Url),
     File(PathBuf),
 }
@@ -114,7 +115,7 @@ impl Keys {
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Result<Self, String> {
-        let mut reader = Reader { source, metrics, last: Vec::new(), failing: false };
+        let mut reader = Reader { source, metrics, last: None, failing: false };
         let keys = match reader.read().await {
             Ok(keys) => keys.unwrap_or_default(),
             Err(error) if matches!(reader.source, Source::File(_)) => {
@@ -156,7 +157,7 @@ struct Reader {
     source: Source,
     metrics: Metrics,
     /// What was read last.
-    last: Vec<u8>,
+    last: Option<Vec<u8>>,
     /// Whether the last attempt failed: an issuer that is away for long must
     /// not fill the log.
     failing: bool,
@@ -185,8 +186,9 @@ impl Reader {
     /// The keys if they have changed; an error is logged.
     async fn read(&mut self) -> Result<Option<Arc<KeySet>>, String> {
         let outcome = self.source.read().await.and_then(|json| {
-            let keys = if json == self.last { None } else { Some(Arc::new(KeySet::parse(&json)?)) };
-            self.last = json;
+            let keys =
+                if self.last.as_ref() == Some(&json) { None } else { Some(Arc::new(KeySet::parse(&json)?)) };
+            self.last = Some(json);
             Ok(keys)
         });
         match &outcome {

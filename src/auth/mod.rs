@@ -58,6 +58,12 @@ impl Gate {
         Ok(Self { tokens, rates })
     }
 
+    /// Whether nobody is authenticated.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.tokens.is_none()
+    }
+
     /// Who calls, if its token and its rate let it in.
     pub async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         let caller = match &self.tokens {

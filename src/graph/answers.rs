@@ -231,7 +231,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(value).map_err(|error| Refusal::internal(error.to_string()))?;
     let headers = [
         (CONTENT_TYPE, JSON),
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (ODATA_VERSION, HeaderValue::from_static("4.0")),
     ];
     Ok((headers, body).into_response())

@@ -7,7 +7,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use tokio::{
     task::{spawn_blocking, yield_now},
     time::timeout,
@@ -15,6 +15,9 @@ use tokio::{
 
 use super::{Context, refusal::Refusal};
 use crate::{server::TURN_BYTES, service::Given, settings::LimitSettings};
+
+/// The longest list whose elements are looked at: longer than any may be.
+const LIST_MAX: usize = 1_000;
 
 /// The JSON object in a request's body; no body counts as an empty object.
 ///
@@ -146,7 +149,8 @@ pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Giv
 pub(super) fn texts<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Given<Vec<Given<String>>>, D::Error> {
-    Value::deserialize(deserializer).map(|value| list_of(value, text_of))
+    let text_in = |json: &str| serde_json::from_str(json).map_or_else(|_| unreadable(json), text_of);
+    <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), text_in))
 }
 
 /// A property as an object; `null` counts as missing.
@@ -160,15 +164,43 @@ pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
 pub(super) fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Given<Vec<Given<T>>>, D::Error> {
-    Value::deserialize(deserializer).map(|value| list_of(value, object_of))
+    <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), object_in))
 }
 
-fn list_of<T>(value: Value, element: impl Fn(Value) -> Given<T>) -> Given<Vec<Given<T>>> {
-    match value {
-        Value::Null => Given::Missing,
-        Value::Array(values) => Given::Value(values.into_iter().map(element).collect()),
-        other => Given::Unreadable(type_of(&other).to_owned()),
+/// A list in JSON that was found to be valid. Its elements are read only if there
+/// are not far too many: of a megabyte they would take fifty.
+fn list_in<T>(json: &str, element: impl Fn(&str) -> Given<T>) -> Given<Vec<Given<T>>> {
+    if json == "null" {
+        return Given::Missing;
     }
+    match serde_json::from_str::<Vec<&RawValue>>(json) {
+        Ok(elements) if elements.len() > LIST_MAX => {
+            Given::Unreadable(format!("a list of {} elements", elements.len()))
+        }
+        Ok(elements) => Given::Value(elements.into_iter().map(|json| element(json.get())).collect()),
+        Err(_) => unreadable(json),
+    }
+}
+
+fn object_in<T: DeserializeOwned>(json: &str) -> Given<T> {
+    match json {
+        "null" => Given::Missing,
+        json if json.starts_with('{') => serde_json::from_str(json)
+            .map_or_else(|_| Given::Unreadable("an object of another kind".to_owned()), Given::Value),
+        json => unreadable(json),
+    }
+}
+
+/// A value that is none of those that are wanted, by how it begins.
+fn unreadable<T>(json: &str) -> Given<T> {
+    let what = match json.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        _ => "a number",
+    };
+    Given::Unreadable(what.to_owned())
 }
 
 fn object_of<T: DeserializeOwned>(value: Value) -> Given<T> {

@@ -7,15 +7,16 @@ use axum::{
     response::Response,
 };
 use http::{
-    HeaderName, HeaderValue, Method,
+    HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        CONTENT_SECURITY_POLICY, CONTENT_TYPE, InvalidHeaderValue, REFERRER_POLICY, RETRY_AFTER,
-        STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, InvalidHeaderValue, ORIGIN, REFERRER_POLICY,
+        RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
+    uri::Authority,
 };
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{Context, docs};
+use super::{Context, docs, layer::finish_refusal, refusal::Refusal};
 
 /// An answer of the API is data: nothing in it is ever shown or run.
 const DATA: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -30,7 +31,11 @@ const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000")
 /// Adds what keeps browsers from doing harm.
 pub(super) async fn guard(State(context): State<Context>, request: Request, next: Next) -> Response {
     let policy = if docs::is_page(request.uri().path()) { PAGE } else { DATA };
-    let mut response = next.run(request).await;
+    let mut response = if context.gate.is_open() && is_foreign(&context, &request) {
+        finish_refusal(&context, foreign_page())
+    } else {
+        next.run(request).await
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -40,6 +45,26 @@ pub(super) async fn guard(State(context): State<Context>, request: Request, next
         headers.insert(STRICT_TRANSPORT_SECURITY, ENCRYPTED_ONLY);
     }
     response
+}
+
+/// Whether a page of an origin calls that is neither this service's own nor one
+/// that is named. A browser sends a form, or a text, to anybody without asking
+/// first: while nobody is authenticated, every page that a person on this machine
+/// looks at could otherwise change presences.
+fn is_foreign(context: &Context, request: &Request) -> bool {
+    let headers = request.headers();
+    let Some(origin) = headers.get(ORIGIN) else { return false };
+    let Ok(origin) = origin.to_str() else { return true };
+    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let own = request.uri().authority().map(Authority::as_str).or(own);
+    let host = origin.split_once("://").map(|(_, host)| host);
+    let ours = host.is_some() && host == own;
+    !ours && context.cors_origins.iter().all(|of| of != origin)
+}
+
+fn foreign_page() -> Refusal {
+    let message = "Pages of other origins may call only if --cors-origins names them.";
+    Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
 }
 
 /// Lets pages of these origins, if there are any, call, which send their token themselves: a

@@ -3,10 +3,14 @@
 //! The page is Swagger UI, which the binary carries, so that it works without a
 //! network.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::Path,
     response::{IntoResponse, Redirect, Response},
     routing::get,
@@ -53,7 +57,14 @@ async fn page_root() -> Redirect {
 
 async fn page(Path(file): Path<String>) -> Response {
     match utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG)) {
-        Ok(Some(file)) => ([(CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response(),
+        Ok(Some(file)) => {
+            // Not copied: a large one would be held for each client that does not read.
+            let bytes = match file.bytes {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => bytes.into(),
+            };
+            ([(CONTENT_TYPE, file.content_type)], bytes).into_response()
+        }
         Ok(None) | Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
 }

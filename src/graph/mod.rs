@@ -53,14 +53,12 @@ pub struct Context {
     pub limits: LimitSettings,
     /// Whether this door speaks TLS itself.
     pub encrypted: bool,
+    /// Origins whose pages may call from a browser.
+    pub cors_origins: Arc<[String]>,
 }
 
 /// The door's routes. The error names an origin that is none.
-pub fn router(
-    context: &Context,
-    cors_origins: &[String],
-    reflection: bool,
-) -> Result<Router, InvalidHeaderValue> {
+pub fn router(context: &Context, reflection: bool) -> Result<Router, InvalidHeaderValue> {
     let api = for_callers(context, api().with_state(context.clone()));
     let batching = Batching { api: api.clone(), context: context.clone() };
     let batches = VERSIONS.into_iter().fold(Router::new(), |router, version| {
@@ -75,7 +73,7 @@ pub fn router(
     // answers are packed for those who ask, errors included.
     let spelled = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(context.clone(), browsers::guard))
-        .option_layer(browsers::cors(cors_origins)?)
+        .option_layer(browsers::cors(&context.cors_origins)?)
         .map_request(paths::rewrite)
         .layer(
             CompressionLayer::new()

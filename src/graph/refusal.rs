@@ -153,7 +153,9 @@ pub(super) fn finish(
     if let Some(cause) = refusal.cause {
         cause.log(id);
         if let Some(after) = cause.retry_after {
-            parts.headers.insert(RETRY_AFTER, after.as_secs().max(1).into());
+            // A part of a second is one: a client that comes too early is refused again.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            parts.headers.insert(RETRY_AFTER, seconds.max(1).into());
         }
     }
     let error = ErrorJson {

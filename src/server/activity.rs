@@ -5,7 +5,8 @@
 //! * it has to say what it speaks, and in HTTP/1 to end a header that it began,
 //!   within the header time-out;
 //! * with no request under way it may stay for the idle time-out;
-//! * an answer that is ready it has to take within the send time-out;
+//! * of an answer that is ready it has to take something within the send
+//!   time-out;
 //! * it may cancel so many requests in so long.
 
 use std::{
@@ -82,6 +83,8 @@ struct Marks {
     progress: Stopwatch,
     /// When the first byte came behind the last request.
     header: Option<Stopwatch>,
+    /// Since when the client takes nothing of what is ready for it.
+    blocked: Option<Stopwatch>,
     resets: u32,
     resets_since: Stopwatch,
 }
@@ -93,9 +96,10 @@ impl Activity {
             under_way: watch::Sender::new(0),
             marks: Mutex::new(Marks {
                 received: 0,
-                http2: false,
+                http2: true,
                 progress: now,
                 header: None,
+                blocked: None,
                 resets: 0,
                 resets_since: now,
             }),
@@ -121,9 +125,8 @@ impl Activity {
     fn received(&self, bytes: &[u8]) {
         let mut marks = self.marks();
         if marks.received < BEGUN_BYTES {
-            if marks.received == 0 {
-                marks.http2 = bytes.starts_with(PREFACE);
-            }
+            let preface = PREFACE.get(marks.received..).unwrap_or_default();
+            marks.http2 &= preface.iter().zip(bytes).all(|(expected, byte)| expected == byte);
             marks.received += bytes.len();
         }
         if !marks.http2 && marks.header.is_none() {
@@ -143,6 +146,16 @@ impl Activity {
         }
     }
 
+    /// Whether the client took what was written to it.
+    fn wrote(&self, taken: bool) {
+        let mut marks = self.marks();
+        if taken {
+            marks.blocked = None;
+        } else if marks.blocked.is_none() {
+            marks.blocked = Some(Stopwatch::start());
+        }
+    }
+
     /// Resolves when the client has overstayed, and says how.
     pub(super) async fn overdue(&self, limits: &LimitSettings) -> Overdue {
         loop {
@@ -150,8 +163,10 @@ impl Activity {
             if left.is_zero() {
                 return why;
             }
+            // What begins meanwhile may have a shorter limit.
+            let shortest = limits.header_timeout.min(limits.send_timeout).min(left);
             tokio::select! {
-                () = sleep(left) => {}
+                () = sleep(shortest) => {}
                 () = self.0.resets.notified() => return Overdue::Resets,
             }
         }
@@ -161,8 +176,12 @@ impl Activity {
     fn next_limit(&self, limits: &LimitSettings) -> (Overdue, Duration) {
         let under_way = *self.0.under_way.borrow() > 0;
         let marks = self.marks();
+        if let Some(blocked) = marks.blocked {
+            return (Overdue::Send, limits.send_timeout.saturating_sub(blocked.elapsed()));
+        }
         let (why, limit, since) = match (under_way, marks.header) {
-            (true, _) => (Overdue::Send, limits.send_timeout, marks.progress),
+            // It may be the request's body that is on its way.
+            (true, _) => (Overdue::Send, limits.send_timeout.max(limits.body_timeout), marks.progress),
             (false, Some(header)) => (Overdue::Header, limits.header_timeout, header),
             (false, None) if marks.received < BEGUN_BYTES && (marks.http2 || marks.received == 0) => {
                 (Overdue::Header, limits.header_timeout, marks.progress)
@@ -180,7 +199,8 @@ impl Activity {
         loop {
             // The sender lives as long as the connection, which is being awaited.
             let _ = requests.wait_for(|requests| *requests == 0).await;
-            if timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err() {
+            let nothing_new = timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err();
+            if nothing_new && self.marks().blocked.is_none() {
                 return;
             }
         }
@@ -243,7 +263,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.wrote(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -251,7 +273,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
         context: &mut Context<'_>,
         bytes: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.activity.wrote(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

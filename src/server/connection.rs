@@ -1,6 +1,7 @@
 //! One connection: HTTP on a socket until either side ends it.
 
 use std::{
+    future::pending,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -22,7 +23,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -70,13 +71,15 @@ impl Connections {
     pub async fn serve(self, stream: TcpStream) -> Option<Overdue> {
         let Some(tls) = &self.tls else { return self.serve_http(stream).await };
         let acceptor = TlsAcceptor::from(tls.config());
-        match timeout(self.limits.header_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.serve_http(stream).await,
-            Ok(Err(error)) => {
+        let handshake = timeout(self.limits.header_timeout, acceptor.accept(stream));
+        match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => self.serve_http(stream).await,
+            Some(Ok(Err(error))) => {
                 debug!(%error, "a TLS handshake failed");
                 None
             }
-            Err(_) => Some(Overdue::Header),
+            Some(Err(_)) => Some(Overdue::Header),
+            None => None,
         }
     }
 
@@ -112,9 +115,16 @@ impl Connections {
             // It is told to leave, in case it wants to say something just now.
             (None, None | Some(Overdue::Idle)) => {
                 connection.as_mut().graceful_shutdown();
+                let last = async {
+                    match overdue {
+                        Some(_) => sleep(limits.send_timeout).await,
+                        None => pending().await,
+                    }
+                };
                 tokio::select! {
                     ended = connection.as_mut() => ended,
                     () = activity.idle() => Ok(()),
+                    () = last => Ok(()),
                 }
             }
             (None, Some(_)) => Ok(()),

@@ -43,16 +43,20 @@ impl Tls {
         let (grpc, http) = files.configs()?;
         let ((send_grpc, grpc), (send_http, http)) = (watch::channel(grpc), watch::channel(http));
         tokio::spawn(async move {
+            let mut failing = false;
             while stop.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
-                match paths.read_changed(&mut files) {
-                    Ok(None) => {}
+                let read = paths.read_changed(&mut files);
+                let fails = read.is_err();
+                match read {
                     Ok(Some((grpc, http))) => {
                         info!("read the changed certificate");
                         send_grpc.send_replace(grpc);
                         send_http.send_replace(http);
                     }
-                    Err(error) => warn!(error, "keeping the certificate"),
+                    Err(error) if !failing => warn!(error, "keeping the certificate"),
+                    Ok(None) | Err(_) => {}
                 }
+                failing = fails;
             }
         });
         Ok(Some((Self(grpc), Self(http))))

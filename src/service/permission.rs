@@ -87,8 +87,8 @@ const READ: Access = Access {
     others: &[Permission::ReadAll],
 };
 const READ_MANY: Access = Access { own: READ.others, ..READ };
-/// It shows what only the user may know: when a status message ends, and which
-/// applications there are.
+/// It shows of a user what other users may not know: when the status message
+/// ends, and which applications there are.
 const READ_WHOLE: Access = Access { others: &[], ..READ };
 const WRITE: Access =
     Access { application: &[Permission::ReadWriteAll], own: &[Permission::ReadWrite], others: &[] };

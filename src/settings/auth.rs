@@ -152,7 +152,8 @@ fn check_jwks_url(url: &Secret) -> Result<(), String> {
 
 fn leeway(text: &str) -> Result<Duration, String> {
     let most = Duration::from_mins(5);
-    duration(text)?.le(&most).then(|| duration(text)).ok_or("must be 5m at most")?
+    duration(text)
+        .and_then(|leeway| if leeway > most { Err("must be 5m at most".to_owned()) } else { Ok(leeway) })
 }
 
 /// An origin as a browser sends it: scheme, host, and port unless it is the

@@ -167,7 +167,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * All of them are durable when the call returns, or none is.
     /// * A user keeps [`SESSIONS_MAX`] sessions: when more are opened, those that
     ///   have ended give way, and then those that were set longest ago, but none
-    ///   that the call itself set.
+    ///   that the call itself set; more than that stay until the next is opened.
     /// * `changed_at` becomes `now` if watchers must hear of the set: the pair
     ///   differs, or the session had ended, or it was `Available` and had begun
     ///   to fade, or it now ends earlier. A mere refresh leaves it.

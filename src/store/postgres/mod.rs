@@ -109,28 +109,29 @@ with new as materialized (
     select tenant_id, user_id, max(set_at) as now, count(*) as sessions
     from opened
     group by tenant_id, user_id
+), kept as (
+    select p.tenant_id, p.user_id, p.session_id, p.set_at,
+           r.session_id is not null or p.set_at >= crowded.now as own,
+           row_number() over (
+               partition by p.tenant_id, p.user_id
+               order by r.session_id is not null or p.set_at >= crowded.now,
+                        p.cleared_at is null and p.expires_at > crowded.now,
+                        p.set_at
+           ) as place,
+           count(*) over (partition by p.tenant_id, p.user_id) + crowded.sessions as sessions
+    from crowded
+    join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
+    left join refreshed as r
+        on r.tenant_id = p.tenant_id and r.user_id = p.user_id and r.session_id = p.session_id
 )
 delete from presence_sessions as s
-using crowded
-cross join lateral (
-    select p.session_id
-    from presence_sessions as p
-    where p.tenant_id = crowded.tenant_id
-      and p.user_id = crowded.user_id
-      and p.set_at < crowded.now
-      and not exists (
-          select
-          from refreshed as r
-          where r.tenant_id = p.tenant_id and r.user_id = p.user_id and r.session_id = p.session_id
-      )
-    order by p.cleared_at is null and p.expires_at > crowded.now, p.set_at
-    limit greatest(0, crowded.sessions - 100 + (
-        select count(*)
-        from presence_sessions as q
-        where q.tenant_id = crowded.tenant_id and q.user_id = crowded.user_id
-    ))
-) as gone
-where s.tenant_id = crowded.tenant_id and s.user_id = crowded.user_id and s.session_id = gone.session_id"
+using kept
+where s.tenant_id = kept.tenant_id
+  and s.user_id = kept.user_id
+  and s.session_id = kept.session_id
+  and s.set_at = kept.set_at -- another call may have refreshed it meanwhile
+  and not kept.own
+  and kept.place <= kept.sessions - 100"
 );
 
 const CLEAR_SESSIONS: &str = "

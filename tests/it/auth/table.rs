@@ -176,6 +176,10 @@ fn refused(signers: &[Signer]) -> Vec<(&'static str, Option<String>)> {
         ("critical extensions", bearer(signers[0].sign_with(&critical, &all()))),
         ("no tenant", signed(&changed("tid", Value::Null))),
         ("a tenant that is no GUID", signed(&changed("tid", "contoso".into()))),
+        (
+            "a user's token for something else",
+            signed(&with(&json!({ "roles": ["Presence.ReadWrite.All"], "idtyp": "user" }))),
+        ),
         ("a user without an id", signed(&with(&json!({ "scp": "Presence.ReadWrite" })))),
         ("an application of blanks", signed(&changed("azp", "a b".into()))),
     ]

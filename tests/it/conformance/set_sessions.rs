@@ -225,4 +225,7 @@ async fn but_none_that_the_call_itself_set(engine: Engine) {
     let now = start() + MINUTE;
     subject.set(now, &[many("new", 150, HOUR), many("old", 5, HOUR)].concat()).await;
     assert_eq!((live(&subject, now, "new").await, live(&subject, now, "old").await), (150, 5));
+    // The next one that is opened sees to the rest.
+    subject.set(now + MINUTE, &[set("u", "one", IN_A_CALL, HOUR)]).await;
+    assert_eq!(subject.load(now + MINUTE, "u").await.len(), SESSIONS_MAX);
 }

@@ -69,7 +69,24 @@ async fn pages_of_named_origins_may_call_and_no_others() {
 
     let server = Server::start(Engine::Sqlite).await;
     let refused = ask(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
-    assert_eq!((refused.status().as_u16(), header(&refused, "access-control-allow-origin")), (405, None));
+    assert_eq!((refused.status().as_u16(), header(&refused, "access-control-allow-origin")), (403, None));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreign_page_can_change_nothing_while_nobody_is_authenticated() {
+    let server = Server::start(Engine::Sqlite).await;
+    let path = "/v1.0/users/a/presence/clearUserPreferredPresence";
+    let own = server.graph();
+    // A form is sent without asking first.
+    for (origin, status) in
+        [("https://evil.example", 403), ("null", 403), ("http://localhost.evil.example", 403), (&*own, 200)]
+    {
+        let answer =
+            ask(&server, Method::POST, path, &[("origin", origin), ("content-type", "application/json")])
+                .await;
+        assert_eq!(answer.status(), status, "{origin}");
+    }
     server.stop().await;
 }
 

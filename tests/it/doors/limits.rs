@@ -126,7 +126,7 @@ async fn a_body_has_to_come_in_time() {
 
 #[tokio::test]
 async fn an_answer_has_to_be_taken() {
-    let server = start(&["--send-timeout", "500ms"]).await;
+    let server = start(&["--send-timeout", "500ms", "--body-timeout", "500ms"]).await;
     let mut builder = h2::client::Builder::new();
     let stream = connect(server.addresses.http).await;
     let (mut requests, connection) =
