@@ -30,6 +30,9 @@ pub(crate) enum Door {
     Http,
 }
 
+/// Where the largest body is read.
+const BULK: &str = "/v1.0/communications/getPresencesByUserId";
+
 /// What is posted to where a body is.
 const SET: &str = "/v1.0/users/victim/presence/setPresence";
 
@@ -61,7 +64,7 @@ async fn attack(kind: &str, address: SocketAddr) {
             let bomb = post(SET, "content-encoding: gzip\r\n", &bomb());
             again(address, 20, bomb).await;
         }
-        "nesting" => again(address, 50, post(SET, "", "{\"a\":".repeat(150_000).as_bytes())).await,
+        "nesting" => again(address, 50, post(BULK, "", "{\"a\":".repeat(150_000).as_bytes())).await,
         "batch" => {
             let items = vec![r#"{"id":"1","method":"GET","url":"/users/a/presence"}"#; 20_000].join(",");
             again(address, 20, post("/v1.0/$batch", "", format!("{{\"requests\":[{items}]}}").as_bytes()))

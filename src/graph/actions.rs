@@ -11,7 +11,7 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use super::{
     Context,
     answers::{collection, entity},
-    body::Json,
+    body::{BulkJson, Json},
     odata::{ListOptions, NoOptions, Select, ServiceRoot},
     refusal::Refusal,
     requests::{
@@ -178,7 +178,7 @@ pub(super) async fn get_presences_by_user_id(
     Extension(caller): Extension<Caller>,
     root: ServiceRoot,
     select: Select,
-    Json(body): Json<GetPresencesByUserIdBody>,
+    BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
     let presences = context.service.batch_get_presences(&caller, body.ids).await?;
     collection(root.collection_context(), None, presences, &select)

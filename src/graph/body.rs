@@ -1,7 +1,9 @@
 //! Reading JSON bodies: what is let in, and what is said of the rest.
 
+use std::sync::LazyLock;
+
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{FromRef, FromRequest, Request},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
@@ -9,7 +11,8 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 use tokio::{
-    task::{spawn_blocking, yield_now},
+    runtime::{Builder, Runtime},
+    task::yield_now,
     time::timeout,
 };
 
@@ -19,7 +22,12 @@ use crate::{server::TURN_BYTES, service::Given, settings::LimitSettings};
 /// The longest list whose elements are looked at: longer than any may be.
 const LIST_MAX: usize = 1_000;
 
-/// The JSON object in a request's body; no body counts as an empty object.
+/// The largest body of an action on one user. What is in it takes a few hundred
+/// bytes, and to read a megabyte takes milliseconds that others wait for.
+pub(super) const ACTION_MAX_BYTES: usize = TURN_BYTES;
+
+/// The JSON object in a request's body of [`ACTION_MAX_BYTES`] at most; no body
+/// counts as an empty object.
 ///
 /// A property that is not in `T` is ignored: SDKs send some. One that has the
 /// wrong type is one thing wrong among others: see [`text`].
@@ -30,28 +38,81 @@ impl<S, T> FromRequest<S> for Json<T>
 where
     S: Sync,
     Context: FromRef<S>,
+    T: DeserializeOwned + Default,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let Context { limits, .. } = Context::from_ref(state);
+        let max = ACTION_MAX_BYTES.min(limits.message_max());
+        let body = body_of(request, &limits, max).await?;
+        parse(&body).map(Self)
+    }
+}
+
+/// As [`Json`], for many users or requests: as large as a message may be.
+#[derive(Debug, Default)]
+pub(super) struct BulkJson<T>(pub(super) T);
+
+impl<S, T> FromRequest<S> for BulkJson<T>
+where
+    S: Sync,
+    Context: FromRef<S>,
     T: DeserializeOwned + Default + Send + 'static,
 {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let Context { limits, .. } = Context::from_ref(state);
-        check_content_type(request.headers())?;
-        let body = timeout(limits.body_timeout, read(request.into_body(), &limits)).await;
-        let body = body.unwrap_or_else(|_| Err(too_slow(&limits)))?;
+        let body = body_of(request, &limits, limits.message_max()).await?;
         if body.len() <= TURN_BYTES {
             return parse(&body).map(Self);
         }
-        // To read a megabyte takes milliseconds, for which nobody else on this
-        // lane would get an answer.
-        let parsed = spawn_blocking(move || parse(&body)).await;
+        // Nobody else on this lane would get an answer meanwhile.
+        let parsed = ASIDE.spawn_blocking(move || parse(&body)).await;
         parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string()))).map(Self)
     }
 }
 
-/// The whole body, if it is not too large.
-async fn read(mut body: Body, limits: &LimitSettings) -> Result<Vec<u8>, Refusal> {
-    let max = limits.message_max();
+/// Where large bodies are read: one thread that runs where no other wants to.
+#[expect(clippy::expect_used, reason = "as it says")]
+static ASIDE: LazyLock<Runtime> = LazyLock::new(|| {
+    Builder::new_current_thread()
+        .thread_name("bodies")
+        .max_blocking_threads(1)
+        .on_thread_start(come_last)
+        .build()
+        .expect("a runtime without drivers takes nothing of the system")
+});
+
+/// Has this thread run after all others, where there are fewer cores than work.
+fn come_last() {
+    // A niced thread keeps its core for milliseconds once it has it; one of this
+    // policy is taken off at once. Where it can't be had, nothing is lost but time.
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{
+            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+            thread_native_id,
+        };
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    }
+}
+
+/// The whole body of a request that says it is JSON, of `max` bytes at most, in time.
+async fn body_of(request: Request, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
+    check_content_type(request.headers())?;
+    let body = request.into_body();
+    // As the header says, unless the body is packed; then it is seen as it unpacks.
+    if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
+        return Err(too_large(max));
+    }
+    let body = timeout(limits.body_timeout, read(body, max)).await;
+    body.unwrap_or_else(|_| Err(too_slow(limits)))
+}
+
+async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
     let (mut bytes, mut turn) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame =
@@ -77,7 +138,7 @@ fn too_slow(limits: &LimitSettings) -> Refusal {
 }
 
 fn too_large(max: usize) -> Refusal {
-    let message = format!("The body is larger than {max} bytes.");
+    let message = format!("The body is larger than {max} bytes, the most that is read here.");
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
 }
 

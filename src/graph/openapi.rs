@@ -50,7 +50,7 @@ const ERRORS: [(&str, &str); 6] = [
 /// What a request with a body may be answered with, too.
 const BODY_ERRORS: [(&str, &str); 3] = [
     ("408", "The body was not there in time."),
-    ("413", "The body is too large."),
+    ("413", "The body is too large: 64 KiB are read for one user, and --message-max-bytes (1 MiB) for many."),
     ("415", "The body is not JSON, or encoded in another way than gzip."),
 ];
 

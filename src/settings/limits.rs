@@ -82,7 +82,8 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(8_192..=1_048_576))]
     pub header_max_bytes: u32,
 
-    /// The message of a gRPC call, and the body of an HTTP request once it is unpacked, in bytes.
+    /// The message of a gRPC call, and the body of an HTTP request once it is unpacked, in bytes; for
+    /// one user 64 KiB at most are read of a body, whatever this says.
     #[arg(
         long,
         env = "PRESENCE_MESSAGE_MAX_BYTES",

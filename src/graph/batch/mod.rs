@@ -29,7 +29,7 @@ use utoipa::{ToSchema, openapi::HttpMethod};
 use super::{
     Context, VERSIONS,
     answers::json,
-    body::{Json, objects, text, texts},
+    body::{BulkJson, objects, text, texts},
     layer::finish_refusal,
     odata::authority,
     operations::{Answer, NOTHING, Operation, register},
@@ -166,7 +166,7 @@ impl<S: Sync> FromRequestParts<S> for Origin {
 pub(super) async fn batch(
     State(Batching { api, context }): State<Batching>,
     origin: Origin,
-    Json(body): Json<BatchBody>,
+    BulkJson(body): BulkJson<BatchBody>,
 ) -> Result<Response, Refusal> {
     let planned = plan(body, &origin)?;
     let depends_on: Vec<_> = planned.iter().map(|item| item.depends_on.clone()).collect();
