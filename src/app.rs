@@ -20,11 +20,13 @@ use crate::{
     server::{Slots, Tls, accept, bind, connections_max},
     settings::Settings,
     store::{Database, OpenError, Store},
+    sweep,
     telemetry::{Door, Metrics},
 };
 
-/// The connections that the main runtime keeps for itself, for health.
-const OWN_CONNECTIONS: u32 = 1;
+/// The connections that the main runtime keeps for itself, for health and the
+/// sweep.
+const OWN_CONNECTIONS: u32 = 2;
 
 /// How long closing the main runtime's own connections may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -64,6 +66,8 @@ pub struct App {
     health: Health,
     /// Asks the store; ends at `stop`.
     health_loop: JoinHandle<()>,
+    /// Removes what ended long ago; ends at `stop`.
+    sweep: JoinHandle<()>,
     /// The admin door, which answers until the end.
     admin: JoinHandle<()>,
     acceptors: JoinSet<()>,
@@ -97,10 +101,17 @@ impl App {
 
         let store = database.open(OWN_CONNECTIONS);
         let health_loop = tokio::spawn({
-            let (health, database, store, stop) =
-                (health.clone(), Arc::clone(&database), Arc::clone(&store), stop.clone());
+            let (health, database, store, clock, stop) =
+                (health.clone(), Arc::clone(&database), Arc::clone(&store), clock.clone(), stop.clone());
             async move { health.watch(database, store, clock, stop).await }
         });
+        let sweep = tokio::spawn(sweep::run(
+            Arc::clone(&store),
+            clock,
+            metrics.clone(),
+            settings.retention,
+            stop.clone(),
+        ));
         let stores = lanes.iter().map(|lane| Arc::clone(&lane.store)).collect();
         let admin = tokio::spawn(admin::serve(
             Admin { health: health.clone(), metrics: metrics.clone(), stores, limits: settings.limits },
@@ -122,7 +133,19 @@ impl App {
             "listening"
         );
         let lanes = lanes.into_iter().map(|lane| lane.ended).collect();
-        Ok(Self { addresses, database, store, health, health_loop, admin, acceptors, lanes, stop, abort })
+        Ok(Self {
+            addresses,
+            database,
+            store,
+            health,
+            health_loop,
+            sweep,
+            admin,
+            acceptors,
+            lanes,
+            stop,
+            abort,
+        })
     }
 
     /// Where it listens; a port that was 0 is known now.
@@ -167,6 +190,7 @@ impl App {
         let close = async {
             // An error says that it has ended, too.
             let _ = (&mut self.health_loop).await;
+            let _ = (&mut self.sweep).await;
             self.store.close().await;
             self.database.close().await;
         };

@@ -15,4 +15,5 @@ pub mod server;
 pub mod service;
 pub mod settings;
 pub mod store;
+pub mod sweep;
 pub mod telemetry;

@@ -1,6 +1,10 @@
 //! Points in time, in whole milliseconds: what the databases keep.
 
-use std::{fmt, ops::Add, time::Duration};
+use std::{
+    fmt,
+    ops::{Add, Sub},
+    time::Duration,
+};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -33,6 +37,15 @@ impl Add<Duration> for Timestamp {
     /// The instant `duration` later; what is below a millisecond is dropped.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    /// The instant `duration` earlier; what is below a millisecond is dropped.
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 
 use crate::telemetry::LogFormat;
-use parse::{at_least_one, duration, queue_max};
+use parse::{at_least_one, duration, positive_duration, queue_max};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
 pub use limits::LimitSettings;
@@ -131,6 +131,11 @@ pub struct Settings {
     #[arg(long, env = "PRESENCE_QUEUE_MAX", default_value_t = 20_000, global = true, value_name = "NUMBER")]
     #[arg(value_parser = queue_max)]
     pub queue_max: usize,
+
+    /// How long a session that has ended is kept: what was last seen of a user is known for so long.
+    #[arg(long, env = "PRESENCE_RETENTION", default_value = "168h", global = true, value_name = "DURATION")]
+    #[arg(value_parser = positive_duration)]
+    pub retention: Duration,
 
     /// How long a stop waits for the requests under way.
     #[arg(

@@ -152,6 +152,34 @@ pub struct ListUsers {
     pub limit: u32,
 }
 
+/// A range of sessions in the order of their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bite {
+    /// Only those behind this one.
+    pub after: Option<SessionKey>,
+    /// And up to this one.
+    pub through: Option<SessionKey>,
+}
+
+impl Bite {
+    /// Above every id: they are visible ASCII.
+    const ABOVE: &str = "\u{7f}";
+
+    /// The columns behind which it begins.
+    fn first(after: Option<&SessionKey>) -> (Uuid, &str, &str) {
+        after.map_or((Uuid::nil(), "", ""), columns)
+    }
+
+    /// The columns with which it ends.
+    fn last(through: Option<&SessionKey>) -> (Uuid, &str, &str) {
+        through.map_or((Uuid::max(), Self::ABOVE, Self::ABOVE), columns)
+    }
+}
+
+fn columns(key: &SessionKey) -> (Uuid, &str, &str) {
+    (key.user.tenant_id, key.user.user_id.as_str(), key.session_id.as_str())
+}
+
 /// Durable sessions, and what users set beside them.
 ///
 /// A session is live while it was set, has not been cleared since, and its
@@ -218,6 +246,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Counts the users of one tenant that have a session live at `now`.
     async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError>;
+
+    /// The session that stands `rows` places behind `after`, in the order of their
+    /// keys; `None` if there are not as many.
+    async fn bite_end(&self, after: Option<&SessionKey>, rows: u32)
+    -> Result<Option<SessionKey>, StoreError>;
+
+    /// Removes the sessions of a bite that ended at `before` or earlier; says how
+    /// many.
+    ///
+    /// * One that is live, or ended later, stays, and so does one that is set
+    ///   meanwhile.
+    /// * A set never waits for more than the statement itself.
+    async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError>;
 
     /// What the database takes for the time; also how to learn that it answers.
     async fn database_time(&self) -> Result<Timestamp, StoreError>;

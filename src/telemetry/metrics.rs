@@ -32,6 +32,7 @@ pub struct Metrics {
     connections_overdue: Family<OverdueLabels, Counter>,
     token_keys: Gauge,
     token_key_errors: Counter,
+    sessions_swept: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,6 +96,7 @@ impl Metrics {
         let connections_refused = Family::default();
         let connections_overdue = Family::default();
         let (token_keys, token_key_errors) = (Gauge::default(), Counter::default());
+        let sessions_swept = Counter::default();
 
         let mut registry = Registry::with_prefix("presence");
         registry.register("requests", "Requests answered", requests.clone());
@@ -139,6 +141,11 @@ impl Metrics {
             "Attempts to read the keys of tokens that failed",
             token_key_errors.clone(),
         );
+        registry.register(
+            "sessions_swept",
+            "Sessions removed because they ended longer ago than the retention time",
+            sessions_swept.clone(),
+        );
 
         Self {
             registry: Arc::new(registry),
@@ -154,6 +161,7 @@ impl Metrics {
             connections_overdue,
             token_keys,
             token_key_errors,
+            sessions_swept,
         }
     }
 
@@ -203,6 +211,11 @@ impl Metrics {
     /// The keys of tokens could not be read.
     pub fn token_keys_failed(&self) {
         self.token_key_errors.inc();
+    }
+
+    /// So many sessions were removed that ended long ago.
+    pub fn sessions_swept(&self, sessions: u64) {
+        self.sessions_swept.inc_by(sessions);
     }
 
     /// All metrics in the OpenMetrics text format, with the lanes' connections

@@ -11,7 +11,7 @@ use presenced::{
     batch::{BatchError, Batches, Limits},
     clock::{Clock, ManualClock},
     presence::{Pair, Timestamp, User, UserId},
-    store::{ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
+    store::{Bite, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
     telemetry::Metrics,
 };
 use tokio::{
@@ -76,6 +76,14 @@ impl Store for FakeStore {
 
     async fn count_users(&self, _: Timestamp, _: &Uuid) -> Result<u64, StoreError> {
         self.statement(Vec::new()).await?;
+        Ok(0)
+    }
+
+    async fn bite_end(&self, _: Option<&SessionKey>, _: u32) -> Result<Option<SessionKey>, StoreError> {
+        Ok(None)
+    }
+
+    async fn remove_ended(&self, _: Timestamp, _: &Bite) -> Result<u64, StoreError> {
         Ok(0)
     }
 

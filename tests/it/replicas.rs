@@ -1,6 +1,8 @@
 //! Several replicas on one PostgreSQL.
 
-use tokio::task::JoinSet;
+use std::time::Duration;
+
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::support::{
     client::{Client, Door, Outcome},
@@ -66,4 +68,29 @@ async fn a_set_that_one_replica_acknowledged_is_read_from_the_other_at_once() {
     );
     assert_eq!((tried, stale), (pairs, 0));
     assert!(unavailable * 100 <= pairs, "{unavailable} answers of 503 with the database there");
+}
+
+#[tokio::test]
+async fn a_session_that_ended_long_ago_is_removed_by_any_replica() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let first = Process::start(&database.url, &[]).await;
+    let client = Client::new(Door::Grpc, first.grpc, first.http);
+    for user in ["gone", "here"] {
+        assert_eq!(client.set(user, "app", "Busy/InACall", "").await, Outcome::Done);
+    }
+    assert_eq!(client.clear("gone", "app").await, Outcome::Done);
+    sleep(Duration::from_millis(10)).await;
+    // It sweeps when it starts.
+    let second = Process::start(&database.url, &["--retention", "1ms"]).await;
+    let metrics = format!("http://{}/metrics", second.admin);
+    let mut text = String::new();
+    for _ in 0..100 {
+        text = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
+        if !text.contains("presence_sessions_swept_total 0") {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(text.contains("presence_sessions_swept_total 1\n"), "{text}");
+    assert_eq!(client.get("here").await, Outcome::Presences(vec!["here Busy/InACall".into()]));
 }

@@ -5,6 +5,7 @@
 //! is prepared once per connection, and runs unchanged on Citus with the table
 //! distributed by user. The rare statements, in `users`, take plain parameters.
 
+mod sweep;
 mod timestamptz;
 mod users;
 
@@ -18,7 +19,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
+    Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
     connection::{ConnectionPool, STATEMENT_TIMEOUT, limit},
     keys,
     rows::{self, Row, at_place, load_columns},
@@ -273,6 +274,18 @@ impl Store for PostgresStore {
 
     async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError> {
         users::count_users(&self.pool, now, *tenant_id).await
+    }
+
+    async fn bite_end(
+        &self,
+        after: Option<&SessionKey>,
+        rows: u32,
+    ) -> Result<Option<SessionKey>, StoreError> {
+        sweep::bite_end(&self.pool, after, rows).await
+    }
+
+    async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError> {
+        sweep::remove_ended(&self.pool, before, bite).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {

@@ -4,6 +4,7 @@
 //! have connections of their own and, the journal being a write-ahead log, wait
 //! for nobody. A batch travels as one JSON array, unpacked by `json_each`.
 
+mod sweep;
 mod users;
 
 use std::{str::FromStr, time::Duration};
@@ -17,7 +18,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
+    Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
     connection::{ConnectionPool, limit},
     keys,
     rows::{self, Row, at_place, load_columns, stored},
@@ -176,6 +177,18 @@ impl Store for SqliteStore {
 
     async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError> {
         users::count_users(&self.readers, now, *tenant_id).await
+    }
+
+    async fn bite_end(
+        &self,
+        after: Option<&SessionKey>,
+        rows: u32,
+    ) -> Result<Option<SessionKey>, StoreError> {
+        sweep::bite_end(&self.readers, after, rows).await
+    }
+
+    async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError> {
+        sweep::remove_ended(&self.writer, before, bite).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {

@@ -4,6 +4,7 @@ mod clear_sessions;
 mod list_users;
 mod load;
 mod set_sessions;
+mod sweep;
 mod update_user;
 
 use std::{sync::Arc, time::Duration};
@@ -27,7 +28,7 @@ pub const HOUR: Duration = Duration::from_hours(1);
 pub struct Subject {
     pub store: Arc<dyn Store>,
     pub database: Database,
-    _database: TestDatabase,
+    test_database: TestDatabase,
 }
 
 impl Subject {
@@ -35,7 +36,12 @@ impl Subject {
         let test_database = TestDatabase::new(engine).await;
         let database = Database::connect(&test_database.url).await.unwrap();
         database.migrate().await.unwrap();
-        Self { store: database.open(4), database, _database: test_database }
+        Self { store: database.open(4), database, test_database }
+    }
+
+    /// Of its database.
+    pub fn url(&self) -> &str {
+        &self.test_database.url
     }
 
     pub async fn set(&self, now: Timestamp, sets: &[SetSession]) {

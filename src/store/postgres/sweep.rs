@@ -1,0 +1,75 @@
+//! The statements that remove what ended long ago.
+
+use sqlx::{Postgres, Row as _};
+
+use super::Timestamptz;
+use crate::{
+    presence::Timestamp,
+    store::{
+        Bite, SessionKey, StoreError, UserKey, connection::ConnectionPool, connection::limit, rows::stored,
+    },
+};
+
+const BITE_END: &str = "
+select tenant_id, user_id, session_id
+from presence_sessions
+where (tenant_id, user_id, session_id) > ($1, $2, $3)
+order by tenant_id, user_id, session_id
+offset $4
+limit 1";
+
+/// What is just being set is passed over: nobody waits for a sweep, and it for
+/// nobody. What is locked is as it was read, but the whole condition is there
+/// again for whoever changes this.
+const REMOVE: &str = "
+with ended as materialized (
+    select tenant_id, user_id, session_id
+    from presence_sessions
+    where (tenant_id, user_id, session_id) > ($1, $2, $3)
+      and (tenant_id, user_id, session_id) <= ($4, $5, $6)
+      and (cleared_at <= $7 or expires_at <= $7)
+    for update skip locked
+)
+delete from presence_sessions as s
+using ended
+where s.tenant_id = ended.tenant_id
+  and s.user_id = ended.user_id
+  and s.session_id = ended.session_id
+  and (s.cleared_at <= $7 or s.expires_at <= $7)";
+
+pub(super) async fn bite_end(
+    pool: &ConnectionPool<Postgres>,
+    after: Option<&SessionKey>,
+    rows: u32,
+) -> Result<Option<SessionKey>, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let (tenant_id, user_id, session_id) = Bite::first(after);
+    let statement = sqlx::query(BITE_END)
+        .bind(tenant_id)
+        .bind(user_id)
+        .bind(session_id)
+        .bind(i64::from(rows.saturating_sub(1)));
+    let outcome = limit(statement.fetch_optional(&mut *connection)).await;
+    let Some(row) = pool.settle(connection, "bite_end", outcome)? else { return Ok(None) };
+    let user = UserKey { tenant_id: row.try_get(0)?, user_id: stored(row.try_get(1)?)? };
+    Ok(Some(SessionKey { user, session_id: stored(row.try_get(2)?)? }))
+}
+
+pub(super) async fn remove_ended(
+    pool: &ConnectionPool<Postgres>,
+    before: Timestamp,
+    bite: &Bite,
+) -> Result<u64, StoreError> {
+    let mut connection = pool.acquire().await?;
+    let (first, last) = (Bite::first(bite.after.as_ref()), Bite::last(bite.through.as_ref()));
+    let statement = sqlx::query(REMOVE)
+        .bind(first.0)
+        .bind(first.1)
+        .bind(first.2)
+        .bind(last.0)
+        .bind(last.1)
+        .bind(last.2)
+        .bind(Timestamptz(before));
+    let outcome = limit(statement.execute(&mut *connection)).await;
+    Ok(pool.settle(connection, "remove_ended", outcome)?.rows_affected())
+}
