@@ -12,9 +12,10 @@ use tracing::{error, info};
 use crate::{
     admin,
     app::{App, StartError},
+    bench::{self, BenchError},
     clock::Clock,
     graph,
-    settings::{Cli, Command, Secret, Settings},
+    settings::{BenchDoor, BenchSettings, Cli, Command, Secret, Settings},
     store::{Database, OpenError},
     telemetry::init_logs,
 };
@@ -41,11 +42,12 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(error) => return refuse(EXIT_FAILURE, &format!("cannot start: {error}")),
     };
     runtime.block_on(async {
-        match cli.command.unwrap_or(Command::Serve) {
+        match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => serve(settings).await,
             Command::Migrate => migrate(settings).await,
             Command::Healthcheck => healthcheck(settings).await,
             Command::Openapi => print_openapi(),
+            Command::Bench(bench) => run_bench(bench, settings),
         }
     })
 }
@@ -134,6 +136,23 @@ fn print_openapi() -> ExitCode {
     match graph::document().to_pretty_json() {
         Ok(document) => print(&(document + "\n")),
         Err(error) => refuse(EXIT_FAILURE, &error.to_string()),
+    }
+}
+
+/// Runs a benchmark; a call that failed is a failure.
+fn run_bench(bench: &BenchSettings, settings: &Settings) -> ExitCode {
+    let default = match bench.door {
+        BenchDoor::Grpc => settings.grpc_addr,
+        BenchDoor::Http => settings.http_addr,
+    };
+    let report = match bench::run(bench, default) {
+        Ok(report) => report,
+        Err(error @ BenchError::Settings(_)) => return refuse(EXIT_SETTINGS, &error.to_string()),
+        Err(error) => return refuse(EXIT_FAILURE, &error.to_string()),
+    };
+    match print(&if bench.json { report.to_json() } else { report.to_string() }) {
+        ExitCode::SUCCESS if report.errors() > 0 => ExitCode::from(EXIT_FAILURE),
+        code => code,
     }
 }
 

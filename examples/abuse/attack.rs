@@ -2,6 +2,7 @@
 
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
+use crate::service::cpu_seconds;
 use flate2::{Compression, write::GzEncoder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -172,13 +173,4 @@ pub(crate) fn sink() {
             });
         }
     });
-}
-
-/// The processor time that a process has used.
-pub(crate) fn cpu_seconds(process: &str) -> f64 {
-    /// Ticks of the kernel in a second.
-    const TICKS: f64 = 100.0;
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / TICKS
 }

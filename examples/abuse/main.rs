@@ -18,6 +18,8 @@
 mod attack;
 mod client;
 mod report;
+#[path = "../support/service.rs"]
+mod service;
 
 use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
 

@@ -1,10 +1,10 @@
 //! Runs the attacks in turn and tells what came of them.
 
 use std::{
-    env, fs,
+    env,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,63 +14,13 @@ use std::{
 };
 
 use crate::{
-    attack::{ATTACKS, Door, cpu_seconds},
+    attack::{ATTACKS, Door},
     client::{self, Felt},
+    service::{Running, Service, cpu_seconds, median, memory},
 };
 
 /// How long the service is left alone between two attacks.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A child that ends with this process.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The service: its process, and where it listens.
-struct Service {
-    process: Running,
-    grpc: SocketAddr,
-    http: SocketAddr,
-}
-
-impl Service {
-    fn start(binary: &str) -> Self {
-        let addresses = ["--grpc-addr", "--http-addr", "--admin-addr"].map(|flag| [flag, "127.0.0.1:0"]);
-        let mut child = Command::new(binary)
-            .args(addresses.as_flattened())
-            .args(["--database-url", "sqlite::memory:", "--log-format", "json"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("presenced starts");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains("\"listening\""));
-        let listening: serde_json::Value = serde_json::from_str(&listening.expect("it listens")).unwrap();
-        // Nobody else reads what it logs.
-        thread::spawn(move || lines.for_each(drop));
-        let address = |door: &str| listening[door].as_str().unwrap().parse().unwrap();
-        Self { grpc: address("grpc"), http: address("http"), process: Running(child) }
-    }
-
-    fn id(&self) -> String {
-        self.process.0.id().to_string()
-    }
-
-    /// The memory in use, in MiB.
-    fn memory(&self) -> u64 {
-        memory(&self.id())
-    }
-}
-
-fn memory(process: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) / 1_024
-}
 
 fn itself() -> Command {
     Command::new(env::current_exe().unwrap())
@@ -116,11 +66,6 @@ fn under_attack(service: &Service, kind: &str, victim: SocketAddr, duration: Dur
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// Runs all attacks, and prints a line for each.
 pub(crate) fn run(binary: &str, seconds: u64, rounds: u64) {
     let duration = Duration::from_secs(seconds);
@@ -152,7 +97,7 @@ pub(crate) fn run(binary: &str, seconds: u64, rounds: u64) {
     let only = env::var("ABUSE_ATTACKS").unwrap_or_default();
     let wanted = |kind: &str| only.is_empty() || only.split(',').any(|of| of == kind);
     for (kind, door, what) in ATTACKS.into_iter().filter(|(kind, ..)| wanted(kind)) {
-        let service = Service::start(binary);
+        let service = Service::start(binary, &["--database-url", "sqlite::memory:"]);
         let victim = if door == Door::Grpc { service.grpc } else { service.http };
         client::run(service.http, PAUSE);
         let before = service.memory();

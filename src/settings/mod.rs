@@ -1,6 +1,7 @@
 //! Settings: flags, or environment variables of the same names.
 
 mod auth;
+mod bench;
 mod limits;
 mod parse;
 mod rate_limit;
@@ -14,6 +15,7 @@ use crate::telemetry::LogFormat;
 use parse::{at_least_one, duration, positive_duration, queue_max};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
+pub use bench::{BenchDoor, BenchOperation, BenchSettings};
 pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
@@ -43,7 +45,7 @@ pub struct Cli {
 }
 
 /// What to do; the comments are the text of `--help`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Serve (the default).
     Serve,
@@ -53,6 +55,8 @@ pub enum Command {
     Healthcheck,
     /// Print the OpenAPI document of the HTTP/JSON API.
     Openapi,
+    /// Call a running service as fast as it answers, and print how fast that is.
+    Bench(Box<BenchSettings>),
 }
 
 /// Every setting; the comments are the text of `--help`.

@@ -13,6 +13,7 @@
 
 mod auth;
 mod batch;
+mod bench;
 mod cases;
 mod cli;
 mod clients;

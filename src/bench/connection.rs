@@ -1,0 +1,148 @@
+//! One connection, and the calls that are under way on it.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::{call::Call, grpc::Grpc, http::Http};
+use crate::settings::{BenchDoor, BenchSettings};
+
+/// How long the service may take to let a connection in.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is read at once, in bytes.
+const READ_BYTES: usize = 64 * 1_024;
+
+enum Wire {
+    Grpc(Box<Grpc>),
+    Http(Http),
+}
+
+/// A call that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnderWay {
+    /// When it should have been sent, since the start of the load.
+    pub(super) due: Duration,
+    pub(super) members: u64,
+}
+
+/// A connection to the service.
+pub(super) struct Connection {
+    stream: TcpStream,
+    wire: Wire,
+    under_way: HashMap<u32, UnderWay>,
+    /// Calls that it can have under way.
+    pub(super) streams: u16,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn open(
+        address: SocketAddr,
+        authority: &str,
+        token: Option<&str>,
+        streams: u16,
+        settings: &BenchSettings,
+    ) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, OPEN_TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(OPEN_TIMEOUT))?;
+        let session_id = &settings.session_id;
+        let mut outbox = Vec::new();
+        let wire = match settings.door {
+            BenchDoor::Grpc => {
+                Grpc::open(&mut outbox);
+                Wire::Grpc(Box::new(Grpc::new(authority, token, session_id)))
+            }
+            BenchDoor::Http => Wire::Http(Http::new(authority, token, session_id)),
+        };
+        let mut connection =
+            Self { stream, wire, under_way: HashMap::new(), streams, inbox: Vec::new(), outbox };
+        connection.flush()?;
+        connection.wait_until_begun()?;
+        connection.stream.set_nonblocking(true)?;
+        Ok(connection)
+    }
+
+    fn wait_until_begun(&mut self) -> io::Result<()> {
+        loop {
+            let Wire::Grpc(grpc) = &self.wire else { return Ok(()) };
+            match grpc.begun() {
+                None => self.receive(&mut Vec::new()).map_err(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock => io::Error::other("it does not speak HTTP/2 unencrypted"),
+                    _ => error,
+                })?,
+                Some(max) if u32::from(self.streams) > max => {
+                    return Err(io::Error::other(format!(
+                        "it takes {max} calls at once on a connection: give --streams {max} or less"
+                    )));
+                }
+                Some(_) => return self.flush(),
+            }
+        }
+    }
+
+    /// Writes a call that was due at `due`; [`Self::flush`] sends it.
+    pub(super) fn send(&mut self, call: &Call, due: Duration) -> io::Result<()> {
+        let id = match &mut self.wire {
+            Wire::Grpc(grpc) => grpc.send(call, &mut self.outbox)?,
+            Wire::Http(http) => {
+                http.send(call, &mut self.outbox)?;
+                0
+            }
+        };
+        self.under_way.insert(id, UnderWay { due, members: call.members() });
+        Ok(())
+    }
+
+    /// Sends what is written, as far as the service takes it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while !self.outbox.is_empty() {
+            match self.stream.write(&self.outbox) {
+                Ok(written) => drop(self.outbox.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something is written that could not be sent.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn calls_under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Reads once; notes the calls that ended, and their codes.
+    pub(super) fn receive(&mut self, ended: &mut Vec<(UnderWay, u16)>) -> io::Result<()> {
+        let old = self.inbox.len();
+        self.inbox.resize(old + READ_BYTES, 0);
+        let read = self.stream.read(self.inbox.get_mut(old..).unwrap_or_default());
+        self.inbox.truncate(old + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(0) => return Err(io::Error::other("the service closed a connection")),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let mut ids = Vec::new();
+        let read = match &mut self.wire {
+            Wire::Grpc(grpc) => grpc.receive(&self.inbox, &mut self.outbox, &mut ids)?,
+            Wire::Http(_) => Http::receive(&self.inbox, &mut ids)?,
+        };
+        self.inbox.drain(..read);
+        ended.extend(ids.into_iter().filter_map(|(id, code)| Some((self.under_way.remove(&id)?, code))));
+        Ok(())
+    }
+}
