@@ -4,6 +4,7 @@
 
 use std::{io, sync::Arc, thread};
 
+use axum::Router;
 use tokio::{
     net::TcpStream,
     runtime,
@@ -102,15 +103,15 @@ async fn run(
 
     let connections = TaskTracker::new();
     while let Some(Incoming { door, stream, slot }) = sockets.recv().await {
-        let served = match door {
-            Door::Grpc => doors.grpc.clone(),
-            Door::Graph => doors.graph.clone(),
-        };
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                let metrics = parts.metrics.clone();
+                let (metrics, doors) = (parts.metrics.clone(), doors.clone());
                 connections.spawn(async move {
-                    if let Some(overdue) = served.serve(stream).await {
+                    let overdue = match door {
+                        Door::Grpc => doors.grpc.serve(stream).await,
+                        Door::Graph => doors.graph.serve(stream).await,
+                    };
+                    if let Some(overdue) = overdue {
                         metrics.connection_overdue(door, overdue.as_str());
                     }
                     drop(slot);
@@ -124,9 +125,10 @@ async fn run(
     store.close().await;
 }
 
+#[derive(Clone)]
 struct Doors {
-    grpc: Connections,
-    graph: Connections,
+    grpc: Connections<grpc::Routes>,
+    graph: Connections<Router>,
 }
 
 /// Opens the store on this runtime, and builds everything on top of it.
@@ -151,18 +153,11 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         cors_origins: Arc::clone(&parts.cors_origins),
     };
     let graph = graph::router(&graph, parts.reflection).map_err(io::Error::other)?;
-    let grpc = grpc::router(grpc, parts.health.reporter()).map_err(io::Error::other)?;
+    let grpc = grpc::Routes::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
-    let serve = |protocol, router, tls| Connections {
-        protocol,
-        router,
-        limits: parts.client_limits,
-        tls,
-        stop: parts.stop.clone(),
-    };
-    let doors = Doors {
-        grpc: serve(Protocol::Http2, grpc, grpc_tls),
-        graph: serve(Protocol::Http1Or2, graph, http_tls),
-    };
-    Ok((store, doors))
+    let (limits, stop) = (parts.client_limits, parts.stop.clone());
+    let grpc =
+        Connections { protocol: Protocol::Http2, service: grpc, limits, tls: grpc_tls, stop: stop.clone() };
+    let graph = Connections { protocol: Protocol::Http1Or2, service: graph, limits, tls: http_tls, stop };
+    Ok((store, Doors { grpc, graph }))
 }

@@ -33,7 +33,7 @@ use tower::ServiceExt;
 /// The service without its sockets, over SQLite.
 struct Doors {
     runtime: Runtime,
-    grpc: Router,
+    grpc: grpc::Routes,
     graph: Router,
     /// Takes tokens that [`KEY`] signed.
     gate: Gate,
@@ -100,7 +100,7 @@ impl Doors {
                 cors_origins: std::sync::Arc::default(),
             };
             let health = Health::new(metrics).await;
-            let grpc = grpc::router(grpc, health.reporter()).expect("routes");
+            let grpc = grpc::Routes::new(grpc, health.reporter()).expect("routes");
             (grpc, graph::router(&graph, true).expect("routes"), gate)
         });
         Self { runtime, grpc, graph, gate }

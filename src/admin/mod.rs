@@ -49,7 +49,7 @@ pub async fn serve(admin: Admin, listener: TcpListener) {
         .route("/metrics", get(metrics))
         .with_state(admin);
     let stop = CancellationToken::new();
-    let connections = Connections { protocol: Protocol::Http1Or2, router, limits, tls: None, stop };
+    let connections = Connections { protocol: Protocol::Http1Or2, service: router, limits, tls: None, stop };
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let stream = next(&listener).await;

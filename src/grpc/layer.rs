@@ -4,16 +4,11 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Request, State},
-    http::HeaderMap,
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, http::HeaderMap, response::Response};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{Context, status::to_status};
+use super::{Context, Inner, status::to_status};
 use crate::{
     batch::CALL_TIMEOUT,
     service::Error,
@@ -46,33 +41,37 @@ const OPEN: [(&str, &str); 4] = [
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "reflection"),
 ];
 
-/// Answers one call. The deadline ends the wait, not the work: a statement runs
-/// in a task of its own. Without a deadline a client still has to send its
-/// message in time; once it has, everything is answered within seconds.
-pub(super) async fn observe(State(context): State<Context>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::new();
-    let mut timer = RequestTimer::start(&context.metrics, Door::Grpc, id);
-    let path = request.uri().path();
-    let open = operation(&OPEN, path);
-    timer.operation = open.or_else(|| operation(&OPERATIONS, path)).unwrap_or("unknown");
+impl Inner {
+    /// Answers one call. The deadline ends the wait, not the work: a statement runs
+    /// in a task of its own. Without a deadline a client still has to send its
+    /// message in time; once it has, everything is answered within seconds.
+    pub(super) async fn observe(&self, mut request: Request) -> Response {
+        let context = &self.context;
+        let id = RequestId::new();
+        let mut timer = RequestTimer::start(&context.metrics, Door::Grpc, id);
+        let path = request.uri().path();
+        let operation_of = operation(&OPERATIONS, path);
+        let open = if operation_of.is_none() { operation(&OPEN, path) } else { None };
+        timer.operation = operation_of.or(open).unwrap_or("unknown");
 
-    let longest = context.limits.body_timeout + CALL_TIMEOUT;
-    let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
-    request.extensions_mut().insert(id);
-    let answer = async {
-        if open.is_none() {
-            let caller = context.gate.admit(request.headers()).await?;
-            request.extensions_mut().insert(caller);
-        }
-        Ok(next.run(request).await)
-    };
-    let answer = timeout(deadline, answer).await.unwrap_or_else(|_| Err(Error::deadline_exceeded()));
-    let answer = match answer {
-        Ok(answer) => expected(answer, &context, id),
-        Err(error) => to_status(&error, id).into_http(),
-    };
-    timer.finish(code_name(code(&answer)));
-    answer
+        let longest = context.limits.body_timeout + CALL_TIMEOUT;
+        let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
+        request.extensions_mut().insert(id);
+        let answer = async {
+            if open.is_none() {
+                let caller = context.gate.admit(request.headers()).await?;
+                request.extensions_mut().insert(caller);
+            }
+            Ok(self.answer(request).await)
+        };
+        let answer = timeout(deadline, answer).await.unwrap_or_else(|_| Err(Error::deadline_exceeded()));
+        let answer = match answer {
+            Ok(answer) => expected(answer, context, id),
+            Err(error) => to_status(&error, id).into_http(),
+        };
+        timer.finish(code_name(code(&answer)));
+        answer
+    }
 }
 
 fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<&'static str> {

@@ -5,16 +5,23 @@ mod layer;
 mod presence_service;
 mod status;
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
 
-use axum::{Router, middleware};
-use tonic::service::Routes;
+use axum::{Router, body::Body, extract::Request, response::Response};
+use futures_util::future::BoxFuture;
+use tonic::service;
 use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
 
-use crate::{auth::Gate, service::Service, settings::LimitSettings, telemetry::Metrics};
+use tower::Service;
+
+use crate::{auth::Gate, service::Service as Operations, settings::LimitSettings, telemetry::Metrics};
 use pb::presence_service_server::PresenceServiceServer;
 
 /// The generated code of `proto/presence/v1`.
@@ -33,7 +40,7 @@ pub use pb::presence_service_server::SERVICE_NAME;
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The operations.
-    pub service: Arc<Service>,
+    pub service: Arc<Operations>,
     /// Lets callers in.
     pub gate: Gate,
     /// For the calls that are answered.
@@ -44,19 +51,64 @@ pub struct Context {
     pub reflection: bool,
 }
 
-/// The door's routes: the service, health and reflection.
-pub fn router(context: Context, health: HealthReporter) -> Result<Router, tonic_reflection::server::Error> {
-    let message_max = context.limits.message_max();
-    let presence = PresenceServiceServer::new(presence_service::Handler::new(Arc::clone(&context.service)))
-        .max_decoding_message_size(message_max);
-    let health = HealthServer::new(HealthService::from_health_reporter(health));
-    let mut routes = Routes::new(presence).add_service(health.max_decoding_message_size(message_max));
-    if context.reflection {
-        routes = routes
-            .add_service(reflection().build_v1()?.max_decoding_message_size(message_max))
-            .add_service(reflection().build_v1alpha()?.max_decoding_message_size(message_max));
+/// The door: the service, health and reflection; clones are the same.
+///
+/// Calls of the service take no way through a router: it would cost a tenth of
+/// what a call costs.
+#[derive(Clone, Debug)]
+pub struct Routes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    context: Context,
+    presence: PresenceServiceServer<presence_service::Handler>,
+    others: Router,
+}
+
+impl Routes {
+    /// The door's routes.
+    pub fn new(context: Context, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
+        let message_max = context.limits.message_max();
+        let presence =
+            PresenceServiceServer::new(presence_service::Handler::new(Arc::clone(&context.service)))
+                .max_decoding_message_size(message_max);
+        let health = HealthServer::new(HealthService::from_health_reporter(health));
+        let mut others = service::Routes::new(health.max_decoding_message_size(message_max));
+        if context.reflection {
+            others = others
+                .add_service(reflection().build_v1()?.max_decoding_message_size(message_max))
+                .add_service(reflection().build_v1alpha()?.max_decoding_message_size(message_max));
+        }
+        let others = others.prepare().into_axum_router();
+        Ok(Self(Arc::new(Inner { context, presence, others })))
     }
-    Ok(routes.prepare().into_axum_router().layer(middleware::from_fn_with_state(context, layer::observe)))
+}
+
+impl Service<Request> for Routes {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { Ok(inner.observe(request).await) })
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request) -> Response {
+        let service = request.uri().path().strip_prefix('/').and_then(|path| path.rsplit_once('/'));
+        let answer = if service.is_some_and(|(service, _)| service == SERVICE_NAME) {
+            self.presence.clone().call(request).await.map(|answer| answer.map(Body::new))
+        } else {
+            self.others.clone().call(request).await
+        };
+        answer.unwrap_or_else(|never| match never {})
+    }
 }
 
 /// Reflection of all that is served, and of what errors carry: grpcurl shows

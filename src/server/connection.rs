@@ -1,6 +1,7 @@
 //! One connection: HTTP on a socket until either side ends it.
 
 use std::{
+    convert::Infallible,
     future::pending,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -8,8 +9,9 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::{Body, Bytes, HttpBody},
+    extract::Request,
+    response::Response,
 };
 use http_body_util::{BodyExt, Limited};
 use hyper::{
@@ -27,7 +29,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 use tracing::debug;
 
 use super::{
@@ -52,11 +54,11 @@ pub enum Protocol {
 
 /// Serves one door's connections; clones are the same.
 #[derive(Clone, Debug)]
-pub struct Connections {
+pub struct Connections<S> {
     /// What is spoken.
     pub protocol: Protocol,
     /// What answers.
-    pub router: Router,
+    pub service: S,
     /// What one client may take.
     pub limits: LimitSettings,
     /// Whether and how it is encrypted.
@@ -65,7 +67,14 @@ pub struct Connections {
     pub stop: CancellationToken,
 }
 
-impl Connections {
+impl<S> Connections<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
     /// Serves a connection until the client leaves, or overstays: then says how.
     /// At `stop` the requests under way are still answered.
     pub async fn serve(self, stream: TcpStream) -> Option<Overdue> {
@@ -87,12 +96,12 @@ impl Connections {
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Option<Overdue> {
-        let Self { protocol, router, limits, stop, .. } = self;
+        let Self { protocol, service: respond, limits, stop, .. } = self;
         let activity = Activity::new(&limits);
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut request_under_way = activity.begin();
             let activity = activity.clone();
-            let answer = router
+            let answer = respond
                 .clone()
                 .oneshot(request.map(|body| Body::new(Asked { body: Some(body), read: 0, activity })));
             async move {

@@ -4,12 +4,16 @@
 //! within that time.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use sqlx::{Connection, Database, Pool, pool::PoolConnection, pool::PoolOptions};
-use tokio::time::{Timeout, error::Elapsed, timeout};
+use sqlx::{Connection, Database};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Timeout, error::Elapsed, timeout},
+};
 
 use super::StoreError;
 use crate::clock::Stopwatch;
@@ -25,7 +29,7 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// is used: after a restart of the database the first statements would fail
 /// otherwise. Under load no connection is, and none is asked.
 ///
-/// This is what [`trusted_for`] shortens after a failure.
+/// This is what [`ConnectionPool::trusted_for`] shortens after a failure.
 const IDLE_UNTIL_CHECKED: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Moves connections to where a load balancer or a failover wants them.
@@ -41,91 +45,155 @@ pub struct PoolUse {
 }
 
 /// The connections of a store.
+///
+/// sqlx's own pool asks each connection that comes back whether it is fit, which
+/// is a second way to the database and back for each statement. Here one is kept
+/// if its statement ended well, and closed otherwise.
 #[derive(Debug)]
 pub(super) struct ConnectionPool<DB: Database> {
-    pool: Pool<DB>,
+    options: <DB::Connection as Connection>::Options,
+    /// A permit for each connection that is not lent.
+    room: Arc<Semaphore>,
+    size: u32,
+    /// The last to come back is the first to go.
+    idle: Mutex<Vec<Idle<DB>>>,
     /// When a connection last broke.
-    broke: Arc<Mutex<Option<Stopwatch>>>,
+    broke: Mutex<Option<Stopwatch>>,
+}
+
+#[derive(Debug)]
+struct Idle<DB: Database> {
+    connection: DB::Connection,
+    opened: Stopwatch,
+    since: Stopwatch,
+}
+
+/// A connection for one statement. It is closed if it is dropped.
+#[derive(Debug)]
+pub(super) struct Lent<DB: Database> {
+    connection: DB::Connection,
+    opened: Stopwatch,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<DB: Database> Deref for Lent<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.connection
+    }
+}
+
+impl<DB: Database> DerefMut for Lent<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
 }
 
 impl<DB: Database> ConnectionPool<DB> {
     /// Opens up to `connections` connections, each when it is first needed.
     pub(super) fn new(options: <DB::Connection as Connection>::Options, connections: u32) -> Self {
-        let broke = Arc::new(Mutex::new(None));
-        let pool = PoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .idle_timeout(IDLE_TIMEOUT)
-            .max_lifetime(MAX_LIFETIME)
-            .test_before_acquire(false)
-            .before_acquire({
-                let broke = Arc::clone(&broke);
-                move |connection: &mut DB::Connection, meta| {
-                    let check = meta.idle_for >= trusted_for(&broke);
-                    Box::pin(async move {
-                        if check {
-                            connection.ping().await?;
-                        }
-                        Ok(true)
-                    })
-                }
-            })
-            .connect_lazy_with(options);
-        Self { pool, broke }
+        let room = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(usize::MAX)));
+        Self { options, room, size: connections, idle: Mutex::default(), broke: Mutex::default() }
     }
 
     /// A connection for one statement, within [`ACQUIRE_TIMEOUT`].
-    pub(super) async fn acquire(&self) -> Result<PoolConnection<DB>, StoreError> {
-        self.pool.acquire().await.map_err(|error| self.failed(error.into()))
+    pub(super) async fn acquire(&self) -> Result<Lent<DB>, StoreError> {
+        let lent = timeout(ACQUIRE_TIMEOUT, self.lend()).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!("no connection to the database within {ACQUIRE_TIMEOUT:?}")))
+        });
+        lent.map_err(|error| self.failed(error))
+    }
+
+    async fn lend(&self) -> Result<Lent<DB>, StoreError> {
+        let closed = |_| StoreError::Unavailable("the connections are closed".to_owned());
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
+        while let Some(Idle { mut connection, opened, since }) = self.next_idle() {
+            let idle_for = since.elapsed();
+            let fit = if idle_for > IDLE_TIMEOUT || opened.elapsed() > MAX_LIFETIME {
+                false
+            } else if idle_for >= self.trusted_for() {
+                connection.ping().await.is_ok()
+            } else {
+                true
+            };
+            if fit {
+                return Ok(Lent { connection, opened, _room: room });
+            }
+            // The database need not hear of it for us to go on.
+            tokio::spawn(limit(connection.close_hard()));
+        }
+        let connection = DB::Connection::connect_with(&self.options).await?;
+        Ok(Lent { connection, opened: Stopwatch::start(), _room: room })
+    }
+
+    fn next_idle(&self) -> Option<Idle<DB>> {
+        locked(&self.idle).pop()
     }
 
     /// Takes the connection back from a statement that ended or ran out of
     /// time, and tells how it went. `statement` is its name in the log.
     ///
     /// A connection whose statement ran out of time is closed: what the
-    /// database will still send on it belongs to nobody. The others are asked
-    /// by sqlx whether they are fit for the next statement; that, too, must
-    /// end in time, or a connection to a host that has vanished would never
-    /// make room for another.
+    /// database will still send on it belongs to nobody. So is one on which
+    /// something went wrong that is not the statement's own fault.
     pub(super) fn settle<T>(
         &self,
-        mut connection: PoolConnection<DB>,
+        connection: Lent<DB>,
         statement: &'static str,
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
         let Ok(outcome) = outcome else {
-            drop(connection.detach());
             let late = format!("{statement} took longer than {STATEMENT_TIMEOUT:?}");
             return Err(self.failed(StoreError::Unavailable(late)));
         };
-        tokio::spawn(limit(connection.return_to_pool()));
-        outcome.map_err(|error| self.failed(error.into()))
+        let outcome = outcome.map_err(|error| self.failed(error.into()));
+        if !matches!(outcome, Err(StoreError::Unavailable(_))) {
+            let Lent { connection, opened, _room } = connection;
+            // Before there is room for another one.
+            locked(&self.idle).push(Idle { connection, opened, since: Stopwatch::start() });
+        }
+        outcome
     }
 
     /// The use of the pool at this moment.
     pub(super) fn pool_use(&self) -> PoolUse {
-        PoolUse { open: self.pool.size(), idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX) }
+        let free = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
+        let idle = u32::try_from(locked(&self.idle).len()).unwrap_or(u32::MAX);
+        PoolUse { open: self.size.saturating_sub(free) + idle, idle }
     }
 
     /// Waits until running statements have ended, then closes all connections.
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        // An error says that this has been done.
+        let Ok(all) = self.room.acquire_many(self.size).await else { return };
+        self.room.close();
+        drop(all);
+        let idle = std::mem::take(&mut *locked(&self.idle));
+        for Idle { connection, .. } in idle {
+            // One that can't be told goes with the process.
+            let _ = limit(connection.close()).await;
+        }
     }
 
     /// Notes whether the error is a broken connection's.
     fn failed(&self, error: StoreError) -> StoreError {
         if let StoreError::Unavailable(_) = error {
-            *self.broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stopwatch::start());
+            *locked(&self.broke) = Some(Stopwatch::start());
         }
         error
     }
+
+    /// How long a connection may have been idle to be used unseen: not since before
+    /// another one broke, for the same may have happened to it.
+    fn trusted_for(&self) -> Duration {
+        let broke = *locked(&self.broke);
+        broke.map_or(IDLE_UNTIL_CHECKED, |stopwatch| stopwatch.elapsed().min(IDLE_UNTIL_CHECKED))
+    }
 }
 
-/// How long a connection may have been idle to be used unseen: not since before
-/// another one broke, for the same may have happened to it.
-fn trusted_for(broke: &Mutex<Option<Stopwatch>>) -> Duration {
-    let broke = *broke.lock().unwrap_or_else(PoisonError::into_inner);
-    broke.map_or(IDLE_UNTIL_CHECKED, |stopwatch| stopwatch.elapsed().min(IDLE_UNTIL_CHECKED))
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a statement, for [`STATEMENT_TIMEOUT`] at most.

@@ -18,8 +18,10 @@ const MEMBERS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0
 
 /// The metrics of the process, shared by all its lanes; clones are the same.
 #[derive(Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
     requests: Family<RequestLabels, Counter>,
     request_duration: Family<OperationLabels, Histogram, fn() -> Histogram>,
     statement_duration: Family<StatementLabels, Histogram, fn() -> Histogram>,
@@ -147,8 +149,8 @@ impl Metrics {
             sessions_swept.clone(),
         );
 
-        Self {
-            registry: Arc::new(registry),
+        Self(Arc::new(Families {
+            registry,
             requests,
             request_duration,
             statement_duration,
@@ -162,14 +164,17 @@ impl Metrics {
             token_keys,
             token_key_errors,
             sessions_swept,
-        }
+        }))
     }
 
     /// Counts a request that was answered.
     pub(super) fn request(&self, door: Door, operation: &'static str, code: &'static str, took: Duration) {
         let door = door.as_str();
-        self.requests.get_or_create(&RequestLabels { operation, door, code }).inc();
-        self.request_duration.get_or_create(&OperationLabels { operation, door }).observe(took.as_secs_f64());
+        self.0.requests.get_or_create(&RequestLabels { operation, door, code }).inc();
+        self.0
+            .request_duration
+            .get_or_create(&OperationLabels { operation, door })
+            .observe(took.as_secs_f64());
     }
 
     /// The metrics of one statement of the store.
@@ -177,15 +182,15 @@ impl Metrics {
     pub fn statement(&self, statement: &'static str) -> StatementMetrics {
         let labels = StatementLabels { statement };
         StatementMetrics {
-            duration: self.statement_duration.get_or_create_owned(&labels),
-            errors: self.statement_errors.get_or_create_owned(&labels),
-            members: self.batch_members.get_or_create_owned(&labels),
+            duration: self.0.statement_duration.get_or_create_owned(&labels),
+            errors: self.0.statement_errors.get_or_create_owned(&labels),
+            members: self.0.batch_members.get_or_create_owned(&labels),
         }
     }
 
     /// Whether the service is ready.
     pub fn set_ready(&self, ready: bool) {
-        self.ready.set(i64::from(ready));
+        self.0.ready.set(i64::from(ready));
     }
 
     /// The metrics of one door's connections.
@@ -193,29 +198,29 @@ impl Metrics {
     pub fn connections(&self, door: Door) -> ConnectionMetrics {
         let labels = DoorLabels { door: door.as_str() };
         ConnectionMetrics {
-            open: self.connections.get_or_create_owned(&labels),
-            refused: self.connections_refused.get_or_create_owned(&labels),
+            open: self.0.connections.get_or_create_owned(&labels),
+            refused: self.0.connections_refused.get_or_create_owned(&labels),
         }
     }
 
     /// Counts a connection that was closed because its client overstayed.
     pub fn connection_overdue(&self, door: Door, reason: &'static str) {
-        self.connections_overdue.get_or_create(&OverdueLabels { door: door.as_str(), reason }).inc();
+        self.0.connections_overdue.get_or_create(&OverdueLabels { door: door.as_str(), reason }).inc();
     }
 
     /// So many keys verify tokens.
     pub fn set_token_keys(&self, keys: usize) {
-        self.token_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.0.token_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// The keys of tokens could not be read.
     pub fn token_keys_failed(&self) {
-        self.token_key_errors.inc();
+        self.0.token_key_errors.inc();
     }
 
     /// So many sessions were removed that ended long ago.
     pub fn sessions_swept(&self, sessions: u64) {
-        self.sessions_swept.inc_by(sessions);
+        self.0.sessions_swept.inc_by(sessions);
     }
 
     /// All metrics in the OpenMetrics text format, with the lanes' connections
@@ -223,11 +228,11 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self, busy_connections: u32, idle_connections: u32) -> String {
         for (state, connections) in [("busy", busy_connections), ("idle", idle_connections)] {
-            self.pool_connections.get_or_create(&PoolLabels { state }).set(i64::from(connections));
+            self.0.pool_connections.get_or_create(&PoolLabels { state }).set(i64::from(connections));
         }
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode(&mut text, &self.0.registry);
         text
     }
 }
