@@ -143,7 +143,7 @@ fn print_openapi() -> ExitCode {
 fn run_bench(bench: &BenchSettings, settings: &Settings) -> ExitCode {
     let default = match bench.door {
         BenchDoor::Grpc => settings.grpc_addr,
-        BenchDoor::Http => settings.http_addr,
+        BenchDoor::Http | BenchDoor::Http2 => settings.http_addr,
     };
     let report = match bench::run(bench, default) {
         Ok(report) => report,

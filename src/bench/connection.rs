@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{call::Call, grpc::Grpc, http::Http};
+use super::{
+    call::Call,
+    graph::Graph,
+    http1::Http1,
+    http2::{Dialect, Http2},
+};
 use crate::settings::{BenchDoor, BenchSettings};
 
 /// How long the service may take to let a connection in.
@@ -16,8 +21,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 64 * 1_024;
 
 enum Wire {
-    Grpc(Box<Grpc>),
-    Http(Http),
+    Http2(Box<Http2>),
+    Http1(Http1),
 }
 
 /// A call that is under way.
@@ -52,12 +57,14 @@ impl Connection {
         stream.set_read_timeout(Some(OPEN_TIMEOUT))?;
         let session_id = &settings.session_id;
         let mut outbox = Vec::new();
+        let mut http2 = |dialect| {
+            Http2::open(&mut outbox);
+            Wire::Http2(Box::new(Http2::new(authority, token, dialect)))
+        };
         let wire = match settings.door {
-            BenchDoor::Grpc => {
-                Grpc::open(&mut outbox);
-                Wire::Grpc(Box::new(Grpc::new(authority, token, session_id)))
-            }
-            BenchDoor::Http => Wire::Http(Http::new(authority, token, session_id)),
+            BenchDoor::Grpc => http2(Dialect::Grpc(session_id.clone())),
+            BenchDoor::Http2 => http2(Dialect::Graph(Graph::new(session_id))),
+            BenchDoor::Http => Wire::Http1(Http1::new(authority, token, Graph::new(session_id))),
         };
         let mut connection =
             Self { stream, wire, under_way: HashMap::new(), streams, inbox: Vec::new(), outbox };
@@ -69,8 +76,8 @@ impl Connection {
 
     fn wait_until_begun(&mut self) -> io::Result<()> {
         loop {
-            let Wire::Grpc(grpc) = &self.wire else { return Ok(()) };
-            match grpc.begun() {
+            let Wire::Http2(http2) = &self.wire else { return Ok(()) };
+            match http2.begun() {
                 None => self.receive(&mut Vec::new()).map_err(|error| match error.kind() {
                     io::ErrorKind::WouldBlock => io::Error::other("it does not speak HTTP/2 unencrypted"),
                     _ => error,
@@ -88,9 +95,9 @@ impl Connection {
     /// Writes a call that was due at `due`; [`Self::flush`] sends it.
     pub(super) fn send(&mut self, call: &Call, due: Duration) -> io::Result<()> {
         let id = match &mut self.wire {
-            Wire::Grpc(grpc) => grpc.send(call, &mut self.outbox)?,
-            Wire::Http(http) => {
-                http.send(call, &mut self.outbox)?;
+            Wire::Http2(http2) => http2.send(call, &mut self.outbox)?,
+            Wire::Http1(http1) => {
+                http1.send(call, &mut self.outbox)?;
                 0
             }
         };
@@ -138,8 +145,8 @@ impl Connection {
         }
         let mut ids = Vec::new();
         let read = match &mut self.wire {
-            Wire::Grpc(grpc) => grpc.receive(&self.inbox, &mut self.outbox, &mut ids)?,
-            Wire::Http(_) => Http::receive(&self.inbox, &mut ids)?,
+            Wire::Http2(http2) => http2.receive(&self.inbox, &mut self.outbox, &mut ids)?,
+            Wire::Http1(_) => Http1::receive(&self.inbox, &mut ids)?,
         };
         self.inbox.drain(..read);
         ended.extend(ids.into_iter().filter_map(|(id, code)| Some((self.under_way.remove(&id)?, code))));

@@ -240,7 +240,7 @@ impl Load {
 pub(super) fn is_done(door: BenchDoor, clears: bool, code: u16) -> bool {
     match door {
         BenchDoor::Grpc => code == 0 || (clears && code == 5),
-        BenchDoor::Http => code == 200 || (clears && code == 404),
+        BenchDoor::Http | BenchDoor::Http2 => code == 200 || (clears && code == 404),
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod call;
 mod connection;
+mod graph;
 mod grpc;
-mod http;
+mod http1;
+mod http2;
 mod load;
 mod report;
 
@@ -48,7 +50,7 @@ pub fn run(settings: &BenchSettings, default: SocketAddr) -> Result<Report, Benc
     let target = settings.target.clone().unwrap_or_else(|| default.to_string());
     let mut settings = settings.clone();
     settings.batch_size = Some(batch_size(&settings)?);
-    if settings.operation == BenchOperation::Health && settings.door == BenchDoor::Http {
+    if settings.operation == BenchOperation::Health && settings.door != BenchDoor::Grpc {
         return Err(BenchError::Settings(
             "--operation health takes --door grpc: HTTP has no such call".into(),
         ));
@@ -59,7 +61,7 @@ pub fn run(settings: &BenchSettings, default: SocketAddr) -> Result<Report, Benc
 
     let address = resolve(&target)?;
     let (connections, streams) = match settings.door {
-        BenchDoor::Grpc => (settings.connections.into(), settings.streams),
+        BenchDoor::Grpc | BenchDoor::Http2 => (settings.connections.into(), settings.streams),
         BenchDoor::Http => (u32::from(settings.connections) * u32::from(settings.streams), 1),
     };
     let calls = Calls::new(&settings);
@@ -84,7 +86,7 @@ fn resolve(target: &str) -> Result<SocketAddr, BenchError> {
 fn batch_size(settings: &BenchSettings) -> Result<u16, BenchError> {
     let (default, max) = match (settings.operation, settings.door) {
         (BenchOperation::BatchSet, BenchDoor::Grpc) => (500, BATCH_SET_MAX),
-        (BenchOperation::BatchSet, BenchDoor::Http) => (GRAPH_BATCH_MAX, GRAPH_BATCH_MAX),
+        (BenchOperation::BatchSet, _) => (GRAPH_BATCH_MAX, GRAPH_BATCH_MAX),
         (BenchOperation::BatchGet, _) => (BATCH_GET_MAX, BATCH_GET_MAX),
         _ => (1, 1),
     };

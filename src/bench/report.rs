@@ -58,7 +58,7 @@ impl Report {
             .map(|percent| (format!("p{percent}"), at(latency.value_at_quantile(percent / 100.0))));
         let ends = [("min".to_owned(), at(latency.min())), ("max".to_owned(), at(latency.max()))];
         let (connections, streams) = match settings.door {
-            BenchDoor::Grpc => (settings.connections.into(), settings.streams),
+            BenchDoor::Grpc | BenchDoor::Http2 => (settings.connections.into(), settings.streams),
             BenchDoor::Http => (u32::from(settings.connections) * u32::from(settings.streams), 1),
         };
         Self {
@@ -137,7 +137,7 @@ fn code_name(door: BenchDoor, code: u16) -> String {
     match door {
         _ if code == UNANSWERED => "unanswered".to_owned(),
         BenchDoor::Grpc => format!("{:?}", Code::from_i32(code.into())),
-        BenchDoor::Http => code.to_string(),
+        BenchDoor::Http | BenchDoor::Http2 => code.to_string(),
     }
 }
 

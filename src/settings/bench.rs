@@ -107,4 +107,6 @@ pub enum BenchDoor {
     Grpc,
     /// Graph's paths over HTTP/1.1.
     Http,
+    /// Graph's paths over HTTP/2, as many clients speak it.
+    Http2,
 }

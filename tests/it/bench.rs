@@ -45,6 +45,7 @@ async fn every_operation_is_called_and_counted_at_both_doors() {
     for (door, address, done, operations) in [
         ("grpc", server.grpc, "Ok", [&all[..], &["health"]].concat()),
         ("http", server.http, "200", all.to_vec()),
+        ("http2", server.http, "200", all.to_vec()),
     ] {
         for operation in operations {
             let report = report(address, &["--door", door, "--operation", operation]).await;
@@ -74,7 +75,7 @@ async fn all_users_are_loaded_and_calls_do_what_they_say() {
     let server = Process::start(&database.url, &[]).await;
     let client = Client::new(Door::Grpc, server.grpc, server.http);
     let presence = async |user: &str| client.get(user).await;
-    for (door, address) in [("grpc", server.grpc), ("http", server.http)] {
+    for (door, address) in [("grpc", server.grpc), ("http", server.http), ("http2", server.http)] {
         report(address, &["--door", door, "--operation", "get", "--load", "--session-id", door]).await;
         for user in ["bench-0", "bench-517", "bench-999"] {
             assert_eq!(presence(user).await, Outcome::Presences(vec![format!("{user} Busy/InACall")]));
@@ -111,9 +112,11 @@ async fn failures_are_counted_and_named() {
     let (code, out, _) = bench(strict.grpc, &["--token-file", token.to_str().unwrap()]).await;
     assert_eq!(code, Some(70));
     assert!(out.contains("Unauthenticated"), "{out}");
-    let (code, out, _) = bench(strict.http, &["--door", "http"]).await;
-    assert_eq!(code, Some(70));
-    assert!(out.contains(" 401; "), "{out}");
+    for door in ["http", "http2"] {
+        let (code, out, _) = bench(strict.http, &["--door", door]).await;
+        assert_eq!(code, Some(70));
+        assert!(out.contains(" 401; "), "{out}");
+    }
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (target, arguments, code, says) in [
