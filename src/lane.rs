@@ -152,7 +152,7 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         encrypted: parts.tls.is_some(),
         cors_origins: Arc::clone(&parts.cors_origins),
     };
-    let graph = graph::router(&graph, parts.reflection).map_err(io::Error::other)?;
+    let graph = graph::router(graph, parts.reflection).map_err(io::Error::other)?;
     let grpc = grpc::Routes::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
     let (limits, stop) = (parts.client_limits, parts.stop.clone());

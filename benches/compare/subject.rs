@@ -63,7 +63,8 @@ pub(crate) fn measure(
     seconds: f64,
     arguments: &[&str],
 ) -> Sample {
-    let door = if arguments.contains(&"http") { service.http } else { service.grpc };
+    let http = arguments.iter().any(|argument| argument.starts_with("http"));
+    let door = if http { service.http } else { service.grpc };
     let used =
         || (cpu_seconds(&service.id()), database.map_or(0.0, Postgres::cpu_seconds), statements(service));
     let before = used();

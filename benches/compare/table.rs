@@ -33,7 +33,7 @@ pub(crate) const FULL: Plan = Plan { rounds: 5, seconds: 5.0, search_seconds: 3.
 pub(crate) const QUICK: Plan = Plan { rounds: 3, seconds: 1.0, search_seconds: 1.0 };
 
 /// What is divided by what, and what comes out at least; a latency at most.
-const RATIOS: [(&str, &str, &str, Bound); 14] = [
+const RATIOS: [(&str, &str, &str, Bound); 16] = [
     ("SetPresence / pgbench upsert", "set", "pgbench upsert", Bound::AtLeast(2.2)),
     ("GetPresence / pgbench select", "get", "pgbench select", Bound::AtLeast(2.0)),
     ("GetPresence / a call that does nothing", "get", "nothing", Bound::AtLeast(0.5)),
@@ -41,8 +41,10 @@ const RATIOS: [(&str, &str, &str, Bound); 14] = [
     ("SetPresence / with batching off", "set", "set, batching off", Bound::AtLeast(5.0)),
     ("BatchSetPresences of 500 / pgbench upsert", "batch set", "pgbench upsert", Bound::AtLeast(5.0)),
     ("BatchGetPresences of 650 / pgbench select", "batch get", "pgbench select", Bound::AtLeast(4.0)),
-    ("setPresence over HTTP / over gRPC", "set, HTTP", "set", Bound::AtLeast(0.7)),
-    ("presence over HTTP / over gRPC", "get, HTTP", "get", Bound::AtLeast(0.7)),
+    ("setPresence over HTTP/2 / over gRPC", "set, HTTP/2", "set", Bound::AtLeast(0.7)),
+    ("presence over HTTP/2 / over gRPC", "get, HTTP/2", "get", Bound::AtLeast(0.7)),
+    ("setPresence over HTTP/1.1 / over gRPC", "set, HTTP", "set", Bound::None),
+    ("presence over HTTP/1.1 / over gRPC", "get, HTTP", "get", Bound::None),
     ("getPresencesByUserId of 650 / BatchGetPresences", "batch get, HTTP", "batch get", Bound::None),
     ("SetPresence on SQLite / SQLite's own commits", "set, SQLite", "SQLite commits", Bound::AtLeast(10.0)),
     ("GetPresence on SQLite / on PostgreSQL", "get, SQLite", "get", Bound::None),
@@ -124,6 +126,8 @@ impl Servers {
             ),
             ("batch set", on_postgres(BULK, &["--operation", "batch-set"])),
             ("batch get", on_postgres(BULK, &["--operation", "batch-get"])),
+            ("set, HTTP/2", on_postgres(WIDE, &["--door", "http2"])),
+            ("get, HTTP/2", on_postgres(WIDE, &["--door", "http2", "--operation", "get"])),
             ("set, HTTP", on_postgres(WIDE, &["--door", "http"])),
             ("get, HTTP", on_postgres(WIDE, &["--door", "http", "--operation", "get"])),
             ("batch get, HTTP", on_postgres(BULK, &["--door", "http", "--operation", "batch-get"])),

@@ -101,7 +101,7 @@ impl Doors {
             };
             let health = Health::new(metrics).await;
             let grpc = grpc::Routes::new(grpc, health.reporter()).expect("routes");
-            (grpc, graph::router(&graph, true).expect("routes"), gate)
+            (grpc, graph::router(graph, true).expect("routes"), gate)
         });
         Self { runtime, grpc, graph, gate }
     }

@@ -1,18 +1,41 @@
 //! JSON Web Key Sets: the keys that sign tokens. RFC 7517.
 
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse},
 };
+use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::claims::Claims;
 
 /// More keys than any issuer has; of a larger set the first ones are taken.
 const KEYS_MAX: usize = 100;
 
-/// The keys of an issuer.
-#[derive(Clone, Debug, Default)]
-pub struct KeySet(Vec<Key>);
+/// The tokens of a set whose claims are remembered; each takes about a kilobyte.
+const VERIFIED_MAX: usize = 10_000;
+
+/// The keys of an issuer, and the tokens that they are known to have signed.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// To verify a signature costs more than all the rest of a call. They are
+    /// forgotten with the set; whether a token is in force is asked each time.
+    verified: Cache<TokenHash, Arc<Claims>>,
+}
+
+/// SHA-256 of a token: the token itself is kept nowhere.
+type TokenHash = [u8; 32];
+
+impl Default for KeySet {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Key {
@@ -34,24 +57,38 @@ impl KeySet {
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(json)
             .map_err(|error| format!("it is no JSON Web Key Set ({{\"keys\": […]}}): {error}"))?;
-        Ok(Self(document.keys.into_iter().filter_map(key).take(KEYS_MAX).collect()))
+        Ok(Self::new(document.keys.into_iter().filter_map(key).take(KEYS_MAX).collect()))
+    }
+
+    fn new(keys: Vec<Key>) -> Self {
+        Self { keys, verified: Cache::new(VERIFIED_MAX) }
+    }
+
+    /// What the token says, if it was verified before.
+    pub(super) fn verified(&self, token: &str) -> Option<Arc<Claims>> {
+        self.verified.get(&hash(token))
+    }
+
+    /// Remembers what a token says that one of the keys signed.
+    pub(super) fn remember(&self, token: &str, claims: Arc<Claims>) {
+        self.verified.insert(hash(token), claims);
     }
 
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
     }
 
     /// Whether nobody can be let in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// Whether there is a key of this id, or any at all if the token names none.
     pub(super) fn knows(&self, id: Option<&str>) -> bool {
-        self.0.iter().any(|key| key.has(id))
+        self.keys.iter().any(|key| key.has(id))
     }
 
     /// The keys that may have signed with this algorithm.
@@ -61,8 +98,14 @@ impl KeySet {
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &DecodingKey> {
         let fits = move |key: &&Key| key.has(id) && key.algorithms.contains(&algorithm);
-        self.0.iter().filter(fits).map(|key| &key.decoding)
+        self.keys.iter().filter(fits).map(|key| &key.decoding)
     }
+}
+
+fn hash(token: &str) -> TokenHash {
+    let mut hash = TokenHash::default();
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash
 }
 
 impl Key {

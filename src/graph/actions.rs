@@ -1,5 +1,7 @@
 //! One function for each operation of the API.
 
+use std::sync::Arc;
+
 use axum::{
     Extension,
     extract::{FromRequestParts, MatchedPath, RawPathParams, State},
@@ -73,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for LocationDone {
 type Done = Result<StatusCode, Refusal>;
 
 pub(super) async fn get_presence(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     root: ServiceRoot,
@@ -83,7 +85,7 @@ pub(super) async fn get_presence(
 }
 
 pub(super) async fn set_presence(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetPresenceBody>,
@@ -93,7 +95,7 @@ pub(super) async fn set_presence(
 }
 
 pub(super) async fn clear_presence(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<ClearPresenceBody>,
@@ -103,7 +105,7 @@ pub(super) async fn clear_presence(
 }
 
 pub(super) async fn set_user_preferred_presence(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetUserPreferredPresenceBody>,
@@ -113,7 +115,7 @@ pub(super) async fn set_user_preferred_presence(
 }
 
 pub(super) async fn clear_user_preferred_presence(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
 ) -> Done {
@@ -122,7 +124,7 @@ pub(super) async fn clear_user_preferred_presence(
 }
 
 pub(super) async fn set_status_message(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetStatusMessageBody>,
@@ -132,7 +134,7 @@ pub(super) async fn set_status_message(
 }
 
 pub(super) async fn set_manual_location(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
@@ -143,7 +145,7 @@ pub(super) async fn set_manual_location(
 }
 
 pub(super) async fn set_automatic_location(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
@@ -154,7 +156,7 @@ pub(super) async fn set_automatic_location(
 }
 
 pub(super) async fn clear_automatic_location(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
@@ -164,7 +166,7 @@ pub(super) async fn clear_automatic_location(
 }
 
 pub(super) async fn clear_location(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
@@ -174,7 +176,7 @@ pub(super) async fn clear_location(
 }
 
 pub(super) async fn get_presences_by_user_id(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     root: ServiceRoot,
     select: Select,
@@ -185,7 +187,7 @@ pub(super) async fn get_presences_by_user_id(
 }
 
 pub(super) async fn list_presences(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     root: ServiceRoot,
     options: ListOptions,
@@ -197,7 +199,7 @@ pub(super) async fn list_presences(
 }
 
 pub(super) async fn count_presences(
-    State(context): State<Context>,
+    State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
     _: NoOptions,
 ) -> Result<Response, Refusal> {

@@ -1,6 +1,6 @@
 //! Reading JSON bodies: what is let in, and what is said of the rest.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     body::{Body, HttpBody},
@@ -37,13 +37,13 @@ pub(super) struct Json<T>(pub(super) T);
 impl<S, T> FromRequest<S> for Json<T>
 where
     S: Sync,
-    Context: FromRef<S>,
+    Arc<Context>: FromRef<S>,
     T: DeserializeOwned + Default,
 {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let Context { limits, .. } = Context::from_ref(state);
+        let limits = Arc::<Context>::from_ref(state).limits;
         let max = ACTION_MAX_BYTES.min(limits.message_max());
         let body = body_of(request, &limits, max).await?;
         parse(&body).map(Self)
@@ -57,13 +57,13 @@ pub(super) struct BulkJson<T>(pub(super) T);
 impl<S, T> FromRequest<S> for BulkJson<T>
 where
     S: Sync,
-    Context: FromRef<S>,
+    Arc<Context>: FromRef<S>,
     T: DeserializeOwned + Default + Send + 'static,
 {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let Context { limits, .. } = Context::from_ref(state);
+        let limits = Arc::<Context>::from_ref(state).limits;
         let body = body_of(request, &limits, limits.message_max()).await?;
         if body.len() <= TURN_BYTES {
             return parse(&body).map(Self);

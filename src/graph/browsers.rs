@@ -1,6 +1,8 @@
 //! What browsers are told: what they may do with an answer, and pages of which
 //! origins may see it.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
@@ -29,7 +31,7 @@ const PAGE: HeaderValue = HeaderValue::from_static(
 const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Adds what keeps browsers from doing harm.
-pub(super) async fn guard(State(context): State<Context>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
     let policy = if docs::is_page(request.uri().path()) { PAGE } else { DATA };
     let mut response = if context.gate.is_open() && is_foreign(&context, &request) {
         finish_refusal(&context, foreign_page())

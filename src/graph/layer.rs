@@ -1,6 +1,8 @@
 //! What surrounds every request: its ids, its place in the metrics and the log,
 //! and the body of an error; and who calls.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -22,7 +24,11 @@ const CLIENT_REQUEST_ID_MAX: usize = 128;
 
 /// Answers one request, with `request-id` and `client-request-id`, which is the
 /// same where the client sent none.
-pub(super) async fn observe(State(context): State<Context>, mut request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State(context): State<Arc<Context>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = RequestId::new();
     let mut timer = RequestTimer::start(&context.metrics, telemetry::Door::Graph, id);
     timer.operation =
@@ -36,7 +42,7 @@ pub(super) async fn observe(State(context): State<Context>, mut request: Request
 }
 
 /// Lets the caller in, and has the operation know who it is.
-pub(super) async fn admit(State(context): State<Context>, mut request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
     match context.gate.admit(request.headers()).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);

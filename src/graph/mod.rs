@@ -58,7 +58,8 @@ pub struct Context {
 }
 
 /// The door's routes. The error names an origin that is none.
-pub fn router(context: &Context, reflection: bool) -> Result<Router, InvalidHeaderValue> {
+pub fn router(context: Context, reflection: bool) -> Result<Router, InvalidHeaderValue> {
+    let context = &Arc::new(context);
     let api = for_callers(context, api().with_state(context.clone()));
     let batching = Batching { api: api.clone(), context: context.clone() };
     let batches = VERSIONS.into_iter().fold(Router::new(), |router, version| {
@@ -84,22 +85,25 @@ pub fn router(context: &Context, reflection: bool) -> Result<Router, InvalidHead
     Ok(Router::new().fallback_service(spelled))
 }
 
-/// Every operation at each of its paths, in both versions.
-fn api() -> Router<Context> {
-    let api = operations::all()
-        .fold(Router::new(), |router, (path, operation)| router.route(&path, (operation.route)()));
-    VERSIONS.into_iter().fold(Router::new(), |router, version| router.nest(version, api.clone()))
+/// Every operation at each of its paths, in both versions. They stand side by
+/// side: a nested router would take its part off each request's path.
+fn api() -> Router<Arc<Context>> {
+    VERSIONS.into_iter().fold(Router::new(), |router, version| {
+        operations::all().fold(router, |router, (path, operation)| {
+            router.route(&format!("{version}{path}"), (operation.route)())
+        })
+    })
 }
 
 /// What surrounds each request of a caller, from the outside in: what surrounds
 /// all; who calls; then its body is unpacked.
-fn for_callers(context: &Context, router: Router) -> Router {
+fn for_callers(context: &Arc<Context>, router: Router) -> Router {
     let router = router.layer(RequestDecompressionLayer::new());
     observed(context, router.layer(middleware::from_fn_with_state(context.clone(), layer::admit)))
 }
 
 /// What surrounds every request: its ids, its place in the metrics and the log,
 /// and the body of an error.
-fn observed(context: &Context, router: Router) -> Router {
+fn observed(context: &Arc<Context>, router: Router) -> Router {
     router.layer(middleware::from_fn_with_state(context.clone(), layer::observe))
 }

@@ -1,5 +1,7 @@
 //! OData around the presences: query options, context strings, links.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRef, FromRequestParts, MatchedPath},
     http::request::Parts,
@@ -146,14 +148,14 @@ pub(super) struct ServiceRoot {
 
 impl<S: Sync> FromRequestParts<S> for ServiceRoot
 where
-    Context: FromRef<S>,
+    Arc<Context>: FromRef<S>,
 {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let version = route.split('/').nth(1).unwrap_or_default();
-        let Context { encrypted, .. } = Context::from_ref(state);
+        let encrypted = Arc::<Context>::from_ref(state).encrypted;
         let scheme = if encrypted { "https" } else { forwarded_scheme(&parts.headers) };
         let host = authority(parts).map_or_else(String::new, |host| host.to_string());
         Ok(Self {

@@ -1,6 +1,11 @@
 //! The operations of the API, in one table: the router and the document at
 //! `/openapi.json` are both made from it.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
 use axum::routing::{MethodRouter, get, post};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -8,7 +13,7 @@ use utoipa::{
 };
 
 use super::{
-    Context, actions,
+    Context, VERSIONS, actions,
     answers::{CollectionJson, PresenceJson},
     batch, docs,
     requests::{
@@ -28,7 +33,7 @@ pub(super) struct Operation {
     pub(super) method: HttpMethod,
     /// Behind one of [`PRESENCES`], or the whole path.
     pub(super) path: &'static str,
-    pub(super) route: fn() -> MethodRouter<Context>,
+    pub(super) route: fn() -> MethodRouter<Arc<Context>>,
     /// What it does, in a line, and then the rest.
     pub(super) summary: &'static str,
     pub(super) description: &'static str,
@@ -233,17 +238,13 @@ pub(super) fn all() -> impl Iterator<Item = (String, Operation)> {
 
 /// The operation that a route stands for, version and all: `unknown` if none.
 pub(super) fn name_of(route: &str) -> &'static str {
-    if let Some(name) = docs::name_of(route) {
-        return name;
-    }
-    let path = route.trim_start_matches("/v1.0").trim_start_matches("/beta");
-    if path == batch::PATH {
-        return batch::OPERATION.name;
-    }
-    if let Some(operation) = OF_PRESENCES.iter().find(|operation| operation.path == path) {
-        return operation.name;
-    }
-    let action = PRESENCES.into_iter().find_map(|presence| path.strip_prefix(presence));
-    let operation = action.and_then(|action| OF_PRESENCE.iter().find(|operation| operation.path == action));
-    operation.map_or("unknown", |operation| operation.name)
+    static NAMES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+        let one = [(batch::PATH.to_owned(), batch::OPERATION)];
+        let named = all().chain(one).flat_map(|(path, operation)| {
+            VERSIONS.into_iter().map(move |version| (format!("{version}{path}"), operation.name))
+        });
+        named.collect()
+    });
+    let name = NAMES.get(route).copied().or_else(|| docs::name_of(route));
+    name.unwrap_or("unknown")
 }

@@ -6,7 +6,7 @@
 
 mod plan;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -125,12 +125,12 @@ struct ItemAnswer {
 #[derive(Clone, Debug)]
 pub(super) struct Batching {
     pub(super) api: Router,
-    pub(super) context: Context,
+    pub(super) context: Arc<Context>,
 }
 
-impl FromRef<Batching> for Context {
+impl FromRef<Batching> for Arc<Context> {
     fn from_ref(batching: &Batching) -> Self {
-        batching.context.clone()
+        Arc::clone(&batching.context)
     }
 }
 

@@ -113,6 +113,20 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_not_more_often_than_is_g
 }
 
 #[tokio::test]
+async fn a_token_that_was_verified_is_refused_once_it_has_expired() {
+    let known = signer("known");
+    let (server, _folder) = start(Engine::Sqlite, &[&known], &["--jwt-leeway", "0s"]).await;
+    let caller = Caller::new(server.addresses);
+    // The signature is the same each time, and so is the token.
+    assert_eq!([knock(&caller, &known).await, knock(&caller, &known).await], [0, 0]);
+    server.clock.advance(Duration::from_secs(3_599));
+    assert_eq!(knock(&caller, &known).await, 0);
+    server.clock.advance(Duration::from_secs(1));
+    assert_eq!(knock(&caller, &known).await, 16);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_away_shuts_nobody_out() {
     let issuer = Issuer::default();
     let [known, unknown] = ["known", "unknown"].map(signer);
