@@ -7,7 +7,7 @@ use crate::{
     subject::{Width, bench, measure},
 };
 
-const WIDE: Width = Width { connections: 16, streams: 16 };
+const WIDE: Width = Width { connections: 16, streams: 32 };
 const BULK: Width = Width { connections: 4, streams: 2 };
 const USERS: u32 = 100_000;
 const ROWS: u64 = 10_000_000;

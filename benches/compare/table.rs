@@ -14,7 +14,7 @@ use crate::{
 
 const USERS: u32 = 100_000;
 /// As many calls at once as make the service busy and keep it answering in time.
-const WIDE: Width = Width { connections: 16, streams: 16 };
+const WIDE: Width = Width { connections: 16, streams: 32 };
 /// Calls of hundreds of members.
 const BULK: Width = Width { connections: 4, streams: 2 };
 /// One client that waits for each answer.
