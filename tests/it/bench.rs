@@ -103,7 +103,8 @@ async fn failures_are_counted_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let (keys, token) = (folder.path().join("keys.json"), folder.path().join("token"));
     fs::write(&keys, r#"{"keys":[]}"#).unwrap();
-    fs::write(&token, "x.y.z\n").unwrap();
+    // Longer than one byte can say.
+    fs::write(&token, format!("{}.y.z\n", "x".repeat(2_000))).unwrap();
     let strict = Process::start(
         &database.url,
         &["--auth", "jwt", "--jwks-file", keys.to_str().unwrap(), "--jwt-issuer", "i", "--jwt-audience", "a"],
