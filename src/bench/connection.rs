@@ -20,6 +20,11 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is read at once, in bytes.
 const READ_BYTES: usize = 64 * 1_024;
 
+/// To read into: to zero one for each read would cost more than to read.
+pub(super) fn read_buffer() -> Box<[u8]> {
+    vec![0; READ_BYTES].into()
+}
+
 enum Wire {
     Http2(Box<Http2>),
     Http1(Http1),
@@ -75,10 +80,11 @@ impl Connection {
     }
 
     fn wait_until_begun(&mut self) -> io::Result<()> {
+        let mut buffer = read_buffer();
         loop {
             let Wire::Http2(http2) = &self.wire else { return Ok(()) };
             match http2.begun() {
-                None => self.receive(&mut Vec::new()).map_err(|error| match error.kind() {
+                None => self.receive(&mut buffer, &mut Vec::new()).map_err(|error| match error.kind() {
                     io::ErrorKind::WouldBlock => io::Error::other("it does not speak HTTP/2 unencrypted"),
                     _ => error,
                 })?,
@@ -132,14 +138,10 @@ impl Connection {
     }
 
     /// Reads once; notes the calls that ended, and their codes.
-    pub(super) fn receive(&mut self, ended: &mut Vec<(UnderWay, u16)>) -> io::Result<()> {
-        let old = self.inbox.len();
-        self.inbox.resize(old + READ_BYTES, 0);
-        let read = self.stream.read(self.inbox.get_mut(old..).unwrap_or_default());
-        self.inbox.truncate(old + read.as_ref().copied().unwrap_or(0));
-        match read {
+    pub(super) fn receive(&mut self, buffer: &mut [u8], ended: &mut Vec<(UnderWay, u16)>) -> io::Result<()> {
+        match self.stream.read(buffer) {
             Ok(0) => return Err(io::Error::other("the service closed a connection")),
-            Ok(_) => {}
+            Ok(read) => self.inbox.extend_from_slice(buffer.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }

@@ -14,7 +14,11 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use super::{call::Calls, connection::Connection};
+use super::{
+    batch_sizes,
+    call::Calls,
+    connection::{Connection, read_buffer},
+};
 use crate::{
     clock::Stopwatch,
     settings::{BenchDoor, BenchOperation, BenchSettings},
@@ -22,14 +26,11 @@ use crate::{
 
 /// How long the last calls may take.
 const LAST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Sessions in one call while each user gets one; of a `$batch`, requests.
-const LOAD_BATCH: u32 = 500;
-const LOAD_GRAPH_BATCH: u32 = 20;
 /// The longest latency that is told from a longer one.
 const LATENCY_MAX_NANOS: u64 = 60_000_000_000;
 /// How often the progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-/// The code of a call that had no answer in time; no other is that small.
+/// The code of a call that had no answer in time; no other is that large.
 pub(super) const UNANSWERED: u16 = u16::MAX;
 
 /// What came of the calls that were due while it was measured.
@@ -61,6 +62,8 @@ pub(super) struct Load {
     /// Whether `NOT_FOUND` is an answer like another one.
     clears: bool,
     progress: ProgressBar,
+    /// What is read goes through it, on whichever connection.
+    buffer: Box<[u8]>,
 }
 
 /// When the calls of one phase are due.
@@ -104,14 +107,15 @@ impl Load {
             rate: settings.rate,
             clears: settings.operation == BenchOperation::Clear,
             progress,
+            buffer: read_buffer(),
         }
     }
 
     /// Loads the users if that is wanted, warms up, measures.
     pub(super) fn run(&mut self, settings: &BenchSettings) -> io::Result<Measured> {
         if settings.load {
-            let batch = if self.door == BenchDoor::Grpc { LOAD_BATCH } else { LOAD_GRAPH_BATCH };
-            self.calls.load_all(batch);
+            let (batch, _) = batch_sizes(BenchOperation::BatchSet, self.door);
+            self.calls.load_all(batch.into());
             let loaded = self.phase("load", None)?;
             if let Some((code, calls)) =
                 loaded.codes.iter().find(|(code, _)| !is_done(self.door, false, **code))
@@ -219,7 +223,7 @@ impl Load {
         let mut ended = Vec::new();
         for index in ready {
             let Some(connection) = self.connections.get_mut(*index) else { continue };
-            connection.receive(&mut ended)?;
+            connection.receive(&mut self.buffer, &mut ended)?;
             let now = self.stopwatch.elapsed();
             for (call, code) in ended.drain(..) {
                 self.free.push_back(*index);

@@ -18,17 +18,16 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
-use crate::settings::{BenchDoor, BenchOperation, BenchSettings};
+use crate::{
+    graph::BATCH_REQUESTS_MAX,
+    service::{REQUESTS_MAX, USER_IDS_MAX},
+    settings::{BenchDoor, BenchOperation, BenchSettings},
+};
 use call::Calls;
 use connection::Connection;
 use load::Load;
 
 pub use report::Report;
-
-/// The most sessions or users that a call may name; of a `$batch`, requests.
-const BATCH_SET_MAX: u16 = 1_000;
-const BATCH_GET_MAX: u16 = 650;
-const GRAPH_BATCH_MAX: u16 = 20;
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +59,7 @@ pub fn run(settings: &BenchSettings, default: SocketAddr) -> Result<Report, Benc
     })?;
 
     let address = resolve(&target)?;
-    let (connections, streams) = match settings.door {
-        BenchDoor::Grpc | BenchDoor::Http2 => (settings.connections.into(), settings.streams),
-        BenchDoor::Http => (u32::from(settings.connections) * u32::from(settings.streams), 1),
-    };
+    let (connections, streams) = settings.width();
     let calls = Calls::new(&settings);
     let open = |_| {
         Connection::open(address, &target, token.as_deref().map(str::trim), streams, &settings)
@@ -82,17 +78,22 @@ fn resolve(target: &str) -> Result<SocketAddr, BenchError> {
     addresses.next().ok_or_else(|| unknown("it has no address"))
 }
 
+/// The members that a call has unless it is said, and at most.
+fn batch_sizes(operation: BenchOperation, door: BenchDoor) -> (u16, usize) {
+    match (operation, door) {
+        (BenchOperation::BatchSet, BenchDoor::Grpc) => (500, REQUESTS_MAX),
+        (BenchOperation::BatchSet, _) => (20, BATCH_REQUESTS_MAX),
+        (BenchOperation::BatchGet, _) => (650, USER_IDS_MAX),
+        _ => (1, 1),
+    }
+}
+
 /// The members of one call.
 fn batch_size(settings: &BenchSettings) -> Result<u16, BenchError> {
-    let (default, max) = match (settings.operation, settings.door) {
-        (BenchOperation::BatchSet, BenchDoor::Grpc) => (500, BATCH_SET_MAX),
-        (BenchOperation::BatchSet, _) => (GRAPH_BATCH_MAX, GRAPH_BATCH_MAX),
-        (BenchOperation::BatchGet, _) => (BATCH_GET_MAX, BATCH_GET_MAX),
-        _ => (1, 1),
-    };
+    let (default, max) = batch_sizes(settings.operation, settings.door);
     match settings.batch_size {
         None => Ok(default),
-        Some(size) if size <= max => Ok(size),
+        Some(size) if usize::from(size) <= max => Ok(size),
         Some(size) => Err(BenchError::Settings(format!(
             "--batch-size {size}: a call of this operation at this door takes {max} at most"
         ))),

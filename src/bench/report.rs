@@ -57,10 +57,7 @@ impl Report {
             .iter()
             .map(|percent| (format!("p{percent}"), at(latency.value_at_quantile(percent / 100.0))));
         let ends = [("min".to_owned(), at(latency.min())), ("max".to_owned(), at(latency.max()))];
-        let (connections, streams) = match settings.door {
-            BenchDoor::Grpc | BenchDoor::Http2 => (settings.connections.into(), settings.streams),
-            BenchDoor::Http => (u32::from(settings.connections) * u32::from(settings.streams), 1),
-        };
+        let (connections, streams) = settings.width();
         Self {
             operation: name(&settings.operation),
             door: name(&settings.door),

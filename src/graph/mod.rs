@@ -30,6 +30,7 @@ use tower_http::{
 use crate::{auth::Gate, clock::Clock, service::Service, settings::LimitSettings, telemetry::Metrics};
 use batch::Batching;
 
+pub use batch::REQUESTS_MAX as BATCH_REQUESTS_MAX;
 pub use openapi::document;
 
 /// The smallest body that is packed, in bytes: less than this saves nothing.

@@ -62,7 +62,7 @@ impl Inner {
                 let caller = context.gate.admit(request.headers()).await?;
                 request.extensions_mut().insert(caller);
             }
-            Ok(self.answer(request).await)
+            Ok(self.answer(request, open.is_some()).await)
         };
         let answer = timeout(deadline, answer).await.unwrap_or_else(|_| Err(Error::deadline_exceeded()));
         let answer = match answer {

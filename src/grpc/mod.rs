@@ -18,7 +18,6 @@ use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
-
 use tower::Service;
 
 use crate::{auth::Gate, service::Service as Operations, settings::LimitSettings, telemetry::Metrics};
@@ -100,12 +99,13 @@ impl Service<Request> for Routes {
 }
 
 impl Inner {
-    async fn answer(&self, request: Request) -> Response {
-        let service = request.uri().path().strip_prefix('/').and_then(|path| path.rsplit_once('/'));
-        let answer = if service.is_some_and(|(service, _)| service == SERVICE_NAME) {
-            self.presence.clone().call(request).await.map(|answer| answer.map(Body::new))
-        } else {
+    /// Has a call of the service answered, or one of those that take no token. The
+    /// service says of what is neither that there is no such method.
+    async fn answer(&self, request: Request, open: bool) -> Response {
+        let answer = if open {
             self.others.clone().call(request).await
+        } else {
+            self.presence.clone().call(request).await.map(|answer| answer.map(Body::new))
         };
         answer.unwrap_or_else(|never| match never {})
     }

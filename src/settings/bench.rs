@@ -81,6 +81,16 @@ pub struct BenchSettings {
     pub json: bool,
 }
 
+impl BenchSettings {
+    /// The connections that are opened, and the calls that each can have under way.
+    pub(crate) fn width(&self) -> (u32, u16) {
+        match self.door {
+            BenchDoor::Grpc | BenchDoor::Http2 => (self.connections.into(), self.streams),
+            BenchDoor::Http => (u32::from(self.connections) * u32::from(self.streams), 1),
+        }
+    }
+}
+
 /// What a benchmark calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BenchOperation {

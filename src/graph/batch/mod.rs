@@ -38,6 +38,8 @@ use super::{
 use crate::service::Given;
 use plan::{Planned, plan, waves};
 
+pub use plan::REQUESTS_MAX;
+
 pub(super) const PATH: &str = "/$batch";
 
 /// The items of one batch that run at once: 20 bulk reads of 650 users would

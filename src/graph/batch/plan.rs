@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The requests that one batch may carry. Graph: JSON batching.
-const REQUESTS_MAX: usize = 20;
+pub const REQUESTS_MAX: usize = 20;
 
 const NO_URL: &str = "must be a URL, such as /users/{id}/presence";
 
