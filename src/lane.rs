@@ -4,7 +4,6 @@
 
 use std::{io, sync::Arc, thread};
 
-use axum::Router;
 use tokio::{
     net::TcpStream,
     runtime,
@@ -128,7 +127,7 @@ async fn run(
 #[derive(Clone)]
 struct Doors {
     grpc: Connections<grpc::Routes>,
-    graph: Connections<Router>,
+    graph: Connections<graph::Routes>,
 }
 
 /// Opens the store on this runtime, and builds everything on top of it.
@@ -152,7 +151,7 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         encrypted: parts.tls.is_some(),
         cors_origins: Arc::clone(&parts.cors_origins),
     };
-    let graph = graph::router(graph, parts.reflection).map_err(io::Error::other)?;
+    let graph = graph::Routes::new(graph, parts.reflection).map_err(io::Error::other)?;
     let grpc = grpc::Routes::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
     let (limits, stop) = (parts.client_limits, parts.stop.clone());

@@ -9,7 +9,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{body::Body, extract::Request, response::Response};
 use clap::Parser;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt;
@@ -34,7 +34,7 @@ use tower::ServiceExt;
 struct Doors {
     runtime: Runtime,
     grpc: grpc::Routes,
-    graph: Router,
+    graph: graph::Routes,
     /// Takes tokens that [`KEY`] signed.
     gate: Gate,
 }
@@ -101,7 +101,7 @@ impl Doors {
             };
             let health = Health::new(metrics).await;
             let grpc = grpc::Routes::new(grpc, health.reporter()).expect("routes");
-            (grpc, graph::router(graph, true).expect("routes"), gate)
+            (grpc, graph::Routes::new(graph, true).expect("routes"), gate)
         });
         Self { runtime, grpc, graph, gate }
     }

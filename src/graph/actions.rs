@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::{FromRequestParts, MatchedPath, RawPathParams, State},
+    extract::{FromRequestParts, State},
     http::request::Parts,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
 
 use super::{
     Context,
@@ -20,6 +21,7 @@ use super::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
         SetUserPreferredPresenceBody,
     },
+    routes::Matched,
 };
 use crate::service::{Caller, Given};
 
@@ -27,16 +29,16 @@ use crate::service::{Caller, Given};
 #[derive(Debug)]
 pub(super) struct User(Given<String>);
 
-impl<S: Send + Sync> FromRequestParts<S> for User {
+impl<S: Sync> FromRequestParts<S> for User {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await else {
-            return Err(Refusal::bad_request("The path is not UTF-8."));
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Some(id) = parts.extensions.get().and_then(|path: &Matched| path.id.as_deref()) else {
+            return me(parts.extensions.get());
         };
-        match parameters.iter().find(|(name, _)| *name == "id") {
-            Some((_, id)) => Ok(Self(Given::text(id.to_owned()))),
-            None => me(parts.extensions.get()),
+        match percent_decode_str(id).decode_utf8() {
+            Ok(id) => Ok(Self(Given::text(id.into_owned()))),
+            Err(_) => Err(Refusal::bad_request("The path is not UTF-8.")),
         }
     }
 }
@@ -65,8 +67,7 @@ impl<S: Sync> FromRequestParts<S> for LocationDone {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let beta =
-            parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().starts_with("/beta"));
+        let beta = parts.extensions.get().is_some_and(|path: &Matched| path.version == "/beta");
         Ok(Self(if beta { StatusCode::NO_CONTENT } else { StatusCode::OK }))
     }
 }

@@ -1,15 +1,9 @@
 //! What browsers are told: what they may do with an answer, and pages of which
 //! origins may see it.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::extract::Request;
 use http::{
-    HeaderName, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
         CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, InvalidHeaderValue, ORIGIN, REFERRER_POLICY,
         RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -18,7 +12,7 @@ use http::{
 };
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{Context, docs, layer::finish_refusal, refusal::Refusal};
+use super::{Context, docs, refusal::Refusal};
 
 /// An answer of the API is data: nothing in it is ever shown or run.
 const DATA: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -30,30 +24,30 @@ const PAGE: HeaderValue = HeaderValue::from_static(
 /// For a year.
 const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
+/// What a browser may do with the answer at this path.
+pub(super) fn policy(path: &str) -> HeaderValue {
+    if docs::is_page(path) { PAGE } else { DATA }
+}
+
 /// Adds what keeps browsers from doing harm.
-pub(super) async fn guard(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
-    let policy = if docs::is_page(request.uri().path()) { PAGE } else { DATA };
-    let mut response = if context.gate.is_open() && is_foreign(&context, &request) {
-        finish_refusal(&context, foreign_page())
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
+pub(super) fn protect(headers: &mut HeaderMap, policy: HeaderValue, encrypted: bool) {
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if context.encrypted {
+    if encrypted {
         headers.insert(STRICT_TRANSPORT_SECURITY, ENCRYPTED_ONLY);
     }
-    response
 }
 
-/// Whether a page of an origin calls that is neither this service's own nor one
+/// Whether nobody is authenticated and a page of an origin calls that is neither this service's own nor one
 /// that is named. A browser sends a form, or a text, to anybody without asking
 /// first: while nobody is authenticated, every page that a person on this machine
 /// looks at could otherwise change presences.
-fn is_foreign(context: &Context, request: &Request) -> bool {
+pub(super) fn is_foreign(context: &Context, request: &Request) -> bool {
+    if !context.gate.is_open() {
+        return false;
+    }
     let headers = request.headers();
     let Some(origin) = headers.get(ORIGIN) else { return false };
     let Ok(origin) = origin.to_str() else { return true };
@@ -64,7 +58,7 @@ fn is_foreign(context: &Context, request: &Request) -> bool {
     !ours && context.cors_origins.iter().all(|of| of != origin)
 }
 
-fn foreign_page() -> Refusal {
+pub(super) fn foreign_page() -> Refusal {
     let message = "Pages of other origins may call only if --cors-origins names them.";
     Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
 }

@@ -9,41 +9,37 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::Bytes,
-    extract::Path,
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{StatusCode, Uri, header::CONTENT_TYPE};
+use matchit::InsertError;
 use utoipa_swagger_ui::Config;
 
-use super::openapi::document;
+use super::{
+    openapi::document,
+    routes::{Route, Table},
+};
+
+/// Where the page's files are.
+const PAGE: &str = "/docs/";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
 
 static CONFIG: LazyLock<Arc<Config<'static>>> =
     LazyLock::new(|| Arc::new(Config::new(["/openapi.json"]).try_it_out_enabled(true).validator_url("none")));
 
-pub(super) fn router() -> Router {
-    Router::new()
-        .route("/openapi.json", get(openapi))
-        .route("/docs", get(page_root))
-        .route("/docs/{*file}", get(page))
-}
-
-/// The name of a route here in metrics and logs.
-pub(super) fn name_of(route: &str) -> Option<&'static str> {
-    match route {
-        "/openapi.json" => Some("openapi"),
-        "/docs" | "/docs/{*file}" => Some("docs"),
-        _ => None,
-    }
+/// Puts the document and its page among the routes.
+pub(super) fn add_to(table: &mut Table) -> Result<(), InsertError> {
+    table.add("/openapi.json".to_owned(), Route::open("openapi", get(openapi)))?;
+    table.add("/docs".to_owned(), Route::open("docs", get(page_root)))?;
+    table.add(format!("{PAGE}{{*file}}"), Route::open("docs", get(page)))
 }
 
 /// Whether the path is the page's, or a file's of it.
 pub(super) fn is_page(path: &str) -> bool {
-    path.starts_with("/docs/")
+    path.starts_with(PAGE)
 }
 
 async fn openapi() -> Response {
@@ -55,8 +51,9 @@ async fn page_root() -> Redirect {
     Redirect::permanent("/docs/index.html")
 }
 
-async fn page(Path(file): Path<String>) -> Response {
-    match utoipa_swagger_ui::serve(&file, Arc::clone(&CONFIG)) {
+async fn page(uri: Uri) -> Response {
+    let file = uri.path().strip_prefix(PAGE).unwrap_or_default();
+    match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
         Ok(Some(file)) => {
             // Not copied: a large one would be held for each client that does not read.
             let bytes = match file.bytes {

@@ -1,73 +1,91 @@
 //! What surrounds every request: its ids, its place in the metrics and the log,
 //! and the body of an error; and who calls.
 
-use std::sync::Arc;
-
 use axum::{
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
+    body::Body,
+    extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_ENCODING};
+use tower::{Service, ServiceExt};
+use tower_http::decompression::RequestDecompression;
 
 use super::{
     Context,
-    operations::name_of,
     refusal::{Refusal, finish},
+    routes::{Route, Table},
 };
-use crate::telemetry::{self, RequestId, RequestTimer};
+use crate::telemetry::{Door, RequestId, RequestTimer};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
 /// What a client may have us echo, in bytes.
 const CLIENT_REQUEST_ID_MAX: usize = 128;
 
-/// Answers one request, with `request-id` and `client-request-id`, which is the
-/// same where the client sent none.
-pub(super) async fn observe(
-    State(context): State<Arc<Context>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let id = RequestId::new();
-    let mut timer = RequestTimer::start(&context.metrics, telemetry::Door::Graph, id);
-    timer.operation =
-        request.extensions().get::<MatchedPath>().map_or("unknown", |route| name_of(route.as_str()));
+impl Table {
+    /// Answers one request, with `request-id` and `client-request-id`, which is the
+    /// same where the client sent none.
+    pub(super) async fn answer(&self, mut request: Request) -> Response {
+        let context = &*self.context;
+        let id = RequestId::new();
+        let mut timer = RequestTimer::start(&context.metrics, Door::Graph, id);
+        let route = self.find(&mut request);
+        timer.operation = route.map_or("unknown", |route| route.operation);
 
-    let client_id = request.headers_mut().remove(CLIENT_REQUEST_ID);
-    let client_id = client_id.filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX).unwrap_or_else(|| header(id));
-    let response = identified(next.run(request).await, &context, id, client_id);
-    timer.finish(code_name(response.status()));
-    response
+        let client_id = request.headers_mut().remove(CLIENT_REQUEST_ID);
+        let client_id = client_id.filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX);
+        let response = identified(admit(context, route, request).await, context, id, client_id);
+        timer.finish(code_name(response.status()));
+        response
+    }
 }
 
-/// Lets the caller in, and has the operation know who it is.
-pub(super) async fn admit(State(context): State<Arc<Context>>, mut request: Request, next: Next) -> Response {
-    match context.gate.admit(request.headers()).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+/// Lets the caller in, and has the operation know who it is; then its body is
+/// unpacked. Only who is let in learns that there is nothing at a path.
+async fn admit(context: &Context, route: Option<&Route>, mut request: Request) -> Response {
+    if route.is_none_or(|route| !route.open) {
+        match context.gate.admit(request.headers()).await {
+            Ok(caller) => drop(request.extensions_mut().insert(caller)),
+            Err(error) => return Refusal::from(error).into_response(),
         }
-        Err(error) => Refusal::from(error).into_response(),
     }
+    let Some(route) = route else { return StatusCode::NOT_FOUND.into_response() };
+    let mut methods = route.methods.clone();
+    let answer = if request.headers().contains_key(CONTENT_ENCODING) {
+        RequestDecompression::new(methods).oneshot(request).await.map(|answer| answer.map(Body::new))
+    } else {
+        methods.call(request).await
+    };
+    answer.unwrap_or_else(|never| match never {})
 }
 
 /// A refusal as the answer to a request that never was one: a batch's item.
 pub(super) fn finish_refusal(context: &Context, refusal: Refusal) -> Response {
     let id = RequestId::new();
-    identified(refusal.into_response(), context, id, header(id))
+    identified(refusal.into_response(), context, id, None)
 }
 
 /// The answer with the body of an error, if it is one, and its ids.
-fn identified(response: Response, context: &Context, id: RequestId, client_id: HeaderValue) -> Response {
+fn identified(
+    response: Response,
+    context: &Context,
+    id: RequestId,
+    client_id: Option<HeaderValue>,
+) -> Response {
+    let own = header(id);
+    let client_id = client_id.unwrap_or_else(|| own.clone());
     let mut response = finish(response, id, &client_id, context.clock.now());
-    response.headers_mut().insert(REQUEST_ID, header(id));
+    response.headers_mut().insert(REQUEST_ID, own);
     response.headers_mut().insert(CLIENT_REQUEST_ID, client_id);
     response
 }
 
 fn header(id: RequestId) -> HeaderValue {
-    HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    let mut header = HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+    // It comes once, so a client of HTTP/2 has nothing to gain by remembering it,
+    // and would forget headers that come each time.
+    header.set_sensitive(true);
+    header
 }
 
 /// The status as a metric's label.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRef, FromRequestParts, MatchedPath},
+    extract::{FromRef, FromRequestParts},
     http::request::Parts,
 };
 use http::{HeaderMap, header::HOST, uri::Authority};
@@ -14,6 +14,7 @@ use super::{
     Context,
     answers::{PresenceJson, Shown},
     refusal::Refusal,
+    routes::Matched,
 };
 use crate::{presence::UserId, service::Given};
 
@@ -153,14 +154,15 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        let version = route.split('/').nth(1).unwrap_or_default();
+        let path = parts.extensions.get::<Matched>();
+        let version = path.map_or("", |path| path.version);
         let encrypted = Arc::<Context>::from_ref(state).encrypted;
         let scheme = if encrypted { "https" } else { forwarded_scheme(&parts.headers) };
-        let host = authority(parts).map_or_else(String::new, |host| host.to_string());
+        let host = authority(parts);
+        let host = host.as_ref().map_or("", Authority::as_str);
         Ok(Self {
-            url: format!("{scheme}://{host}/{version}"),
-            communications: route.contains("/communications/"),
+            url: format!("{scheme}://{host}{version}"),
+            communications: path.is_some_and(|path| path.communications),
         })
     }
 }

@@ -1,10 +1,7 @@
 //! The operations of the API, in one table: the router and the document at
 //! `/openapi.json` are both made from it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use std::sync::Arc;
 
 use axum::routing::{MethodRouter, get, post};
 use utoipa::{
@@ -13,9 +10,8 @@ use utoipa::{
 };
 
 use super::{
-    Context, VERSIONS, actions,
+    Context, actions,
     answers::{CollectionJson, PresenceJson},
-    batch, docs,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
         SetUserPreferredPresenceBody,
@@ -234,17 +230,4 @@ pub(super) fn all() -> impl Iterator<Item = (String, Operation)> {
         OF_PRESENCE.into_iter().map(move |operation| (format!("{presence}{}", operation.path), operation))
     });
     of_presence.chain(OF_PRESENCES.into_iter().map(|operation| (operation.path.to_owned(), operation)))
-}
-
-/// The operation that a route stands for, version and all: `unknown` if none.
-pub(super) fn name_of(route: &str) -> &'static str {
-    static NAMES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
-        let one = [(batch::PATH.to_owned(), batch::OPERATION)];
-        let named = all().chain(one).flat_map(|(path, operation)| {
-            VERSIONS.into_iter().map(move |version| (format!("{version}{path}"), operation.name))
-        });
-        named.collect()
-    });
-    let name = NAMES.get(route).copied().or_else(|| docs::name_of(route));
-    name.unwrap_or("unknown")
 }

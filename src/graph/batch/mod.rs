@@ -9,10 +9,9 @@ mod plan;
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Router,
-    extract::{FromRef, FromRequestParts, MatchedPath, State},
+    extract::{FromRef, FromRequestParts, State},
     http::request::Parts,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{
@@ -23,17 +22,17 @@ use http::{
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tower::ServiceExt;
 use utoipa::{ToSchema, openapi::HttpMethod};
 
 use super::{
-    Context, VERSIONS,
+    Context,
     answers::json,
     body::{BulkJson, objects, text, texts},
     layer::finish_refusal,
     odata::authority,
     operations::{Answer, NOTHING, Operation, register},
     refusal::Refusal,
+    routes::{Matched, Table},
 };
 use crate::service::Given;
 use plan::{Planned, plan, waves};
@@ -126,7 +125,7 @@ struct ItemAnswer {
 /// What the batch needs: the way of a request, and how to refuse one.
 #[derive(Clone, Debug)]
 pub(super) struct Batching {
-    pub(super) api: Router,
+    pub(super) api: Arc<Table>,
     pub(super) context: Arc<Context>,
 }
 
@@ -149,8 +148,7 @@ impl<S: Sync> FromRequestParts<S> for Origin {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        let version = VERSIONS.into_iter().find(|version| route.starts_with(version)).unwrap_or_default();
+        let version = parts.extensions.get().map_or("", |path: &Matched| path.version);
         let host = authority(parts);
         let mut headers = HeaderMap::new();
         for name in [AUTHORIZATION, HeaderName::from_static("x-forwarded-proto")] {
@@ -180,12 +178,11 @@ pub(super) async fn batch(
         let running = wave.into_iter().filter_map(|place| Some((place, items.get_mut(place)?.take()?)));
         let running = running.map(|(place, item)| {
             let failed = item.depends_on.iter().find_map(|on| answers.get(on).filter(|on| on.status >= 400));
-            let (failed, api, context) = (failed.map(|on| on.id.clone()), api.clone(), &context);
+            let (failed, api, context) = (failed.map(|on| on.id.clone()), &api, &context);
             async move {
                 let response = match failed {
                     Some(on) => finish_refusal(context, failed_dependency(&on)),
-                    // A router answers everything.
-                    None => api.oneshot(item.request).await.into_response(),
+                    None => api.answer(item.request).await,
                 };
                 Ok::<_, Refusal>((place, answer(item.id, response).await?))
             }

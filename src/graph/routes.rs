@@ -1,0 +1,92 @@
+//! Which operation a path stands for.
+
+use std::{fmt, sync::Arc};
+
+use axum::{extract::Request, routing::MethodRouter};
+use matchit::{InsertError, Router};
+
+use super::{Context, operations::Operation};
+
+/// What a path stands for.
+#[derive(Clone)]
+pub(super) struct Route {
+    /// The operation's name in metrics and logs.
+    pub(super) operation: &'static str,
+    /// Whether it takes no token.
+    pub(super) open: bool,
+    /// `/v1.0` or `/beta`; empty for what has no version.
+    version: &'static str,
+    /// Whether it is below `/communications`.
+    communications: bool,
+    /// What answers, by the verb.
+    pub(super) methods: MethodRouter,
+}
+
+/// What the path of a request says, for what answers it: one of the request's
+/// extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Matched {
+    /// `/v1.0` or `/beta`; empty for what has no version.
+    pub(super) version: &'static str,
+    /// Whether it is below `/communications`.
+    pub(super) communications: bool,
+    /// The user, still percent-encoded, if the path names one.
+    pub(super) id: Option<String>,
+}
+
+impl Route {
+    /// An operation at one of its paths, which stands behind the version.
+    pub(super) fn new(
+        operation: &Operation,
+        version: &'static str,
+        path: &str,
+        methods: MethodRouter,
+    ) -> Self {
+        let communications = path.starts_with("/communications/");
+        Self { operation: operation.name, open: false, version, communications, methods }
+    }
+
+    /// What tells nothing about users, and so takes no token.
+    pub(super) fn open(operation: &'static str, methods: MethodRouter) -> Self {
+        Self { operation, open: true, version: "", communications: false, methods }
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("operation", &self.operation).finish_non_exhaustive()
+    }
+}
+
+/// Routes by their paths.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) context: Arc<Context>,
+    routes: Router<Route>,
+}
+
+impl Table {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        Self { context, routes: Router::new() }
+    }
+
+    /// One more. The error is that there is one at this path.
+    pub(super) fn add(&mut self, path: String, route: Route) -> Result<(), InsertError> {
+        self.routes.insert(path, route)
+    }
+
+    /// Whether there is anything at this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.routes.at(path).is_ok()
+    }
+
+    /// What the request's path stands for, which the request then knows, too.
+    pub(super) fn find(&self, request: &mut Request) -> Option<&Route> {
+        let found = self.routes.at(request.uri().path()).ok()?;
+        let Route { version, communications, .. } = *found.value;
+        let matched = Matched { version, communications, id: found.params.get("id").map(ToOwned::to_owned) };
+        let route = found.value;
+        request.extensions_mut().insert(matched);
+        Some(route)
+    }
+}
