@@ -8,21 +8,20 @@ use crate::presence::{Pair, PreferredPresence, Session, StatusMessage, Timestamp
 /// What `load` selects of a user's sessions `s` and the user's row `p`, after
 /// the number of the user `u`; [`users`] reads it.
 ///
-/// The statement groups by the second column: one row for each live session,
-/// whose columns need no choosing, and one without an id for all that have
-/// ended, of which the latest end or change is all that counts. So what is sent
-/// for a user does not grow with what has ended. `$later` is the engine's
-/// function for the later of two times.
+/// The statement keeps one row for each value of the second column: one for each
+/// live session, and one without an id for all that have ended, of which the
+/// latest end or change (`$ended`) is all that counts. So what is sent for a user
+/// does not grow with what has ended.
 macro_rules! load_columns {
-    ($now:literal, $later:literal) => {
+    ($now:literal, $ended:expr) => {
         concat!(
             "case when s.cleared_at is null and s.expires_at > ",
             $now,
             " then s.session_id end,
-       max(s.availability), max(s.activity), max(s.set_at), max(s.changed_at), max(s.expires_at),
-       max(",
-            $later,
-            "(coalesce(s.cleared_at, s.expires_at), s.changed_at)),
+       ",
+            $ended,
+            ",
+       s.availability, s.activity, s.set_at, s.changed_at, s.expires_at,
        p.changed_at, p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
        p.status_content, p.status_published_at, p.status_expires_at,
        p.manual_location_type, p.manual_place_id, p.automatic_location_type, p.automatic_place_id"
@@ -58,7 +57,7 @@ pub(super) fn users<R: Row>(distinct: usize, places: &[usize], rows: &[R]) -> Re
         };
         match row.text(1)? {
             Some(session_id) => user.sessions.push(session(session_id, row)?),
-            None => user.changed_at = user.changed_at.max(row.time(7)?),
+            None => user.changed_at = user.changed_at.max(row.time(2)?),
         }
     }
     let users: Vec<User> = users.into_iter().map(Option::unwrap_or_default).collect();
@@ -71,10 +70,10 @@ pub(super) fn users<R: Row>(distinct: usize, places: &[usize], rows: &[R]) -> Re
 fn session<R: Row>(session_id: &str, row: &R) -> Result<Session, StoreError> {
     Ok(Session {
         session_id: stored(session_id)?,
-        pair: Pair::new(stored(required(row.text(2)?)?)?, stored(required(row.text(3)?)?)?),
-        set_at: required(row.time(4)?)?,
-        changed_at: required(row.time(5)?)?,
-        expires_at: required(row.time(6)?)?,
+        pair: Pair::new(stored(required(row.text(3)?)?)?, stored(required(row.text(4)?)?)?),
+        set_at: required(row.time(5)?)?,
+        changed_at: required(row.time(6)?)?,
+        expires_at: required(row.time(7)?)?,
     })
 }
 

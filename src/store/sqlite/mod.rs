@@ -28,6 +28,10 @@ use crate::presence::{Timestamp, User, UserId};
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The pages that the writer keeps in memory. SQLite itself would keep 2 MiB, and
+/// read most of 100,000 sessions from the file again, one by one, to set them.
+const WRITER_CACHE_KIB: u32 = 16 * 1_024;
+
 /// The fade is [`crate::presence::INACTIVE_AFTER`]; the contract of
 /// `changed_at` is [`Store::set_sessions`]'s. Without `where true`, SQLite
 /// would take `on conflict` for a join's.
@@ -62,11 +66,12 @@ where (tenant_id, user_id, session_id) in (select value ->> 0, value ->> 1, valu
   and expires_at > ?2
 returning tenant_id, user_id, session_id";
 
+/// Beside a `max` SQLite takes the other columns from the row that has it.
 const LOAD: &str = concat!(
     "
 select u.key,
        ",
-    load_columns!("?2", "max"),
+    load_columns!("?2", "max(max(coalesce(s.cleared_at, s.expires_at), s.changed_at))"),
     "
 from json_each(?1) as u
 left join presence_sessions as s on s.tenant_id = u.value ->> 0 and s.user_id = u.value ->> 1
@@ -88,8 +93,11 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     /// A store with one writing connection and up to `readers` reading ones.
     pub(super) fn new(options: &SqliteConnectOptions, readers: u32) -> Self {
-        let pool = |connections| ConnectionPool::new(options.clone(), connections);
-        Self { writer: pool(1), readers: pool(readers) }
+        let writer = options.clone().pragma("cache_size", format!("-{WRITER_CACHE_KIB}"));
+        Self {
+            writer: ConnectionPool::new(writer, 1),
+            readers: ConnectionPool::new(options.clone(), readers),
+        }
     }
 }
 
