@@ -8,7 +8,7 @@ use axum::{extract::Request, http::HeaderMap, response::Response};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{Context, Inner, status::to_status};
+use super::{Admitted, Context, Inner, status::to_status};
 use crate::{
     batch::CALL_TIMEOUT,
     service::Error,
@@ -56,15 +56,19 @@ impl Inner {
 
         let longest = context.limits.body_timeout + CALL_TIMEOUT;
         let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
-        request.extensions_mut().insert(id);
-        let answer = async {
-            if open.is_none() {
-                let caller = context.gate.admit(request.headers()).await?;
-                request.extensions_mut().insert(caller);
-            }
-            Ok(self.answer(request, open.is_some()).await)
+        // Two waits, not one around both: a request that is kept for the second
+        // would be copied into the future of both.
+        let admitted = match open {
+            Some(_) => Ok(None),
+            None => in_time(deadline, context.gate.admit(request.headers())).await.flatten().map(Some),
         };
-        let answer = timeout(deadline, answer).await.unwrap_or_else(|_| Err(Error::deadline_exceeded()));
+        let answer = match admitted {
+            Ok(caller) => {
+                request.extensions_mut().insert(Admitted { id, caller });
+                in_time(deadline.saturating_sub(timer.elapsed()), self.answer(request, open.is_some())).await
+            }
+            Err(error) => Err(error),
+        };
         let answer = match answer {
             Ok(answer) => expected(answer, context, id),
             Err(error) => to_status(&error, id).into_http(),
@@ -72,6 +76,10 @@ impl Inner {
         timer.finish(code_name(code(&answer)));
         answer
     }
+}
+
+async fn in_time<F: Future>(deadline: Duration, work: F) -> Result<F::Output, Error> {
+    timeout(deadline, work).await.map_err(|_| Error::deadline_exceeded())
 }
 
 fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<&'static str> {

@@ -12,7 +12,10 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request, response::Response};
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, Either},
+};
 use tonic::service;
 use tonic_health::{
     pb::health_server::HealthServer,
@@ -20,7 +23,12 @@ use tonic_health::{
 };
 use tower::Service;
 
-use crate::{auth::Gate, service::Service as Operations, settings::LimitSettings, telemetry::Metrics};
+use crate::{
+    auth::Gate,
+    service::{Caller, Service as Operations},
+    settings::LimitSettings,
+    telemetry::{Metrics, RequestId},
+};
 use pb::presence_service_server::PresenceServiceServer;
 
 /// The generated code of `proto/presence/v1`.
@@ -98,16 +106,24 @@ impl Service<Request> for Routes {
     }
 }
 
+/// A call that was let in: one of its request's extensions.
+#[derive(Clone, Debug)]
+struct Admitted {
+    id: RequestId,
+    /// None where no token is asked for.
+    caller: Option<Caller>,
+}
+
 impl Inner {
     /// Has a call of the service answered, or one of those that take no token. The
     /// service says of what is neither that there is no such method.
-    async fn answer(&self, request: Request, open: bool) -> Response {
+    fn answer(&self, request: Request, open: bool) -> impl Future<Output = Response> + use<> {
         let answer = if open {
-            self.others.clone().call(request).await
+            Either::Left(self.others.clone().call(request))
         } else {
-            self.presence.clone().call(request).await.map(|answer| answer.map(Body::new))
+            Either::Right(self.presence.clone().call(request).map_ok(|answer| answer.map(Body::new)))
         };
-        answer.unwrap_or_else(|never| match never {})
+        answer.map(|answer| answer.unwrap_or_else(|never: Infallible| match never {}))
     }
 }
 

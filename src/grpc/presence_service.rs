@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
+    Admitted,
     convert::set_location,
     pb::{
         BatchGetPresencesRequest, BatchGetPresencesResponse, BatchSetPresencesRequest,
@@ -39,13 +40,14 @@ impl Handler {
 /// Who calls, the message, and how an error of this call leaves.
 fn open<T>(request: Request<T>) -> Result<(Caller, T, impl FnOnce(Error) -> Status), Status> {
     let (_, mut extensions, message) = request.into_parts();
-    let id = extensions.get().copied().unwrap_or_else(RequestId::new);
+    // The layer let it in, or answered by itself.
+    let admitted = extensions.remove();
+    let Admitted { id, caller } = admitted.unwrap_or_else(|| Admitted { id: RequestId::new(), caller: None });
     let refuse = move |error: Error| {
         error.log(id);
         to_status(&error, id)
     };
-    // The layer let it in, or answered by itself.
-    let Some(caller) = extensions.remove() else { return Err(refuse(Error::internal("nobody calls"))) };
+    let Some(caller) = caller else { return Err(refuse(Error::internal("nobody calls"))) };
     Ok((caller, message, refuse))
 }
 

@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
+use tower::Service;
 use tracing::debug;
 
 use super::{
@@ -101,9 +101,10 @@ where
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut request_under_way = activity.begin();
             let activity = activity.clone();
+            // Each of the doors is ready whenever it is called.
             let answer = respond
                 .clone()
-                .oneshot(request.map(|body| Body::new(Asked { body: Some(body), read: 0, activity })));
+                .call(request.map(|body| Body::new(Asked { body: Some(body), read: 0, activity })));
             async move {
                 answer.await.map(|answer| {
                     request_under_way.goes_on();

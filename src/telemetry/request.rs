@@ -1,6 +1,6 @@
 //! One request: its id, its line in the log, its place in the metrics.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use tracing::debug;
 use uuid::Uuid;
@@ -70,6 +70,12 @@ impl RequestTimer {
     pub fn start(metrics: &Metrics, door: Door, id: RequestId) -> Self {
         let stopwatch = Stopwatch::start();
         Self { metrics: metrics.clone(), door, operation: "unknown", id, stopwatch, code: GONE }
+    }
+
+    /// How long ago the request came in.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.stopwatch.elapsed()
     }
 
     /// The request is answered with `code`.
