@@ -268,18 +268,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
         written
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.activity.wrote(written.is_ready());
-        written
-    }
-
+    /// One buffer after the other: answers are small. Where several can be written
+    /// at once, h2 sends each body of 256 bytes or more with a system call of its
+    /// own; so it copies bodies of up to 1 KiB behind each other.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
