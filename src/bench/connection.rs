@@ -124,11 +124,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether something is written that could not be sent.
-    pub(super) fn is_blocked(&self) -> bool {
-        !self.outbox.is_empty()
-    }
-
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
@@ -137,13 +132,22 @@ impl Connection {
         self.under_way.len()
     }
 
-    /// Reads once; notes the calls that ended, and their codes.
+    /// Reads what is there; notes the calls that ended, and their codes.
     pub(super) fn receive(&mut self, buffer: &mut [u8], ended: &mut Vec<(UnderWay, u16)>) -> io::Result<()> {
-        match self.stream.read(buffer) {
-            Ok(0) => return Err(io::Error::other("the service closed a connection")),
-            Ok(read) => self.inbox.extend_from_slice(buffer.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            Err(error) => return Err(error),
+        loop {
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::Error::other("the service closed a connection")),
+                Ok(read) => {
+                    self.inbox.extend_from_slice(buffer.get(..read).unwrap_or_default());
+                    // Less than there was room for is all that there is.
+                    if read < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.inbox.is_empty() => break,
+                Err(error) => return Err(error),
+            }
         }
         let mut ids = Vec::new();
         let read = match &mut self.wire {

@@ -77,8 +77,10 @@ pub(super) struct Http2 {
     /// The codes by the block of headers that said so: it means the same each
     /// time, because we allow no table of headers.
     codes: HashMap<Vec<u8>, u16>,
-    /// Of Graph's answers whose body is on its way: the code, and what is there.
-    answers: HashMap<u32, (u16, Vec<u8>)>,
+    /// Of Graph's answers whose body is on its way: the code, unless it is 200.
+    failed: HashMap<u32, u16>,
+    /// What is there of the answers in which each item has a code of its own.
+    batches: HashMap<u32, Vec<u8>>,
 }
 
 /// What is said in the frames.
@@ -113,7 +115,8 @@ impl Http2 {
             received: 0,
             held: VecDeque::new(),
             codes: HashMap::new(),
-            answers: HashMap::new(),
+            failed: HashMap::new(),
+            batches: HashMap::new(),
         }
     }
 
@@ -148,6 +151,9 @@ impl Http2 {
                 (POST, path.to_owned(), message)
             }
             Dialect::Graph(graph) => {
+                if let Call::BatchSet(_) = call {
+                    self.batches.insert(stream, Vec::new());
+                }
                 let (path, body) = graph.request(call)?;
                 let method = if body.is_some() { POST } else { GET };
                 (method, path, body.unwrap_or_default().into_bytes())
@@ -219,7 +225,9 @@ impl Http2 {
                 HEADERS if flags & END_STREAM != 0 => ended.push((stream, self.code(payload)?)),
                 HEADERS if matches!(self.dialect, Dialect::Graph(_)) => {
                     let code = self.code(payload)?;
-                    self.answers.insert(stream, (code, Vec::new()));
+                    if code != 200 {
+                        self.failed.insert(stream, code);
+                    }
                 }
                 RST_STREAM => ended.push((stream, code_of_reset(number(payload)))),
                 SETTINGS if flags & ACK == 0 => {
@@ -245,13 +253,16 @@ impl Http2 {
 
     /// A part of an answer. gRPC says behind it how the call went.
     fn data(&mut self, stream: u32, payload: &[u8], last: bool, ended: &mut Vec<(u32, u16)>) {
-        if let Some((_, body)) = self.answers.get_mut(&stream) {
+        if let Some(body) = self.batches.get_mut(&stream) {
             body.extend_from_slice(payload);
         }
         if last {
-            let answer = self.answers.remove(&stream);
-            let code = answer.map(|(code, body)| graph::failed_in_batch(&body).unwrap_or(code));
-            ended.push((stream, code.unwrap_or(UNKNOWN)));
+            let code = match self.dialect {
+                Dialect::Grpc(_) => UNKNOWN,
+                Dialect::Graph(_) => self.failed.remove(&stream).unwrap_or(200),
+            };
+            let in_batch = self.batches.remove(&stream).and_then(|body| graph::failed_in_batch(&body));
+            ended.push((stream, in_batch.unwrap_or(code)));
         }
     }
 

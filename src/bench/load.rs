@@ -3,16 +3,14 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    os::fd::AsRawFd,
     time::Duration,
 };
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-    time::{ClockId, clock_gettime},
-};
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     batch_sizes,
@@ -53,6 +51,10 @@ pub(super) struct Measured {
 /// Calls on some connections.
 pub(super) struct Load {
     connections: Vec<Connection>,
+    /// Tells on which of them something can be read or sent, by its index; once
+    /// for each time that there was nothing before.
+    poll: Poll,
+    events: Events,
     calls: Calls,
     /// The connections that can take a call, once for each.
     free: VecDeque<usize>,
@@ -89,7 +91,18 @@ impl Pace {
 }
 
 impl Load {
-    pub(super) fn new(connections: Vec<Connection>, calls: Calls, settings: &BenchSettings) -> Self {
+    /// The error is the system's, which can't watch the connections.
+    pub(super) fn new(
+        connections: Vec<Connection>,
+        calls: Calls,
+        settings: &BenchSettings,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        for (index, connection) in connections.iter().enumerate() {
+            let socket = connection.stream().as_raw_fd();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut SourceFd(&socket), Token(index), interest)?;
+        }
         let most = connections.iter().map(|connection| connection.streams).max().unwrap_or(0);
         // One call on each before another one on any.
         let free = (0..most).flat_map(|_| 0..connections.len()).collect();
@@ -98,7 +111,9 @@ impl Load {
         if let Ok(style) = ProgressStyle::with_template("{msg:9} [{bar:40}] {percent}%") {
             progress.set_style(style.progress_chars("=> "));
         }
-        Self {
+        Ok(Self {
+            events: Events::with_capacity(connections.len().max(1)),
+            poll,
             connections,
             calls,
             free,
@@ -108,7 +123,7 @@ impl Load {
             clears: settings.operation == BenchOperation::Clear,
             progress,
             buffer: read_buffer(),
-        }
+        })
     }
 
     /// Loads the users if that is wanted, warms up, measures.
@@ -201,21 +216,15 @@ impl Load {
     }
 
     /// Sleeps until something comes in, or can be sent that could not; says on
-    /// which connections.
-    fn wait(&self, timeout: Duration) -> io::Result<Vec<usize>> {
-        let interest = |connection: &Connection| {
-            if connection.is_blocked() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }
-        };
-        let watched = |connection| PollFd::new(Connection::stream(connection), interest(connection));
-        let mut fds = self.connections.iter().map(watched).collect::<Vec<_>>();
-        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
+    /// which connections something came in.
+    fn wait(&mut self, timeout: Duration) -> io::Result<Vec<usize>> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Vec::new()),
+            Err(error) => return Err(error),
         }
-        let incoming = |fd: &PollFd<'_>| !fd.revents().difference(PollFlags::OUT).is_empty();
-        Ok(fds.iter().enumerate().filter(|(_, fd)| incoming(fd)).map(|(index, _)| index).collect())
+        let incoming = self.events.iter().filter(|event| event.is_readable() || event.is_error());
+        Ok(incoming.map(|event| event.token().0).collect())
     }
 
     /// Reads what came in.
@@ -223,7 +232,10 @@ impl Load {
         let mut ended = Vec::new();
         for index in ready {
             let Some(connection) = self.connections.get_mut(*index) else { continue };
-            connection.receive(&mut self.buffer, &mut ended)?;
+            match connection.receive(&mut self.buffer, &mut ended) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                received => received?,
+            }
             let now = self.stopwatch.elapsed();
             for (call, code) in ended.drain(..) {
                 self.free.push_back(*index);

@@ -66,7 +66,7 @@ pub fn run(settings: &BenchSettings, default: SocketAddr) -> Result<Report, Benc
             .map_err(|error| BenchError::Target(target.clone(), error.to_string()))
     };
     let connections = (0..connections).map(open).collect::<Result<Vec<_>, _>>()?;
-    let mut load = Load::new(connections, calls, &settings);
+    let mut load = Load::new(connections, calls, &settings)?;
     let measured =
         load.run(&settings).map_err(|error| BenchError::Target(target.clone(), error.to_string()))?;
     Ok(Report::new(&settings, &target, &measured))
