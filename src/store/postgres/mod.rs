@@ -80,9 +80,11 @@ macro_rules! refresh {
 const SET_SESSIONS: &str = concat!(
     "
 with new as materialized (
-    select tenant_id, user_id, session_id, availability, activity, set_at, expires_at
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
-        as new (tenant_id, user_id, session_id, availability, activity, set_at, expires_at)
+    select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity, new.expires_at, new.place,
+           at.now as set_at
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
+        as new (tenant_id, user_id, session_id, availability, activity, expires_at, place)
+    cross join unnest($7::timestamptz[]) as at (now)
 ), refreshed as (
     update presence_sessions as s
     ",
@@ -90,17 +92,13 @@ with new as materialized (
     "
     from new
     where s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
-    returning s.tenant_id, s.user_id, s.session_id
+    returning new.place
 ), opened as (
     insert into presence_sessions as s
         (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
     select tenant_id, user_id, session_id, availability, activity, set_at, set_at, expires_at
     from new
-    where not exists (
-        select
-        from refreshed as r
-        where r.tenant_id = new.tenant_id and r.user_id = new.user_id and r.session_id = new.session_id
-    )
+    where place not in (select place from refreshed)
     on conflict (tenant_id, user_id, session_id) do update
     ",
     refresh!("excluded"),
@@ -112,18 +110,18 @@ with new as materialized (
     group by tenant_id, user_id
 ), kept as (
     select p.tenant_id, p.user_id, p.session_id, p.set_at,
-           r.session_id is not null or p.set_at >= crowded.now as own,
+           new.session_id is not null or p.set_at >= crowded.now as own,
            row_number() over (
                partition by p.tenant_id, p.user_id
-               order by r.session_id is not null or p.set_at >= crowded.now,
+               order by new.session_id is not null or p.set_at >= crowded.now,
                         p.cleared_at is null and p.expires_at > crowded.now,
                         p.set_at
            ) as place,
            count(*) over (partition by p.tenant_id, p.user_id) + crowded.sessions as sessions
     from crowded
     join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
-    left join refreshed as r
-        on r.tenant_id = p.tenant_id and r.user_id = p.user_id and r.session_id = p.session_id
+    left join new
+        on new.tenant_id = p.tenant_id and new.user_id = p.user_id and new.session_id = p.session_id
 )
 delete from presence_sessions as s
 using kept
@@ -170,6 +168,18 @@ select clock_timestamp()
 from (select exists (select from presence_sessions)) as readable
 where current_setting('transaction_read_only') = 'off'";
 
+/// A statement is planned once for each connection. PostgreSQL would plan each anew,
+/// because it finds a plan for the very length of a batch to be cheaper, and take
+/// longer for that than to run it. The one plan must suit whatever the tables hold
+/// later: rows are found by their keys, one after the other.
+const ONE_PLAN: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// Sessions on PostgreSQL.
 #[derive(Debug)]
 pub(super) struct PostgresStore {
@@ -180,7 +190,8 @@ impl PostgresStore {
     /// A store with up to `connections` connections.
     pub(super) fn new(options: &PgConnectOptions, connections: u32) -> Self {
         let statement_timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
-        Self { pool: ConnectionPool::new(options.clone().options([statement_timeout]), connections) }
+        let options = options.clone().options(ONE_PLAN).options([statement_timeout]);
+        Self { pool: ConnectionPool::new(options, connections) }
     }
 }
 
@@ -228,8 +239,8 @@ impl Store for PostgresStore {
             .bind(sets.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
             .bind(sets.iter().map(|set| set.pair.availability.as_str()).collect::<Vec<_>>())
             .bind(sets.iter().map(|set| set.pair.activity.as_str()).collect::<Vec<_>>())
-            .bind(each(now, sets.len()))
-            .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>());
+            .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
+            .bind(vec![Timestamptz(now)]);
         let outcome = limit(statement.execute(&mut *connection)).await;
         self.pool.settle(connection, "set_sessions", outcome)?;
         Ok(())
