@@ -14,6 +14,9 @@ use crate::{
     service::{Service, cpu_seconds},
 };
 
+/// How long a server is called before it is measured, in seconds.
+const WARMUP: f64 = 0.3;
+
 /// What was found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
@@ -42,7 +45,7 @@ pub(crate) struct Width {
 /// Calls a server for so many seconds.
 pub(crate) fn bench(target: SocketAddr, width: Width, seconds: f64, arguments: &[&str]) -> Value {
     let output = Command::new(PRESENCED)
-        .args(["bench", &target.to_string(), "--json", "--warmup", "500ms"])
+        .args(["bench", &target.to_string(), "--json", "--warmup", &format!("{}ms", WARMUP * 1_000.0)])
         .args(["--duration", &format!("{:.0}ms", seconds * 1_000.0)])
         .args(["--connections", &width.connections.to_string(), "--streams", &width.streams.to_string()])
         .args(arguments)
@@ -74,7 +77,7 @@ pub(crate) fn measure(
     let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
     // Before and after it is measured, too, it is called; so all is taken together.
     let (members, made) = (after.2.0 - before.2.0, after.2.1 - before.2.1);
-    let calls = number("calls_per_second") * (seconds + 0.5);
+    let calls = number("calls_per_second") * (seconds + WARMUP);
     let done = if members > 0.0 { members } else { calls };
     let each = number("members_per_second") / number("calls_per_second");
     Sample {

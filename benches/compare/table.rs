@@ -30,7 +30,7 @@ pub(crate) struct Plan {
 }
 
 pub(crate) const FULL: Plan = Plan { rounds: 5, seconds: 5.0, search_seconds: 3.0 };
-pub(crate) const QUICK: Plan = Plan { rounds: 3, seconds: 1.0, search_seconds: 1.0 };
+pub(crate) const QUICK: Plan = Plan { rounds: 3, seconds: 0.7, search_seconds: 1.0 };
 
 /// What is divided by what, and what comes out at least; a latency at most.
 const RATIOS: [(&str, &str, &str, Bound); 16] = [

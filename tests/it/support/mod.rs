@@ -31,3 +31,8 @@ pub fn number(name: &str, default: usize) -> usize {
     std::env::var(name)
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
 }
+
+/// The `--batch-max` that all services are started with, if the environment names one.
+pub fn batch_max() -> Option<String> {
+    std::env::var("PRESENCE_TEST_BATCH_MAX").ok()
+}

@@ -14,6 +14,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::batch_max;
+
 /// How long a start may take on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,6 +32,7 @@ pub struct Process {
 impl Process {
     /// Starts the binary on free ports and waits until it is ready.
     pub async fn start(database_url: &str, flags: &[&str]) -> Self {
+        let batch_max = batch_max();
         let mut child = command()
             .args([
                 "--database-url",
@@ -40,6 +43,7 @@ impl Process {
                 "127.0.0.1:0",
             ])
             .args(["--admin-addr", "127.0.0.1:0", "--log-format", "json"])
+            .args(batch_max.iter().flat_map(|max| ["--batch-max", max.as_str()]))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()

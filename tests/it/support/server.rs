@@ -10,7 +10,10 @@ use presenced::{
     settings::{Cli, Settings},
 };
 
-use super::database::{Engine, TestDatabase};
+use super::{
+    batch_max,
+    database::{Engine, TestDatabase},
+};
 
 /// 2026-11-22T02:50:00Z.
 pub const START: Timestamp = Timestamp::from_millis(1_795_315_800_000);
@@ -49,7 +52,9 @@ impl Server {
 pub fn settings(url: &str, flags: &[&str]) -> Settings {
     let fixed =
         ["presenced", "--database-url", url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
-    let fixed = [&fixed[..], &["--admin-addr", "127.0.0.1:0"], flags].concat();
+    let batch_max = batch_max();
+    let batch_max = batch_max.iter().flat_map(|max| ["--batch-max", max.as_str()]).collect::<Vec<_>>();
+    let fixed = [&fixed[..], &["--admin-addr", "127.0.0.1:0"], &batch_max, flags].concat();
     Cli::try_parse_from(fixed).expect("settings").settings
 }
 
