@@ -246,7 +246,11 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         reflection: !settings.auth.no_reflection,
         clock,
         health: Health::new(metrics.clone()).await,
-        watching: Watching { hub: Hub::new(metrics.watch()), settings: settings.watch, stop: stop.clone() },
+        watching: Watching {
+            hub: Hub::new(settings.watch.watch_users_max, metrics.watch()),
+            settings: settings.watch,
+            stop: stop.clone(),
+        },
         metrics,
         stop,
         abort: CancellationToken::new(),

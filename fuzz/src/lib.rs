@@ -84,7 +84,7 @@ impl Doors {
             std::mem::forget(database);
             let batches = Batches::start(&store, &Clock::System, &metrics, limits);
             let watching =
-                Watching { hub: Hub::new(metrics.watch()), settings: open.watch, stop: stop.clone() };
+                Watching { hub: Hub::new(1, metrics.watch()), settings: open.watch, stop: stop.clone() };
             let service = std::sync::Arc::new(Service::new(batches, Clock::System, watching));
             let grpc = grpc::Context {
                 service: service.clone(),

@@ -75,6 +75,8 @@ pub enum Reason {
     StoreUnavailable,
     /// The caller's time ran out.
     DeadlineExceeded,
+    /// All streams together follow as many users as they may.
+    TooManyWatched,
     /// The service is about to end.
     Stopping,
     /// The stream has lived as long as one may.
@@ -105,8 +107,11 @@ pub struct Error {
 
 impl Error {
     fn new(kind: Kind, reason: Reason, public: impl Into<String>, internal: Option<String>) -> Self {
-        let retry_after = matches!(reason, Reason::QueueFull | Reason::StoreUnavailable | Reason::Stopping)
-            .then_some(RETRY_AFTER);
+        let retry_after = matches!(
+            reason,
+            Reason::QueueFull | Reason::StoreUnavailable | Reason::TooManyWatched | Reason::Stopping
+        )
+        .then_some(RETRY_AFTER);
         Self {
             kind,
             reason,
@@ -213,6 +218,12 @@ impl Error {
     pub fn deadline_exceeded() -> Self {
         let public = "The deadline of the call ran out; a write may or may not have happened.";
         Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
+    }
+
+    /// All streams together follow as many users as they may.
+    pub(super) fn too_many_watched() -> Self {
+        let public = "As many users are followed here as may be; try again later, or follow fewer.";
+        Self::new(Kind::ResourceExhausted, Reason::TooManyWatched, public, None)
     }
 
     /// The service is about to end.

@@ -44,13 +44,13 @@ impl Service {
         let user_ids = Self::distinct_user_ids(user_ids, WATCHED_MAX)?;
         let keys: Result<Vec<_>, _> =
             user_ids.into_iter().map(|user_id| caller.may(Operation::WatchPresences, user_id)).collect();
-        let keys = keys?;
+        let (keys, hub) = (keys?, &self.watching.hub);
         let watch = Watch {
             caller: caller.clone(),
             sent: HashMap::with_capacity(keys.len()),
             missing: keys.len(),
             marked: false,
-            subscription: self.watching.hub.subscribe(keys),
+            subscription: hub.subscribe(keys).ok_or_else(Error::too_many_watched)?,
             heartbeat: self.watching.settings.watch_heartbeat,
             end: Box::pin(end(caller.clone(), self.clock.clone(), self.watching.clone())),
         };

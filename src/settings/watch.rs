@@ -32,4 +32,16 @@ pub struct WatchSettings {
     )]
     #[arg(value_parser = positive_duration)]
     pub watch_heartbeat: Duration,
+
+    /// Users that all streams together may follow, each counted once for each stream; more streams
+    /// are refused. A million of them take up to 1 GB of memory.
+    #[arg(
+        long,
+        env = "PRESENCE_WATCH_USERS_MAX",
+        default_value_t = 1_000_000,
+        global = true,
+        value_name = "NUMBER"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
+    pub watch_users_max: u32,
 }

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Hub, mailbox::Slot, users::Users};
+use super::{Hub, Inbox, mailbox::Slot, users::Users};
 use crate::{
     batch::{BatchError, Batcher, Limits, Load},
     clock::Clock,
@@ -127,7 +127,7 @@ impl Running {
 
     /// Streams that have begun or ended.
     fn open_and_close(&mut self) {
-        let (opened, closed) = self.hub.take_inbox();
+        let Inbox { opened, closed } = self.hub.take_inbox();
         for (keys, stream) in opened {
             self.users.watch(keys, &stream);
         }

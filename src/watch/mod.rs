@@ -14,7 +14,7 @@ mod users;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::{clock::Stopwatch, store::UserKey, telemetry::WatchMetrics};
 use mailbox::Mailbox;
@@ -30,6 +30,8 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     inbox: Mutex<Inbox>,
     knock: Notify,
+    /// A permit for each user of each stream.
+    room: Arc<Semaphore>,
     metrics: WatchMetrics,
 }
 
@@ -41,20 +43,24 @@ struct Inbox {
 }
 
 impl Hub {
-    /// A hub, which does nothing unless it is [`run`].
+    /// A hub, which does nothing unless it is [`run`]. All streams together may
+    /// follow `users_max` users, each counted once for each stream.
     #[must_use]
-    pub fn new(metrics: WatchMetrics) -> Self {
-        Self(Arc::new(Shared { inbox: Mutex::default(), knock: Notify::new(), metrics }))
+    pub fn new(users_max: u32, metrics: WatchMetrics) -> Self {
+        let room = Arc::new(Semaphore::new(usize::try_from(users_max).unwrap_or(usize::MAX)));
+        Self(Arc::new(Shared { inbox: Mutex::default(), knock: Notify::new(), room, metrics }))
     }
 
-    /// Begins to follow users, each of them once. The news begin with the
-    /// presence of each, read from now on.
+    /// Begins to follow users, each of them once, unless there is no room for so
+    /// many. The news begin with the presence of each, read from now on.
     #[must_use]
-    pub fn subscribe(&self, users: Vec<UserKey>) -> Subscription {
+    pub fn subscribe(&self, users: Vec<UserKey>) -> Option<Subscription> {
+        let number = u32::try_from(users.len()).ok()?;
+        let room = Arc::clone(&self.0.room).try_acquire_many_owned(number).ok()?;
         let mailbox = Arc::new(Mailbox::new(self.0.metrics.clone()));
         self.inbox().opened.push((users, Arc::clone(&mailbox)));
         self.0.knock.notify_one();
-        Subscription { hub: self.clone(), mailbox }
+        Some(Subscription { hub: self.clone(), mailbox, _room: room })
     }
 
     /// What the streams count in.
@@ -68,9 +74,8 @@ impl Hub {
         self.0.knock.notified().await;
     }
 
-    fn take_inbox(&self) -> (Vec<(Vec<UserKey>, Arc<Mailbox>)>, Vec<Arc<Mailbox>>) {
-        let Inbox { opened, closed } = std::mem::take(&mut *self.inbox());
-        (opened, closed)
+    fn take_inbox(&self) -> Inbox {
+        std::mem::take(&mut *self.inbox())
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -83,6 +88,7 @@ impl Hub {
 pub struct Subscription {
     hub: Hub,
     mailbox: Arc<Mailbox>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Subscription {

@@ -10,15 +10,15 @@ use std::time::Duration;
 use presenced::{
     app::Addresses,
     grpc::pb::{
-        WatchPresencesRequest, WatchPresencesResponse, presence_service_client::PresenceServiceClient,
-        watch_presences_response::Event,
+        BatchSetPresencesRequest, SetPresenceRequest, WatchPresencesRequest, WatchPresencesResponse,
+        presence_service_client::PresenceServiceClient, watch_presences_response::Event,
     },
 };
 use tokio::time::timeout;
 use tonic::{Status, Streaming, transport::Channel};
 
 use crate::support::{
-    client::{Client, Door, words},
+    client::{Client, Door, activity_number, availability_number, words},
     server::Server,
 };
 
@@ -98,10 +98,43 @@ impl Watcher {
     }
 }
 
+/// A connection whose client takes little that it does not read.
 pub async fn connect(addresses: Addresses) -> Channel {
-    Channel::from_shared(format!("http://{}", addresses.grpc)).unwrap().connect().await.unwrap()
+    const WINDOW_BYTES: u32 = 65_535;
+    let endpoint = Channel::from_shared(format!("http://{}", addresses.grpc)).unwrap();
+    let endpoint =
+        endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
+    endpoint.connect().await.unwrap()
 }
 
 fn client(server: &Server) -> Client {
     Client::new(Door::Grpc, server.addresses.grpc, server.addresses.http)
+}
+
+fn set_request(user: &str, pair: &str) -> SetPresenceRequest {
+    let (availability, activity) = pair.split_once('/').unwrap();
+    SetPresenceRequest {
+        user_id: user.to_owned(),
+        session_id: "app".to_owned(),
+        availability: availability_number(availability),
+        activity: activity_number(activity),
+        expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+    }
+}
+
+/// Sets a session of each user for an hour.
+async fn set_all(addresses: Addresses, users: &[&str], pair: &str) {
+    let mut client = PresenceServiceClient::new(connect(addresses).await);
+    for users in users.chunks(1_000) {
+        let requests = users.iter().map(|user| set_request(user, pair)).collect();
+        client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap();
+    }
+}
+
+/// A metric without labels.
+async fn metric(addresses: Addresses, name: &str) -> u64 {
+    let text =
+        reqwest::get(format!("http://{}/metrics", addresses.admin)).await.unwrap().text().await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
 }
