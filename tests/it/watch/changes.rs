@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use presenced::clock::{Clock, ManualClock};
+use presenced::{
+    app::App,
+    clock::{Clock, ManualClock},
+};
 
 use super::{Watcher, client};
 use crate::support::{
@@ -102,7 +105,7 @@ async fn a_write_on_one_replica_is_told_on_another() {
     let clock = Clock::Manual(ManualClock::new(START));
     let settings = settings(&database.url, &[]);
     let replicas = [start(&settings, clock.clone()).await, start(&settings, clock).await];
-    let addresses = replicas.each_ref().map(|replica| replica.addresses());
+    let addresses = replicas.each_ref().map(App::addresses);
     let [here, there] = addresses.map(|at| Client::new(Door::Graph, at.grpc, at.http));
     let mut watcher = Watcher::of(addresses[1], &["a"], &["a Offline/Offline"]).await;
     for _ in 0..10 {
