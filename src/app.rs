@@ -18,10 +18,12 @@ use crate::{
     health::Health,
     lane::{Lane, Parts},
     server::{Slots, Tls, accept, bind, connections_max},
+    service::Watching,
     settings::Settings,
     store::{Database, OpenError, Store},
     sweep,
     telemetry::{Door, Metrics},
+    watch::{self, Hub, Sources},
 };
 
 /// The connections that the main runtime keeps for itself, for health and the
@@ -68,6 +70,8 @@ pub struct App {
     health_loop: JoinHandle<()>,
     /// Removes what ended long ago; ends at `stop`.
     sweep: JoinHandle<()>,
+    /// Tells those who watch; ends at `stop`.
+    hub: JoinHandle<()>,
     /// The admin door, which answers until the end.
     admin: JoinHandle<()>,
     acceptors: JoinSet<()>,
@@ -95,7 +99,7 @@ impl App {
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-        let Parts { database, clock, metrics, health, stop, abort, .. } = parts.clone();
+        let Parts { database, clock, metrics, health, stop, abort, watching, .. } = parts.clone();
         let lanes =
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
@@ -105,6 +109,13 @@ impl App {
                 (health.clone(), Arc::clone(&database), Arc::clone(&store), clock.clone(), stop.clone());
             async move { health.watch(database, store, clock, stop).await }
         });
+        let sources = Sources {
+            store: database.open(watch::CONNECTIONS),
+            changes: database.changes(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let hub = tokio::spawn(watch::run(watching.hub, sources, stop.clone()));
         let sweep = tokio::spawn(sweep::run(
             Arc::clone(&store),
             clock,
@@ -140,6 +151,7 @@ impl App {
             health,
             health_loop,
             sweep,
+            hub,
             admin,
             acceptors,
             lanes,
@@ -154,11 +166,12 @@ impl App {
         self.addresses
     }
 
-    /// Resolves when a lane has ended by itself, which is a fault: the process
-    /// can't serve what the lane served.
-    pub async fn lane_ended(&mut self) {
+    /// Resolves when a lane, or the hub, has ended by itself, which is a fault: the
+    /// process can't serve what it served.
+    pub async fn part_ended(&mut self) {
         poll_fn(|context| {
-            let ended = self.lanes.iter_mut().any(|lane| Pin::new(lane).poll(context).is_ready());
+            let lane_ended = self.lanes.iter_mut().any(|lane| Pin::new(lane).poll(context).is_ready());
+            let ended = lane_ended || Pin::new(&mut self.hub).poll(context).is_ready();
             if ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -191,6 +204,7 @@ impl App {
             // An error says that it has ended, too.
             let _ = (&mut self.health_loop).await;
             let _ = (&mut self.sweep).await;
+            let _ = (&mut self.hub).await;
             self.store.close().await;
             self.database.close().await;
         };
@@ -232,6 +246,11 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         reflection: !settings.auth.no_reflection,
         clock,
         health: Health::new(metrics.clone()).await,
+        watching: Watching {
+            hub: Hub::new(settings.watch.watch_users_max, metrics.watch()),
+            settings: settings.watch,
+            stop: stop.clone(),
+        },
         metrics,
         stop,
         abort: CancellationToken::new(),

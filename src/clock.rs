@@ -2,15 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the place")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::{sync::watch, time::sleep};
 
 use crate::presence::Timestamp;
+
+/// How long to wait for the system's clock before it is read again: it may have
+/// been put forward meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// What tells the time: the system, or a test.
 #[derive(Clone, Debug)]
@@ -31,7 +31,22 @@ impl Clock {
                     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
             }
-            Self::Manual(clock) => Timestamp::from_millis(clock.millis.load(Ordering::SeqCst)),
+            Self::Manual(clock) => *clock.time.borrow(),
+        }
+    }
+
+    /// Waits until it is `at`.
+    pub async fn wait_until(&self, at: Timestamp) {
+        match self {
+            Self::System => loop {
+                let left = at.as_millis().saturating_sub(self.now().as_millis());
+                match u64::try_from(left).map(Duration::from_millis) {
+                    Ok(left) if !left.is_zero() => sleep(left.min(LOOK_AGAIN)).await,
+                    _ => return,
+                }
+            },
+            // The sender is here, so it can't be gone.
+            Self::Manual(clock) => drop(clock.time.subscribe().wait_for(|now| *now >= at).await),
         }
     }
 }
@@ -39,20 +54,19 @@ impl Clock {
 /// A clock in the hand of a test; its clones are one clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    millis: Arc<AtomicI64>,
+    time: watch::Sender<Timestamp>,
 }
 
 impl ManualClock {
     /// A clock that shows `start`.
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
-        Self { millis: Arc::new(AtomicI64::new(start.as_millis())) }
+        Self { time: watch::Sender::new(start) }
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward, and wakes those who wait for it.
     pub fn advance(&self, by: Duration) {
-        let start = Timestamp::from_millis(self.millis.load(Ordering::SeqCst));
-        self.millis.store((start + by).as_millis(), Ordering::SeqCst);
+        self.time.send_modify(|time| *time = *time + by);
     }
 }
 

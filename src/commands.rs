@@ -71,8 +71,8 @@ async fn serve(settings: &Settings) -> ExitCode {
     };
     tokio::select! {
         signal = signals.next() => info!(signal, drain_timeout = ?settings.drain_timeout, "stopping"),
-        () = app.lane_ended() => {
-            error!("a lane ended by itself");
+        () = app.part_ended() => {
+            error!("a part of the service ended by itself");
             return ExitCode::from(EXIT_FAILURE);
         }
     }

@@ -21,10 +21,11 @@ use presenced::{
     graph, grpc,
     health::Health,
     presence::{parse_duration, parse_zoned_time},
-    service::Service,
+    service::{Service, Watching},
     settings::{Cli, Settings},
     store::Database,
     telemetry::Metrics,
+    watch::Hub,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
@@ -82,7 +83,9 @@ impl Doors {
             // It is the database as long as it is open.
             std::mem::forget(database);
             let batches = Batches::start(&store, &Clock::System, &metrics, limits);
-            let service = std::sync::Arc::new(Service::new(batches, Clock::System));
+            let watching =
+                Watching { hub: Hub::new(1, metrics.watch()), settings: open.watch, stop: stop.clone() };
+            let service = std::sync::Arc::new(Service::new(batches, Clock::System, watching));
             let grpc = grpc::Context {
                 service: service.clone(),
                 gate: nobody.clone(),

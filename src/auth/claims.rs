@@ -59,7 +59,7 @@ impl Claims {
     /// Who calls, if the token is in force at `now`, and of the right issuer for
     /// the right audience.
     pub(super) fn caller(&self, expected: &Expected, now: Timestamp) -> Result<Caller, Error> {
-        self.check_times(expected.leeway, now)?;
+        let expires_at = self.check_times(expected.leeway, now)?;
         let issuer = match &self.tid {
             Some(tenant) => expected.issuer.replace("{tenantid}", tenant),
             None => expected.issuer.clone(),
@@ -72,22 +72,28 @@ impl Claims {
             return Err(Error::token_invalid("The access token is for another audience (claim aud)."));
         }
         let tenant_id = self.tenant_id(expected.default_tenant)?;
-        Ok(Caller::new(tenant_id, self.application_id()?, self.grant()?, expected.session_ids))
+        let (application_id, grant) = (self.application_id()?, self.grant()?);
+        Ok(Caller::new(tenant_id, application_id, grant, expected.session_ids, expires_at))
     }
 
+    /// Until when the token is in force, if it is at `now`.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact for 285,000 years")]
-    fn check_times(&self, leeway: SignedDuration, now: Timestamp) -> Result<(), Error> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float that is too large becomes the largest integer"
+    )]
+    fn check_times(&self, leeway: SignedDuration, now: Timestamp) -> Result<Timestamp, Error> {
         let (now, leeway) = (now.as_millis() as f64 / 1_000.0, leeway.as_secs_f64());
         let Some(exp) = self.exp else {
             return Err(Error::token_invalid("The access token does not say when it expires (claim exp)."));
         };
         if exp + leeway <= now {
-            return Err(Error::token_invalid("The access token has expired (claim exp)."));
+            return Err(Error::token_expired());
         }
         if self.nbf.is_some_and(|nbf| nbf - leeway > now) {
             return Err(Error::token_invalid("The access token is not in force yet (claim nbf)."));
         }
-        Ok(())
+        Ok(Timestamp::from_millis(((exp + leeway) * 1_000.0).ceil() as i64))
     }
 
     /// A tenant that is not a GUID is none of ours: two of them must not become

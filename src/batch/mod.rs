@@ -136,7 +136,10 @@ struct Call<S: Statement> {
 }
 
 impl<S: Statement> Batcher<S> {
-    fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
+    /// Starts a dispatcher on the current runtime; it ends when the batcher is
+    /// dropped.
+    #[must_use]
+    pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
         let (queue, calls) = mpsc::channel(limits.queue_max);
         let runner = Runner {
             store: Arc::clone(store),

@@ -8,7 +8,7 @@ use crate::{
         Activity, Availability, DecidingRule, Pair, Session, Timestamp, WorkLocationSource, WorkLocationType,
     },
     service::{
-        Expiry, Explanation, Given, Presence, SetLocation, SetPresence, SetStatusMessage,
+        Event, Expiry, Explanation, Given, Presence, SetLocation, SetPresence, SetStatusMessage,
         SetUserPreferredPresence,
     },
 };
@@ -147,6 +147,18 @@ impl From<Explanation> for pb::ExplainPresenceResponse {
             }),
             presence: Some(explanation.presence.into()),
         }
+    }
+}
+
+impl From<Event> for pb::WatchPresencesResponse {
+    fn from(event: Event) -> Self {
+        use pb::watch_presences_response::Event as Sent;
+        let event = match event {
+            Event::Presence(presence) => Sent::Presence(presence.into()),
+            Event::SnapshotComplete => Sent::SnapshotComplete(pb::SnapshotComplete {}),
+            Event::Heartbeat => Sent::Heartbeat(pb::Heartbeat {}),
+        };
+        Self { event: Some(event) }
     }
 }
 

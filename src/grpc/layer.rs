@@ -8,16 +8,19 @@ use axum::{extract::Request, http::HeaderMap, response::Response};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{Admitted, Context, Inner, status::to_status};
+use super::{Admitted, Inner, status::to_status};
 use crate::{
     batch::CALL_TIMEOUT,
     service::Error,
     telemetry::{Door, RequestId, RequestTimer},
 };
 
+/// The path of the call whose message may be larger than the others'.
+pub(super) const WATCH: &str = "/presence.v1.PresenceService/WatchPresences";
+
 /// The names of the operations in metrics and logs, by the path of the call.
 /// What is not here is counted as `unknown`.
-const OPERATIONS: [(&str, &str); 13] = [
+const OPERATIONS: [(&str, &str); 14] = [
     ("/presence.v1.PresenceService/SetPresence", "set_presence"),
     ("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     ("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -31,6 +34,7 @@ const OPERATIONS: [(&str, &str); 13] = [
     ("/presence.v1.PresenceService/ClearAutomaticLocation", "clear_automatic_location"),
     ("/presence.v1.PresenceService/ClearLocation", "clear_location"),
     ("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
+    (WATCH, "watch_presences"),
 ];
 
 /// The same of the calls that take no token: they tell nothing about users.
@@ -51,6 +55,7 @@ impl Inner {
         let mut timer = RequestTimer::start(&context.metrics, Door::Grpc, id);
         let path = request.uri().path();
         let operation_of = operation(&OPERATIONS, path);
+        let message_max = self.message_max(path);
         let open = if operation_of.is_none() { operation(&OPEN, path) } else { None };
         timer.operation = operation_of.or(open).unwrap_or("unknown");
 
@@ -70,7 +75,7 @@ impl Inner {
             Err(error) => Err(error),
         };
         let answer = match answer {
-            Ok(answer) => expected(answer, context, id),
+            Ok(answer) => expected(answer, message_max, id),
             Err(error) => to_status(&error, id).into_http(),
         };
         timer.finish(code_name(code(&answer)));
@@ -89,9 +94,9 @@ fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<&'static
 /// tonic answers an over-long message with `OUT_OF_RANGE` and one that it can't
 /// decode with `INTERNAL`; neither is what a client expects. An `INTERNAL` of
 /// our own has details.
-fn expected(answer: Response, context: &Context, id: RequestId) -> Response {
+fn expected(answer: Response, message_max: usize, id: RequestId) -> Response {
     let error = match code(&answer) {
-        Code::OutOfRange => Error::message_too_large(context.limits.message_max()),
+        Code::OutOfRange => Error::message_too_large(message_max),
         Code::Internal if !answer.headers().contains_key(Status::GRPC_STATUS_DETAILS) => {
             Error::message_malformed("The message can't be decoded as this method's request.")
         }
@@ -179,7 +184,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 13);
+        assert_eq!(methods, 14);
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub struct Routes(Arc<Inner>);
 struct Inner {
     context: Context,
     presence: PresenceServiceServer<presence_service::Handler>,
+    /// The same for longer messages.
+    watch: PresenceServiceServer<presence_service::Handler>,
     others: Router,
 }
 
@@ -77,8 +79,9 @@ impl Routes {
     pub fn new(context: Context, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
         let message_max = context.limits.message_max();
         let presence =
-            PresenceServiceServer::new(presence_service::Handler::new(Arc::clone(&context.service)))
-                .max_decoding_message_size(message_max);
+            PresenceServiceServer::new(presence_service::Handler::new(Arc::clone(&context.service)));
+        let watch = presence.clone().max_decoding_message_size(context.limits.long_message_max());
+        let presence = presence.max_decoding_message_size(message_max);
         let health = HealthServer::new(HealthService::from_health_reporter(health));
         let mut others = service::Routes::new(health.max_decoding_message_size(message_max));
         if context.reflection {
@@ -87,7 +90,7 @@ impl Routes {
                 .add_service(reflection().build_v1alpha()?.max_decoding_message_size(message_max));
         }
         let others = others.prepare().into_axum_router();
-        Ok(Self(Arc::new(Inner { context, presence, others })))
+        Ok(Self(Arc::new(Inner { context, presence, watch, others })))
     }
 }
 
@@ -121,9 +124,17 @@ impl Inner {
         let answer = if open {
             Either::Left(self.others.clone().call(request))
         } else {
-            Either::Right(self.presence.clone().call(request).map_ok(|answer| answer.map(Body::new)))
+            let watch = request.uri().path() == layer::WATCH;
+            let mut service = if watch { self.watch.clone() } else { self.presence.clone() };
+            Either::Right(service.call(request).map_ok(|answer| answer.map(Body::new)))
         };
         answer.map(|answer| answer.unwrap_or_else(|never: Infallible| match never {}))
+    }
+
+    /// How long the message of the call at `path` may be, in bytes.
+    fn message_max(&self, path: &str) -> usize {
+        let limits = self.context.limits;
+        if path == layer::WATCH { limits.long_message_max() } else { limits.message_max() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream::BoxStream};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -15,8 +16,8 @@ use super::{
         ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, SetAutomaticLocationRequest,
         SetAutomaticLocationResponse, SetManualLocationRequest, SetManualLocationResponse,
         SetPresenceRequest, SetPresenceResponse, SetStatusMessageRequest, SetStatusMessageResponse,
-        SetUserPreferredPresenceRequest, SetUserPreferredPresenceResponse,
-        presence_service_server::PresenceService,
+        SetUserPreferredPresenceRequest, SetUserPreferredPresenceResponse, WatchPresencesRequest,
+        WatchPresencesResponse, presence_service_server::PresenceService,
     },
     status::to_status,
 };
@@ -38,7 +39,7 @@ impl Handler {
 }
 
 /// Who calls, the message, and how an error of this call leaves.
-fn open<T>(request: Request<T>) -> Result<(Caller, T, impl FnOnce(Error) -> Status), Status> {
+fn open<T>(request: Request<T>) -> Result<(Caller, T, impl Fn(Error) -> Status + Copy + use<T>), Status> {
     let (_, mut extensions, message) = request.into_parts();
     // The layer let it in, or answered by itself.
     let admitted = extensions.remove();
@@ -177,5 +178,17 @@ impl PresenceService for Handler {
         let (caller, message, refuse) = open(request)?;
         let explanation = self.service.explain_presence(&caller, Given::text(message.user_id)).await;
         Ok(Response::new(explanation.map_err(refuse)?.into()))
+    }
+
+    type WatchPresencesStream = BoxStream<'static, Result<WatchPresencesResponse, Status>>;
+
+    async fn watch_presences(
+        &self,
+        request: Request<WatchPresencesRequest>,
+    ) -> Result<Response<Self::WatchPresencesStream>, Status> {
+        let (caller, message, refuse) = open(request)?;
+        let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
+        let events = self.service.watch_presences(&caller, user_ids).map_err(refuse)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(refuse)).boxed()))
     }
 }

@@ -79,6 +79,9 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::QueueFull => ErrorReason::QueueFull,
         Reason::StoreUnavailable => ErrorReason::StoreUnavailable,
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
+        Reason::TooManyWatched => ErrorReason::TooManyWatched,
+        Reason::Stopping => ErrorReason::Stopping,
+        Reason::StreamTooOld => ErrorReason::StreamTooOld,
         Reason::Internal => ErrorReason::Internal,
     }
 }

@@ -52,7 +52,7 @@ pub fn explain(user: &User, now: Timestamp) -> Decision<'_> {
         _ => DecidingRule::SmallestSessionId,
     };
     let presence = presence_of(user, now);
-    Decision { presence, rule, live, next_transition: next_transition(user, presence, now) }
+    Decision { presence, rule, live, next_transition: transition_from(user, presence, now) }
 }
 
 /// What the user is shown as at `now`.
@@ -85,9 +85,15 @@ fn importance(session: &Session, shown: Pair) -> Importance<'_> {
     (Reverse(shown.rank()), Reverse(session.changed_at), &session.session_id)
 }
 
-/// The first instant after `now` at which the user, shown as `presence` now, is
-/// shown as something else, or with another status message.
-fn next_transition(user: &User, presence: Pair, now: Timestamp) -> Option<Transition> {
+/// The first instant after `now` at which the user is shown as something else,
+/// or with another status message, with no write.
+#[must_use]
+pub fn next_transition(user: &User, now: Timestamp) -> Option<Transition> {
+    transition_from(user, presence_of(user, now), now)
+}
+
+/// The same for a user who is shown as `presence` now.
+fn transition_from(user: &User, presence: Pair, now: Timestamp) -> Option<Transition> {
     let change = match user.preferred_at(now) {
         None => next_change(&user.sessions, presence, now),
         // It applies until it ends, or the last session does.

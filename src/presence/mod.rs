@@ -10,18 +10,20 @@ mod duration;
 mod id;
 mod pair;
 mod session;
+mod shown;
 mod timestamp;
 mod user;
 mod words;
 mod zone;
 
-pub use aggregate::{DecidingRule, Decision, explain, presence_of};
+pub use aggregate::{DecidingRule, Decision, explain, next_transition, presence_of};
 pub use duration::{DurationError, parse_duration};
 pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId};
 pub use pair::{Activity, Availability, Pair};
 pub use session::{
     AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, INACTIVE_AFTER, Session, Transition,
 };
+pub use shown::Presence;
 pub use timestamp::Timestamp;
 pub use user::{
     PREFERRED_EXPIRATION_MAX, PreferredPresence, STATUS_MESSAGE_MAX_CHARS, SequenceNumber, StatusMessage,

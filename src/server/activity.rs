@@ -6,7 +6,8 @@
 //!   within the header time-out;
 //! * with no request under way it may stay for the idle time-out;
 //! * of an answer that is ready it has to take something within the send
-//!   time-out;
+//!   time-out; one that we have yet to go on with is none of its fault, however
+//!   long that takes: a stream may be quiet;
 //! * it may cancel so many requests in so long.
 
 use std::{
@@ -33,6 +34,8 @@ const BEGUN_BYTES: usize = 24 + 9;
 const RESETS_WINDOW: Duration = Duration::from_secs(10);
 /// How long an idle client may take to leave once it was told to.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a client may then take nothing of the answers that are ready.
+const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a connection is ended that its client keeps open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,12 @@ struct Marks {
     progress: Stopwatch,
     /// When the first byte came behind the last request.
     header: Option<Stopwatch>,
-    /// Since when the client takes nothing of what is ready for it.
+    /// The answers that have begun, and those of them that wait for us.
+    answering: usize,
+    waiting: usize,
+    /// When the client last took anything.
+    taken: Stopwatch,
+    /// Since when it takes nothing of what is ready for it.
     blocked: Option<Stopwatch>,
     resets: u32,
     resets_since: Stopwatch,
@@ -99,6 +107,9 @@ impl Activity {
                 http2: true,
                 progress: now,
                 header: None,
+                answering: 0,
+                waiting: 0,
+                taken: now,
                 blocked: None,
                 resets: 0,
                 resets_since: now,
@@ -118,7 +129,7 @@ impl Activity {
         let mut marks = self.marks();
         (marks.progress, marks.header) = (Stopwatch::start(), None);
         drop(marks);
-        UnderWay { activity: self.clone(), answered: false }
+        UnderWay { activity: self.clone(), state: State::Asked }
     }
 
     /// Bytes have come in.
@@ -150,7 +161,7 @@ impl Activity {
     fn wrote(&self, taken: bool) {
         let mut marks = self.marks();
         if taken {
-            marks.blocked = None;
+            (marks.taken, marks.blocked) = (Stopwatch::start(), None);
         } else if marks.blocked.is_none() {
             marks.blocked = Some(Stopwatch::start());
         }
@@ -174,12 +185,15 @@ impl Activity {
 
     /// The limit that will be reached next if nothing happens, and when.
     fn next_limit(&self, limits: &LimitSettings) -> (Overdue, Duration) {
-        let under_way = *self.0.under_way.borrow() > 0;
+        let under_way = *self.0.under_way.borrow();
         let marks = self.marks();
         if let Some(blocked) = marks.blocked {
             return (Overdue::Send, limits.send_timeout.saturating_sub(blocked.elapsed()));
         }
-        let (why, limit, since) = match (under_way, marks.header) {
+        if under_way > 0 && under_way == marks.waiting {
+            return (Overdue::Send, limits.send_timeout);
+        }
+        let (why, limit, since) = match (under_way > 0, marks.header) {
             // It may be the request's body that is on its way.
             (true, _) => (Overdue::Send, limits.send_timeout.max(limits.body_timeout), marks.progress),
             (false, Some(header)) => (Overdue::Header, limits.header_timeout, header),
@@ -193,14 +207,17 @@ impl Activity {
 
     /// Waits until no request has been under way for a while. A client that has
     /// been told to leave and does not, because it hangs or never spoke, must not
-    /// hold up the stop: hyper would wait for it for ever.
+    /// hold up the stop: hyper would wait for it for ever. Nor must one that takes
+    /// nothing of answers that have all begun, such as a stream's.
     pub(super) async fn idle(&self) {
         let mut requests = self.0.under_way.subscribe();
         loop {
-            // The sender lives as long as the connection, which is being awaited.
-            let _ = requests.wait_for(|requests| *requests == 0).await;
-            let nothing_new = timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err();
-            if nothing_new && self.marks().blocked.is_none() {
+            let quiet = timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err();
+            let under_way = *requests.borrow_and_update();
+            let marks = self.marks();
+            let idle = under_way == 0 && quiet && marks.blocked.is_none();
+            let stalled = marks.progress.elapsed().min(marks.taken.elapsed()) > STALL_TIMEOUT;
+            if idle || (stalled && under_way == marks.answering) {
                 return;
             }
         }
@@ -211,14 +228,37 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct UnderWay {
     activity: Activity,
-    answered: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There is no answer yet.
+    Asked,
+    /// There is something for the client to take.
+    Ready,
+    /// The client has taken all there is, and waits for more.
+    Waiting,
 }
 
 impl UnderWay {
     /// There is an answer, or more of it.
     pub(super) fn goes_on(&mut self) {
-        self.answered = true;
-        self.activity.marks().progress = Stopwatch::start();
+        self.turn(State::Ready);
+    }
+
+    /// The client wants more of the answer than there is.
+    pub(super) fn waits(&mut self) {
+        self.turn(State::Waiting);
+    }
+
+    fn turn(&mut self, state: State) {
+        let before = std::mem::replace(&mut self.state, state);
+        let mut marks = self.activity.marks();
+        marks.progress = Stopwatch::start();
+        marks.answering += usize::from(before == State::Asked);
+        marks.waiting += usize::from(state == State::Waiting);
+        marks.waiting -= usize::from(before == State::Waiting);
     }
 }
 
@@ -227,8 +267,10 @@ impl Drop for UnderWay {
         self.activity.0.under_way.send_modify(|requests| *requests -= 1);
         let mut marks = self.activity.marks();
         (marks.progress, marks.header) = (Stopwatch::start(), None);
+        marks.answering -= usize::from(self.state != State::Asked);
+        marks.waiting -= usize::from(self.state == State::Waiting);
         drop(marks);
-        if !self.answered {
+        if self.state == State::Asked {
             self.activity.cancelled();
         }
     }

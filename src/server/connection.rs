@@ -223,8 +223,13 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.request_under_way.goes_on();
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_ready() {
+            self.request_under_way.goes_on();
+        } else {
+            self.request_under_way.waits();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

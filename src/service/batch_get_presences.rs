@@ -16,15 +16,26 @@ impl Service {
         caller: &Caller,
         user_ids: Given<Vec<Given<String>>>,
     ) -> Result<Vec<Presence>, Error> {
+        let user_ids = Self::distinct_user_ids(user_ids, USER_IDS_MAX)?;
+        let users = self.load_users(caller, Operation::BatchGetPresences, user_ids).await?;
+        let presences = users.into_iter();
+        Ok(presences
+            .map(|(user_id, user, now)| Presence::whole(user_id, &user, now).shown_to(caller))
+            .collect())
+    }
+
+    /// The user ids, `max` at most, of a request that has nothing else to check;
+    /// each once, in the order in which they were first given.
+    pub(super) fn distinct_user_ids(
+        user_ids: Given<Vec<Given<String>>>,
+        max: usize,
+    ) -> Result<Vec<UserId>, Error> {
         let mut checks = Checks::new();
-        let user_ids = checks.user_ids(user_ids, USER_IDS_MAX);
+        let user_ids = checks.user_ids(user_ids, max);
         let mut user_ids = checks.finish(user_ids)?;
         let mut seen = HashSet::with_capacity(user_ids.len());
         user_ids.retain(|user_id| seen.insert(user_id.clone()));
-
-        let users = self.load_users(caller, Operation::BatchGetPresences, user_ids).await?;
-        let presences = users.into_iter();
-        Ok(presences.map(|(user_id, user, now)| Presence::shown_to(caller, user_id, &user, now)).collect())
+        Ok(user_ids)
     }
 
     /// Many users, all at the instant that comes with each.

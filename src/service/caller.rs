@@ -7,7 +7,7 @@ use super::{
     permission::{Access, AnyOf},
 };
 use crate::{
-    presence::{SessionId, UserId},
+    presence::{SessionId, Timestamp, UserId},
     store::{SessionKey, UserKey},
 };
 
@@ -20,6 +20,7 @@ pub struct Caller {
     application_id: Option<SessionId>,
     grant: Grant,
     session_ids: SessionIds,
+    expires_at: Option<Timestamp>,
 }
 
 /// What a caller was granted.
@@ -72,17 +73,25 @@ impl Caller {
         application_id: None,
         grant: Grant::Everything,
         session_ids: SessionIds::Any,
+        expires_at: None,
     };
 
-    /// Who a token says it is.
+    /// Who a token says it is, which is in force until `expires_at`.
     #[must_use]
     pub const fn new(
         tenant_id: Uuid,
         application_id: Option<SessionId>,
         grant: Grant,
         session_ids: SessionIds,
+        expires_at: Timestamp,
     ) -> Self {
-        Self { tenant_id, application_id, grant, session_ids }
+        Self { tenant_id, application_id, grant, session_ids, expires_at: Some(expires_at) }
+    }
+
+    /// Until when it is let in, if that has an end: a stream must end then.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// The organisation and the application that calls, if it is known.

@@ -75,6 +75,12 @@ pub enum Reason {
     StoreUnavailable,
     /// The caller's time ran out.
     DeadlineExceeded,
+    /// All streams together follow as many users as they may.
+    TooManyWatched,
+    /// The service is about to end.
+    Stopping,
+    /// The stream has lived as long as one may.
+    StreamTooOld,
     /// A fault of ours.
     Internal,
 }
@@ -101,8 +107,11 @@ pub struct Error {
 
 impl Error {
     fn new(kind: Kind, reason: Reason, public: impl Into<String>, internal: Option<String>) -> Self {
-        let retry_after =
-            matches!(reason, Reason::QueueFull | Reason::StoreUnavailable).then_some(RETRY_AFTER);
+        let retry_after = matches!(
+            reason,
+            Reason::QueueFull | Reason::StoreUnavailable | Reason::TooManyWatched | Reason::Stopping
+        )
+        .then_some(RETRY_AFTER);
         Self {
             kind,
             reason,
@@ -148,6 +157,12 @@ impl Error {
     #[must_use]
     pub fn token_invalid(public: impl Into<String>) -> Self {
         Self::new(Kind::Unauthenticated, Reason::TokenInvalid, public, None)
+    }
+
+    /// The token has expired.
+    #[must_use]
+    pub fn token_expired() -> Self {
+        Self::token_invalid("The access token has expired (claim exp).")
     }
 
     /// An application's token lacks all of these permissions; with none of them,
@@ -203,6 +218,24 @@ impl Error {
     pub fn deadline_exceeded() -> Self {
         let public = "The deadline of the call ran out; a write may or may not have happened.";
         Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
+    }
+
+    /// All streams together follow as many users as they may.
+    pub(super) fn too_many_watched() -> Self {
+        let public = "As many users are followed here as may be; try again later, or follow fewer.";
+        Self::new(Kind::ResourceExhausted, Reason::TooManyWatched, public, None)
+    }
+
+    /// The service is about to end.
+    pub(super) fn stopping() -> Self {
+        let public = "The service is about to stop; open the stream anew, which may reach another replica.";
+        Self::new(Kind::Unavailable, Reason::Stopping, public, None)
+    }
+
+    /// The stream has lived as long as one may.
+    pub(super) fn stream_too_old() -> Self {
+        let public = "The stream has lived as long as one may; open it anew.";
+        Self::new(Kind::Unavailable, Reason::StreamTooOld, public, None)
     }
 
     /// A fault of ours; `internal` says which.

@@ -7,7 +7,7 @@ impl Service {
     /// What the user is shown as; `Offline`/`Offline` without a live session.
     pub async fn get_presence(&self, caller: &Caller, user_id: Given<String>) -> Result<Presence, Error> {
         let (user_id, user, now) = self.load_user(caller, Operation::GetPresence, user_id).await?;
-        Ok(Presence::shown_to(caller, user_id, &user, now))
+        Ok(Presence::whole(user_id, &user, now).shown_to(caller))
     }
 
     /// One user, at the instant that is returned.

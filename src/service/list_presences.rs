@@ -44,7 +44,8 @@ impl Service {
         let users = self.load_users(caller, Operation::ListPresences, user_ids).await?;
         // The last session of one may have ended since the list was made.
         let online = users.into_iter().filter(|(_, user, _)| !user.sessions.is_empty());
-        let presences = online.map(|(user_id, user, now)| Presence::shown_to(caller, user_id, &user, now));
+        let presences =
+            online.map(|(user_id, user, now)| Presence::whole(user_id, &user, now).shown_to(caller));
         Ok(Page { presences: presences.collect(), next })
     }
 }

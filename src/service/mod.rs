@@ -25,8 +25,13 @@ mod set_presence;
 mod set_status_message;
 mod set_user_preferred_presence;
 mod validate;
+mod watch_presences;
 
-use crate::{batch::Batches, clock::Clock};
+use tokio_util::sync::CancellationToken;
+
+use crate::{batch::Batches, clock::Clock, settings::WatchSettings, watch::Hub};
+
+pub use crate::presence::Presence;
 
 pub use batch_get_presences::USER_IDS_MAX;
 pub use batch_set_presences::REQUESTS_MAX;
@@ -36,11 +41,11 @@ pub use explain_presence::Explanation;
 pub use field::{Field, Given, Path, Violation};
 pub use list_presences::Page;
 pub use permission::{Operation, Permission};
-pub use presence::Presence;
 pub use set_manual_location::SetLocation;
 pub use set_presence::SetPresence;
 pub use set_status_message::{Expiry, SetStatusMessage};
 pub use set_user_preferred_presence::SetUserPreferredPresence;
+pub use watch_presences::{Event, WATCHED_MAX};
 
 /// The operations of one lane.
 #[derive(Debug)]
@@ -48,12 +53,24 @@ pub struct Service {
     batches: Batches,
     /// For what is checked before anything is asked of the store.
     clock: Clock,
+    watching: Watching,
+}
+
+/// What streams need that watch users.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// What tells them of changes.
+    pub hub: Hub,
+    /// How long they live, and when they say that they do.
+    pub settings: WatchSettings,
+    /// Ends them all.
+    pub stop: CancellationToken,
 }
 
 impl Service {
     /// Operations on what is behind `batches`.
     #[must_use]
-    pub const fn new(batches: Batches, clock: Clock) -> Self {
-        Self { batches, clock }
+    pub const fn new(batches: Batches, clock: Clock, watching: Watching) -> Self {
+        Self { batches, clock, watching }
     }
 }

@@ -30,6 +30,8 @@ pub enum Operation {
     ClearAutomaticLocation,
     /// `ClearLocation`.
     ClearLocation,
+    /// `WatchPresences`.
+    WatchPresences,
     /// `ExplainPresence`.
     ExplainPresence,
     /// The list of those who are there; at the Graph door alone.
@@ -100,7 +102,9 @@ impl Operation {
     pub(super) const fn access(self) -> Access {
         match self {
             Self::GetPresence => READ,
-            Self::BatchGetPresences | Self::ListPresences | Self::CountPresences => READ_MANY,
+            Self::BatchGetPresences | Self::WatchPresences | Self::ListPresences | Self::CountPresences => {
+                READ_MANY
+            }
             Self::ExplainPresence => READ_WHOLE,
             Self::SetPresence
             | Self::ClearPresence

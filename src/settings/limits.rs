@@ -101,4 +101,10 @@ impl LimitSettings {
     pub fn message_max(&self) -> usize {
         usize::try_from(self.message_max_bytes).unwrap_or(usize::MAX)
     }
+
+    /// The same for a message that may name 10,000 users: half as much again.
+    #[must_use]
+    pub fn long_message_max(&self) -> usize {
+        self.message_max() + self.message_max() / 2
+    }
 }

@@ -6,6 +6,7 @@ mod limits;
 mod parse;
 mod rate_limit;
 mod tls;
+mod watch;
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
@@ -20,6 +21,7 @@ pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
 pub use tls::TlsSettings;
+pub use watch::WatchSettings;
 
 /// The most lanes that are started by themselves: with more, batches get small
 /// and connections many.
@@ -171,6 +173,10 @@ pub struct Settings {
     /// What one client may take.
     #[command(flatten)]
     pub limits: LimitSettings,
+
+    /// Watching.
+    #[command(flatten)]
+    pub watch: WatchSettings,
 }
 
 impl Settings {

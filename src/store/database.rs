@@ -8,9 +8,10 @@ use sqlx::{
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    OpenError, Store,
+    Changes, OpenError, Store,
+    changes::Teller,
     connection::CONNECT_TIMEOUT,
-    postgres::{self, PostgresStore},
+    postgres::{self, Listener, PostgresStore},
     schema,
     sqlite::{self, SqliteStore},
 };
@@ -30,6 +31,8 @@ enum Engine {
         /// Only held. A database in memory lasts as long as a connection to it
         /// does, and the pools open and close theirs as they like.
         anchor: Mutex<Option<SqliteConnection>>,
+        /// What the stores say to those who watch.
+        teller: Teller,
     },
 }
 
@@ -39,13 +42,17 @@ impl Database {
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
         let engine = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => Engine::Postgres(postgres::options(url)?),
-            Some("sqlite") => Engine::Sqlite { options: sqlite::options(url)?, anchor: Mutex::default() },
+            Some("sqlite") => Engine::Sqlite {
+                options: sqlite::options(url)?,
+                anchor: Mutex::default(),
+                teller: Teller::new(),
+            },
             _ => return Err(OpenError::Url("it must begin with postgres:// or sqlite:".to_owned())),
         };
         let database = Self { engine };
         let reached = match &database.engine {
             Engine::Postgres(options) => reach(PgConnection::connect_with(options)).await.map(drop),
-            Engine::Sqlite { options, anchor } => {
+            Engine::Sqlite { options, anchor, .. } => {
                 let mut anchor = anchor.lock().await;
                 reach(SqliteConnection::connect_with(options))
                     .await
@@ -126,7 +133,19 @@ impl Database {
     pub fn open(&self, connections: u32) -> Arc<dyn Store> {
         match &self.engine {
             Engine::Postgres(options) => Arc::new(PostgresStore::new(options, connections)),
-            Engine::Sqlite { options, .. } => Arc::new(SqliteStore::new(options, connections)),
+            Engine::Sqlite { options, teller, .. } => {
+                Arc::new(SqliteStore::new(options, connections, teller.clone()))
+            }
+        }
+    }
+
+    /// Hints of what all its stores write, those of other processes included.
+    /// Listens once it is asked for the first one.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        match &self.engine {
+            Engine::Postgres(options) => Changes::on_postgres(Listener::new(options.clone())),
+            Engine::Sqlite { teller, .. } => teller.changes(),
         }
     }
 

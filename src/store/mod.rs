@@ -14,6 +14,7 @@
 //!    included, except to report it ([`Store::database_time`]).
 //! 4. The driver's errors end here: they leave as [`StoreError`].
 
+mod changes;
 mod connection;
 mod database;
 mod error;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 use crate::presence::{Pair, PlaceId, SessionId, Timestamp, User, UserId, WorkLocation};
 
+pub use changes::{Changes, Hint};
 pub use connection::PoolUse;
 pub use database::Database;
 pub use error::{OpenError, StoreError};
@@ -201,6 +203,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///   to fade, or it now ends earlier. A mere refresh leaves it.
     /// * `changed_at` never goes back, nor stands still when it changes: if
     ///   `now` is not later, it moves by one millisecond.
+    /// * Watchers are told of the users whose `changed_at` moved ([`Changes`]),
+    ///   and of a mere refresh they are told nothing.
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError>;
 
     /// Ends sessions; answers in the order of `keys`, `true` where this call
@@ -210,6 +214,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * A session that never was, or has ended, answers `false`.
     /// * Of several clears of one key the first ends the session.
     /// * Another user's or tenant's session is left alone.
+    /// * Watchers are told of the users whose session it ended, and of no other.
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError>;
 
     /// Reads users; answers in the order of `users`.
@@ -234,6 +239,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * All of it happens, or nothing does.
     /// * The user's `changed_at` becomes `now`; it never goes back, nor stands
     ///   still when something changes.
+    /// * Watchers are told of the user if anything was set or taken away.
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError>;
 
     /// Lists users of one tenant that have a session live at `now`.

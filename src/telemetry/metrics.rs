@@ -35,6 +35,7 @@ struct Families {
     token_keys: Gauge,
     token_key_errors: Counter,
     sessions_swept: Counter,
+    watch: WatchMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,6 +149,7 @@ impl Metrics {
             "Sessions removed because they ended longer ago than the retention time",
             sessions_swept.clone(),
         );
+        let watch = WatchMetrics::register(&mut registry);
 
         Self(Arc::new(Families {
             registry,
@@ -164,6 +166,7 @@ impl Metrics {
             token_keys,
             token_key_errors,
             sessions_swept,
+            watch,
         }))
     }
 
@@ -223,6 +226,12 @@ impl Metrics {
         self.0.sessions_swept.inc_by(sessions);
     }
 
+    /// What watching counts in.
+    #[must_use]
+    pub fn watch(&self) -> WatchMetrics {
+        self.0.watch.clone()
+    }
+
     /// All metrics in the OpenMetrics text format, with the lanes' connections
     /// as they are.
     #[must_use]
@@ -244,6 +253,54 @@ pub struct ConnectionMetrics {
     pub open: Gauge,
     /// Those that were closed for want of room.
     pub refused: Counter,
+}
+
+/// The metrics of watching; clones are the same.
+#[derive(Clone, Debug)]
+pub struct WatchMetrics {
+    /// The streams that watch.
+    pub streams: Gauge,
+    /// The users that are watched.
+    pub users: Gauge,
+    /// The users that hints named, watched or not.
+    pub hints: Counter,
+    /// The users that were read.
+    pub reads: Counter,
+    /// The presences that were sent.
+    pub sent: Counter,
+    /// Those that took the place of one that had not been sent.
+    pub coalesced: Counter,
+    /// The streams of which that is so, until they have taken everything.
+    pub slow_readers: Gauge,
+    /// From a hint, or a transition, until what it changed is sent.
+    pub delay: Histogram,
+}
+
+impl WatchMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            streams: Gauge::default(),
+            users: Gauge::default(),
+            hints: Counter::default(),
+            reads: Counter::default(),
+            sent: Counter::default(),
+            coalesced: Counter::default(),
+            slow_readers: Gauge::default(),
+            delay: seconds(),
+        };
+        registry.register("watch_streams", "Streams that watch users", metrics.streams.clone());
+        registry.register("watch_users", "Users that are watched", metrics.users.clone());
+        registry.register("watch_hints", "Users of whom a write was heard", metrics.hints.clone());
+        registry.register("watch_reads", "Users read for those who watch", metrics.reads.clone());
+        registry.register("watch_sent", "Presences sent to those who watch", metrics.sent.clone());
+        let help = "Presences that took the place of one that had not been sent yet";
+        registry.register("watch_coalesced", help, metrics.coalesced.clone());
+        let help = "Streams that take presences more slowly than they change";
+        registry.register("watch_slow_readers", help, metrics.slow_readers.clone());
+        let help = "Time from hearing of a change, or its instant, to sending it";
+        registry.register_with_unit("watch_delay", help, Unit::Seconds, metrics.delay.clone());
+        metrics
+    }
 }
 
 /// The metrics of one statement.

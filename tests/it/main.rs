@@ -28,3 +28,4 @@ mod property;
 mod readme;
 mod replicas;
 mod support;
+mod watch;

@@ -5,6 +5,7 @@
 //! is prepared once per connection, and runs unchanged on Citus with the table
 //! distributed by user. The rare statements, in `users`, take plain parameters.
 
+mod listener;
 mod sweep;
 mod timestamptz;
 mod users;
@@ -25,6 +26,8 @@ use super::{
     rows::{self, Row, at_place, load_columns},
 };
 use crate::presence::{Timestamp, User, UserId};
+pub(super) use listener::Listener;
+use listener::tell_changed;
 use timestamptz::Timestamptz;
 
 /// What a set makes of a session `s` that is there. The fade is
@@ -76,7 +79,8 @@ macro_rules! refresh {
 /// Updates the sessions that are there and inserts those that are missing: with
 /// `on conflict` alone each refresh locks its row first, and writes a third more
 /// to the log. Whoever opens a session makes room for it: `opened` is nothing
-/// but for a new one, so a refresh pays nothing for that.
+/// but for a new one, so a refresh pays nothing for that. What watchers must hear
+/// of has moved `changed_at`, to `set_at` or beyond.
 const SET_SESSIONS: &str = concat!(
     "
 with new as materialized (
@@ -92,7 +96,7 @@ with new as materialized (
     "
     from new
     where s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
-    returning new.place
+    returning new.place, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
 ), opened as (
     insert into presence_sessions as s
         (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
@@ -103,7 +107,7 @@ with new as materialized (
     ",
     refresh!("excluded"),
     "
-    returning s.tenant_id, s.user_id, s.set_at
+    returning s.tenant_id, s.user_id, s.set_at, s.changed_at >= s.set_at as changed
 ), crowded as (
     select tenant_id, user_id, max(set_at) as now, count(*) as sessions
     from opened
@@ -122,28 +126,47 @@ with new as materialized (
     join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
     left join new
         on new.tenant_id = p.tenant_id and new.user_id = p.user_id and new.session_id = p.session_id
+), removed as (
+    delete from presence_sessions as s
+    using kept
+    where s.tenant_id = kept.tenant_id
+      and s.user_id = kept.user_id
+      and s.session_id = kept.session_id
+      and s.set_at = kept.set_at -- another call may have refreshed it meanwhile
+      and not kept.own
+      and kept.place <= kept.sessions - 100
+), changed as (
+    select tenant_id, user_id from refreshed where changed
+    union
+    select tenant_id, user_id from opened where changed
 )
-delete from presence_sessions as s
-using kept
-where s.tenant_id = kept.tenant_id
-  and s.user_id = kept.user_id
-  and s.session_id = kept.session_id
-  and s.set_at = kept.set_at -- another call may have refreshed it meanwhile
-  and not kept.own
-  and kept.place <= kept.sessions - 100"
+",
+    tell_changed!()
 );
 
-const CLEAR_SESSIONS: &str = "
-update presence_sessions as s
-set cleared_at = gone.now
-from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int8[])
-    as gone (tenant_id, user_id, session_id, now, place)
-where s.tenant_id = gone.tenant_id
-  and s.user_id = gone.user_id
-  and s.session_id = gone.session_id
-  and s.cleared_at is null
-  and s.expires_at > gone.now
-returning gone.place";
+/// What tells is read, or it would not run.
+const CLEAR_SESSIONS: &str = concat!(
+    "
+with ended as (
+    update presence_sessions as s
+    set cleared_at = gone.now
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int8[])
+        as gone (tenant_id, user_id, session_id, now, place)
+    where s.tenant_id = gone.tenant_id
+      and s.user_id = gone.user_id
+      and s.session_id = gone.session_id
+      and s.cleared_at is null
+      and s.expires_at > gone.now
+    returning gone.place, s.tenant_id, s.user_id
+), changed as (
+    select distinct tenant_id, user_id from ended
+), told as (",
+    tell_changed!(),
+    "
+)
+select place, (select count(*) from told)
+from ended"
+);
 
 /// The time is in an array of its own, of one element, so that it is not sent and
 /// unpacked once for each user.

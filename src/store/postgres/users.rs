@@ -3,7 +3,7 @@
 use sqlx::Postgres;
 use uuid::Uuid;
 
-use super::Timestamptz;
+use super::{Timestamptz, listener::tell_changed};
 use crate::{
     presence::{Timestamp, UserId},
     store::{
@@ -15,7 +15,9 @@ use crate::{
 
 /// $4, $8, $11 and $14 say of each part of the row whether to take the values
 /// behind them or to keep the old ones.
-const SET: &str = "
+const SET: &str = concat!(
+    "
+with changed as (
 insert into presence_users as p (
     tenant_id, user_id, changed_at,
     preferred_availability, preferred_activity, preferred_expires_at,
@@ -41,10 +43,16 @@ on conflict (tenant_id, user_id) do update set
     manual_place_id         = case when $11 then excluded.manual_place_id else p.manual_place_id end,
     automatic_location_type = case when $14 then excluded.automatic_location_type else p.automatic_location_type end,
     automatic_place_id      = case when $14 then excluded.automatic_place_id else p.automatic_place_id end,
-    changed_at              = greatest(excluded.changed_at, p.changed_at + interval '1 millisecond')";
+    changed_at              = greatest(excluded.changed_at, p.changed_at + interval '1 millisecond')
+returning tenant_id, user_id
+)",
+    tell_changed!()
+);
 
 /// Touches no row that has nothing to clear, and makes none.
-const CLEAR: &str = "
+const CLEAR: &str = concat!(
+    "
+with changed as (
 update presence_users
 set preferred_availability  = case when $4 then null else preferred_availability end,
     preferred_activity      = case when $4 then null else preferred_activity end,
@@ -64,7 +72,11 @@ where tenant_id = $1
     or ($5 and status_content is not null)
     or ($6 and manual_location_type is not null)
     or ($7 and automatic_location_type is not null)
-  )";
+  )
+returning tenant_id, user_id
+)",
+    tell_changed!()
+);
 
 const LIST: &str = "
 select distinct user_id

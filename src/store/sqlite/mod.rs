@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
+    changes::{Teller, read_user},
     connection::{ConnectionPool, limit},
     keys,
     rows::{self, Row, at_place, load_columns, stored},
@@ -39,7 +40,7 @@ const CHECKPOINT_PAGES: u32 = 10_000;
 
 /// The fade is [`crate::presence::INACTIVE_AFTER`]; the contract of
 /// `changed_at` is [`Store::set_sessions`]'s. Without `where true`, SQLite
-/// would take `on conflict` for a join's.
+/// would take `on conflict` for a join's. Returns whom watchers must hear of.
 const SET_SESSIONS: &str = "
 insert into presence_sessions as s
     (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
@@ -61,7 +62,8 @@ on conflict (tenant_id, user_id, session_id) do update set
           or excluded.expires_at < s.expires_at
         then max(excluded.changed_at, s.changed_at + 1)
         else s.changed_at
-    end";
+    end
+returning case when changed_at >= set_at then tenant_id || ' ' || user_id end";
 
 const CLEAR_SESSIONS: &str = "
 update presence_sessions
@@ -93,11 +95,12 @@ select cast(unixepoch('subsec') * 1000 as integer), exists (select 1 from presen
 pub(super) struct SqliteStore {
     writer: ConnectionPool<Sqlite>,
     readers: ConnectionPool<Sqlite>,
+    teller: Teller,
 }
 
 impl SqliteStore {
     /// A store with one writing connection and up to `readers` reading ones.
-    pub(super) fn new(options: &SqliteConnectOptions, readers: u32) -> Self {
+    pub(super) fn new(options: &SqliteConnectOptions, readers: u32, teller: Teller) -> Self {
         let writer = options
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
@@ -105,6 +108,7 @@ impl SqliteStore {
         Self {
             writer: ConnectionPool::new(writer, 1),
             readers: ConnectionPool::new(options.clone(), readers),
+            teller,
         }
     }
 }
@@ -131,8 +135,9 @@ pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
 #[async_trait]
 impl Store for SqliteStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
-        let rows: Vec<_> = keys::last_of_each(sets)
-            .into_iter()
+        let sets = keys::last_of_each(sets);
+        let rows: Vec<_> = sets
+            .iter()
             .map(|SetSession { key, pair, expires_after }| {
                 (
                     key.user.tenant_id,
@@ -146,10 +151,15 @@ impl Store for SqliteStore {
             })
             .collect();
         let mut connection = self.writer.acquire().await?;
-        let statement = sqlx::query(SET_SESSIONS).bind(json(&rows)?);
-        let outcome = limit(statement.execute(&mut *connection)).await;
-        self.writer.settle(connection, "set_sessions", outcome)?;
-        Ok(())
+        let statement = sqlx::query_scalar(SET_SESSIONS).bind(json(&rows)?);
+        let outcome = limit(statement.fetch_all(&mut *connection)).await;
+        let changed: Result<Vec<Option<String>>, _> = self.writer.settle(connection, "set_sessions", outcome);
+        self.teller.tell(match &changed {
+            Ok(changed) => changed.iter().flatten().filter_map(|user| read_user(user)).collect(),
+            // It may have happened.
+            Err(_) => sets.iter().map(|set| set.key.user.clone()).collect(),
+        });
+        changed.map(drop)
     }
 
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
@@ -161,11 +171,16 @@ impl Store for SqliteStore {
         let mut connection = self.writer.acquire().await?;
         let statement = sqlx::query(CLEAR_SESSIONS).bind(json(&rows)?).bind(now.as_millis());
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
-        let rows = self.writer.settle(connection, "clear_sessions", outcome)?;
+        let rows = self.writer.settle(connection, "clear_sessions", outcome);
+        let ended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(session_key).collect());
+        self.teller.tell(match &ended {
+            Ok(ended) => ended.iter().map(|key| key.user.clone()).collect(),
+            // It may have happened.
+            Err(_) => keys.iter().map(|key| key.user.clone()).collect(),
+        });
 
         let mut answers = vec![false; keys.len()];
-        for row in rows {
-            let ended = session_key(&row)?;
+        for ended in ended? {
             let place = distinct.binary_search_by(|(key, _)| (*key).cmp(&ended)).ok();
             let place = place.and_then(|index| distinct.get(index)).map(|(_, place)| *place);
             *at_place(&mut answers, place)? = true;
@@ -184,7 +199,7 @@ impl Store for SqliteStore {
     }
 
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
-        users::update_user(&self.writer, now, update).await
+        users::update_user(&self.writer, &self.teller, now, update).await
     }
 
     async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError> {

@@ -7,6 +7,7 @@ use crate::{
     presence::{Timestamp, UserId},
     store::{
         ListUsers, StoreError, UpdateUser,
+        changes::Teller,
         connection::{ConnectionPool, limit},
         rows::stored,
     },
@@ -84,6 +85,7 @@ where tenant_id = ?1
 
 pub(super) async fn update_user(
     pool: &ConnectionPool<Sqlite>,
+    teller: &Teller,
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
@@ -117,8 +119,12 @@ pub(super) async fn update_user(
         key(CLEAR).bind(preferred.touches()).bind(status.touches()).bind(sets_manual).bind(sets_automatic)
     };
     let outcome = limit(statement.execute(&mut *connection)).await;
-    pool.settle(connection, "update_user", outcome)?;
-    Ok(())
+    let done = pool.settle(connection, "update_user", outcome);
+    // If it failed, it may have happened.
+    if done.as_ref().map_or(true, |done| done.rows_affected() > 0) {
+        teller.tell(vec![update.user.clone()]);
+    }
+    done.map(drop)
 }
 
 pub(super) async fn list_users(

@@ -67,6 +67,8 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     let of_user = GetPresenceRequest { user_id: user_id.clone() }.encode_to_vec();
     let of_session = SetPresenceRequest { availability: 0, activity: 0, ..set.clone() }.encode_to_vec();
     let many = BatchGetPresencesRequest { user_ids: vec![user_id] }.encode_to_vec();
+    // The message that watches users is the same.
+    let many_more = many.clone();
     let sets = BatchSetPresencesRequest { requests: vec![set.clone()] }.encode_to_vec();
     let (set, prefer, say) = (set.encode_to_vec(), prefer.encode_to_vec(), say.encode_to_vec());
     let locate = locate.encode_to_vec();
@@ -83,6 +85,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         ("SetAutomaticLocation", Class::Write, locate),
         ("ClearAutomaticLocation", Class::Write, of_user.clone()),
         ("ClearLocation", Class::WriteChoice, of_user.clone()),
+        ("WatchPresences", Class::ReadMany, many_more),
         ("ExplainPresence", Class::ReadWhole, of_user),
     ]
     .into_iter()

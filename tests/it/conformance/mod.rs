@@ -1,5 +1,6 @@
 //! The contract of `Store`, sentence by sentence, on every engine.
 
+mod changes;
 mod clear_sessions;
 mod list_users;
 mod load;

@@ -1,0 +1,47 @@
+//! How streams that watch users live.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::parse::positive_duration;
+
+/// Settings of watching; the comments are the text of `--help`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Watching")]
+pub struct WatchSettings {
+    /// How long a stream that watches users lives, give or take a tenth; its client then opens another,
+    /// maybe to another replica.
+    #[arg(
+        long,
+        env = "PRESENCE_WATCH_MAX_AGE",
+        default_value = "1h",
+        global = true,
+        value_name = "DURATION"
+    )]
+    #[arg(value_parser = positive_duration)]
+    pub watch_max_age: Duration,
+
+    /// After how long a stream on which nothing changes says that it is there.
+    #[arg(
+        long,
+        env = "PRESENCE_WATCH_HEARTBEAT",
+        default_value = "15s",
+        global = true,
+        value_name = "DURATION"
+    )]
+    #[arg(value_parser = positive_duration)]
+    pub watch_heartbeat: Duration,
+
+    /// Users that all streams together may follow, each counted once for each stream; more streams
+    /// are refused. A million of them take up to 1 GB of memory.
+    #[arg(
+        long,
+        env = "PRESENCE_WATCH_USERS_MAX",
+        default_value_t = 1_000_000,
+        global = true,
+        value_name = "NUMBER"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
+    pub watch_users_max: u32,
+}

@@ -1,0 +1,95 @@
+//! Hints that watchers must read users again, whichever process wrote.
+//!
+//! A hint says of whom, never what: whoever gets it reads. So it may come twice,
+//! or for nothing, but it must not be lost in silence: where one may have been,
+//! [`Hint::Everything`] is told.
+
+use std::future::pending;
+
+use tokio::sync::broadcast::{self, error::RecvError};
+use uuid::Uuid;
+
+use super::{UserKey, postgres::Listener};
+
+/// The hints that may wait in this process for one who listens; past that they
+/// become [`Hint::Everything`].
+const WAITING_MAX: usize = 1_024;
+
+/// Whom to read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// These users.
+    Users(Vec<UserKey>),
+    /// Whoever is watched: something may have been missed.
+    Everything,
+}
+
+/// The hints of one database, from now on.
+#[derive(Debug)]
+pub struct Changes(Source);
+
+#[derive(Debug)]
+enum Source {
+    Postgres(Box<Listener>),
+    /// SQLite has one process. Whether the first hint was told stands beside it.
+    Process(broadcast::Receiver<Vec<UserKey>>, bool),
+}
+
+impl Changes {
+    /// Those that a connection of its own listens for.
+    pub(super) fn on_postgres(listener: Listener) -> Self {
+        Self(Source::Postgres(Box::new(listener)))
+    }
+
+    /// The next hint, however long it takes.
+    ///
+    /// * The first is [`Hint::Everything`]: from then on it listens, and what
+    ///   is written is told.
+    /// * Hints come after the commit: a read that starts then sees the write.
+    /// * If a hint may have been lost, [`Hint::Everything`] comes, and once more
+    ///   it listens from then on.
+    pub async fn next(&mut self) -> Hint {
+        match &mut self.0 {
+            Source::Postgres(listener) => listener.next().await,
+            Source::Process(_, told @ false) => {
+                *told = true;
+                Hint::Everything
+            }
+            Source::Process(receiver, true) => match receiver.recv().await {
+                Ok(users) => Hint::Users(users),
+                Err(RecvError::Lagged(_)) => Hint::Everything,
+                // The database is gone, and with it all who write.
+                Err(RecvError::Closed) => pending().await,
+            },
+        }
+    }
+}
+
+/// Tells the hints of this process to itself.
+#[derive(Clone, Debug)]
+pub(super) struct Teller(broadcast::Sender<Vec<UserKey>>);
+
+impl Teller {
+    pub(super) fn new() -> Self {
+        Self(broadcast::Sender::new(WAITING_MAX))
+    }
+
+    /// Hints from now on.
+    pub(super) fn changes(&self) -> Changes {
+        Changes(Source::Process(self.0.subscribe(), false))
+    }
+
+    /// Tells that watchers must read these users again.
+    pub(super) fn tell(&self, users: Vec<UserKey>) {
+        if !users.is_empty() {
+            // There may be nobody who listens.
+            let _ = self.0.send(users);
+        }
+    }
+}
+
+/// A user as hints are written: `TENANT USER`. An id has no blanks.
+pub(super) fn read_user(text: &str) -> Option<UserKey> {
+    let (tenant_id, user_id) = text.split_once(' ')?;
+    Some(UserKey { tenant_id: Uuid::try_parse(tenant_id).ok()?, user_id: user_id.parse().ok()? })
+}

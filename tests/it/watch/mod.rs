@@ -1,0 +1,140 @@
+//! Watching, through a real server.
+
+mod changes;
+mod ends;
+mod faults;
+mod time;
+
+use std::time::Duration;
+
+use presenced::{
+    app::Addresses,
+    grpc::pb::{
+        BatchSetPresencesRequest, SetPresenceRequest, WatchPresencesRequest, WatchPresencesResponse,
+        presence_service_client::PresenceServiceClient, watch_presences_response::Event,
+    },
+};
+use tokio::time::timeout;
+use tonic::{Status, Streaming, transport::Channel};
+
+use crate::support::{
+    client::{Client, Door, activity_number, availability_number, words},
+    server::Server,
+};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A stream.
+pub struct Watcher {
+    stream: Streaming<WatchPresencesResponse>,
+}
+
+impl Watcher {
+    /// Opens a stream on a connection of its own.
+    pub async fn open(addresses: Addresses, users: &[&str]) -> Self {
+        Self::try_open(addresses, users).await.unwrap()
+    }
+
+    pub async fn try_open(addresses: Addresses, users: &[&str]) -> Result<Self, Status> {
+        let mut client = PresenceServiceClient::new(connect(addresses).await);
+        let user_ids = users.iter().map(ToString::to_string).collect();
+        let stream = client.watch_presences(WatchPresencesRequest { user_ids }).await?.into_inner();
+        Ok(Self { stream })
+    }
+
+    /// The same, once it has said what these users are shown as.
+    pub async fn of(addresses: Addresses, users: &[&str], expected: &[&str]) -> Self {
+        let mut watcher = Self::open(addresses, users).await;
+        assert_eq!(watcher.snapshot().await, expected);
+        watcher
+    }
+
+    /// What the stream says next: what a user is shown as, or the name of the
+    /// event.
+    pub async fn next(&mut self) -> String {
+        self.try_next().await.unwrap()
+    }
+
+    /// The same; heartbeats are passed over.
+    async fn news(&mut self) -> String {
+        loop {
+            let event = self.next().await;
+            if event != "heartbeat" {
+                return event;
+            }
+        }
+    }
+
+    /// What comes up to the marker, in order of the users.
+    async fn snapshot(&mut self) -> Vec<String> {
+        let mut presences = Vec::new();
+        loop {
+            match self.news().await {
+                marker if marker == "snapshot complete" => break,
+                presence => presences.push(presence),
+            }
+        }
+        presences.sort();
+        presences
+    }
+
+    async fn try_next(&mut self) -> Result<String, Status> {
+        let response = timeout(PATIENCE, self.stream.message()).await.expect("the stream says something")?;
+        Ok(match response.expect("the stream ends with a status").event.expect("an event") {
+            Event::Presence(presence) => words(&presence),
+            Event::SnapshotComplete(_) => "snapshot complete".to_owned(),
+            Event::Heartbeat(_) => "heartbeat".to_owned(),
+        })
+    }
+
+    /// How the stream ends; whatever comes before is passed over.
+    pub async fn end(&mut self) -> Status {
+        loop {
+            if let Err(status) = self.try_next().await {
+                return status;
+            }
+        }
+    }
+}
+
+/// A connection whose client takes little that it does not read.
+pub async fn connect(addresses: Addresses) -> Channel {
+    const WINDOW_BYTES: u32 = 65_535;
+    let endpoint = Channel::from_shared(format!("http://{}", addresses.grpc)).unwrap();
+    let endpoint =
+        endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
+    endpoint.connect().await.unwrap()
+}
+
+fn client(server: &Server) -> Client {
+    Client::new(Door::Grpc, server.addresses.grpc, server.addresses.http)
+}
+
+fn set_request(user: &str, pair: &str) -> SetPresenceRequest {
+    let (availability, activity) = pair.split_once('/').unwrap();
+    SetPresenceRequest {
+        user_id: user.to_owned(),
+        session_id: "app".to_owned(),
+        availability: availability_number(availability),
+        activity: activity_number(activity),
+        expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+    }
+}
+
+/// Sets a session of each user for an hour.
+async fn set_all(addresses: Addresses, users: &[&str], pair: &str) {
+    let mut client = PresenceServiceClient::new(connect(addresses).await);
+    for users in users.chunks(1_000) {
+        let requests = users.iter().map(|user| set_request(user, pair)).collect();
+        client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap();
+    }
+}
+
+/// A metric without labels.
+async fn metric(addresses: Addresses, name: &str) -> u64 {
+    let text =
+        reqwest::get(format!("http://{}/metrics", addresses.admin)).await.unwrap().text().await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
+}
