@@ -106,6 +106,14 @@ super::words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SequenceNumber(i64);
 
+impl SequenceNumber {
+    /// The change that it stands for.
+    #[must_use]
+    pub const fn changed_at(self) -> Timestamp {
+        Timestamp::from_millis(self.0)
+    }
+}
+
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "A{:013}", self.0)

@@ -114,10 +114,9 @@ impl Running {
                 }
                 Some(()) = transition => self.users.pass_time(self.clock.now()),
                 Some(outcome) = self.reads.join_next() => {
-                    // One that panicked has read nothing.
-                    if let Ok(outcome) = outcome {
-                        self.end_reads(outcome);
-                    }
+                    // One that panicked leaves users behind that nobody reads: a fault.
+                    let Ok(outcome) = outcome else { return };
+                    self.end_reads(outcome);
                 }
                 Some(()) = retry => self.retry = None,
                 _ = ticks.tick() => self.users.read_round(TICKS_IN_A_ROUND),

@@ -82,7 +82,8 @@ impl Mailbox {
         }
     }
 
-    fn next(&self) -> Option<News> {
+    /// The next news, if there are any.
+    pub(super) fn next(&self) -> Option<News> {
         let mut waiting = self.waiting();
         let slot = waiting.order.pop_front()?;
         let news = waiting.newest.remove(&slot);

@@ -4,6 +4,7 @@ mod changes;
 mod ends;
 mod faults;
 mod time;
+mod truth;
 
 use std::time::Duration;
 

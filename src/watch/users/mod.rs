@@ -9,6 +9,9 @@
 //!    stream did.
 //! 3. What nobody watches any more is forgotten.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -25,9 +28,10 @@ use crate::{
     telemetry::WatchMetrics,
 };
 
-/// How long after a transition a user is read once more. A refresh that was
-/// decided just before, and tells nobody because it changed nothing, may commit
-/// only now, or come from a replica whose clock is behind.
+/// Whoever changed within so long is read once more after as long. A refresh
+/// tells nobody, for it changes nothing; but if it was decided just before the
+/// session would have ended, it may commit after we have read that it did. It may
+/// also come from a replica whose clock is a little behind.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// Where a user is on its way to be read.
@@ -56,9 +60,8 @@ struct Watched {
     /// Whether it stands in each of the two queues.
     in_urgent: bool,
     in_later: bool,
-    /// Since when there may be news, and whether time alone made them.
+    /// Since when there may be news.
     since: Option<Stopwatch>,
-    by_time: bool,
     /// Those who watch, the longest first: the first `told` were told of `shown`;
     /// the next, up to `reading`, will be of what is being read.
     streams: Vec<Arc<Mailbox>>,
@@ -118,7 +121,6 @@ impl Users {
             in_urgent: false,
             in_later: false,
             since: None,
-            by_time: false,
             streams: Vec::new(),
             told: 0,
             reading: 0,
@@ -162,7 +164,7 @@ impl Users {
     /// Something was written of a user, who may be watched.
     pub(super) fn changed(&mut self, key: &UserKey) {
         if let Some(slot) = self.slots.get(key).copied() {
-            self.news(slot, false);
+            self.news(slot);
         }
     }
 
@@ -171,10 +173,7 @@ impl Users {
     pub(super) fn pass_time(&mut self, now: Timestamp) {
         while let Some((at, slot)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.remove(&(at, slot));
-            if let Some(user) = self.watched.get_mut(slot) {
-                user.due = None;
-            }
-            self.news(slot, true);
+            self.news(slot);
         }
     }
 
@@ -203,10 +202,9 @@ impl Users {
         self.round = if end >= self.watched.capacity() { 0 } else { end };
     }
 
-    fn news(&mut self, slot: Slot, by_time: bool) {
+    fn news(&mut self, slot: Slot) {
         if let Some(user) = self.watched.get_mut(slot) {
             user.since.get_or_insert_with(Stopwatch::start);
-            user.by_time |= by_time;
         }
         self.read(slot, Read::Urgent);
     }
@@ -235,7 +233,7 @@ impl Users {
     pub(super) fn begin_reads(&mut self, max: usize) -> Vec<(Slot, UserKey)> {
         let mut begun = Vec::new();
         while begun.len() < max {
-            let others = begun.len() >= max * 3 / 4 || self.urgent.is_empty();
+            let others = begun.len() >= max - max / 4 || self.urgent.is_empty();
             let slot = if others { self.later.pop_front() } else { None };
             let from_later = slot.is_some();
             let Some(slot) = slot.or_else(|| self.urgent.pop_front()) else { break };
@@ -283,7 +281,8 @@ impl Users {
         }
         user.told = user.reading;
 
-        let settled = (std::mem::take(&mut user.by_time) && !same).then(|| now + SETTLE);
+        let settles = presence.sequence_number.changed_at() + SETTLE > now;
+        let settled = settles.then(|| now + SETTLE);
         let transition = next_transition(kept, now).map(|transition| transition.at);
         let due = [settled, transition].into_iter().flatten().min();
         if let Some(before) = std::mem::replace(&mut user.due, due) {
