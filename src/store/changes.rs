@@ -4,7 +4,13 @@
 //! or for nothing, but it must not be lost in silence: where one may have been,
 //! [`Hint::Everything`] is told.
 
-use std::future::pending;
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 use uuid::Uuid;
@@ -32,13 +38,44 @@ pub struct Changes(Source);
 enum Source {
     Postgres(Box<Listener>),
     /// SQLite has one process. Whether the first hint was told stands beside it.
-    Process(broadcast::Receiver<Vec<UserKey>>, bool),
+    Process(broadcast::Receiver<Vec<UserKey>>, bool, Wanted),
+}
+
+/// Whether hints are wanted, which they are unless it is said; clones are one.
+///
+/// To know of whom to tell costs SQLite a tenth of its sets.
+#[derive(Clone, Debug)]
+pub struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    fn new() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
+    /// Says so. A write that commits after it was said that they are is told.
+    pub fn set(&self, wanted: bool) {
+        self.0.store(wanted, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Changes {
     /// Those that a connection of its own listens for.
     pub(super) fn on_postgres(listener: Listener) -> Self {
         Self(Source::Postgres(Box::new(listener)))
+    }
+
+    /// To say whether these hints are wanted. PostgreSQL tells its replicas in any
+    /// case.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        match &self.0 {
+            Source::Postgres(_) => Wanted::new(),
+            Source::Process(_, _, wanted) => wanted.clone(),
+        }
     }
 
     /// The next hint, however long it takes.
@@ -51,11 +88,11 @@ impl Changes {
     pub async fn next(&mut self) -> Hint {
         match &mut self.0 {
             Source::Postgres(listener) => listener.next().await,
-            Source::Process(_, told @ false) => {
+            Source::Process(_, told @ false, _) => {
                 *told = true;
                 Hint::Everything
             }
-            Source::Process(receiver, true) => match receiver.recv().await {
+            Source::Process(receiver, true, _) => match receiver.recv().await {
                 Ok(users) => Hint::Users(users),
                 Err(RecvError::Lagged(_)) => Hint::Everything,
                 // The database is gone, and with it all who write.
@@ -67,23 +104,35 @@ impl Changes {
 
 /// Tells the hints of this process to itself.
 #[derive(Clone, Debug)]
-pub(super) struct Teller(broadcast::Sender<Vec<UserKey>>);
+pub(super) struct Teller {
+    sender: broadcast::Sender<Vec<UserKey>>,
+    wanted: Wanted,
+}
 
 impl Teller {
     pub(super) fn new() -> Self {
-        Self(broadcast::Sender::new(WAITING_MAX))
+        Self { sender: broadcast::Sender::new(WAITING_MAX), wanted: Wanted::new() }
     }
 
     /// Hints from now on.
     pub(super) fn changes(&self) -> Changes {
-        Changes(Source::Process(self.0.subscribe(), false))
+        Changes(Source::Process(self.sender.subscribe(), false, self.wanted.clone()))
     }
 
-    /// Tells that watchers must read these users again.
-    pub(super) fn tell(&self, users: Vec<UserKey>) {
+    /// Whether anybody wants to know. To be asked again after the commit.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.get()
+    }
+
+    /// Tells that watchers must read these users again, if that is wanted.
+    pub(super) fn tell(&self, users: impl FnOnce() -> Vec<UserKey>) {
+        if !self.is_wanted() {
+            return;
+        }
+        let users = users();
         if !users.is_empty() {
             // There may be nobody who listens.
-            let _ = self.0.send(users);
+            let _ = self.sender.send(users);
         }
     }
 }

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::presence::{Pair, PlaceId, SessionId, Timestamp, User, UserId, WorkLocation};
 
-pub use changes::{Changes, Hint};
+pub use changes::{Changes, Hint, Wanted};
 pub use connection::PoolUse;
 pub use database::Database;
 pub use error::{OpenError, StoreError};

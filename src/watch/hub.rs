@@ -17,7 +17,7 @@ use crate::{
     batch::{BatchError, Batcher, Limits, Load},
     clock::Clock,
     presence::{Timestamp, User},
-    store::{Changes, Hint, Store, StoreError, UserKey},
+    store::{Changes, Hint, Store, StoreError, UserKey, Wanted},
     telemetry::Metrics,
 };
 
@@ -63,11 +63,14 @@ pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
     };
     let load = Arc::new(Batcher::start(&store, &clock, &metrics, limits));
     let (tell, hints) = mpsc::channel(HINTS_WAITING_MAX);
+    let wanted = changes.wanted();
+    wanted.set(false);
     // Dropped with what it holds when the hub ends.
     let mut listening = JoinSet::new();
     listening.spawn(listen(changes, tell));
     let users = Users::new(hub.metrics().clone());
-    let running = Running { hub, users, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
+    let running =
+        Running { hub, users, wanted, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
     stop.run_until_cancelled(running.run(hints)).await;
     drop(listening);
     store.close().await;
@@ -87,6 +90,8 @@ struct Outcome {
 struct Running {
     hub: Hub,
     users: Users,
+    /// Hints are wanted while anybody is watched.
+    wanted: Wanted,
     load: Arc<Batcher<Load>>,
     clock: Clock,
     reads: JoinSet<Outcome>,
@@ -133,6 +138,8 @@ impl Running {
         for stream in closed {
             self.users.leave(&stream);
         }
+        // Before anything is read: what commits later is told.
+        self.wanted.set(!self.users.is_empty());
     }
 
     fn hear(&mut self, hint: Hint) {

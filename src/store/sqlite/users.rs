@@ -122,7 +122,7 @@ pub(super) async fn update_user(
     let done = pool.settle(connection, "update_user", outcome);
     // If it failed, it may have happened.
     if done.as_ref().map_or(true, |done| done.rows_affected() > 0) {
-        teller.tell(vec![update.user.clone()]);
+        teller.tell(|| vec![update.user.clone()]);
     }
     done.map(drop)
 }

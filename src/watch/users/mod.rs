@@ -108,6 +108,11 @@ impl Users {
         let _ = stream.users.set(slots);
     }
 
+    /// Whether nobody is watched.
+    pub(super) fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
     fn slot(&mut self, key: UserKey) -> Slot {
         if let Some(slot) = self.slots.get(&key) {
             return *slot;
