@@ -137,7 +137,7 @@ with new as materialized (
       and kept.place <= kept.sessions - 100
 ), changed as (
     select tenant_id, user_id from refreshed where changed
-    union
+    union all
     select tenant_id, user_id from opened where changed
 )
 ",
@@ -159,7 +159,7 @@ with ended as (
       and s.expires_at > gone.now
     returning gone.place, s.tenant_id, s.user_id
 ), changed as (
-    select distinct tenant_id, user_id from ended
+    select tenant_id, user_id from ended
 ), told as (",
     tell_changed!(),
     "
