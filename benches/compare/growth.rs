@@ -29,7 +29,7 @@ pub(crate) fn rows() {
              (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
          select '00000000-0000-0000-0000-000000000000', 'bench-' || (n * 7919 % {ROWS}), 'bench', 'Busy', 'InACall',
                 now(), now(), now() + interval '1 hour'
-         from generate_series(0, {ROWS} - 1) as n"
+         from generate_series(0::int8, {ROWS} - 1) as n"
     ));
     for database in [&alone, &among] {
         database.execute("vacuum analyze");
