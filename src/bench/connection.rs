@@ -84,10 +84,16 @@ impl Connection {
         loop {
             let Wire::Http2(http2) = &self.wire else { return Ok(()) };
             match http2.begun() {
-                None => self.receive(&mut buffer, &mut Vec::new()).map_err(|error| match error.kind() {
-                    io::ErrorKind::WouldBlock => io::Error::other("it does not speak HTTP/2 unencrypted"),
-                    _ => error,
-                })?,
+                None => {
+                    self.receive(false, &mut buffer, &mut Vec::new()).map_err(|error| {
+                        match error.kind() {
+                            io::ErrorKind::WouldBlock => {
+                                io::Error::other("it does not speak HTTP/2 unencrypted")
+                            }
+                            _ => error,
+                        }
+                    })?;
+                }
                 Some(max) if u32::from(self.streams) > max => {
                     return Err(io::Error::other(format!(
                         "it takes {max} calls at once on a connection: give --streams {max} or less"
@@ -132,15 +138,21 @@ impl Connection {
         self.under_way.len()
     }
 
-    /// Reads what is there; notes the calls that ended, and their codes.
-    pub(super) fn receive(&mut self, buffer: &mut [u8], ended: &mut Vec<(UnderWay, u16)>) -> io::Result<()> {
+    /// Reads what is there, to the end if that has come; notes the calls that
+    /// ended, and their codes.
+    pub(super) fn receive(
+        &mut self,
+        closed: bool,
+        buffer: &mut [u8],
+        ended: &mut Vec<(UnderWay, u16)>,
+    ) -> io::Result<()> {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(io::Error::other("the service closed a connection")),
                 Ok(read) => {
                     self.inbox.extend_from_slice(buffer.get(..read).unwrap_or_default());
                     // Less than there was room for is all that there is.
-                    if read < buffer.len() {
+                    if read < buffer.len() && !closed {
                         break;
                     }
                 }

@@ -171,6 +171,9 @@ impl Load {
                 self.progress.set_position(millis(now.saturating_sub(start)));
             }
             let next = if over.is_none() { self.hand_out(&mut pace, now)? } else { None };
+            for connection in &mut self.connections {
+                connection.flush()?;
+            }
             if next.is_none() && over.is_none() {
                 over = Some(now);
                 measured.processor = processor_time().saturating_sub(processor);
@@ -192,7 +195,7 @@ impl Load {
         }
     }
 
-    /// Makes the calls that are due and for which there is room; says when the
+    /// Writes the calls that are due and for which there is room; says when the
     /// next one is, if any.
     fn hand_out(&mut self, pace: &mut Pace, now: Duration) -> io::Result<Option<Duration>> {
         let mut next = pace.next(now);
@@ -209,30 +212,27 @@ impl Load {
                 connection.send(&call, due)?;
             }
         }
-        for connection in &mut self.connections {
-            connection.flush()?;
-        }
         Ok(next)
     }
 
     /// Sleeps until something comes in, or can be sent that could not; says on
-    /// which connections something came in.
-    fn wait(&mut self, timeout: Duration) -> io::Result<Vec<usize>> {
+    /// which connections something came in, and whether it was the last.
+    fn wait(&mut self, timeout: Duration) -> io::Result<Vec<(usize, bool)>> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Vec::new()),
             Err(error) => return Err(error),
         }
         let incoming = self.events.iter().filter(|event| event.is_readable() || event.is_error());
-        Ok(incoming.map(|event| event.token().0).collect())
+        Ok(incoming.map(|event| (event.token().0, event.is_read_closed())).collect())
     }
 
     /// Reads what came in.
-    fn collect(&mut self, ready: &[usize], pace: &Pace, measured: &mut Measured) -> io::Result<()> {
+    fn collect(&mut self, ready: &[(usize, bool)], pace: &Pace, measured: &mut Measured) -> io::Result<()> {
         let mut ended = Vec::new();
-        for index in ready {
+        for (index, closed) in ready {
             let Some(connection) = self.connections.get_mut(*index) else { continue };
-            match connection.receive(&mut self.buffer, &mut ended) {
+            match connection.receive(*closed, &mut self.buffer, &mut ended) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 received => received?,
             }

@@ -40,10 +40,10 @@ pub(super) fn protect(headers: &mut HeaderMap, policy: HeaderValue, encrypted: b
     }
 }
 
-/// Whether nobody is authenticated and a page of an origin calls that is neither this service's own nor one
-/// that is named. A browser sends a form, or a text, to anybody without asking
-/// first: while nobody is authenticated, every page that a person on this machine
-/// looks at could otherwise change presences.
+/// Whether a page calls that must not: one of an origin that is neither this
+/// service's own nor named, while nobody is authenticated. A browser sends a form,
+/// or a text, to anybody without asking first: every page that a person on this
+/// machine looks at could otherwise change presences.
 pub(super) fn is_foreign(context: &Context, request: &Request) -> bool {
     if !context.gate.is_open() {
         return false;

@@ -51,7 +51,7 @@ async fn admit(context: &Context, route: Option<&Route>, mut request: Request) -
     }
     let Some(route) = route else { return StatusCode::NOT_FOUND.into_response() };
     let mut methods = route.methods.clone();
-    let answer = if request.headers().contains_key(CONTENT_ENCODING) {
+    let answer = if !route.open && request.headers().contains_key(CONTENT_ENCODING) {
         RequestDecompression::new(methods).oneshot(request).await.map(|answer| answer.map(Body::new))
     } else {
         methods.call(request).await

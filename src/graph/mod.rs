@@ -24,13 +24,16 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::Request,
     response::Response,
     routing::{MethodRouter, post},
 };
 use futures_util::future::BoxFuture;
-use http::header::ACCEPT_ENCODING;
+use http::{
+    Method,
+    header::{ACCEPT_ENCODING, CONTENT_LENGTH},
+};
 use matchit::InsertError;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::{
@@ -157,7 +160,7 @@ impl Inner {
     /// surrounds each operation ([`Table::answer`]).
     async fn guard(self: Arc<Self>, request: Request) -> Response {
         let policy = browsers::policy(request.uri().path());
-        let encrypted = self.context.encrypted;
+        let (encrypted, bodiless) = (self.context.encrypted, request.method() == Method::HEAD);
         let mut response = if browsers::is_foreign(&self.context, &request) {
             layer::finish_refusal(&self.context, browsers::foreign_page())
         } else if let Some(cors) = &self.cors {
@@ -171,7 +174,7 @@ impl Inner {
             self.pack(request).await
         };
         browsers::protect(response.headers_mut(), policy, encrypted);
-        response
+        if bodiless { without_body(response) } else { response }
     }
 
     /// Answers, packed if the client says that it can unpack.
@@ -194,6 +197,16 @@ impl Inner {
         let table = if self.others.has(request.uri().path()) { &self.others } else { &*self.api };
         table.answer(request).await
     }
+}
+
+/// The answer to HEAD: it says how long the body would be. An error has one, too,
+/// and over HTTP/2 nobody else would leave it out.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 fn infallible<T>(outcome: Result<T, Infallible>) -> T {

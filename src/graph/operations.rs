@@ -1,4 +1,4 @@
-//! The operations of the API, in one table: the router and the document at
+//! The operations of the API, in one table: the routes and the document at
 //! `/openapi.json` are both made from it.
 
 use std::sync::Arc;

@@ -82,7 +82,8 @@ impl Changes {
     ///
     /// * The first is [`Hint::Everything`]: from then on it listens, and what
     ///   is written is told.
-    /// * Hints come after the commit: a read that starts then sees the write.
+    /// * Hints come after the commit: a read that starts then sees the write. Of a
+    ///   write whose end was not waited for they may come before.
     /// * If a hint may have been lost, [`Hint::Everything`] comes, and once more
     ///   it listens from then on.
     pub async fn next(&mut self) -> Hint {

@@ -105,6 +105,8 @@ impl Running {
     async fn run(mut self, mut hints: mpsc::Receiver<Hint>) {
         let mut ticks = interval(TICK);
         loop {
+            // Before anything is read: what commits later is told.
+            self.wanted.set(!self.users.is_empty());
             self.begin_reads();
             let transition: OptionFuture<_> =
                 self.users.next_due().map(|at| self.clock.wait_until(at)).into();
@@ -138,8 +140,6 @@ impl Running {
         for stream in closed {
             self.users.leave(&stream);
         }
-        // Before anything is read: what commits later is told.
-        self.wanted.set(!self.users.is_empty());
     }
 
     fn hear(&mut self, hint: Hint) {

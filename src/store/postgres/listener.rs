@@ -71,7 +71,7 @@ impl Listener {
                     Err(_) => "the connection does not answer".to_owned(),
                 },
             };
-            warn!(because = lost, "hears of no changes by other replicas");
+            warn!(because = lost, "hears of no changes until it listens again");
             self.listening = None;
         }
     }
@@ -82,7 +82,7 @@ impl Listener {
         loop {
             match timeout(LISTEN_TIMEOUT, self.try_to_listen()).await {
                 Ok(Ok(listener)) => {
-                    info!("hears of changes by other replicas");
+                    info!("hears of changes, those of other replicas included");
                     return listener;
                 }
                 Ok(Err(error)) => debug!(%error, "cannot listen"),

@@ -113,19 +113,18 @@ with new as materialized (
     from opened
     group by tenant_id, user_id
 ), kept as (
-    select p.tenant_id, p.user_id, p.session_id, p.set_at,
-           new.session_id is not null or p.set_at >= crowded.now as own,
-           row_number() over (
-               partition by p.tenant_id, p.user_id
-               order by new.session_id is not null or p.set_at >= crowded.now,
-                        p.cleared_at is null and p.expires_at > crowded.now,
-                        p.set_at
-           ) as place,
-           count(*) over (partition by p.tenant_id, p.user_id) + crowded.sessions as sessions
-    from crowded
-    join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
-    left join new
-        on new.tenant_id = p.tenant_id and new.user_id = p.user_id and new.session_id = p.session_id
+    select tenant_id, user_id, session_id, set_at, own,
+           row_number() over (partition by tenant_id, user_id order by own, live, set_at) as place,
+           count(*) over (partition by tenant_id, user_id) + opening as sessions
+    from (
+        select p.tenant_id, p.user_id, p.session_id, p.set_at,
+               (p.tenant_id, p.user_id, p.session_id) in (select tenant_id, user_id, session_id from new)
+                   or p.set_at >= crowded.now as own,
+               p.cleared_at is null and p.expires_at > crowded.now as live,
+               crowded.sessions as opening
+        from crowded
+        join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
+    ) as there
 ), removed as (
     delete from presence_sessions as s
     using kept
@@ -194,7 +193,8 @@ where current_setting('transaction_read_only') = 'off'";
 /// A statement is planned once for each connection. PostgreSQL would plan each anew,
 /// because it finds a plan for the very length of a batch to be cheaper, and take
 /// longer for that than to run it. The one plan must suit whatever the tables hold
-/// later: rows are found by their keys, one after the other.
+/// later: rows are found by their keys, one after the other. What is looked for among
+/// the members of a batch is asked with `in`, which hashes them, for no join may.
 const ONE_PLAN: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),

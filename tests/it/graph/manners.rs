@@ -313,6 +313,21 @@ async fn bodies_may_be_packed_and_answers_are_for_those_who_ask() {
 }
 
 #[tokio::test]
+async fn head_is_answered_without_a_body_whatever_the_answer() {
+    let bench = Bench::new().await;
+    let over_http2 = Client::builder().http2_prior_knowledge().build().unwrap();
+    for (path, status) in [(format!("/v1.0/users/{USER}/presence"), 200), ("/v1.0/nowhere".to_owned(), 404)] {
+        for client in [&Client::new(), &over_http2] {
+            let response = client.head(format!("{}{path}", bench.server.graph())).send().await.unwrap();
+            assert_eq!(response.status(), status);
+            let length: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+            assert!(length > 100, "as long as the body would be, not {length}");
+            assert!(response.bytes().await.unwrap().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_action_without_a_body_comes_with_or_without_a_content_type() {
     let bench = Bench::new().await;
     for action in ["clearUserPreferredPresence", "clearAutomaticLocation", "clearLocation"] {
