@@ -146,21 +146,23 @@ impl Connection {
         buffer: &mut [u8],
         ended: &mut Vec<(UnderWay, u16)>,
     ) -> io::Result<()> {
-        loop {
+        let end = loop {
             match self.stream.read(buffer) {
-                Ok(0) => return Err(io::Error::other("the service closed a connection")),
+                Ok(0) => break Some(io::Error::other("the service closed a connection")),
                 Ok(read) => {
                     self.inbox.extend_from_slice(buffer.get(..read).unwrap_or_default());
                     // Less than there was room for is all that there is.
                     if read < buffer.len() && !closed {
-                        break;
+                        break None;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.inbox.is_empty() => break,
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !self.inbox.is_empty() => {
+                    break None;
+                }
+                Err(error) => break Some(error),
             }
-        }
+        };
         let mut ids = Vec::new();
         let read = match &mut self.wire {
             Wire::Http2(http2) => http2.receive(&self.inbox, &mut self.outbox, &mut ids)?,
@@ -168,6 +170,7 @@ impl Connection {
         };
         self.inbox.drain(..read);
         ended.extend(ids.into_iter().filter_map(|(id, code)| Some((self.under_way.remove(&id)?, code))));
-        Ok(())
+        // What the service said before says more.
+        end.map_or(Ok(()), Err)
     }
 }
