@@ -3,14 +3,15 @@
 //! In the statements that come in batches every parameter is an array inside
 //! `unnest` and is cast: so each has one text whatever the length of the batch,
 //! is prepared once per connection, and runs unchanged on Citus with the table
-//! distributed by user. The rare statements, in `users`, take plain parameters.
+//! distributed by user. The time is an array of one element, not sent once for each
+//! row. The rare statements, in `users`, take plain parameters.
 
 mod listener;
 mod sweep;
 mod timestamptz;
 mod users;
 
-use std::{iter::repeat_n, str::FromStr};
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use sqlx::{
@@ -148,14 +149,14 @@ const CLEAR_SESSIONS: &str = concat!(
     "
 with ended as (
     update presence_sessions as s
-    set cleared_at = gone.now
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int8[])
-        as gone (tenant_id, user_id, session_id, now, place)
+    set cleared_at = at.now
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::int8[]) as gone (tenant_id, user_id, session_id, place)
+    cross join unnest($5::timestamptz[]) as at (now)
     where s.tenant_id = gone.tenant_id
       and s.user_id = gone.user_id
       and s.session_id = gone.session_id
       and s.cleared_at is null
-      and s.expires_at > gone.now
+      and s.expires_at > at.now
     returning gone.place, s.tenant_id, s.user_id
 ), changed as (
     select tenant_id, user_id from ended
@@ -167,8 +168,6 @@ select place, (select count(*) from told)
 from ended"
 );
 
-/// The time is in an array of its own, of one element, so that it is not sent and
-/// unpacked once for each user.
 const LOAD: &str = concat!(
     "
 select distinct on (1, 2)
@@ -276,8 +275,8 @@ impl Store for PostgresStore {
             .bind(distinct.iter().map(|(key, _)| key.user.tenant_id).collect::<Vec<_>>())
             .bind(distinct.iter().map(|(key, _)| key.user.user_id.as_str()).collect::<Vec<_>>())
             .bind(distinct.iter().map(|(key, _)| key.session_id.as_str()).collect::<Vec<_>>())
-            .bind(each(now, distinct.len()))
-            .bind(distinct.iter().map(|(_, place)| place_number(*place)).collect::<Vec<_>>());
+            .bind(distinct.iter().map(|(_, place)| place_number(*place)).collect::<Vec<_>>())
+            .bind(vec![Timestamptz(now)]);
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
         let ended: Vec<i64> = self.pool.settle(connection, "clear_sessions", outcome)?;
 
@@ -338,12 +337,6 @@ impl Store for PostgresStore {
     async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-/// The same instant for each row: a scalar parameter beside the arrays would
-/// not run on Citus.
-fn each(now: Timestamp, rows: usize) -> Vec<Timestamptz> {
-    repeat_n(Timestamptz(now), rows).collect()
 }
 
 /// The place of a row in the caller's slice, as the database knows it.
