@@ -43,7 +43,9 @@ use crate::{
     telemetry::{Metrics, StatementMetrics},
 };
 
-pub use statement::{ClearSessions, CountUsers, ListPage, Load, SetSessions, Statement, UpdateUsers};
+pub use statement::{
+    ClearSessions, CountUsers, ExtendSessions, ListPage, Load, SetSessions, Statement, UpdateUsers,
+};
 
 /// How long a caller waits, its time in the queue included: as long as the
 /// time-outs of one statement, so that those before it count, too.
@@ -78,6 +80,8 @@ pub struct Batches {
     pub set_sessions: Batcher<SetSessions>,
     /// For [`Store::clear_sessions`].
     pub clear_sessions: Batcher<ClearSessions>,
+    /// For [`Store::extend_sessions`].
+    pub extend_sessions: Batcher<ExtendSessions>,
     /// For [`Store::load`].
     pub load: Batcher<Load>,
     /// For [`Store::update_user`].
@@ -90,20 +94,23 @@ pub struct Batches {
 
 impl Batches {
     /// The connections that they use: one for each statement of a hot method
-    /// that may run at once, and one that the rare methods share.
+    /// that may run at once, one for extensions, which nobody waits for, and one that
+    /// the rare methods share.
     #[must_use]
     pub fn connections(limits: Limits) -> u32 {
-        u32::from(limits.workers) * 3 + 1
+        u32::from(limits.workers) * 3 + 2
     }
 
     /// Starts the dispatchers on the current runtime; they end when the batches
     /// are dropped.
     #[must_use]
     pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
-        let rare = Limits { batch_max: 1, workers: 1, ..limits };
+        let extend = Limits { workers: 1, ..limits };
+        let rare = Limits { batch_max: 1, ..extend };
         Self {
             set_sessions: Batcher::start(store, clock, metrics, limits),
             clear_sessions: Batcher::start(store, clock, metrics, limits),
+            extend_sessions: Batcher::start(store, clock, metrics, extend),
             load: Batcher::start(store, clock, metrics, limits),
             update_user: Batcher::start(store, clock, metrics, rare),
             list_users: Batcher::start(store, clock, metrics, rare),

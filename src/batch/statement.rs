@@ -65,6 +65,25 @@ impl Statement for ClearSessions {
     }
 }
 
+/// [`Store::extend_sessions`]: whether the session was extended.
+#[derive(Debug)]
+pub struct ExtendSessions;
+
+#[async_trait]
+impl Statement for ExtendSessions {
+    const NAME: &'static str = "extend_sessions";
+    type Member = SetSession;
+    type Answer = bool;
+
+    async fn execute(
+        store: &dyn Store,
+        now: Timestamp,
+        members: &[SetSession],
+    ) -> Result<Vec<bool>, StoreError> {
+        store.extend_sessions(now, members).await
+    }
+}
+
 /// [`Store::load`].
 #[derive(Debug)]
 pub struct Load;

@@ -29,6 +29,20 @@ pub(super) fn first_of_each(keys: &[SessionKey]) -> Vec<(&SessionKey, usize)> {
     first
 }
 
+/// For each session and pair the longest extension, in the order of the keys.
+pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<&SetSession> {
+    let mut longest: HashMap<_, &SetSession> = HashMap::with_capacity(held.len());
+    for set in held {
+        let kept = longest.entry((&set.key, set.pair)).or_insert(set);
+        if kept.expires_after < set.expires_after {
+            *kept = set;
+        }
+    }
+    let mut longest: Vec<_> = longest.into_values().collect();
+    longest.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    longest
+}
+
 /// Each user once, and for each place of `users` which of them stands there.
 pub(super) fn distinct(users: &[UserKey]) -> (Vec<&UserKey>, Vec<usize>) {
     let mut distinct = Vec::new();

@@ -58,7 +58,7 @@ pub struct SessionKey {
     pub session_id: SessionId,
 }
 
-/// A session to open or refresh.
+/// A session to open, refresh or extend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetSession {
     /// Which one.
@@ -216,6 +216,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// * Another user's or tenant's session is left alone.
     /// * Watchers are told of the users whose session it ended, and of no other.
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError>;
+
+    /// Extends sessions that somebody holds; answers in the order of `held`, `true`
+    /// where the session was extended.
+    ///
+    /// * A session that shows the pair and has not been cleared was set at `now`,
+    ///   and expires at `now` + `expires_after`, or when it did if that is later.
+    /// * One that has expired is live again.
+    /// * One that was cleared, shows another pair, or never was, is left alone and
+    ///   answers `false`.
+    /// * Of several extensions of one session the longest counts.
+    /// * `changed_at` moves as that of a set would, and watchers are told so.
+    async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError>;
 
     /// Reads users; answers in the order of `users`.
     ///

@@ -60,6 +60,11 @@ impl Store for FakeStore {
         Ok((0..keys.len()).map(|place| place == 0).collect())
     }
 
+    async fn extend_sessions(&self, _: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+        self.statement(held.iter().map(|set| set.key.user.user_id.to_string()).collect()).await?;
+        Ok(vec![true; held.len()])
+    }
+
     async fn load(&self, _: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
         self.statement(users.iter().map(|user| user.user_id.to_string()).collect()).await?;
         Ok(vec![User::default(); users.len()])

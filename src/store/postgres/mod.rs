@@ -6,6 +6,7 @@
 //! distributed by user. The time is an array of one element, not sent once for each
 //! row. The rare statements, in `users`, take plain parameters.
 
+mod extend;
 mod listener;
 mod sweep;
 mod timestamptz;
@@ -285,6 +286,10 @@ impl Store for PostgresStore {
             *at_place(&mut answers, usize::try_from(place).ok())? = true;
         }
         Ok(answers)
+    }
+
+    async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+        extend::extend_sessions(&self.pool, now, held).await
     }
 
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {

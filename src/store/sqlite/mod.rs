@@ -4,6 +4,7 @@
 //! have connections of their own and, the journal being a write-ahead log, wait
 //! for nobody. A batch travels as one JSON array, unpacked by `json_each`.
 
+mod extend;
 mod sweep;
 mod users;
 
@@ -204,6 +205,10 @@ impl Store for SqliteStore {
             *at_place(&mut answers, place)? = true;
         }
         Ok(answers)
+    }
+
+    async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+        extend::extend_sessions(&self.writer, &self.teller, now, held).await
     }
 
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {

@@ -16,6 +16,7 @@ on_every_engine![
     watchers_are_told_of_the_users_whose_changed_at_moved,
     and_of_a_mere_refresh_they_are_told_nothing,
     watchers_are_told_of_the_users_whose_session_it_ended_and_of_no_other,
+    of_an_extension_they_are_told_as_of_a_set,
     watchers_are_told_of_the_user_if_anything_was_set_or_taken_away,
     hints_come_after_the_commit,
     a_thousand_users_are_told_of,
@@ -117,6 +118,18 @@ async fn watchers_are_told_of_the_users_whose_session_it_ended_and_of_no_other(e
     ear.subject.clear(now, &[key("u", "a")]).await;
     ear.subject.clear(start() + HOUR, &[key("w", "a")]).await;
     assert_eq!(ear.heard().await, [""; 0]);
+}
+
+async fn of_an_extension_they_are_told_as_of_a_set(engine: Engine) {
+    let mut ear = Ear::new(engine).await;
+    ear.heard_of_set(start(), &["u", "v", "w"], IN_A_CALL, MINUTE).await;
+    ear.subject.clear(start(), &[key("w", "a")]).await;
+    assert_eq!(ear.heard().await, ["w"]);
+    let held = ["u", "v", "w"].map(|user| set(user, "a", IN_A_CALL, MINUTE));
+    ear.subject.store.extend_sessions(start() + MINUTE / 2, &held[..1]).await.unwrap();
+    assert_eq!(ear.heard().await, [""; 0], "a mere refresh");
+    ear.subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap();
+    assert_eq!(ear.heard().await, ["v"], "had expired");
 }
 
 async fn watchers_are_told_of_the_user_if_anything_was_set_or_taken_away(engine: Engine) {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod clear_sessions;
+mod extend_sessions;
 mod list_users;
 mod load;
 mod set_sessions;

@@ -1,0 +1,83 @@
+//! Extending sessions that somebody holds.
+
+use std::collections::HashSet;
+
+use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
+
+use super::{json, session_key};
+use crate::{
+    presence::{Pair, Timestamp},
+    store::{
+        SessionKey, SetSession, StoreError,
+        changes::Teller,
+        connection::{ConnectionPool, limit},
+        keys,
+        rows::stored,
+    },
+};
+
+/// Whoever cleared the session, or set another pair, has taken it from whoever
+/// holds it.
+const EXTEND_SESSIONS: &str = "
+update presence_sessions as s
+set set_at     = ?2,
+    expires_at = max(s.expires_at, held.value ->> 5),
+    changed_at = case
+        when s.expires_at <= ?2
+          or (s.availability = 'Available' and s.set_at + 5 * 60 * 1000 <= ?2)
+        then max(?2, s.changed_at + 1)
+        else s.changed_at
+    end
+from json_each(?1) as held
+where s.tenant_id = held.value ->> 0
+  and s.user_id = held.value ->> 1
+  and s.session_id = held.value ->> 2
+  and s.availability = held.value ->> 3
+  and s.activity = held.value ->> 4
+  and s.cleared_at is null
+returning tenant_id, user_id, session_id, availability, activity, changed_at >= set_at";
+
+/// [`crate::store::Store::extend_sessions`].
+pub(super) async fn extend_sessions(
+    writer: &ConnectionPool<Sqlite>,
+    teller: &Teller,
+    now: Timestamp,
+    held: &[SetSession],
+) -> Result<Vec<bool>, StoreError> {
+    let longest = keys::longest_of_each(held);
+    let rows: Vec<_> = longest
+        .iter()
+        .map(|SetSession { key, pair, expires_after }| {
+            (
+                key.user.tenant_id,
+                key.user.user_id.as_str(),
+                key.session_id.as_str(),
+                pair.availability.as_str(),
+                pair.activity.as_str(),
+                (now + *expires_after).as_millis(),
+            )
+        })
+        .collect();
+    let mut connection = writer.acquire().await?;
+    let statement = sqlx::query(EXTEND_SESSIONS).bind(json(&rows)?).bind(now.as_millis());
+    let outcome = limit(statement.fetch_all(&mut *connection)).await;
+    let rows = writer.settle(connection, "extend_sessions", outcome);
+    let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(extended).collect());
+    teller.tell(|| match &extended {
+        Ok(extended) => {
+            let changed = extended.iter().filter(|(.., changed)| *changed);
+            changed.map(|(key, ..)| key.user.clone()).collect()
+        }
+        // It may have happened.
+        Err(_) => held.iter().map(|set| set.key.user.clone()).collect(),
+    });
+    let extended = extended?;
+    let extended: HashSet<_> = extended.iter().map(|(key, pair, _)| (key, *pair)).collect();
+    Ok(held.iter().map(|set| extended.contains(&(&set.key, set.pair))).collect())
+}
+
+/// A session that was extended, what it shows, and whether watchers must hear of it.
+fn extended(row: &SqliteRow) -> Result<(SessionKey, Pair, bool), StoreError> {
+    let pair = Pair::new(stored(row.try_get(3)?)?, stored(row.try_get(4)?)?);
+    Ok((session_key(row)?, pair, row.try_get(5)?))
+}
