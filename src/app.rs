@@ -18,7 +18,7 @@ use crate::{
     health::Health,
     lane::{Lane, Parts},
     server::{Slots, Tls, accept, bind, connections_max},
-    service::Watching,
+    service::Streams,
     settings::Settings,
     store::{Database, OpenError, Store},
     sweep,
@@ -99,7 +99,7 @@ impl App {
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-        let Parts { database, clock, metrics, health, stop, abort, watching, .. } = parts.clone();
+        let Parts { database, clock, metrics, health, stop, abort, streams, .. } = parts.clone();
         let lanes =
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
@@ -115,7 +115,7 @@ impl App {
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
-        let hub = tokio::spawn(watch::run(watching.hub, sources, stop.clone()));
+        let hub = tokio::spawn(watch::run(streams.hub, sources, stop.clone()));
         let sweep = tokio::spawn(sweep::run(
             Arc::clone(&store),
             clock,
@@ -246,9 +246,10 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         reflection: !settings.auth.no_reflection,
         clock,
         health: Health::new(metrics.clone()).await,
-        watching: Watching {
-            hub: Hub::new(settings.watch.watch_users_max, metrics.watch()),
-            settings: settings.watch,
+        streams: Streams {
+            hub: Hub::new(settings.streams.watch_users_max, metrics.watch()),
+            held: metrics.hold_streams(),
+            settings: settings.streams,
             stop: stop.clone(),
         },
         metrics,

@@ -19,7 +19,7 @@ use crate::{
     graph, grpc,
     health::Health,
     server::{Connections, Incoming, Protocol, Tls},
-    service::{Service, Watching},
+    service::{Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
     telemetry::{Door, Metrics},
@@ -51,8 +51,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Shared by all lanes.
     pub health: Health,
-    /// What streams need that watch users.
-    pub watching: Watching,
+    /// What streams need.
+    pub streams: Streams,
     /// Ends the lane once the requests under way are answered.
     pub stop: CancellationToken,
     /// Ends the lane at once.
@@ -137,7 +137,7 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
     let Parts { database, limits, clock, metrics, .. } = parts;
     let store = database.open(Batches::connections(*limits));
     let batches = Batches::start(&store, clock, metrics, *limits);
-    let service = Arc::new(Service::new(batches, clock.clone(), parts.watching.clone()));
+    let service = Arc::new(Service::new(batches, clock.clone(), parts.streams.clone()));
     let grpc = grpc::Context {
         service: Arc::clone(&service),
         gate: parts.gate.clone(),

@@ -21,7 +21,7 @@ use presenced::{
     graph, grpc,
     health::Health,
     presence::{parse_duration, parse_zoned_time},
-    service::{Service, Watching},
+    service::{Service, Streams},
     settings::{Cli, Settings},
     store::Database,
     telemetry::Metrics,
@@ -83,9 +83,13 @@ impl Doors {
             // It is the database as long as it is open.
             std::mem::forget(database);
             let batches = Batches::start(&store, &Clock::System, &metrics, limits);
-            let watching =
-                Watching { hub: Hub::new(1, metrics.watch()), settings: open.watch, stop: stop.clone() };
-            let service = std::sync::Arc::new(Service::new(batches, Clock::System, watching));
+            let streams = Streams {
+                hub: Hub::new(1, metrics.watch()),
+                held: metrics.hold_streams(),
+                settings: open.streams,
+                stop: stop.clone(),
+            };
+            let service = std::sync::Arc::new(Service::new(batches, Clock::System, streams));
             let grpc = grpc::Context {
                 service: service.clone(),
                 gate: nobody.clone(),

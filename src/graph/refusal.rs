@@ -253,6 +253,7 @@ fn names(path: Path) -> (String, String) {
             Field::Availability => ("Availability", "availability"),
             Field::Activity => ("Activity", "activity"),
             Field::ExpirationDuration => ("ExpirationDuration", "expirationDuration"),
+            Field::Grace => ("grace", "grace"),
             Field::Requests => ("Requests", "requests"),
             Field::Content => ("Content", "statusMessage.message.content"),
             Field::ContentType => ("ContentType", "statusMessage.message.contentType"),

@@ -8,8 +8,8 @@ use crate::{
         Activity, Availability, DecidingRule, Pair, Session, Timestamp, WorkLocationSource, WorkLocationType,
     },
     service::{
-        Event, Expiry, Explanation, Given, Presence, SetLocation, SetPresence, SetStatusMessage,
-        SetUserPreferredPresence,
+        Event, Expiry, Explanation, Given, Held, HoldPresence, Presence, SetLocation, SetPresence,
+        SetStatusMessage, SetUserPreferredPresence,
     },
 };
 
@@ -22,6 +22,31 @@ impl From<pb::SetPresenceRequest> for SetPresence {
             activity: activity(request.activity),
             expiration_duration: request.expiration_duration.map_or(Given::Missing, duration),
         }
+    }
+}
+
+impl From<pb::HoldPresenceRequest> for HoldPresence {
+    fn from(request: pb::HoldPresenceRequest) -> Self {
+        Self {
+            user_id: Given::text(request.user_id),
+            session_id: Given::text(request.session_id),
+            availability: availability(request.availability),
+            activity: activity(request.activity),
+            grace: request.grace.map_or(Given::Missing, duration),
+        }
+    }
+}
+
+impl From<Held> for pb::HoldPresenceResponse {
+    fn from(held: Held) -> Self {
+        use pb::hold_presence_response::Event;
+        let event = match held {
+            Held::Set(at) => Event::SessionSet(pb::SessionSet { expire_time: Some(timestamp(at)) }),
+            Held::Extended(at) => {
+                Event::SessionExtended(pb::SessionExtended { expire_time: Some(timestamp(at)) })
+            }
+        };
+        Self { event: Some(event) }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const WATCH: &str = "/presence.v1.PresenceService/WatchPresences";
 
 /// The names of the operations in metrics and logs, by the path of the call.
 /// What is not here is counted as `unknown`.
-const OPERATIONS: [(&str, &str); 14] = [
+const OPERATIONS: [(&str, &str); 15] = [
     ("/presence.v1.PresenceService/SetPresence", "set_presence"),
     ("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     ("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -35,6 +35,7 @@ const OPERATIONS: [(&str, &str); 14] = [
     ("/presence.v1.PresenceService/ClearLocation", "clear_location"),
     ("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
     (WATCH, "watch_presences"),
+    ("/presence.v1.PresenceService/HoldPresence", "hold_presence"),
 ];
 
 /// The same of the calls that take no token: they tell nothing about users.
@@ -184,7 +185,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 14);
+        assert_eq!(methods, 15);
     }
 
     #[test]

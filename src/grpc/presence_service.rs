@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::BoxStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Admitted,
@@ -13,11 +13,12 @@ use super::{
         BatchSetPresencesResponse, ClearAutomaticLocationRequest, ClearAutomaticLocationResponse,
         ClearLocationRequest, ClearLocationResponse, ClearPresenceRequest, ClearPresenceResponse,
         ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, ExplainPresenceRequest,
-        ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, SetAutomaticLocationRequest,
-        SetAutomaticLocationResponse, SetManualLocationRequest, SetManualLocationResponse,
-        SetPresenceRequest, SetPresenceResponse, SetStatusMessageRequest, SetStatusMessageResponse,
-        SetUserPreferredPresenceRequest, SetUserPreferredPresenceResponse, WatchPresencesRequest,
-        WatchPresencesResponse, presence_service_server::PresenceService,
+        ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, HoldPresenceRequest,
+        HoldPresenceResponse, SetAutomaticLocationRequest, SetAutomaticLocationResponse,
+        SetManualLocationRequest, SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse,
+        SetStatusMessageRequest, SetStatusMessageResponse, SetUserPreferredPresenceRequest,
+        SetUserPreferredPresenceResponse, WatchPresencesRequest, WatchPresencesResponse,
+        presence_service_server::PresenceService,
     },
     status::to_status,
 };
@@ -190,5 +191,20 @@ impl PresenceService for Handler {
         let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
         let events = self.service.watch_presences(&caller, user_ids).map_err(refuse)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(refuse)).boxed()))
+    }
+
+    type HoldPresenceStream = BoxStream<'static, Result<HoldPresenceResponse, Status>>;
+
+    async fn hold_presence(
+        &self,
+        request: Request<Streaming<HoldPresenceRequest>>,
+    ) -> Result<Response<Self::HoldPresenceStream>, Status> {
+        let (caller, messages, refuse) = open(request)?;
+        let messages = messages.map(|message| match message {
+            Ok(message) => Ok(message.into()),
+            Err(_) => Err(Error::message_malformed("The stream broke, or a message of it can't be decoded.")),
+        });
+        let held = self.service.hold_presence(&caller, messages.boxed()).await.map_err(refuse)?;
+        Ok(Response::new(held.map(move |held| held.map(Into::into).map_err(refuse)).boxed()))
     }
 }

@@ -82,6 +82,7 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::TooManyWatched => ErrorReason::TooManyWatched,
         Reason::Stopping => ErrorReason::Stopping,
         Reason::StreamTooOld => ErrorReason::StreamTooOld,
+        Reason::SessionTaken => ErrorReason::SessionTaken,
         Reason::Internal => ErrorReason::Internal,
     }
 }

@@ -21,7 +21,8 @@ pub use duration::{DurationError, parse_duration};
 pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId};
 pub use pair::{Activity, Availability, Pair};
 pub use session::{
-    AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, INACTIVE_AFTER, Session, Transition,
+    AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX, GRACE_MIN,
+    INACTIVE_AFTER, Session, Transition,
 };
 pub use shown::Presence;
 pub use timestamp::Timestamp;

@@ -8,6 +8,13 @@ use super::{Availability, Pair, SessionId, Timestamp};
 pub const EXPIRATION_MIN: Duration = Duration::from_mins(5);
 /// The longest time a session may ask to live. Graph: setPresence, `PT4H`.
 pub const EXPIRATION_MAX: Duration = Duration::from_hours(4);
+/// How long a session that a stream holds outlives the stream when that breaks, if
+/// the caller does not say.
+pub const GRACE_DEFAULT: Duration = Duration::from_secs(15);
+/// The shortest that a caller may ask for: extending costs a write each half of it.
+pub const GRACE_MIN: Duration = Duration::from_secs(5);
+/// The longest: a session that nobody holds shows something that is not so.
+pub const GRACE_MAX: Duration = Duration::from_mins(5);
 /// How long a session lives that does not ask. Graph: setPresence, `PT5M`.
 pub const EXPIRATION_DEFAULT: Duration = Duration::from_mins(5);
 

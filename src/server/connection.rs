@@ -3,8 +3,9 @@
 use std::{
     convert::Infallible,
     future::pending,
+    io,
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use axum::{
     extract::Request,
     response::Response,
 };
+use http::Version;
 use http_body_util::{BodyExt, Limited};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
@@ -39,9 +41,10 @@ use super::{
 use crate::settings::LimitSettings;
 
 /// How often a silent HTTP/2 client is asked whether it is still there.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long it may take to say so.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long it may take to say so. A session that a client held is held no longer
+/// than this after the client's machine has vanished.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +103,11 @@ where
         let activity = Activity::new(&limits);
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut request_under_way = activity.begin();
-            let activity = activity.clone();
+            let (activity, http2) = (activity.clone(), request.version() == Version::HTTP_2);
             // Each of the doors is ready whenever it is called.
             let answer = respond
                 .clone()
-                .call(request.map(|body| Body::new(Asked { body: Some(body), read: 0, activity })));
+                .call(request.map(|body| Body::new(Asked { body: Some(body), read: 0, http2, activity })));
             async move {
                 answer.await.map(|answer| {
                     request_under_way.goes_on();
@@ -161,30 +164,40 @@ struct Asked {
     body: Option<Incoming>,
     /// Since others had a turn, in bytes.
     read: usize,
+    http2: bool,
     activity: Activity,
 }
 
 impl HttpBody for Asked {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = axum::Error;
 
+    /// To hyper a body that an HTTP/2 client breaks off has ended, as one does that
+    /// the client ends: for a session that is held, it makes all the difference.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.read > TURN_BYTES {
             self.read = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let http2 = self.http2;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let polled = Pin::new(body).poll_frame(context);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => self.read += frame.data_ref().map_or(0, Bytes::len),
-            Poll::Ready(Some(Err(_))) => self.activity.cancelled(),
-            Poll::Ready(None) | Poll::Pending => {}
+        let frame = match ready!(Pin::new(&mut *body).poll_frame(context)) {
+            Some(frame) => Some(frame.map_err(axum::Error::new)),
+            None if http2 && !body.is_end_stream() => {
+                Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::ConnectionReset))))
+            }
+            None => None,
+        };
+        match &frame {
+            Some(Ok(frame)) => self.read += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) => self.activity.cancelled(),
+            None => {}
         }
-        polled
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -81,6 +81,8 @@ pub enum Reason {
     Stopping,
     /// The stream has lived as long as one may.
     StreamTooOld,
+    /// Another has taken the session from the stream that held it.
+    SessionTaken,
     /// A fault of ours.
     Internal,
 }
@@ -211,6 +213,13 @@ impl Error {
         let public =
             "The user has no live session with this session id: it never was, has expired, or was cleared.";
         Self::new(Kind::NotFound, Reason::SessionNotFound, public, None)
+    }
+
+    /// Another call or stream has taken the session from the stream that held it.
+    pub(super) fn session_taken() -> Self {
+        let public = "The session is held no longer: it was cleared, or set to show something else, by another \
+                      call or stream.";
+        Self::new(Kind::NotFound, Reason::SessionTaken, public, None)
     }
 
     /// The caller's own time ran out.

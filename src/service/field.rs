@@ -54,6 +54,8 @@ pub enum Field {
     Activity,
     /// `expiration_duration`.
     ExpirationDuration,
+    /// `grace`.
+    Grace,
     /// `requests`.
     Requests,
     /// `content` of a status message.
@@ -107,6 +109,7 @@ impl Field {
             Self::Availability => "availability",
             Self::Activity => "activity",
             Self::ExpirationDuration => "expiration_duration",
+            Self::Grace => "grace",
             Self::Requests => "requests",
             Self::Content => "content",
             Self::ContentType => "content_type",

@@ -16,6 +16,7 @@ mod error;
 mod explain_presence;
 mod field;
 mod get_presence;
+mod hold_presence;
 mod list_presences;
 mod permission;
 mod presence;
@@ -24,12 +25,11 @@ mod set_manual_location;
 mod set_presence;
 mod set_status_message;
 mod set_user_preferred_presence;
+mod streams;
 mod validate;
 mod watch_presences;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::{batch::Batches, clock::Clock, settings::WatchSettings, watch::Hub};
+use crate::{batch::Batches, clock::Clock};
 
 pub use crate::presence::Presence;
 
@@ -39,12 +39,14 @@ pub use caller::{Caller, Grant, Permissions, SessionIds};
 pub use error::{Error, Kind, Reason, VIOLATIONS_MAX};
 pub use explain_presence::Explanation;
 pub use field::{Field, Given, Path, Violation};
+pub use hold_presence::{Held, HoldPresence};
 pub use list_presences::Page;
 pub use permission::{Operation, Permission};
 pub use set_manual_location::SetLocation;
 pub use set_presence::SetPresence;
 pub use set_status_message::{Expiry, SetStatusMessage};
 pub use set_user_preferred_presence::SetUserPreferredPresence;
+pub use streams::Streams;
 pub use watch_presences::{Event, WATCHED_MAX};
 
 /// The operations of one lane.
@@ -53,24 +55,13 @@ pub struct Service {
     batches: Batches,
     /// For what is checked before anything is asked of the store.
     clock: Clock,
-    watching: Watching,
-}
-
-/// What streams need that watch users.
-#[derive(Clone, Debug)]
-pub struct Watching {
-    /// What tells them of changes.
-    pub hub: Hub,
-    /// How long they live, and when they say that they do.
-    pub settings: WatchSettings,
-    /// Ends them all.
-    pub stop: CancellationToken,
+    streams: Streams,
 }
 
 impl Service {
     /// Operations on what is behind `batches`.
     #[must_use]
-    pub const fn new(batches: Batches, clock: Clock, watching: Watching) -> Self {
-        Self { batches, clock, watching }
+    pub const fn new(batches: Batches, clock: Clock, streams: Streams) -> Self {
+        Self { batches, clock, streams }
     }
 }

@@ -32,6 +32,8 @@ pub enum Operation {
     ClearLocation,
     /// `WatchPresences`.
     WatchPresences,
+    /// `HoldPresence`.
+    HoldPresence,
     /// `ExplainPresence`.
     ExplainPresence,
     /// The list of those who are there; at the Graph door alone.
@@ -109,6 +111,7 @@ impl Operation {
             Self::SetPresence
             | Self::ClearPresence
             | Self::BatchSetPresences
+            | Self::HoldPresence
             | Self::SetUserPreferredPresence
             | Self::ClearUserPreferredPresence
             | Self::SetStatusMessage

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::{Error, Expiry, Field, Given, Path, Reason, Violation, field::quote};
 use crate::presence::{
-    Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, PREFERRED_EXPIRATION_MAX,
-    Pair, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp, UserId, WorkLocationType, ZonedTimeError,
-    parse_zoned_time, preferred_expiration_default,
+    Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
+    GRACE_MIN, PREFERRED_EXPIRATION_MAX, Pair, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp,
+    UserId, WorkLocationType, ZonedTimeError, parse_zoned_time, preferred_expiration_default,
 };
 
 /// Collects what is wrong with one request, or with one element of a batch.
@@ -148,8 +148,38 @@ impl Checks {
         self.expiration(given, default, in_range, PREFERRED_EXPIRATION_ALLOWED)
     }
 
+    /// How long a held session outlives its stream: 5 s to 5 min, 15 s if not given.
+    pub(super) fn grace(&mut self, given: &Given<Duration>) -> Option<Duration> {
+        let in_range = |grace: &Duration| (GRACE_MIN..=GRACE_MAX).contains(grace);
+        self.duration(Field::Grace, given, GRACE_DEFAULT, in_range, GRACE_ALLOWED)
+    }
+
+    /// A field of a later message of a stream, which can't be other than it was.
+    pub(super) fn same<T: PartialEq>(&mut self, field: Field, given: &Given<T>, first: &T) -> Option<()> {
+        match given {
+            Given::Missing => Some(()),
+            Given::Value(value) if value == first => Some(()),
+            _ => {
+                let allowed = "must be as in the first message, or not given";
+                self.refuse(field, Reason::FieldInvalid, allowed);
+                None
+            }
+        }
+    }
+
     fn expiration(
         &mut self,
+        given: &Given<Duration>,
+        default: Duration,
+        in_range: impl FnOnce(&Duration) -> bool,
+        allowed: &str,
+    ) -> Option<Duration> {
+        self.duration(Field::ExpirationDuration, given, default, in_range, allowed)
+    }
+
+    fn duration(
+        &mut self,
+        field: Field,
         given: &Given<Duration>,
         default: Duration,
         in_range: impl FnOnce(&Duration) -> bool,
@@ -161,7 +191,7 @@ impl Checks {
             Given::Value(_) => format!("is out of range: it {allowed}"),
             Given::Unreadable(what) => format!("{allowed}, not {what}"),
         };
-        self.refuse(Field::ExpirationDuration, Reason::DurationOutOfRange, refusal);
+        self.refuse(field, Reason::DurationOutOfRange, refusal);
         None
     }
 
@@ -278,6 +308,7 @@ impl Checks {
 }
 
 const EXPIRATION_ALLOWED: &str = "must be a duration of 5 to 240 minutes (PT5M to PT4H in ISO 8601)";
+const GRACE_ALLOWED: &str = "must be a duration of 5 seconds to 5 minutes";
 const PREFERRED_EXPIRATION_ALLOWED: &str =
     "must be a duration of more than nothing and 365 days at most (P365D in ISO 8601)";
 const CONTENT_ALLOWED: &str = "must be a text of 280 Unicode characters at most";

@@ -1,6 +1,6 @@
 //! Follows what users are shown as.
 
-use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{
     future::BoxFuture,
@@ -8,11 +8,8 @@ use futures_util::{
 };
 use tokio::time::sleep;
 
-use super::{Caller, Error, Given, Operation, Presence, Service, Watching};
-use crate::{
-    clock::Clock,
-    watch::{News, Subscription},
-};
+use super::{Caller, Error, Given, Operation, Presence, Service};
+use crate::watch::{News, Subscription};
 
 /// The users that one stream may watch.
 pub const WATCHED_MAX: usize = 10_000;
@@ -44,15 +41,15 @@ impl Service {
         let user_ids = Self::distinct_user_ids(user_ids, WATCHED_MAX)?;
         let keys: Result<Vec<_>, _> =
             user_ids.into_iter().map(|user_id| caller.may(Operation::WatchPresences, user_id)).collect();
-        let (keys, hub) = (keys?, &self.watching.hub);
+        let (keys, hub) = (keys?, &self.streams.hub);
         let watch = Watch {
             caller: caller.clone(),
             sent: HashMap::with_capacity(keys.len()),
             missing: keys.len(),
             marked: false,
             subscription: hub.subscribe(keys).ok_or_else(Error::too_many_watched)?,
-            heartbeat: self.watching.settings.watch_heartbeat,
-            end: Box::pin(end(caller.clone(), self.clock.clone(), self.watching.clone())),
+            heartbeat: self.streams.settings.watch_heartbeat,
+            end: self.streams.end(caller, &self.clock),
         };
         Ok(unfold(Some(watch), async |watch| {
             let mut watch = watch?;
@@ -61,23 +58,6 @@ impl Service {
                 Err(error) => Some((Err(error), None)),
             }
         }))
-    }
-}
-
-/// Resolves when a stream must end, and says why.
-async fn end(caller: Caller, clock: Clock, Watching { settings, stop, .. }: Watching) -> Error {
-    // Those that began together need not end together.
-    let max_age = settings.watch_max_age.mul_f64(0.9 + fastrand::f64() / 5.0);
-    let expiry = async {
-        match caller.expires_at() {
-            Some(at) => clock.wait_until(at).await,
-            None => pending().await,
-        }
-    };
-    tokio::select! {
-        () = stop.cancelled() => Error::stopping(),
-        () = expiry => Error::token_expired(),
-        () = sleep(max_age) => Error::stream_too_old(),
     }
 }
 

@@ -5,8 +5,8 @@ mod bench;
 mod limits;
 mod parse;
 mod rate_limit;
+mod streams;
 mod tls;
-mod watch;
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
@@ -20,8 +20,8 @@ pub use bench::{BenchDoor, BenchOperation, BenchSettings};
 pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
+pub use streams::StreamSettings;
 pub use tls::TlsSettings;
-pub use watch::WatchSettings;
 
 /// The most lanes that are started by themselves: with more, batches get small
 /// and connections many.
@@ -174,9 +174,9 @@ pub struct Settings {
     #[command(flatten)]
     pub limits: LimitSettings,
 
-    /// Watching.
+    /// Streams.
     #[command(flatten)]
-    pub watch: WatchSettings,
+    pub streams: StreamSettings,
 }
 
 impl Settings {

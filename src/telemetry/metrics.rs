@@ -35,6 +35,7 @@ struct Families {
     token_keys: Gauge,
     token_key_errors: Counter,
     sessions_swept: Counter,
+    hold_streams: Gauge,
     watch: WatchMetrics,
 }
 
@@ -149,6 +150,8 @@ impl Metrics {
             "Sessions removed because they ended longer ago than the retention time",
             sessions_swept.clone(),
         );
+        let hold_streams = Gauge::default();
+        registry.register("hold_streams", "Streams that hold a session", hold_streams.clone());
         let watch = WatchMetrics::register(&mut registry);
 
         Self(Arc::new(Families {
@@ -166,6 +169,7 @@ impl Metrics {
             token_keys,
             token_key_errors,
             sessions_swept,
+            hold_streams,
             watch,
         }))
     }
@@ -224,6 +228,12 @@ impl Metrics {
     /// So many sessions were removed that ended long ago.
     pub fn sessions_swept(&self, sessions: u64) {
         self.0.sessions_swept.inc_by(sessions);
+    }
+
+    /// How many streams hold a session.
+    #[must_use]
+    pub fn hold_streams(&self) -> Gauge {
+        self.0.hold_streams.clone()
     }
 
     /// What watching counts in.

@@ -143,7 +143,7 @@ fn expiry() -> i64 {
 
 #[tokio::test]
 async fn a_stream_ends_at_its_maximum_age() {
-    let server = Server::start_with(Engine::Sqlite, &["--watch-max-age", "300ms"]).await;
+    let server = Server::start_with(Engine::Sqlite, &["--stream-max-age", "300ms"]).await;
     let mut watcher = Watcher::of(server.addresses, &["a"], &["a Offline/Offline"]).await;
     let status = watcher.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "ERROR_REASON_STREAM_TOO_OLD"));

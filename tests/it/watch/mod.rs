@@ -24,7 +24,7 @@ use crate::support::{
 };
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream.
 pub struct Watcher {
@@ -133,7 +133,7 @@ async fn set_all(addresses: Addresses, users: &[&str], pair: &str) {
 }
 
 /// A metric without labels.
-async fn metric(addresses: Addresses, name: &str) -> u64 {
+pub async fn metric(addresses: Addresses, name: &str) -> u64 {
     let text =
         reqwest::get(format!("http://{}/metrics", addresses.admin)).await.unwrap().text().await.unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

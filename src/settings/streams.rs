@@ -1,4 +1,4 @@
-//! How streams that watch users live.
+//! How streams live, which watch users or hold sessions.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use clap::Args;
 
 use super::parse::positive_duration;
 
-/// Settings of watching; the comments are the text of `--help`.
+/// Settings of streams; the comments are the text of `--help`.
 #[derive(Clone, Copy, Debug, Args)]
-#[command(next_help_heading = "Watching")]
-pub struct WatchSettings {
-    /// How long a stream that watches users lives, give or take a tenth; its client then opens another,
-    /// maybe to another replica.
+#[command(next_help_heading = "Streams")]
+pub struct StreamSettings {
+    /// How long a stream lives that watches users or holds a session, give or take a tenth; its client
+    /// then opens another, maybe to another replica.
     #[arg(
         long,
-        env = "PRESENCE_WATCH_MAX_AGE",
+        env = "PRESENCE_STREAM_MAX_AGE",
         default_value = "1h",
         global = true,
         value_name = "DURATION"
     )]
     #[arg(value_parser = positive_duration)]
-    pub watch_max_age: Duration,
+    pub stream_max_age: Duration,
 
-    /// After how long a stream on which nothing changes says that it is there.
+    /// After how long a stream that watches users, and on which nothing changes, says that it is there.
     #[arg(
         long,
         env = "PRESENCE_WATCH_HEARTBEAT",

@@ -1,0 +1,377 @@
+//! Sessions that streams hold, through a real server.
+
+mod faults;
+
+use std::{future::pending, time::Duration};
+
+use presenced::{
+    app::Addresses,
+    grpc::pb::{
+        HoldPresenceRequest, HoldPresenceResponse, hold_presence_response::Event,
+        presence_service_client::PresenceServiceClient,
+    },
+    presence::Timestamp,
+};
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Code, Request, Status, Streaming};
+use tonic_types::StatusExt;
+
+use crate::{
+    auth::Guarded,
+    support::{
+        client::{Client, Door, Outcome::Done, activity_number, availability_number},
+        database::Engine,
+        on_every_engine,
+        server::{START, Server},
+        tokens,
+    },
+    watch::{PATIENCE, Watcher, connect},
+};
+
+on_every_engine![
+    a_session_lives_as_long_as_its_stream,
+    a_clean_end_clears_the_session,
+    a_broken_stream_does_nothing_and_the_session_expires,
+    whoever_comes_back_within_the_grace_does_not_flicker,
+    the_state_can_be_changed_on_the_stream,
+    a_held_session_does_not_fade,
+    a_clear_takes_the_session_from_the_stream,
+    a_stream_that_lags_behind_does_not_undo_what_a_newer_one_set,
+];
+
+const GRACE: Duration = Duration::from_secs(15);
+const TICK: Duration = Duration::from_millis(1);
+
+/// What a stream says of the session, which expires then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Set(Timestamp),
+    Extended(Timestamp),
+}
+
+/// A stream. Dropped, it breaks off.
+struct Holder {
+    /// The first to be dropped: a client's side that ended first would be a clean end.
+    stream: Streaming<HoldPresenceResponse>,
+    messages: mpsc::Sender<HoldPresenceRequest>,
+}
+
+impl Holder {
+    /// Opens a stream on a connection of its own, which holds `u`'s session `app`.
+    async fn open(addresses: Addresses, pair: &str) -> Self {
+        Self::try_open(addresses, message("u", "app", pair), "").await.unwrap()
+    }
+
+    async fn try_open(
+        addresses: Addresses,
+        first: HoldPresenceRequest,
+        authorization: &str,
+    ) -> Result<Self, Status> {
+        let mut client = PresenceServiceClient::new(connect(addresses).await);
+        let (messages, mut receiver) = mpsc::channel(16);
+        messages.try_send(first).unwrap();
+        let stream = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+        let mut request = Request::new(stream);
+        if !authorization.is_empty() {
+            request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+        }
+        let stream = client.hold_presence(request).await?.into_inner();
+        Ok(Self { stream, messages })
+    }
+
+    async fn change(&self, pair: &str) {
+        self.messages.send(message("", "", pair)).await.unwrap();
+    }
+
+    async fn try_next(&mut self) -> Result<Option<Said>, Status> {
+        let said = timeout(PATIENCE, self.stream.message()).await.expect("the stream says something")?;
+        let at = |time: Option<prost_types::Timestamp>| {
+            let time = time.unwrap();
+            Timestamp::from_millis(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000))
+        };
+        Ok(said.map(|said| match said.event.expect("an event") {
+            Event::SessionSet(set) => Said::Set(at(set.expire_time)),
+            Event::SessionExtended(extended) => Said::Extended(at(extended.expire_time)),
+        }))
+    }
+
+    async fn next(&mut self) -> Said {
+        self.try_next().await.unwrap().expect("the stream goes on")
+    }
+
+    /// How the stream ends; whatever comes before is passed over.
+    async fn end(&mut self) -> Status {
+        loop {
+            match self.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Status::ok(""),
+                Err(status) => return status,
+            }
+        }
+    }
+
+    /// Ends the client's side, and sees the stream end.
+    async fn finish(self) {
+        let Self { stream, messages } = self;
+        drop(messages);
+        let (nobody, _) = mpsc::channel(1);
+        let status = Self { stream, messages: nobody }.end().await;
+        assert_eq!(status.code(), Code::Ok, "{status}");
+    }
+}
+
+fn message(user: &str, session: &str, pair: &str) -> HoldPresenceRequest {
+    let (availability, activity) = pair.split_once('/').unwrap();
+    HoldPresenceRequest {
+        user_id: user.to_owned(),
+        session_id: session.to_owned(),
+        availability: availability_number(availability),
+        activity: activity_number(activity),
+        grace: None,
+    }
+}
+
+fn client(server: &Server) -> Client {
+    Client::new(Door::Grpc, server.addresses.grpc, server.addresses.http)
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("a reason").reason
+}
+
+async fn shown(server: &Server) -> String {
+    let outcome = client(server).get("u").await;
+    let crate::support::client::Outcome::Presences(shown) = outcome else { panic!("{outcome:?}") };
+    shown[0].clone()
+}
+
+/// Moves the clock by `by`, a half of the grace at a time, each of which extends
+/// the session.
+async fn pass(server: &Server, holder: &mut Holder, halves: u32) {
+    for _ in 0..halves {
+        server.clock.advance(GRACE / 2);
+        let said = holder.next().await;
+        assert!(matches!(said, Said::Extended(_)), "{said:?}");
+    }
+}
+
+async fn a_session_lives_as_long_as_its_stream(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    let lives = GRACE / 2 + GRACE;
+    assert_eq!(holder.next().await, Said::Set(START + lives));
+    server.clock.advance((GRACE / 2).saturating_sub(TICK));
+    server.clock.advance(TICK);
+    assert_eq!(holder.next().await, Said::Extended(START + GRACE / 2 + lives));
+    pass(&server, &mut holder, 20).await;
+    assert_eq!(shown(&server).await, "u Busy/InACall");
+    holder.finish().await;
+    server.stop().await;
+}
+
+async fn a_clean_end_clears_the_session(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut watcher = Watcher::of(server.addresses, &["u"], &["u Offline/Offline"]).await;
+    let holder = Holder::open(server.addresses, "Busy/InACall").await;
+    assert_eq!(watcher.next().await, "u Busy/InACall");
+    holder.finish().await;
+    assert_eq!(watcher.next().await, "u Offline/Offline");
+    assert_eq!(shown(&server).await, "u Offline/Offline");
+    server.stop().await;
+}
+
+async fn a_broken_stream_does_nothing_and_the_session_expires(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    assert_eq!(holder.next().await, Said::Set(START + GRACE / 2 + GRACE));
+    drop(holder);
+    no_stream_holds(&server).await;
+    server.clock.advance((GRACE / 2 + GRACE).saturating_sub(TICK));
+    assert_eq!(shown(&server).await, "u Busy/InACall");
+    server.clock.advance(TICK);
+    assert_eq!(shown(&server).await, "u Offline/Offline");
+    server.stop().await;
+}
+
+/// Waits until the server has noticed that no stream holds a session.
+async fn no_stream_holds(server: &Server) {
+    let noticed = async {
+        while crate::watch::metric(server.addresses, "presence_hold_streams").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, noticed).await.expect("the stream has ended");
+}
+
+async fn whoever_comes_back_within_the_grace_does_not_flicker(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    holder.next().await;
+    let mut watcher = Watcher::of(server.addresses, &["u"], &["u Busy/InACall"]).await;
+    for _ in 0..10 {
+        drop(holder);
+        no_stream_holds(&server).await;
+        server.clock.advance(GRACE.saturating_sub(TICK));
+        holder = Holder::open(server.addresses, "Busy/InACall").await;
+        holder.next().await;
+    }
+    // The first that the watcher hears of.
+    holder.change("Away/Away").await;
+    assert_eq!(watcher.next().await, "u Away/Away");
+    server.stop().await;
+}
+
+async fn the_state_can_be_changed_on_the_stream(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut watcher = Watcher::of(server.addresses, &["u"], &["u Offline/Offline"]).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    holder.next().await;
+    assert_eq!(watcher.next().await, "u Busy/InACall");
+    for pair in ["DoNotDisturb/Presenting", "Available/Available", "Away/Away"] {
+        holder.change(pair).await;
+        assert_eq!(holder.next().await, Said::Set(START + GRACE / 2 + GRACE), "{pair}");
+        assert_eq!(watcher.next().await, format!("u {pair}"));
+    }
+    pass(&server, &mut holder, 3).await;
+    assert_eq!(shown(&server).await, "u Away/Away");
+    server.stop().await;
+}
+
+async fn a_held_session_does_not_fade(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut holder = Holder::open(server.addresses, "Available/Available").await;
+    holder.next().await;
+    pass(&server, &mut holder, 100).await;
+    assert_eq!(shown(&server).await, "u Available/Available");
+    server.stop().await;
+}
+
+async fn a_clear_takes_the_session_from_the_stream(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    holder.next().await;
+    assert_eq!(client(&server).clear("u", "app").await, Done);
+    server.clock.advance(GRACE / 2);
+    let status = holder.end().await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ERROR_REASON_SESSION_TAKEN"));
+    assert_eq!(shown(&server).await, "u Offline/Offline");
+    server.stop().await;
+}
+
+async fn a_stream_that_lags_behind_does_not_undo_what_a_newer_one_set(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut old = Holder::open(server.addresses, "Busy/InACall").await;
+    old.next().await;
+    let mut new = Holder::open(server.addresses, "Available/Available").await;
+    new.next().await;
+    server.clock.advance(GRACE / 2);
+    assert!(matches!(new.next().await, Said::Extended(_)));
+    let status = old.end().await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ERROR_REASON_SESSION_TAKEN"));
+    assert_eq!(shown(&server).await, "u Available/Available");
+    pass(&server, &mut new, 3).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bad_input_is_named() {
+    let server = Server::start(Engine::Sqlite).await;
+    let fields = |status: &Status| {
+        let fields = status.get_details_bad_request().unwrap().field_violations;
+        fields.into_iter().map(|field| field.field).collect::<Vec<_>>()
+    };
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let refused = async |first| Holder::try_open(server.addresses, first, "").await.err().unwrap();
+    let status = refused(HoldPresenceRequest::default()).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(fields(&status), ["user_id", "session_id", "availability", "activity"]);
+    for grace in [seconds(4), seconds(301), seconds(-1)] {
+        let status = refused(HoldPresenceRequest { grace, ..message("u", "app", "Busy/InACall") }).await;
+        assert_eq!(
+            (fields(&status), reason(&status)),
+            (vec!["grace".to_owned()], "ERROR_REASON_DURATION_OUT_OF_RANGE".to_owned())
+        );
+        assert!(status.message().contains("5 seconds to 5 minutes"), "{status}");
+    }
+    assert_eq!(shown(&server).await, "u Offline/Offline");
+
+    // Later messages; each is the end of its stream, and the session stays.
+    let later = [
+        (message("v", "", "Away/Away"), "user_id"),
+        (message("", "another", "Away/Away"), "session_id"),
+        (message("", "", "Busy/Busy"), "availability"),
+        (HoldPresenceRequest { grace: seconds(16), ..message("", "", "Away/Away") }, "grace"),
+    ];
+    for (message, field) in later {
+        let holder = Holder::open(server.addresses, "Busy/InACall").await;
+        holder.messages.send(message).await.unwrap();
+        let mut holder = holder;
+        assert_eq!(fields(&holder.end().await), [field]);
+        assert_eq!(shown(&server).await, "u Busy/InACall");
+    }
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    let same = HoldPresenceRequest { grace: seconds(15), ..message("u", "app", "Away/Away") };
+    holder.messages.send(same).await.unwrap();
+    assert!(matches!([holder.next().await, holder.next().await], [Said::Set(_), Said::Set(_)]));
+    assert_eq!(shown(&server).await, "u Away/Away");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_without_a_message_is_refused() {
+    let server = Server::start(Engine::Sqlite).await;
+    let mut client = PresenceServiceClient::new(connect(server.addresses).await);
+    let status = client.hold_presence(futures_util::stream::empty()).await.unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::InvalidArgument, "ERROR_REASON_MESSAGE_MALFORMED")
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn it_takes_the_permission_to_set_and_ends_when_the_token_expires() {
+    let guarded = Guarded::start(Engine::Sqlite, &[]).await;
+    let server = &guarded.server;
+    let bearer = |claims| format!("Bearer {}", guarded.signer.sign(&claims));
+    let reader = bearer(tokens::application(&["Presence.Read.All"]));
+    let writer = bearer(tokens::application(&["Presence.ReadWrite.All"]));
+    let open = async |session: &str, authorization: &str| {
+        Holder::try_open(server.addresses, message("u", session, "Busy/InACall"), authorization).await
+    };
+    let refused = open(tokens::APP, &reader).await.err().unwrap();
+    assert_eq!(reason(&refused), "ERROR_REASON_PERMISSION_MISSING");
+    assert_eq!(
+        reason(&open("another", &writer).await.err().unwrap()),
+        "ERROR_REASON_SESSION_ID_NOT_APPLICATION"
+    );
+    let mut holder = open(tokens::APP, &writer).await.unwrap();
+    // With the leeway the token is in force for an hour and a minute.
+    server.clock.advance(Duration::from_mins(61));
+    let status = holder.end().await;
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::Unauthenticated, "ERROR_REASON_TOKEN_INVALID")
+    );
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_and_the_maximum_age_end_a_stream_and_leave_the_session() {
+    let server = Server::start_with(Engine::Sqlite, &["--stream-max-age", "300ms"]).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    let status = holder.end().await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "ERROR_REASON_STREAM_TOO_OLD"));
+    assert_eq!(shown(&server).await, "u Busy/InACall");
+    server.stop().await;
+
+    let server = Server::start(Engine::Sqlite).await;
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    holder.next().await;
+    let stopwatch = presenced::clock::Stopwatch::start();
+    let stop = tokio::spawn(server.app.stop(Duration::from_secs(10), pending()));
+    let status = holder.end().await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "ERROR_REASON_STOPPING"));
+    assert!(stop.await.unwrap(), "drained");
+    assert!(stopwatch.elapsed() < Duration::from_secs(5), "{:?}", stopwatch.elapsed());
+}
