@@ -15,7 +15,9 @@ use super::{
     Context,
     answers::{collection, entity},
     body::{BulkJson, Json},
-    odata::{ListOptions, NoOptions, Select, ServiceRoot},
+    events,
+    ids::Ids,
+    odata::{ListOptions, NoOptions, Select, ServiceRoot, UserIds},
     refusal::Refusal,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
@@ -23,7 +25,7 @@ use super::{
     },
     routes::Matched,
 };
-use crate::service::{Caller, Given};
+use crate::service::{Caller, Given, USER_IDS_MAX};
 
 /// The user that the path names, by an id or as `me`.
 #[derive(Debug)]
@@ -206,4 +208,15 @@ pub(super) async fn count_presences(
 ) -> Result<Response, Refusal> {
     let count = context.service.count_presences(&caller).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
+}
+
+pub(super) async fn watch_presences(
+    State(context): State<Arc<Context>>,
+    Extension(caller): Extension<Caller>,
+    ids: Ids,
+    UserIds(user_ids): UserIds,
+    select: Select,
+) -> Result<Response, Refusal> {
+    let events = context.service.watch_presences(&caller, user_ids, USER_IDS_MAX)?;
+    Ok(events::answer(events, select, ids, context.clock.clone()))
 }

@@ -6,21 +6,17 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_ENCODING};
+use http::{StatusCode, header::CONTENT_ENCODING};
 use tower::{Service, ServiceExt};
 use tower_http::decompression::RequestDecompression;
 
 use super::{
     Context,
+    ids::Ids,
     refusal::{Refusal, finish},
     routes::{Route, Table},
 };
 use crate::telemetry::{Door, RequestId, RequestTimer};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
-/// What a client may have us echo, in bytes.
-const CLIENT_REQUEST_ID_MAX: usize = 128;
 
 impl Table {
     /// Answers one request, with `request-id` and `client-request-id`, which is the
@@ -29,12 +25,11 @@ impl Table {
         let context = &*self.context;
         let id = RequestId::new();
         let mut timer = RequestTimer::start(&context.metrics, Door::Graph, id);
-        let route = self.find(&mut request);
+        let route = self.find(&mut request, id);
         timer.operation = route.map_or("unknown", |route| route.operation);
 
-        let client_id = request.headers_mut().remove(CLIENT_REQUEST_ID);
-        let client_id = client_id.filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX);
-        let response = identified(admit(context, route, request).await, context, id, client_id);
+        let ids = Ids::of(id, request.headers());
+        let response = identified(admit(context, route, request).await, context, ids);
         timer.finish(code_name(response.status()));
         response
     }
@@ -61,31 +56,14 @@ async fn admit(context: &Context, route: Option<&Route>, mut request: Request) -
 
 /// A refusal as the answer to a request that never was one: a batch's item.
 pub(super) fn finish_refusal(context: &Context, refusal: Refusal) -> Response {
-    let id = RequestId::new();
-    identified(refusal.into_response(), context, id, None)
+    identified(refusal.into_response(), context, Ids::new())
 }
 
 /// The answer with the body of an error, if it is one, and its ids.
-fn identified(
-    response: Response,
-    context: &Context,
-    id: RequestId,
-    client_id: Option<HeaderValue>,
-) -> Response {
-    let own = header(id);
-    let client_id = client_id.unwrap_or_else(|| own.clone());
-    let mut response = finish(response, id, &client_id, context.clock.now());
-    response.headers_mut().insert(REQUEST_ID, own);
-    response.headers_mut().insert(CLIENT_REQUEST_ID, client_id);
+fn identified(response: Response, context: &Context, ids: Ids) -> Response {
+    let mut response = finish(response, &ids, context.clock.now());
+    ids.add_to(response.headers_mut());
     response
-}
-
-fn header(id: RequestId) -> HeaderValue {
-    let mut header = HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
-    // It comes once, so a client of HTTP/2 has nothing to gain by remembering it,
-    // and would forget headers that come each time.
-    header.set_sensitive(true);
-    header
 }
 
 /// The status as a metric's label.

@@ -8,6 +8,8 @@ mod batch;
 mod body;
 mod browsers;
 mod docs;
+mod events;
+mod ids;
 mod layer;
 mod odata;
 mod openapi;
@@ -38,7 +40,10 @@ use matchit::InsertError;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_http::{
     CompressionLevel,
-    compression::{Compression, predicate::SizeAbove},
+    compression::{
+        Compression, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
     cors::CorsLayer,
 };
 
@@ -100,7 +105,7 @@ struct Inner {
     context: Arc<Context>,
     /// What a batch may ask for.
     api: Arc<Table>,
-    /// What it may not: another batch, and the document.
+    /// What it may not: another batch, a stream, and the document.
     others: Table,
     /// What pages of other origins are told, if any may call.
     cors: Option<CorsLayer>,
@@ -111,8 +116,8 @@ impl Routes {
     pub fn new(context: Context, reflection: bool) -> Result<Self, RoutesError> {
         let cors = browsers::cors(&context.cors_origins)?;
         let context = Arc::new(context);
-        let api = Arc::new(api(&context)?);
-        let mut others = Table::new(Arc::clone(&context));
+        let (api, mut others) = tables(&context)?;
+        let api = Arc::new(api);
         let batching = Batching { api: Arc::clone(&api), context: Arc::clone(&context) };
         let batch = post(batch::batch).with_state(batching);
         for version in VERSIONS {
@@ -126,16 +131,18 @@ impl Routes {
     }
 }
 
-/// Every operation at each of its paths, in both versions.
-fn api(context: &Arc<Context>) -> Result<Table, InsertError> {
-    let mut table = Table::new(Arc::clone(context));
+/// Every operation at each of its paths, in both versions: what a batch may ask for,
+/// and what it may not, as it would never be answered.
+fn tables(context: &Arc<Context>) -> Result<(Table, Table), InsertError> {
+    let (mut api, mut streams) = (Table::new(Arc::clone(context)), Table::new(Arc::clone(context)));
     for version in VERSIONS {
         for (path, operation) in operations::all() {
             let methods: MethodRouter = (operation.route)().with_state(Arc::clone(context));
+            let table = if operation.answer.is_stream() { &mut streams } else { &mut api };
             table.add(format!("{version}{path}"), Route::new(&operation, version, &path, methods))?;
         }
     }
-    Ok(table)
+    Ok((api, streams))
 }
 
 impl Service<Request> for Routes {
@@ -189,7 +196,7 @@ impl Inner {
         });
         let packing = Compression::new(within)
             .quality(CompressionLevel::Fastest)
-            .compress_when(SizeAbove::new(COMPRESS_MIN_BYTES.into()));
+            .compress_when(SizeAbove::new(COMPRESS_MIN_BYTES.into()).and(NotForContentType::SSE));
         infallible(packing.oneshot(request).await).map(Body::new)
     }
 

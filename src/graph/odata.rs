@@ -65,6 +65,27 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
     }
 }
 
+/// `ids`: the users that are asked for.
+#[derive(Debug)]
+pub(super) struct UserIds(pub(super) Given<Vec<Given<String>>>);
+
+impl<S: Sync> FromRequestParts<S> for UserIds {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let lists: Vec<_> = query.filter(|(name, _)| name == "ids").map(|(_, list)| list).collect();
+        let ids = match lists.as_slice() {
+            [] => return Ok(Self(Given::Missing)),
+            // Split once it is decoded: what browsers make of a list has its commas encoded.
+            [list] => list.split(',').map(ToOwned::to_owned).map(Given::text).collect(),
+            // Given several times, each is one id, which may hold a comma.
+            ids => ids.iter().map(|id| Given::text(id.to_string())).collect(),
+        };
+        Ok(Self(Given::Value(ids)))
+    }
+}
+
 /// No options at all.
 #[derive(Debug)]
 pub(super) struct NoOptions;

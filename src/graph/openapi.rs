@@ -2,7 +2,7 @@
 //! that are read and written.
 
 use utoipa::openapi::{
-    ArrayBuilder, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, ObjectBuilder,
+    ArrayBuilder, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, Object, ObjectBuilder,
     OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
     ServerBuilder,
     path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
@@ -106,6 +106,11 @@ fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> 
                 ResponseBuilder::new().description("The number.").content("text/plain", text).build(),
             )
         }
+        Answer::Events => {
+            let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
+            let response = ResponseBuilder::new().description("The stream has begun.");
+            responses.response("200", response.content("text/event-stream", text).build())
+        }
         Answer::Empty | Answer::EmptyOrNotFound | Answer::EmptyOrNoContent => {
             responses.response("200", ResponseBuilder::new().description("Done.").build())
         }
@@ -115,7 +120,7 @@ fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> 
         Answer::EmptyOrNoContent => {
             responses.response("204", ResponseBuilder::new().description("Done, on /beta.").build())
         }
-        Answer::Json(_) | Answer::Count | Answer::Empty => responses,
+        Answer::Json(_) | Answer::Count | Answer::Empty | Answer::Events => responses,
     };
     let mut builder = OperationBuilder::new()
         .operation_id(Some(operation_id(path, operation.name)))
@@ -177,11 +182,22 @@ fn query(option: QueryOption) -> Parameter {
         QueryOption::SkipToken => {
             ("$skiptoken", "From @odata.nextLink: where the page begins.", requests::user_id())
         }
+        QueryOption::Ids => {
+            let ids = ArrayBuilder::new().items(RefOr::T(requests::user_id())).min_items(Some(1));
+            let ids = ids.max_items(Some(crate::service::USER_IDS_MAX));
+            (
+                "ids",
+                "The users, with commas between them, encoded or not. Given several times, each is one user, \
+                 whose id may hold a comma. All headers together take 16 KiB at most (--header-max-bytes): some 350 \
+                 GUIDs beside a token.",
+                ids.build().into(),
+            )
+        }
     };
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)
-        .required(Required::False)
+        .required(if option == QueryOption::Ids { Required::True } else { Required::False })
         .description(Some(about))
         .schema(Some(schema))
         .style(Some(ParameterStyle::Form))

@@ -22,6 +22,9 @@ use super::{
 pub(super) const PRESENCES: [&str; 3] =
     ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
 
+/// Where presences are followed: no item of a batch.
+pub(super) const WATCH_PATH: &str = "/communications/watchPresences";
+
 /// What can be done below one path.
 pub(super) struct Operation {
     /// In the service's words: for metrics and logs, and the document's id.
@@ -51,6 +54,15 @@ pub(super) enum Answer {
     EmptyOrNotFound,
     /// 200 and nothing on `/v1.0`, 204 on `/beta`.
     EmptyOrNoContent,
+    /// 200 with Server-Sent Events, which go on.
+    Events,
+}
+
+impl Answer {
+    /// Whether it goes on until the service or the client ends it.
+    pub(super) const fn is_stream(self) -> bool {
+        matches!(self, Self::Events)
+    }
 }
 
 /// A query option that is understood.
@@ -59,6 +71,8 @@ pub(super) enum QueryOption {
     Select,
     Top,
     SkipToken,
+    /// Required.
+    Ids,
 }
 
 /// The schemas of a document, by their names.
@@ -187,7 +201,7 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
 ];
 
 /// What can be done with many presences.
-pub(super) const OF_PRESENCES: [Operation; 3] = [
+pub(super) const OF_PRESENCES: [Operation; 4] = [
     Operation {
         name: "batch_get_presences",
         path: "/communications/getPresencesByUserId",
@@ -220,6 +234,22 @@ pub(super) const OF_PRESENCES: [Operation; 3] = [
         summary: "Count the users with a live session",
         description: "An extension: Graph's metadata names it, its documentation does not.",
         answer: Answer::Count,
+        ..NOTHING
+    },
+    Operation {
+        name: "watch_presences",
+        method: HttpMethod::Get,
+        path: WATCH_PATH,
+        route: || get(actions::watch_presences),
+        summary: "Follow presences",
+        description: "A stream of Server-Sent Events. At first a `presence` with the data of a Presence for each \
+                      distinct id, in no order; then one `snapshotComplete`; then a `presence` whenever one \
+                      changes, and a `heartbeat` when nothing has for a while. What is sent of a user never goes \
+                      back in time. Before the service ends the stream it says why: an `error` with the data of \
+                      an Error. Who opens it anew begins with a snapshot, so nothing is missed. It can't be a \
+                      part of a batch. An extension: Graph has change notifications instead.",
+        answer: Answer::Events,
+        query: &[QueryOption::Ids, QueryOption::Select],
         ..NOTHING
     },
 ];

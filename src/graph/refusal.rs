@@ -11,10 +11,10 @@ use http::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::ids::Ids;
 use crate::{
     presence::Timestamp,
     service::{Error, Field, Kind, Path, Reason, VIOLATIONS_MAX, Violation},
-    telemetry::RequestId,
 };
 
 /// Why a request was refused. As a response it has no body yet: that takes the
@@ -67,6 +67,25 @@ impl Refusal {
     /// A fault of ours.
     pub(super) fn internal(internal: String) -> Self {
         Error::internal(internal).into()
+    }
+
+    /// The body of the error; what only we may know of it is logged.
+    pub(super) fn into_body(self, ids: &Ids, now: Timestamp) -> String {
+        if let Some(cause) = self.cause {
+            cause.log(ids.own);
+        }
+        let error = ErrorJson {
+            code: self.code,
+            message: &self.message,
+            details: self.details,
+            inner_error: InnerError {
+                date: date(now),
+                request_id: ids.own.to_string(),
+                client_request_id: ids.client(),
+            },
+        };
+        // A struct of texts can't fail to be written.
+        serde_json::to_string(&Body { error }).unwrap_or_default()
     }
 
     /// What axum refused by itself.
@@ -132,12 +151,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Gives an error its body and headers, on every path; leaves a success alone.
-pub(super) fn finish(
-    mut response: Response,
-    id: RequestId,
-    client_id: &HeaderValue,
-    now: Timestamp,
-) -> Response {
+pub(super) fn finish(mut response: Response, ids: &Ids, now: Timestamp) -> Response {
     let status = response.status();
     let refusal = match response.extensions_mut().remove::<Refusal>() {
         Some(refusal) => refusal,
@@ -150,30 +164,15 @@ pub(super) fn finish(
         let challenge = if invalid { "Bearer error=\"invalid_token\"" } else { "Bearer" };
         parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
-    if let Some(cause) = refusal.cause {
-        cause.log(id);
-        if let Some(after) = cause.retry_after {
-            // A part of a second is one: a client that comes too early is refused again.
-            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-            parts.headers.insert(RETRY_AFTER, seconds.max(1).into());
-        }
+    if let Some(after) = refusal.cause.as_ref().and_then(|cause| cause.retry_after) {
+        // A part of a second is one: a client that comes too early is refused again.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        parts.headers.insert(RETRY_AFTER, seconds.max(1).into());
     }
-    let error = ErrorJson {
-        code: refusal.code,
-        message: &refusal.message,
-        details: refusal.details,
-        inner_error: InnerError {
-            date: date(now),
-            request_id: id.to_string(),
-            client_request_id: String::from_utf8_lossy(client_id.as_bytes()),
-        },
-    };
-    // A struct of texts can't fail to be written.
-    let body = serde_json::to_vec(&Body { error }).unwrap_or_default();
     parts.status = refusal.status;
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Response::from_parts(parts, body.into())
+    Response::from_parts(parts, refusal.into_body(ids, now).into())
 }
 
 /// The body of every error. Graph: error response.

@@ -6,6 +6,7 @@ use axum::{extract::Request, routing::MethodRouter};
 use matchit::{InsertError, Router};
 
 use super::{Context, operations::Operation};
+use crate::telemetry::RequestId;
 
 /// What a path stands for.
 #[derive(Clone)]
@@ -22,8 +23,8 @@ pub(super) struct Route {
     pub(super) methods: MethodRouter,
 }
 
-/// What the path of a request says, for what answers it: one of the request's
-/// extensions.
+/// What the path of a request says, for what answers it, and our id of the
+/// request: one of its extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Matched {
     /// `/v1.0` or `/beta`; empty for what has no version.
@@ -32,6 +33,7 @@ pub(super) struct Matched {
     pub(super) communications: bool,
     /// The user, still percent-encoded, if the path names one.
     pub(super) id: Option<String>,
+    pub(super) request_id: RequestId,
 }
 
 impl Route {
@@ -81,10 +83,11 @@ impl Table {
     }
 
     /// What the request's path stands for, which the request then knows, too.
-    pub(super) fn find(&self, request: &mut Request) -> Option<&Route> {
+    pub(super) fn find(&self, request: &mut Request, request_id: RequestId) -> Option<&Route> {
         let found = self.routes.at(request.uri().path()).ok()?;
         let Route { version, communications, .. } = *found.value;
-        let matched = Matched { version, communications, id: found.params.get("id").map(ToOwned::to_owned) };
+        let id = found.params.get("id").map(ToOwned::to_owned);
+        let matched = Matched { version, communications, id, request_id };
         let route = found.value;
         request.extensions_mut().insert(matched);
         Some(route)

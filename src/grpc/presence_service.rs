@@ -23,7 +23,7 @@ use super::{
     status::to_status,
 };
 use crate::{
-    service::{Caller, Error, Given, Service},
+    service::{Caller, Error, Given, Service, WATCHED_MAX},
     telemetry::RequestId,
 };
 
@@ -189,7 +189,7 @@ impl PresenceService for Handler {
     ) -> Result<Response<Self::WatchPresencesStream>, Status> {
         let (caller, message, refuse) = open(request)?;
         let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
-        let events = self.service.watch_presences(&caller, user_ids).map_err(refuse)?;
+        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX).map_err(refuse)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(refuse)).boxed()))
     }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{Caller, Error, Given, Operation, Presence, Service};
 use crate::watch::{News, Subscription};
 
-/// The users that one stream may watch.
+/// The users that one stream may watch, whatever asks for it.
 pub const WATCHED_MAX: usize = 10_000;
 
 /// What a stream says.
@@ -26,7 +26,7 @@ pub enum Event {
 }
 
 impl Service {
-    /// Follows users: the current presence of each distinct one, in no order, then
+    /// Follows users, `max` at most: the current presence of each distinct one, in no order, then
     /// a marker, then the latest presence of whoever's changes. What is sent of a
     /// user never goes back in time; what changes faster than it is taken is sent
     /// less often.
@@ -37,8 +37,9 @@ impl Service {
         &self,
         caller: &Caller,
         user_ids: Given<Vec<Given<String>>>,
+        max: usize,
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Send + use<>, Error> {
-        let user_ids = Self::distinct_user_ids(user_ids, WATCHED_MAX)?;
+        let user_ids = Self::distinct_user_ids(user_ids, max)?;
         let keys: Result<Vec<_>, _> =
             user_ids.into_iter().map(|user_id| caller.may(Operation::WatchPresences, user_id)).collect();
         let (keys, hub) = (keys?, &self.streams.hub);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{BatchBody, BatchItem, Origin, PATH};
 use crate::{
-    graph::{VERSIONS, paths::rewrite, refusal::Refusal},
+    graph::{VERSIONS, operations::WATCH_PATH, paths::rewrite, refusal::Refusal},
     service::Given,
 };
 
@@ -153,11 +153,11 @@ fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str
         return refuse("must not name another host");
     }
     let path = uri.path();
-    if VERSIONS.iter().any(|version| {
-        path.strip_prefix(version)
-            .is_some_and(|rest| matches!(rest.trim_end_matches('/'), PATH | "/%24batch"))
-    }) {
-        return refuse("must not be a batch itself");
+    let behind_version = VERSIONS.iter().find_map(|version| path.strip_prefix(version)).unwrap_or_default();
+    match behind_version.trim_end_matches('/') {
+        PATH | "/%24batch" => return refuse("must not be a batch itself"),
+        WATCH_PATH => return refuse("must not be a stream"),
+        _ => {}
     }
     let Some(Ok(path)) = uri.path_and_query().map(|path| path.as_str().parse()) else {
         return refuse(NO_URL);

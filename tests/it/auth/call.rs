@@ -130,6 +130,8 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     calls.push(read("get by id", Class::Read, &format!("/communications/presences/{user}")));
     calls.push(read("list", Class::ReadMany, "/communications/presences"));
     calls.push(read("count", Class::ReadMany, "/communications/presences/$count"));
+    let path = format!("/communications/watchPresences?ids={user}");
+    calls.push(read("watchPresences", Class::ReadMany, &path));
     let (path, ids) = ("/communications/getPresencesByUserId", json!({ "ids": [user] }));
     calls.push(call("getPresencesByUserId", Class::ReadMany, false, Method::POST, path.to_owned(), ids));
     calls
@@ -200,5 +202,8 @@ async fn answered(answer: Response) -> Answered {
     let code = answer.status().as_u16();
     let www_authenticate =
         answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
-    Answered { code, text: answer.text().await.unwrap(), www_authenticate }
+    // A stream has no end.
+    let stream = answer.headers().get("content-type").is_some_and(|of| of == "text/event-stream");
+    let text = if stream { String::new() } else { answer.text().await.unwrap() };
+    Answered { code, text, www_authenticate }
 }

@@ -251,7 +251,7 @@ pub fn words(presence: &pb::Presence) -> String {
 }
 
 /// The same from Graph's JSON.
-fn json_words(body: &Value) -> String {
+pub fn json_words(body: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut words =
         format!("{} {}/{}", text(&body["id"]), text(&body["availability"]), text(&body["activity"]));

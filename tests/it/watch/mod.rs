@@ -2,6 +2,7 @@
 
 mod changes;
 mod ends;
+mod events;
 mod faults;
 mod time;
 mod truth;

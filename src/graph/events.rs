@@ -1,0 +1,48 @@
+//! A stream as Server-Sent Events, for browsers and curl.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::response::{IntoResponse, Response, Sse, sse};
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderName, header::CACHE_CONTROL};
+use serde::Serialize;
+
+use super::{answers::PresenceJson, ids::Ids, odata::Select, refusal::Refusal};
+use crate::{
+    clock::Clock,
+    service::{Error, Event},
+};
+
+/// How long a browser waits before it opens a stream anew that has ended.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// With "no", nginx passes on what comes rather than gather it.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The stream as an answer. Its events have no ids: who comes again begins with a
+/// snapshot, whatever was sent before.
+pub(super) fn answer(
+    events: impl Stream<Item = Result<Event, Error>> + Send + 'static,
+    select: Select,
+    ids: Ids,
+    clock: Clock,
+) -> Response {
+    let events = events.map(move |event| match event {
+        Ok(Event::Presence(presence)) => named("presence", &json(&select.of(PresenceJson::from(presence)))),
+        Ok(Event::SnapshotComplete) => named("snapshotComplete", "{}"),
+        Ok(Event::Heartbeat) => named("heartbeat", "{}"),
+        Err(error) => named("error", &Refusal::from(error).into_body(&ids, clock.now())),
+    });
+    let retry = sse::Event::default().retry(RETRY);
+    let events = stream::iter([retry]).chain(events).map(Ok::<_, Infallible>);
+    ([(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], Sse::new(events)).into_response()
+}
+
+fn named(name: &str, data: &str) -> sse::Event {
+    sse::Event::default().event(name).data(data)
+}
+
+/// A struct of texts can't fail to be written.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
