@@ -204,7 +204,7 @@ pub fn batch(data: &[u8]) {
 /// Messages of gRPC: the first byte chooses the method, and whether the rest is a
 /// frame or a message to be framed.
 pub fn protobuf(data: &[u8]) {
-    const METHODS: [&str; 16] = [
+    const METHODS: [&str; 17] = [
         "presence.v1.PresenceService/SetPresence",
         "presence.v1.PresenceService/ClearPresence",
         "presence.v1.PresenceService/GetPresence",
@@ -221,6 +221,7 @@ pub fn protobuf(data: &[u8]) {
         "presence.v1.PresenceService/Nothing",
         "grpc.health.v1.Health/Check",
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "presence.v1.PresenceService/HoldPresence",
     ];
     let Some((first, message)) = data.split_first() else { return };
     let path = format!("/{}", METHODS[usize::from(first & 0x7f) % METHODS.len()]);
