@@ -1,7 +1,8 @@
-//! `docs/graph.md` names a test for each of its rows, and the tests are there.
+//! `docs/graph.md` names a test for each of its rows, and the tests are there;
+//! `docs/watching.md` shows clients as they are.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -43,4 +44,35 @@ fn every_row_of_the_tables_of_graph_md_names_a_test_that_is_there() {
     }
     assert!(rows >= 68, "{rows}");
     println!("docs/graph.md: {rows} rows, {names} tests named, all there");
+}
+
+/// The clients that `docs/watching.md` shows, each in the language of its block.
+const CLIENTS: [(&str, &str); 6] = [
+    ("examples/watch.rs", "rust"),
+    ("docs/watching/watch.py", "python"),
+    ("docs/watching/watch.mjs", "js"),
+    ("docs/watching/node.mjs", "js"),
+    ("docs/watching/index.html", "html"),
+    ("docs/watching/watch.sh", "sh"),
+];
+
+#[test]
+fn every_client_is_shown_as_it_is() {
+    let root = Path::new(ROOT);
+    let document = fs::read_to_string(root.join("docs/watching.md")).unwrap();
+    let mut shown = document.clone();
+    for (file, language) in CLIENTS {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        // The block begins as the file does.
+        let start = format!("```{language}\n{}\n", text.lines().next().unwrap());
+        let (before, rest) = shown.split_once(&start).unwrap_or_else(|| panic!("{file} is not shown"));
+        let after = rest.split_once("\n```\n").unwrap().1;
+        shown = format!("{before}```{language}\n{text}```\n{after}");
+    }
+    if env::var_os("PRESENCE_TEST_BLESS").is_some_and(|bless| !bless.is_empty()) {
+        fs::write(root.join("docs/watching.md"), &shown).unwrap();
+    }
+    assert!(shown == document, "docs/watching.md shows another text: renew it with PRESENCE_TEST_BLESS=1");
+    let files = fs::read_dir(root.join("docs/watching")).unwrap().count();
+    assert_eq!(files, CLIENTS.len() - 1, "every file of docs/watching is shown");
 }

@@ -47,7 +47,7 @@ fn matches(promised: &str, line: &str) -> bool {
 
 #[tokio::test]
 async fn every_command_prints_what_it_says() {
-    for (file, least) in [("README.md", 11), ("docs/coming-from-graph.md", 2)] {
+    for (file, least) in [("README.md", 11), ("docs/coming-from-graph.md", 2), ("docs/watching.md", 1)] {
         every_command_of(file, least).await;
     }
 }

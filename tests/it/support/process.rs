@@ -32,16 +32,16 @@ pub struct Process {
 impl Process {
     /// Starts the binary on free ports and waits until it is ready.
     pub async fn start(database_url: &str, flags: &[&str]) -> Self {
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(free, free, database_url, flags).await
+    }
+
+    /// The same at these addresses, e.g. those of one that was stopped.
+    pub async fn start_at(grpc: SocketAddr, http: SocketAddr, database_url: &str, flags: &[&str]) -> Self {
         let batch_max = batch_max();
+        let (grpc, http) = (grpc.to_string(), http.to_string());
         let mut child = command()
-            .args([
-                "--database-url",
-                database_url,
-                "--grpc-addr",
-                "127.0.0.1:0",
-                "--http-addr",
-                "127.0.0.1:0",
-            ])
+            .args(["--database-url", database_url, "--grpc-addr", &grpc, "--http-addr", &http])
             .args(["--admin-addr", "127.0.0.1:0", "--log-format", "json"])
             .args(batch_max.iter().flat_map(|max| ["--batch-max", max.as_str()]))
             .args(flags)

@@ -1,7 +1,9 @@
-//! Programs of others against the binary: the official Graph SDKs, and
-//! Schemathesis with our own document in its hand.
+//! Programs of others against the binary: the official Graph SDKs, Schemathesis
+//! with our own document in its hand, and the clients of `docs/watching.md`.
 //!
 //! `scripts/test` installs them; `scripts/test --quick` leaves them out.
+
+mod watching;
 
 use std::{fs, path::Path, process::Stdio};
 

@@ -1,0 +1,74 @@
+// Follows what users are shown as, over Server-Sent Events: for browsers, and Node 20
+// or later. It is made of `fetch`, as `EventSource` can't send a token and doesn't
+// notice a connection that fell silent.
+
+const PAUSE_MIN = 1_000;
+const PAUSE_MAX = 30_000;
+
+// Yields { event, data } for ever: "presence", "snapshotComplete" and "heartbeat" as the
+// service sends them, and "lost" with an error when a stream has ended and another one
+// will be opened. Throws when trying again can't help. To stop, leave the loop, or call
+// `return()`: it takes effect at the next message, a heartbeat at the latest.
+//
+// `token`, if given, is asked for an access token before each stream: the last one may
+// have expired. `heartbeat` is the service's, in milliseconds.
+export async function* watch({ url, ids, token, heartbeat = 15_000 }) {
+  let pause = PAUSE_MIN;
+  for (;;) {
+    try {
+      for await (const message of oneStream({ url, ids, token, heartbeat })) {
+        if (message.event === "snapshotComplete") pause = PAUSE_MIN;
+        yield message;
+      }
+    } catch (error) {
+      if (error.hopeless) throw error;
+      yield { event: "lost", data: error };
+    }
+    // Those who lost their streams at once don't all come back at once.
+    await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
+    pause = Math.min(2 * pause, PAUSE_MAX);
+  }
+}
+
+async function* oneStream({ url, ids, token, heartbeat }) {
+  const control = new AbortController();
+  let timer;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => control.abort(new Error("silence")), 3 * heartbeat);
+  };
+  try {
+    heard();
+    const bearer = await token?.();
+    const users = new URLSearchParams(ids.map((id) => ["ids", id]));
+    const response = await fetch(`${url}/v1.0/communications/watchPresences?${users}`, {
+      headers: bearer ? { authorization: `Bearer ${bearer}` } : {},
+      signal: control.signal,
+    });
+    if (!response.ok) {
+      const hopeless = [400, 403, 431].includes(response.status);
+      throw Object.assign(new Error(`${response.status}: ${await response.text()}`), { hopeless });
+    }
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ; ) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error("the connection ended");
+      heard();
+      const messages = (text + value).split("\n\n");
+      text = messages.pop();
+      for (const { event, data } of messages.map(parse)) {
+        if (event === "error") throw new Error(`${data.error.code}: ${data.error.message}`);
+        if (event) yield { event, data };
+      }
+    }
+  } finally {
+    clearTimeout(timer);
+    control.abort();
+  }
+}
+
+// A message of this service: a line `event`, and a line `data` that holds JSON.
+function parse(message) {
+  const fields = Object.fromEntries(message.split("\n").map((line) => line.split(/: ?(.*)/, 2)));
+  return { event: fields.event, data: JSON.parse(fields.data ?? "null") };
+}

@@ -1,0 +1,63 @@
+"""Follows what users are shown as, over gRPC: python watch.py ada bob"""
+
+import asyncio
+import os
+import random
+import sys
+
+import grpc
+from presence.v1.presence_pb2 import Activity, Availability
+from presence.v1.presence_service_pb2 import WatchPresencesRequest
+from presence.v1.presence_service_pb2_grpc import PresenceServiceStub
+
+ADDRESS = os.environ.get("PRESENCE_ADDRESS", "localhost:50051")
+# A stream that says nothing for so long is taken for broken.
+SILENCE = 3 * int(os.environ.get("PRESENCE_HEARTBEAT", "15"))
+PAUSE_MIN, PAUSE_MAX = 1, 30
+HOPELESS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
+
+
+def metadata():
+    """The access token, asked for before each stream: the last one may have expired."""
+    if "PRESENCE_TOKEN_FILE" not in os.environ:
+        return None
+    with open(os.environ["PRESENCE_TOKEN_FILE"]) as file:
+        return [("authorization", "Bearer " + file.read().strip())]
+
+
+async def one_stream(user_ids):
+    """Yields what one stream says. Each is on a connection of its own: the last one may
+    be what is broken. For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials())."""
+    async with grpc.aio.insecure_channel(ADDRESS) as channel:
+        request = WatchPresencesRequest(user_ids=user_ids)
+        call = PresenceServiceStub(channel).WatchPresences(request, metadata=metadata())
+        while (message := await asyncio.wait_for(call.read(), SILENCE)) is not grpc.aio.EOF:
+            yield message
+
+
+async def watch(user_ids):
+    presences, pause = {}, PAUSE_MIN
+    while True:
+        try:
+            async for message in one_stream(user_ids):
+                event = message.WhichOneof("event")
+                if event == "presence":
+                    presence = message.presence
+                    presences[presence.user_id] = presence
+                    availability = Availability.Name(presence.availability)
+                    print(presence.user_id, availability, Activity.Name(presence.activity), flush=True)
+                elif event == "snapshot_complete":
+                    print(f"-- snapshot complete: {len(presences)} users", flush=True)
+                    pause = PAUSE_MIN
+        except asyncio.TimeoutError:
+            print("-- lost: silence", flush=True)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in HOPELESS:
+                sys.exit(f"{error.code().name}: {error.details()}")
+            print(f"-- lost: {error.code().name}: {error.details()}", flush=True)
+        # Those who lost their streams at once don't all come back at once.
+        await asyncio.sleep(pause * random.uniform(0.5, 1))
+        pause = min(2 * pause, PAUSE_MAX)
+
+
+asyncio.run(watch(sys.argv[1:]))

@@ -1,0 +1,107 @@
+//! A client in a process of its own.
+
+use std::{env, fs, os::unix::fs::symlink, path::Path, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{Client, Service, browser};
+use crate::{
+    clients::TOOLS,
+    support::{client::Door, process::without_settings},
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Longer than anything here takes on a busy machine, a build of the Rust client included.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What makes the Python client's stubs: the document's command.
+const STUBS: &str = "\
+python -m grpc_tools.protoc --proto_path proto --python_out . --grpc_python_out . \\
+    presence/v1/presence.proto presence/v1/presence_service.proto
+";
+
+/// A client that runs; killed when dropped.
+pub struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// All that it said.
+    said: String,
+    page: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts the client: it follows the user.
+    pub async fn start(client: Client, service: &Service, user: &str) -> Self {
+        let folder = service.folder.path();
+        let url = match client.door {
+            Door::Grpc => format!("http://{}", service.process.grpc),
+            Door::Graph => format!("http://{}", service.process.http),
+        };
+        let (page, origin) = browser::serve(service, url.clone(), user);
+        let mut command = shell(client.command, folder);
+        command.arg(user).env("PRESENCE_URL", url).env("PRESENCE_HEARTBEAT", "1").env("PAGE", origin);
+        command.env("PRESENCE_ADDRESS", service.process.grpc.to_string());
+        if service.token_file().exists() {
+            command.env("PRESENCE_TOKEN_FILE", service.token_file());
+        }
+        if client.command.contains("python") {
+            make_stubs(folder).await;
+        }
+        // An end of the input is what ends Chromium, even if nobody is left to kill it.
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, said: String::new(), page }
+    }
+
+    /// Waits until it prints a line with this text.
+    pub async fn says(&mut self, text: &str) {
+        let found = timeout(PATIENCE, async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                self.said += &line;
+                self.said.push('\n');
+                if line.contains(text) {
+                    return true;
+                }
+            }
+            false
+        });
+        if found.await != Ok(true) {
+            let missing = self.said.contains("not found") || self.said.contains("ModuleNotFoundError");
+            let hint =
+                if missing { "a client is not installed: run scripts/test, which does it\n" } else { "" };
+            panic!("{hint}{text:?} was not said, but\n{}", self.said);
+        }
+    }
+
+    /// Kills it.
+    pub async fn end(mut self) {
+        self.child.kill().await.unwrap();
+        self.page.abort();
+    }
+}
+
+/// A shell's command that runs in the folder, with the tools that `scripts/test` installs.
+fn shell(command: &str, folder: &Path) -> Command {
+    let path = format!("{TOOLS}:{}", env::var("PATH").unwrap());
+    let mut shell = Command::from(without_settings(std::process::Command::new("sh")));
+    shell.arg("-c").arg(format!("exec 2>&1; {command}")).arg(ROOT);
+    shell.current_dir(folder).env("PATH", path).kill_on_drop(true);
+    shell
+}
+
+async fn make_stubs(folder: &Path) {
+    let document = fs::read_to_string(Path::new(ROOT).join("docs/watching.md")).unwrap();
+    assert!(document.contains(&format!("```sh\n{STUBS}```\n")));
+    if !folder.join("proto").exists() {
+        symlink(Path::new(ROOT).join("proto"), folder.join("proto")).unwrap();
+    }
+    let output = shell(STUBS, folder).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "scripts/test installs grpcio-tools\n{said}");
+}
