@@ -1,6 +1,8 @@
 //! What surrounds every request: its ids, its place in the metrics and the log,
 //! and the body of an error; and who calls.
 
+use std::pin::pin;
+
 use axum::{
     body::Body,
     extract::Request,
@@ -27,15 +29,19 @@ impl Table {
     /// same where the client sent none.
     pub(super) async fn answer(&self, mut request: Request) -> Response {
         let context = &*self.context;
-        let id = RequestId::new();
-        let mut timer = RequestTimer::start(&context.metrics, Door::Graph, id);
+        let mut timer =
+            RequestTimer::start(&context.metrics, &context.traces, Door::Graph, request.headers());
         let route = self.find(&mut request);
         timer.operation = route.map_or("unknown", |route| route.operation);
+        if let Some(span) = &mut timer.span {
+            span.http(request.method(), route.map(|route| &*route.path));
+        }
 
         let client_id = request.headers_mut().remove(CLIENT_REQUEST_ID);
         let client_id = client_id.filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX);
-        let response = identified(admit(context, route, request).await, context, id, client_id);
-        timer.finish(code_name(response.status()));
+        let response = timer.work(pin!(admit(context, route, request))).await;
+        let response = identified(response, context, timer.id, client_id);
+        timer.finish(code_name(response.status()), response.status().as_u16());
         response
     }
 }

@@ -43,7 +43,11 @@ use tower_http::{
 };
 
 use crate::{
-    auth::Gate, clock::Clock, service::Service as Operations, settings::LimitSettings, telemetry::Metrics,
+    auth::Gate,
+    clock::Clock,
+    service::Service as Operations,
+    settings::LimitSettings,
+    telemetry::{Metrics, Traces},
 };
 use batch::Batching;
 use routes::{Route, Table};
@@ -68,6 +72,8 @@ pub struct Context {
     pub clock: Clock,
     /// For the requests that are answered.
     pub metrics: Metrics,
+    /// The same.
+    pub traces: Traces,
     /// What one client may take.
     pub limits: LimitSettings,
     /// Whether this door speaks TLS itself.
@@ -116,8 +122,7 @@ impl Routes {
         let batching = Batching { api: Arc::clone(&api), context: Arc::clone(&context) };
         let batch = post(batch::batch).with_state(batching);
         for version in VERSIONS {
-            let route = Route::new(&batch::OPERATION, version, batch::PATH, batch.clone());
-            others.add(format!("{version}{}", batch::PATH), route)?;
+            others.add(Route::new(&batch::OPERATION, version, batch::PATH, batch.clone()))?;
         }
         if reflection {
             docs::add_to(&mut others)?;
@@ -132,7 +137,7 @@ fn api(context: &Arc<Context>) -> Result<Table, InsertError> {
     for version in VERSIONS {
         for (path, operation) in operations::all() {
             let methods: MethodRouter = (operation.route)().with_state(Arc::clone(context));
-            table.add(format!("{version}{path}"), Route::new(&operation, version, &path, methods))?;
+            table.add(Route::new(&operation, version, &path, methods))?;
         }
     }
     Ok(table)

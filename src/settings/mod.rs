@@ -6,6 +6,7 @@ mod limits;
 mod parse;
 mod rate_limit;
 mod tls;
+mod traces;
 mod watch;
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
@@ -21,6 +22,7 @@ pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
 pub use tls::TlsSettings;
+pub use traces::{OtlpEndpoint, TraceSettings};
 pub use watch::WatchSettings;
 
 /// The most lanes that are started by themselves: with more, batches get small
@@ -161,6 +163,10 @@ pub struct Settings {
     /// How it is logged.
     #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true, value_enum)]
     pub log_format: LogFormat,
+
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 
     /// Who is let in.
     #[command(flatten)]

@@ -28,4 +28,5 @@ mod property;
 mod readme;
 mod replicas;
 mod support;
+mod traces;
 mod watch;
