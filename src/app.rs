@@ -22,7 +22,7 @@ use crate::{
     settings::Settings,
     store::{Database, OpenError, Store},
     sweep,
-    telemetry::{Door, Metrics},
+    telemetry::{Door, Metrics, Traces},
     watch::{self, Hub, Sources},
 };
 
@@ -75,6 +75,7 @@ pub struct App {
     /// The admin door, which answers until the end.
     admin: JoinHandle<()>,
     acceptors: JoinSet<()>,
+    traces: Traces,
     lanes: Vec<oneshot::Receiver<()>>,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -99,7 +100,7 @@ impl App {
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-        let Parts { database, clock, metrics, health, stop, abort, streams, .. } = parts.clone();
+        let Parts { database, clock, metrics, traces, health, stop, abort, streams, .. } = parts.clone();
         let lanes =
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
@@ -154,6 +155,7 @@ impl App {
             hub,
             admin,
             acceptors,
+            traces,
             lanes,
             stop,
             abort,
@@ -208,7 +210,8 @@ impl App {
             self.store.close().await;
             self.database.close().await;
         };
-        let _ = timeout(CLOSE_TIMEOUT, close).await;
+        // Nor must a collector.
+        let _ = tokio::join!(timeout(CLOSE_TIMEOUT, close), self.traces.stop());
         if drained {
             info!("drained: every request under way was answered");
         } else {
@@ -232,7 +235,12 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     }
     let database = open_database(settings).await?;
     info!(store = database.describe(), "store");
+    let traces = match &settings.traces.otlp_endpoint.0 {
+        Some(endpoint) => Traces::export(endpoint, settings.traces.otlp_sample_ratio, database.system()),
+        None => Ok(Traces::off()),
+    };
     Ok(Parts {
+        traces: traces.map_err(StartError::Settings)?,
         database,
         limits: Limits {
             batch_max: settings.batch_max,

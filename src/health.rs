@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::{
     clock::Clock,
     grpc::SERVICE_NAME,
+    presence::Timestamp,
     store::{Database, Store},
     telemetry::Metrics,
 };
@@ -97,7 +98,7 @@ impl Health {
         stop: CancellationToken,
     ) {
         while !stop.is_cancelled() {
-            let readiness = ask(&*store, &clock).await;
+            let readiness = ask(&*store, &clock, &self.metrics).await;
             let turned = readiness != self.readiness();
             self.tell(readiness).await;
             if turned && readiness == Readiness::StoreUnavailable {
@@ -139,7 +140,7 @@ impl Health {
     }
 }
 
-async fn ask(store: &dyn Store, clock: &Clock) -> Readiness {
+async fn ask(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Readiness {
     let before = clock.now();
     let database = match store.database_time().await {
         Ok(time) => time,
@@ -149,10 +150,36 @@ async fn ask(store: &dyn Store, clock: &Clock) -> Readiness {
         }
     };
     let after = clock.now();
-    // The database read its clock somewhere between our two readings.
-    if before > database + SKEW_MAX || database > after + SKEW_MAX {
+    let ahead = ahead(before, database, after);
+    metrics.set_clock_skew(ahead);
+    if Duration::from_millis(ahead.unsigned_abs()) > SKEW_MAX {
         warn!(%database, ours = %after, "the clock is off the database's");
         return Readiness::ClockSkew;
     }
     Readiness::Ready
+}
+
+/// By how many milliseconds our clock is ahead of the database's, at least: that one
+/// was read somewhere between our two readings.
+fn ahead(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
+    database.as_millis().clamp(before.as_millis(), after.as_millis().max(before.as_millis()))
+        - database.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_wait_for_the_answer_does_not_explain_is_skew() {
+        let ahead = |before, database, after| {
+            let [before, database, after] = [before, database, after].map(Timestamp::from_millis);
+            ahead(before, database, after)
+        };
+        assert_eq!(ahead(1_000, 1_000, 1_000), 0);
+        assert_eq!(ahead(1_000, 1_300, 1_500), 0);
+        assert_eq!(ahead(1_000, 900, 1_500), 100);
+        assert_eq!(ahead(1_000, 1_700, 1_500), -200);
+        assert_eq!(ahead(1_000, 1_700, 900), -700, "our clock was put back meanwhile");
+    }
 }

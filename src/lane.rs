@@ -22,7 +22,7 @@ use crate::{
     service::{Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
-    telemetry::{Door, Metrics},
+    telemetry::{Door, Metrics, Traces},
 };
 
 /// The connections that may wait for a lane to take them.
@@ -49,6 +49,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Shared by all lanes.
     pub metrics: Metrics,
+    /// Shared by all lanes.
+    pub traces: Traces,
     /// Shared by all lanes.
     pub health: Health,
     /// What streams need.
@@ -142,6 +144,7 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         service: Arc::clone(&service),
         gate: parts.gate.clone(),
         metrics: metrics.clone(),
+        traces: parts.traces.clone(),
         limits: parts.client_limits,
         reflection: parts.reflection,
     };
@@ -150,6 +153,7 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         gate: parts.gate.clone(),
         clock: clock.clone(),
         metrics: metrics.clone(),
+        traces: parts.traces.clone(),
         limits: parts.client_limits,
         encrypted: parts.tls.is_some(),
         cors_origins: Arc::clone(&parts.cors_origins),

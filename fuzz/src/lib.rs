@@ -24,7 +24,7 @@ use presenced::{
     service::{Service, Streams},
     settings::{Cli, Settings},
     store::Database,
-    telemetry::Metrics,
+    telemetry::{Metrics, Traces},
     watch::Hub,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -94,6 +94,7 @@ impl Doors {
                 service: service.clone(),
                 gate: nobody.clone(),
                 metrics: metrics.clone(),
+                traces: Traces::off(),
                 limits: open.limits,
                 reflection: true,
             };
@@ -102,6 +103,7 @@ impl Doors {
                 gate: nobody,
                 clock: Clock::System,
                 metrics: metrics.clone(),
+                traces: Traces::off(),
                 limits: open.limits,
                 encrypted: false,
                 cors_origins: std::sync::Arc::default(),

@@ -23,6 +23,8 @@ mod statement;
 
 use std::{
     fmt,
+    ops::Range,
+    slice,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +42,7 @@ use crate::{
     clock::Clock,
     presence::Timestamp,
     store::{Store, StoreError},
-    telemetry::{Metrics, StatementMetrics},
+    telemetry::{Metrics, QueueSpan, StatementMetrics, StatementSpan, Trace},
 };
 
 pub use statement::{
@@ -139,7 +141,18 @@ type Answer<S> = (Timestamp, Vec<<S as Statement>::Answer>);
 struct Call<S: Statement> {
     members: Vec<S::Member>,
     answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
+    /// If its request is traced.
+    queued: Option<Box<QueueSpan>>,
     _room: OwnedSemaphorePermit,
+}
+
+/// Who waits for a statement that runs.
+struct Waiting<S: Statement> {
+    /// Its members among those of the statement.
+    members: Range<usize>,
+    answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
+    /// If its request is traced.
+    trace: Option<Trace>,
 }
 
 impl<S: Statement> Batcher<S> {
@@ -172,7 +185,7 @@ impl<S: Statement> Batcher<S> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(full)?;
         let (answer, answered) = oneshot::channel();
         self.queue
-            .try_send(Call { members, answer, _room: room })
+            .try_send(Call { members, answer, queued: QueueSpan::start(S::NAME), _room: room })
             .map_err(|_| BatchError::QueueFull(S::NAME))?;
         match timeout(CALL_TIMEOUT, answered).await {
             Ok(Ok(answer)) => Ok(answer?),
@@ -230,52 +243,63 @@ impl Runner {
     async fn run<S: Statement>(&self, mut batch: Vec<Call<S>>) {
         batch.retain(|call| !call.answer.is_closed());
         let mut members = Vec::new();
-        let mut callers = Vec::with_capacity(batch.len());
-        for Call { members: own, answer, _room } in batch {
+        let mut callers: Vec<Waiting<S>> = Vec::with_capacity(batch.len());
+        for Call { members: own, answer, queued, _room } in batch {
             let start = members.len();
             members.extend(own);
-            callers.push((start..members.len(), answer));
+            let trace = queued.map(|queued| queued.finish());
+            callers.push(Waiting { members: start..members.len(), answer, trace });
         }
         if members.is_empty() {
             return;
         }
-        match self.execute::<S>(&members).await {
+        match self.execute(&members, &callers).await {
             Ok((now, answers)) => {
                 let mut answers = answers.into_iter();
-                for (range, caller) in callers {
-                    let own = answers.by_ref().take(range.len()).collect();
+                for caller in callers {
+                    let own = answers.by_ref().take(caller.members.len()).collect();
                     // A caller that has gone does not listen.
-                    let _ = caller.send(Ok((now, own)));
+                    let _ = caller.answer.send(Ok((now, own)));
                 }
             }
             Err(StoreError::Data(_)) if callers.len() > 1 => {
-                for (range, caller) in callers {
+                for caller in callers {
                     // Its answer was "unknown" when it went; a write that only
                     // happens now could undo a newer one.
-                    if caller.is_closed() {
+                    if caller.answer.is_closed() {
                         continue;
                     }
-                    let own = members.get(range).unwrap_or_default();
-                    let _ = caller.send(self.execute::<S>(own).await);
+                    let own = members.get(caller.members.clone()).unwrap_or_default();
+                    let outcome = self.execute(own, slice::from_ref(&caller)).await;
+                    let _ = caller.answer.send(outcome);
                 }
             }
             Err(error) => {
-                for (_, caller) in callers {
-                    let _ = caller.send(Err(error.clone()));
+                for caller in callers {
+                    let _ = caller.answer.send(Err(error.clone()));
                 }
             }
         }
     }
 
     /// One statement; a conflict is tried once more.
-    async fn execute<S: Statement>(&self, members: &[S::Member]) -> Result<Answer<S>, StoreError> {
+    async fn execute<S: Statement>(
+        &self,
+        members: &[S::Member],
+        callers: &[Waiting<S>],
+    ) -> Result<Answer<S>, StoreError> {
         let now = self.clock.now();
         let timer = self.metrics.start(members.len());
+        let traces = callers.iter().filter_map(|caller| caller.trace.as_ref());
+        let spans: Vec<StatementSpan> = traces.map(|trace| trace.statement(S::NAME, members.len())).collect();
         let mut outcome = S::execute(&*self.store, now, members).await;
         if let Err(StoreError::Conflict(_)) = outcome {
             outcome = S::execute(&*self.store, now, members).await;
         }
         timer.finish(outcome.is_ok());
+        for span in spans {
+            span.finish(outcome.as_ref().err().map(StoreError::kind));
+        }
         match &outcome {
             Ok(_) if self.failing.swap(false, Ordering::Relaxed) => info!(statement = S::NAME, "works again"),
             Ok(_) => {}

@@ -32,9 +32,9 @@ static CONFIG: LazyLock<Arc<Config<'static>>> =
 
 /// Puts the document and its page among the routes.
 pub(super) fn add_to(table: &mut Table) -> Result<(), InsertError> {
-    table.add("/openapi.json".to_owned(), Route::open("openapi", get(openapi)))?;
-    table.add("/docs".to_owned(), Route::open("docs", get(page_root)))?;
-    table.add(format!("{PAGE}{{*file}}"), Route::open("docs", get(page)))
+    table.add(Route::open("openapi", "/openapi.json", get(openapi)))?;
+    table.add(Route::open("docs", "/docs", get(page_root)))?;
+    table.add(Route::open("docs", &format!("{PAGE}{{*file}}"), get(page)))
 }
 
 /// Whether the path is the page's, or a file's of it.

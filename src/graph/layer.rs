@@ -1,6 +1,8 @@
 //! What surrounds every request: its ids, its place in the metrics and the log,
 //! and the body of an error; and who calls.
 
+use std::pin::pin;
+
 use axum::{
     body::Body,
     extract::Request,
@@ -16,21 +18,25 @@ use super::{
     refusal::{Refusal, finish},
     routes::{Route, Table},
 };
-use crate::telemetry::{Door, RequestId, RequestTimer};
+use crate::telemetry::{Door, RequestTimer};
 
 impl Table {
     /// Answers one request, with `request-id` and `client-request-id`, which is the
     /// same where the client sent none.
     pub(super) async fn answer(&self, mut request: Request) -> Response {
         let context = &*self.context;
-        let id = RequestId::new();
-        let mut timer = RequestTimer::start(&context.metrics, Door::Graph, id);
-        let route = self.find(&mut request, id);
+        let mut timer =
+            RequestTimer::start(&context.metrics, &context.traces, Door::Graph, request.headers());
+        let route = self.find(&mut request, timer.id);
         timer.operation = route.map_or("unknown", |route| route.operation);
+        if let Some(span) = &mut timer.span {
+            span.http(request.method(), route.map(|route| &*route.path));
+        }
 
-        let ids = Ids::of(id, request.headers());
-        let response = identified(admit(context, route, request).await, context, ids);
-        timer.finish(code_name(response.status()));
+        let ids = Ids::of(timer.id, request.headers());
+        let response = timer.work(pin!(admit(context, route, request))).await;
+        let response = identified(response, context, ids);
+        timer.finish(code_name(response.status()), response.status().as_u16());
         response
     }
 }

@@ -48,7 +48,11 @@ use tower_http::{
 };
 
 use crate::{
-    auth::Gate, clock::Clock, service::Service as Operations, settings::LimitSettings, telemetry::Metrics,
+    auth::Gate,
+    clock::Clock,
+    service::Service as Operations,
+    settings::LimitSettings,
+    telemetry::{Metrics, Traces},
 };
 use batch::Batching;
 use routes::{Route, Table};
@@ -73,6 +77,8 @@ pub struct Context {
     pub clock: Clock,
     /// For the requests that are answered.
     pub metrics: Metrics,
+    /// The same.
+    pub traces: Traces,
     /// What one client may take.
     pub limits: LimitSettings,
     /// Whether this door speaks TLS itself.
@@ -121,8 +127,7 @@ impl Routes {
         let batching = Batching { api: Arc::clone(&api), context: Arc::clone(&context) };
         let batch = post(batch::batch).with_state(batching);
         for version in VERSIONS {
-            let route = Route::new(&batch::OPERATION, version, batch::PATH, batch.clone());
-            others.add(format!("{version}{}", batch::PATH), route)?;
+            others.add(Route::new(&batch::OPERATION, version, batch::PATH, batch.clone()))?;
         }
         if reflection {
             docs::add_to(&mut others)?;
@@ -139,7 +144,7 @@ fn tables(context: &Arc<Context>) -> Result<(Table, Table), InsertError> {
         for (path, operation) in operations::all() {
             let methods: MethodRouter = (operation.route)().with_state(Arc::clone(context));
             let table = if operation.answer.is_stream() { &mut streams } else { &mut api };
-            table.add(format!("{version}{path}"), Route::new(&operation, version, &path, methods))?;
+            table.add(Route::new(&operation, version, &path, methods))?;
         }
     }
     Ok((api, streams))

@@ -13,6 +13,8 @@ use crate::telemetry::RequestId;
 pub(super) struct Route {
     /// The operation's name in metrics and logs.
     pub(super) operation: &'static str,
+    /// The whole path, with the names of its variables: `/v1.0/users/{id}/presence`.
+    pub(super) path: String,
     /// Whether it takes no token.
     pub(super) open: bool,
     /// `/v1.0` or `/beta`; empty for what has no version.
@@ -45,12 +47,13 @@ impl Route {
         methods: MethodRouter,
     ) -> Self {
         let communications = path.starts_with("/communications/");
-        Self { operation: operation.name, open: false, version, communications, methods }
+        let path = format!("{version}{path}");
+        Self { operation: operation.name, path, open: false, version, communications, methods }
     }
 
     /// What tells nothing about users, and so takes no token.
-    pub(super) fn open(operation: &'static str, methods: MethodRouter) -> Self {
-        Self { operation, open: true, version: "", communications: false, methods }
+    pub(super) fn open(operation: &'static str, path: &str, methods: MethodRouter) -> Self {
+        Self { operation, path: path.to_owned(), open: true, version: "", communications: false, methods }
     }
 }
 
@@ -72,9 +75,9 @@ impl Table {
         Self { context, routes: Router::new() }
     }
 
-    /// One more. The error is that there is one at this path.
-    pub(super) fn add(&mut self, path: String, route: Route) -> Result<(), InsertError> {
-        self.routes.insert(path, route)
+    /// One more. The error is that there is one at its path.
+    pub(super) fn add(&mut self, route: Route) -> Result<(), InsertError> {
+        self.routes.insert(route.path.clone(), route)
     }
 
     /// Whether there is anything at this path.

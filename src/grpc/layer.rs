@@ -2,7 +2,7 @@
 //! metrics and the log; its deadline; who calls; the code that tonic itself
 //! chose, where clients expect another one.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{extract::Request, http::HeaderMap, response::Response};
 use tokio::time::timeout;
@@ -52,13 +52,18 @@ impl Inner {
     /// message in time; once it has, everything is answered within seconds.
     pub(super) async fn observe(&self, mut request: Request) -> Response {
         let context = &self.context;
-        let id = RequestId::new();
-        let mut timer = RequestTimer::start(&context.metrics, Door::Grpc, id);
+        let mut timer = RequestTimer::start(&context.metrics, &context.traces, Door::Grpc, request.headers());
+        let id = timer.id;
         let path = request.uri().path();
         let operation_of = operation(&OPERATIONS, path);
         let message_max = self.message_max(path);
         let open = if operation_of.is_none() { operation(&OPEN, path) } else { None };
-        timer.operation = operation_of.or(open).unwrap_or("unknown");
+        if let Some((path, operation)) = operation_of.or(open) {
+            timer.operation = operation;
+            if let Some(span) = &mut timer.span {
+                span.grpc(path);
+            }
+        }
 
         let longest = context.limits.body_timeout + CALL_TIMEOUT;
         let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
@@ -71,7 +76,8 @@ impl Inner {
         let answer = match admitted {
             Ok(caller) => {
                 request.extensions_mut().insert(Admitted { id, caller });
-                in_time(deadline.saturating_sub(timer.elapsed()), self.answer(request, open.is_some())).await
+                let work = pin!(self.answer(request, open.is_some()));
+                in_time(deadline.saturating_sub(timer.elapsed()), timer.work(work)).await
             }
             Err(error) => Err(error),
         };
@@ -79,7 +85,8 @@ impl Inner {
             Ok(answer) => expected(answer, message_max, id),
             Err(error) => to_status(&error, id).into_http(),
         };
-        timer.finish(code_name(code(&answer)));
+        let code = code(&answer);
+        timer.finish(code_name(code), u16::try_from(i32::from(code)).unwrap_or_default());
         answer
     }
 }
@@ -88,8 +95,9 @@ async fn in_time<F: Future>(deadline: Duration, work: F) -> Result<F::Output, Er
     timeout(deadline, work).await.map_err(|_| Error::deadline_exceeded())
 }
 
-fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<&'static str> {
-    of.iter().find(|(of, _)| *of == path).map(|(_, operation)| *operation)
+/// The path, and the name of its operation.
+fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<(&'static str, &'static str)> {
+    of.iter().find(|(of, _)| *of == path).copied()
 }
 
 /// tonic answers an over-long message with `OUT_OF_RANGE` and one that it can't

@@ -27,7 +27,7 @@ use crate::{
     auth::Gate,
     service::{Caller, Service as Operations},
     settings::LimitSettings,
-    telemetry::{Metrics, RequestId},
+    telemetry::{Metrics, RequestId, Traces},
 };
 use pb::presence_service_server::PresenceServiceServer;
 
@@ -52,6 +52,8 @@ pub struct Context {
     pub gate: Gate,
     /// For the calls that are answered.
     pub metrics: Metrics,
+    /// The same.
+    pub traces: Traces,
     /// What one client may take.
     pub limits: LimitSettings,
     /// Whether there is reflection.

@@ -1,11 +1,11 @@
 //! The one error of all operations.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use tracing::{debug, error};
 
 use super::{Violation, permission::AnyOf};
-use crate::{batch::BatchError, presence::SessionId, store::StoreError};
+use crate::{batch::BatchError, presence::SessionId, store::StoreError, telemetry::RequestId};
 
 /// How soon a caller may try again what failed for want of room or a database.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -256,10 +256,13 @@ impl Error {
 
     /// Logs what only we may know of the error: a fault of ours at once, the
     /// rest for whoever follows this request.
-    pub fn log(&self, request_id: impl fmt::Display) {
+    pub fn log(&self, request_id: RequestId) {
+        let trace_id = request_id.trace_id();
         match &self.internal {
-            Some(internal) if self.kind == Kind::Internal => error!(%request_id, internal, "internal error"),
-            Some(internal) => debug!(%request_id, internal, "{self}"),
+            Some(internal) if self.kind == Kind::Internal => {
+                error!(%request_id, trace_id, internal, "internal error");
+            }
+            Some(internal) => debug!(%request_id, trace_id, internal, "{self}"),
             None => {}
         }
     }

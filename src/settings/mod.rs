@@ -7,6 +7,7 @@ mod parse;
 mod rate_limit;
 mod streams;
 mod tls;
+mod traces;
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
@@ -22,6 +23,7 @@ pub use parse::Secret;
 pub use rate_limit::RateLimit;
 pub use streams::StreamSettings;
 pub use tls::TlsSettings;
+pub use traces::{OtlpEndpoint, TraceSettings};
 
 /// The most lanes that are started by themselves: with more, batches get small
 /// and connections many.
@@ -161,6 +163,10 @@ pub struct Settings {
     /// How it is logged.
     #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true, value_enum)]
     pub log_format: LogFormat,
+
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceSettings,
 
     /// Who is let in.
     #[command(flatten)]

@@ -103,6 +103,15 @@ impl Database {
         }
     }
 
+    /// What OpenTelemetry calls it (`db.system.name`).
+    #[must_use]
+    pub const fn system(&self) -> &'static str {
+        match self.engine {
+            Engine::Postgres(_) => "postgresql",
+            Engine::Sqlite { .. } => "sqlite",
+        }
+    }
+
     /// Whether one lane at most can use it: SQLite has a single writer.
     #[must_use]
     pub fn has_one_writer(&self) -> bool {

@@ -20,6 +20,18 @@ pub enum StoreError {
     Data(String),
 }
 
+impl StoreError {
+    /// The kind, as a word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Conflict(_) => "conflict",
+            Self::Data(_) => "data",
+        }
+    }
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

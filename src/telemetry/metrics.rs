@@ -2,10 +2,14 @@
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use super::Door;
 use crate::clock::Stopwatch;
@@ -29,6 +33,7 @@ struct Families {
     batch_members: Family<StatementLabels, Histogram, fn() -> Histogram>,
     pool_connections: Family<PoolLabels, Gauge>,
     ready: Gauge,
+    clock_skew: Gauge<f64, AtomicU64>,
     connections: Family<DoorLabels, Gauge>,
     connections_refused: Family<DoorLabels, Counter>,
     connections_overdue: Family<OverdueLabels, Counter>,
@@ -95,7 +100,7 @@ impl Metrics {
         let statement_errors = Family::default();
         let batch_members = Family::new_with_constructor(members as fn() -> Histogram);
         let pool_connections = Family::default();
-        let ready = Gauge::default();
+        let (ready, clock_skew) = (Gauge::default(), Gauge::default());
         let connections = Family::default();
         let connections_refused = Family::default();
         let connections_overdue = Family::default();
@@ -103,6 +108,8 @@ impl Metrics {
         let sessions_swept = Counter::default();
 
         let mut registry = Registry::with_prefix("presence");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs", build);
         registry.register("requests", "Requests answered", requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -128,6 +135,9 @@ impl Metrics {
             pool_connections.clone(),
         );
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
+        let help =
+            "By how much this machine's clock is ahead of the database's, at least; less than 0 if behind";
+        registry.register_with_unit("clock_skew", help, Unit::Seconds, clock_skew.clone());
         registry.register("connections", "Connections of clients", connections.clone());
         registry.register(
             "connections_refused",
@@ -163,6 +173,7 @@ impl Metrics {
             batch_members,
             pool_connections,
             ready,
+            clock_skew,
             connections,
             connections_refused,
             connections_overdue,
@@ -198,6 +209,13 @@ impl Metrics {
     /// Whether the service is ready.
     pub fn set_ready(&self, ready: bool) {
         self.0.ready.set(i64::from(ready));
+    }
+
+    /// So many milliseconds is our clock ahead of the database's.
+    pub fn set_clock_skew(&self, millis: i64) {
+        // An f64 holds every i32.
+        let millis = i32::try_from(millis.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or_default();
+        self.0.clock_skew.set(f64::from(millis) / 1_000.0);
     }
 
     /// The metrics of one door's connections.

@@ -1,9 +1,11 @@
-//! What operators see: logs, metrics, and the id that ties a request to both.
+//! What operators see: logs, metrics, traces, and the id that ties a request to them.
 
 mod logs;
 mod metrics;
 mod request;
+mod traces;
 
 pub use logs::{LogFormat, init_logs};
 pub use metrics::{ConnectionMetrics, Metrics, StatementMetrics, WatchMetrics};
 pub use request::{Door, RequestId, RequestTimer};
+pub use traces::{QueueSpan, RequestSpan, StatementSpan, Trace, Traces};

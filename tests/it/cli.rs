@@ -283,6 +283,7 @@ async fn metrics_count_requests_batches_and_connections() {
         r#"presence_request_duration_seconds_count{operation="get_presence",door="graph"} 1"#,
         r#"presence_batch_members_sum{statement="load"} 2.0"#,
         "presence_ready 1",
+        concat!("presence_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "# EOF",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");

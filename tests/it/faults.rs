@@ -365,7 +365,7 @@ async fn a_database_that_takes_no_writes_is_not_ready() {
 #[tokio::test]
 async fn a_clock_that_is_off_the_databases_is_not_ready() {
     let database = TestDatabase::new(Engine::Postgres).await;
-    let ahead = ManualClock::new(Clock::System.now() + Duration::from_secs(4));
+    let ahead = ManualClock::new(Clock::System.now() + Duration::from_mins(1));
     let app = start(&settings(&database.url, &[]), Clock::Manual(ahead)).await;
     let off = (StatusCode::SERVICE_UNAVAILABLE, "clock more than 2 s off the database's\n".to_owned());
     let says_so = async {
@@ -374,6 +374,11 @@ async fn a_clock_that_is_off_the_databases_is_not_ready() {
         }
     };
     timeout(BACK_WITHIN, says_so).await.expect("it says so");
+    let metrics = reqwest::get(format!("http://{}/metrics", app.addresses().admin)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let skew = metrics.lines().find_map(|line| line.strip_prefix("presence_clock_skew_seconds "));
+    let skew: f64 = skew.expect("it is measured").parse().unwrap();
+    assert!(skew > 2.0 && skew <= 60.0, "{skew}");
     assert!(app.stop(Duration::from_secs(10), std::future::pending()).await);
 }
 

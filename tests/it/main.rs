@@ -29,4 +29,5 @@ mod property;
 mod readme;
 mod replicas;
 mod support;
+mod traces;
 mod watch;

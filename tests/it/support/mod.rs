@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod collector;
 pub mod contract;
 pub mod database;
 pub mod process;

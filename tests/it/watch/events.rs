@@ -159,7 +159,7 @@ async fn a_quiet_stream_of_events_sends_heartbeats_until_it_is_too_old() {
     }
     server.stop().await;
 
-    let server = Server::start_with(Engine::Sqlite, &["--watch-max-age", "500ms"]).await;
+    let server = Server::start_with(Engine::Sqlite, &["--stream-max-age", "500ms"]).await;
     let mut events = Events::open(server.addresses, "ids=a", &[]).await;
     events.snapshot(1).await;
     let error = events.end().await;

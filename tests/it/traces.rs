@@ -1,0 +1,261 @@
+//! Traces: what a collector is sent, and what one that is away costs.
+
+use std::{collections::BTreeMap, net::TcpListener, time::Duration};
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use presenced::{
+    clock::Stopwatch,
+    grpc::pb::{Activity, Availability, SetPresenceRequest, presence_service_client::PresenceServiceClient},
+};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tonic::{Request, transport::Channel};
+
+use crate::support::{
+    client::{Client, Door, Outcome},
+    collector::{Collector, Sent},
+    database::Engine,
+    on_every_engine,
+    process::{Process, nobody},
+    server::Server,
+};
+
+on_every_engine![a_trace_shows_where_the_time_of_a_request_went];
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+const USER: &str = "some-user";
+const SESSION: &str = "some-session";
+const TOKEN: &str = "Bearer some-token";
+
+fn sampled() -> String {
+    format!("00-{TRACE}-{PARENT}-01")
+}
+
+/// Sets the user's session, in the trace of the header.
+async fn set(server: &Server, door: Door, traceparent: &str) {
+    match door {
+        Door::Grpc => {
+            let channel = Channel::from_shared(format!("http://{}", server.addresses.grpc)).unwrap();
+            let mut client = PresenceServiceClient::new(channel.connect_lazy());
+            let mut request = Request::new(SetPresenceRequest {
+                user_id: USER.to_owned(),
+                session_id: SESSION.to_owned(),
+                availability: Availability::Busy.into(),
+                activity: Activity::InACall.into(),
+                expiration_duration: None,
+            });
+            let metadata = request.metadata_mut();
+            metadata.insert("traceparent", traceparent.parse().unwrap());
+            metadata.insert("tracestate", "vendor=state".parse().unwrap());
+            metadata.insert("authorization", TOKEN.parse().unwrap());
+            client.set_presence(request).await.unwrap();
+        }
+        Door::Graph => {
+            let url = format!("{}/v1.0/users/{USER}/presence/setPresence", server.graph());
+            let request = reqwest::Client::new().post(url).json(&body());
+            let request = request.header("traceparent", traceparent).header("tracestate", "vendor=state");
+            let answer = request.header("authorization", TOKEN).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+        }
+    }
+}
+
+fn body() -> Value {
+    json!({ "sessionId": SESSION, "availability": "Busy", "activity": "InACall" })
+}
+
+fn attributes<const N: usize>(expected: [(&str, &str); N]) -> BTreeMap<String, String> {
+    expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// The only span of this name.
+#[track_caller]
+fn only<'a>(spans: &'a [Sent], name: &str) -> &'a Sent {
+    let found: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
+    assert_eq!(found.len(), 1, "{name}: {spans:#?}");
+    found[0]
+}
+
+async fn a_trace_shows_where_the_time_of_a_request_went(engine: Engine) {
+    for door in [Door::Grpc, Door::Graph] {
+        let collector = Collector::start().await;
+        let server =
+            Server::start_with(engine, &["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "0"])
+                .await;
+        set(&server, door, &sampled()).await;
+        server.stop().await;
+
+        let spans = collector.spans();
+        assert_eq!(spans.len(), 3, "{spans:#?}");
+        let mut request = only(&spans, "set_presence").clone();
+        assert_eq!((request.kind, request.parent_id.as_str()), (SpanKind::Server, PARENT));
+        assert!(!request.failed);
+        assert_eq!(request.attributes.remove("presence.request_id").unwrap().len(), 36);
+        let expected = match door {
+            Door::Grpc => attributes([
+                ("rpc.system", "grpc"),
+                ("rpc.service", "presence.v1.PresenceService"),
+                ("rpc.method", "SetPresence"),
+                ("rpc.grpc.status_code", "0"),
+            ]),
+            Door::Graph => attributes([
+                ("http.request.method", "POST"),
+                ("http.route", "/v1.0/users/{id}/presence/setPresence"),
+                ("http.response.status_code", "200"),
+            ]),
+        };
+        assert_eq!(request.attributes, expected);
+
+        let queue = only(&spans, "set_sessions queue");
+        assert_eq!(queue.kind, SpanKind::Internal);
+        let statement = only(&spans, "set_sessions");
+        assert_eq!(statement.kind, SpanKind::Client);
+        let system = if engine == Engine::Postgres { "postgresql" } else { "sqlite" };
+        let expected = [("db.system.name", system), ("db.operation.name", "set_sessions")];
+        assert_eq!(statement.attributes, attributes(expected));
+        for span in [queue, statement] {
+            assert_eq!(span.parent_id, request.span_id);
+            assert!(request.times.0 <= span.times.0 && span.times.1 <= request.times.1, "{spans:#?}");
+        }
+        assert!(queue.times.1 <= statement.times.0, "it waits, and then it is done");
+        for span in &spans {
+            assert_eq!((span.trace_id.as_str(), span.state.as_str()), (TRACE, "vendor=state"));
+        }
+        let text = collector.text();
+        for secret in [USER, SESSION, "some-token", "InACall"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        for known in ["service.name", "presenced", "service.version"] {
+            assert!(text.contains(known), "{known} in {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_caller_decides_whether_it_is_traced_and_otherwise_the_ratio_does() {
+    const OTHER: &str = "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01";
+    for (ratio, traceparent, roots) in
+        [("1", format!("00-{TRACE}-{PARENT}-00"), 0), ("0", OTHER.to_owned(), 0), ("1", OTHER.to_owned(), 2)]
+    {
+        let collector = Collector::start().await;
+        let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", ratio];
+        let server = Server::start_with(Engine::Sqlite, &flags).await;
+        for door in [Door::Grpc, Door::Graph] {
+            set(&server, door, &traceparent).await;
+        }
+        server.stop().await;
+        let spans = collector.spans();
+        let found: Vec<_> = spans.iter().filter(|span| span.name == "set_presence").collect();
+        assert_eq!(found.len(), roots, "{ratio} {traceparent}: {spans:#?}");
+        for root in found {
+            assert!(root.parent_id.is_empty() && root.trace_id.to_uppercase() != OTHER[3..35], "{root:#?}");
+        }
+        assert_eq!(spans.len(), roots * 3, "{spans:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_items_of_a_batch_are_parts_of_its_trace() {
+    let collector = Collector::start().await;
+    let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "0"];
+    let server = Server::start_with(Engine::Sqlite, &flags).await;
+    let url = format!("{}/v1.0/$batch", server.graph());
+    let get = |id: &str| json!({ "id": id, "method": "GET", "url": format!("/users/{USER}/presence") });
+    let items = json!({ "requests": [get("1"), get("2")] });
+    for traceparent in [sampled(), format!("00-{TRACE}-{PARENT}-00")] {
+        let request = reqwest::Client::new().post(&url).json(&items).header("traceparent", traceparent);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    }
+    server.stop().await;
+    let spans = collector.spans();
+    let batch = only(&spans, "batch");
+    let of = |parent: &Sent| spans.iter().filter(|span| span.parent_id == parent.span_id).collect::<Vec<_>>();
+    let items = of(batch);
+    assert_eq!(items.len(), 2, "{spans:#?}");
+    for item in items {
+        assert_eq!(item.name, "get_presence");
+        let names: Vec<_> = of(item).iter().map(|span| span.name.as_str()).collect();
+        assert_eq!(names, ["load queue", "load"]);
+        let statement = of(item)[1];
+        assert!(statement.attributes.get("db.operation.batch.size").is_none_or(|size| size == "2"));
+    }
+    assert!(spans.iter().all(|span| span.trace_id == TRACE));
+}
+
+#[tokio::test]
+async fn what_the_caller_did_wrong_is_no_fault_of_the_service() {
+    let collector = Collector::start().await;
+    let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "1"];
+    let server = Server::start_with(Engine::Sqlite, &flags).await;
+    for door in [Door::Grpc, Door::Graph] {
+        let client = Client::new(door, server.addresses.grpc, server.addresses.http);
+        assert_eq!(client.clear(USER, SESSION).await, Outcome::NotFound);
+    }
+    let stranger = format!("{}/v1.0/users/{USER}/nothing", server.graph());
+    assert_eq!(reqwest::get(stranger).await.unwrap().status(), 404);
+    server.stop().await;
+    let spans = collector.spans();
+    let codes = ["rpc.grpc.status_code", "http.response.status_code"];
+    let codes: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == "clear_presence")
+        .filter_map(|span| codes.iter().find_map(|code| span.attributes.get(*code)))
+        .collect();
+    assert_eq!(codes, ["5", "404"]);
+    assert!(!only(&spans, "unknown").attributes.contains_key("http.route"));
+    assert!(spans.iter().all(|span| !span.failed), "{spans:#?}");
+    assert!(!collector.text().contains(USER));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_or_hangs_holds_up_nothing() {
+    // The system accepts for it; it never reads.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [nobody(), silent.local_addr().unwrap().to_string()] {
+        let url = format!("http://{address}");
+        let begun = Stopwatch::start();
+        let flags = ["--otlp-endpoint", &url, "--otlp-sample-ratio", "1", "--queue-max", "1000"];
+        let mut process = Process::start("sqlite::memory:", &flags).await;
+        let client = Client::new(Door::Grpc, process.grpc, process.http);
+        // More than fit into a batch, so that some are sent at once.
+        for _ in 0..400 {
+            assert_eq!(client.set(USER, SESSION, "Busy/InACall", "").await, Outcome::Done);
+        }
+        let served = begun.elapsed();
+        let stopping = Stopwatch::start();
+        process.signal("TERM");
+        let (code, log) = process.wait();
+        let stopped = stopping.elapsed();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("drained: ") && log.contains("traces were not sent"), "{log}");
+        let warned = log.matches("more of the same is logged at debug").count();
+        assert!(warned <= 1, "{log}");
+        // On a busy machine; each wait for the collector would take 3 s.
+        assert!(served < Duration::from_secs(20), "{served:?}");
+        assert!(stopped < Duration::from_secs(5), "{stopped:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_trace() {
+    let collector = Collector::start().await;
+    let flags = ["--otlp-endpoint", &collector.url, "--log", "debug"];
+    let mut process = Process::start("sqlite::memory:", &flags).await;
+    let url = format!("http://{}/v1.0/users/{USER}/presence", process.http);
+    let mut ids = Vec::new();
+    for flag in ["01", "00"] {
+        let traceparent = format!("00-{TRACE}-{PARENT}-{flag}");
+        let answer =
+            reqwest::Client::new().get(&url).header("traceparent", traceparent).send().await.unwrap();
+        ids.push(answer.headers()["request-id"].to_str().unwrap().to_owned());
+    }
+    process.signal("TERM");
+    // The collector answers meanwhile.
+    let (_, log) = spawn_blocking(move || process.wait()).await.unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests: Vec<_> = lines.iter().filter(|line| line["trace_id"] == TRACE).collect();
+    assert_eq!(requests.iter().map(|line| line["request_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    let spans = collector.spans();
+    assert_eq!(only(&spans, "get_presence").attributes["presence.request_id"], ids[0]);
+}
