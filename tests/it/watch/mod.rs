@@ -25,7 +25,7 @@ use crate::support::{
 };
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream.
 pub struct Watcher {
