@@ -148,9 +148,11 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         limits: parts.client_limits,
         reflection: parts.reflection,
     };
+    let grpc = grpc::Routes::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let graph = graph::Context {
         service,
         gate: parts.gate.clone(),
+        web: grpc::Web::new(grpc.clone()),
         clock: clock.clone(),
         metrics: metrics.clone(),
         traces: parts.traces.clone(),
@@ -159,7 +161,6 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
         cors_origins: Arc::clone(&parts.cors_origins),
     };
     let graph = graph::Routes::new(graph, parts.reflection).map_err(io::Error::other)?;
-    let grpc = grpc::Routes::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
     let (limits, stop) = (parts.client_limits, parts.stop.clone());
     let grpc =

@@ -10,6 +10,7 @@ use http::{
     },
     uri::Authority,
 };
+use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use super::{Context, docs, refusal::Refusal};
@@ -71,7 +72,8 @@ pub(super) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidHeade
     }
     let origins: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| origin.parse()).collect();
     let exposed = ["request-id", "client-request-id"].map(HeaderName::from_static);
-    let exposed = exposed.into_iter().chain([CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE]);
+    let of_grpc = [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS];
+    let exposed = exposed.into_iter().chain([CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE]).chain(of_grpc);
     let layer = CorsLayer::new()
         .allow_origin(origins?)
         .allow_methods([Method::GET, Method::POST])

@@ -50,6 +50,7 @@ use tower_http::{
 use crate::{
     auth::Gate,
     clock::Clock,
+    grpc::Web,
     service::Service as Operations,
     settings::LimitSettings,
     telemetry::{Metrics, Traces},
@@ -85,6 +86,8 @@ pub struct Context {
     pub encrypted: bool,
     /// Origins whose pages may call from a browser.
     pub cors_origins: Arc<[String]>,
+    /// Calls in gRPC-Web.
+    pub web: Web,
 }
 
 /// Why the door can't be opened.
@@ -189,8 +192,12 @@ impl Inner {
         if bodiless { without_body(response) } else { response }
     }
 
-    /// Answers, packed if the client says that it can unpack.
+    /// Passes a call in gRPC-Web on; answers the rest, packed if the client says that
+    /// it can unpack.
     async fn pack(self: Arc<Self>, request: Request) -> Response {
+        if Web::takes(&request) {
+            return self.context.web.answer(request).await;
+        }
         let request = paths::rewrite(request);
         if !request.headers().contains_key(ACCEPT_ENCODING) {
             return self.answer(request).await;

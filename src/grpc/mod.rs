@@ -4,6 +4,7 @@ mod convert;
 mod layer;
 mod presence_service;
 mod status;
+mod web;
 
 use std::{
     convert::Infallible,
@@ -39,6 +40,8 @@ pub mod pb {
     /// The descriptors of all files, with their comments, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/presence_v1.bin"));
 }
+
+pub use web::Web;
 
 /// The name of the service, for health checks.
 pub use pb::presence_service_server::SERVICE_NAME;

@@ -17,7 +17,7 @@ pub struct TlsSettings {
     #[arg(long, env = "PRESENCE_TLS_KEY", global = true, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Let nobody speak gRPC without a certificate signed by one of these, in PEM.
+    /// Let nobody call at gRPC's own port without a certificate signed by one of these, in PEM.
     #[arg(long, env = "PRESENCE_TLS_CLIENT_CA", global = true, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
 }

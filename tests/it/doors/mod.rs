@@ -2,5 +2,6 @@
 //! told.
 
 mod browsers;
+mod grpc_web;
 mod limits;
 mod tls;
