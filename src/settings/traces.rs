@@ -39,9 +39,12 @@ impl FromStr for OtlpEndpoint {
         if text.is_empty() {
             return Ok(Self(None));
         }
-        // Only OTLP over HTTP has a path.
+        // Only OTLP over HTTP has a path, and a password would be sent to nobody, but logged.
         let fits = |url: &Uri| {
-            matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() && url.path() == "/"
+            let host = url.authority().is_some_and(|host| !host.as_str().contains('@'));
+            matches!(url.scheme_str(), Some("http" | "https"))
+                && host
+                && url.path_and_query().is_none_or(|path| path == "/")
         };
         match text.parse::<Uri>() {
             Ok(url) if fits(&url) => Ok(Self(Some(text.to_owned()))),
@@ -66,7 +69,9 @@ mod tests {
         for good in ["http://collector:4317", "https://collector:4317/", "http://[::1]:4317"] {
             assert_eq!(endpoint(good), Ok(Some(good.to_owned())));
         }
-        for wrong in ["collector:4317", "http://", "http://collector:4318/v1/traces", "ftp://a", "nonsense"] {
+        for wrong in
+            ["collector:4317", "http://", "http://a:4318/v1/traces", "http://me:b@a", "ftp://a", "http://a?b"]
+        {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }
         assert_eq!(ratio("0.5"), Ok(0.5));

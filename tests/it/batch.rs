@@ -2,27 +2,29 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use http::HeaderMap;
 use presenced::{
     batch::{BatchError, Batches, Limits},
     clock::{Clock, ManualClock},
     presence::{Pair, Timestamp, User, UserId},
     store::{Bite, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
-    telemetry::Metrics,
+    telemetry::{Door, Metrics, RequestTimer, Traces},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
-    task::{JoinHandle, yield_now},
+    task::{JoinHandle, JoinSet, yield_now},
 };
 use uuid::Uuid;
 
 use crate::{
     conformance::{HOUR, IN_A_CALL, key, set},
-    support::server::START,
+    support::{collector::Collector, server::START},
 };
 
 /// A store whose statements wait to be let through, and fail as told.
@@ -251,6 +253,44 @@ async fn a_store_that_is_away_fails_the_whole_batch_at_once() {
     }
     bench.begun.close();
     assert_eq!(bench.begun.len(), 2);
+}
+
+#[tokio::test]
+async fn each_traced_call_shows_the_statement_it_shared_and_that_it_failed() {
+    let collector = Collector::start().await;
+    let traces = Traces::export(&collector.url, 1.0, "fake").unwrap();
+    let mut bench = Bench::new(10, 1, 10);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    let mut calls = JoinSet::new();
+    for user in ["b", "c"] {
+        let (batches, traces) = (Arc::clone(&bench.batches), traces.clone());
+        calls.spawn(async move {
+            let timer = RequestTimer::start(&Metrics::new(), &traces, Door::Grpc, &HeaderMap::new());
+            let call = batches.set_sessions.call_one(set(user, "a", IN_A_CALL, HOUR));
+            assert!(timer.work(pin!(call)).await.is_err());
+            timer.finish("UNAVAILABLE", 14);
+        });
+        yield_now().await;
+    }
+    first.abort();
+    let away = || StoreError::Unavailable("away".into());
+    bench.store.outcomes.lock().unwrap().extend([away(), away()]);
+    bench.let_through(10);
+    calls.join_all().await;
+    traces.stop().await;
+
+    let spans = collector.spans();
+    let statements: Vec<_> = spans.iter().filter(|span| span.name == "set_sessions").collect();
+    assert_eq!(statements.len(), 2, "{spans:#?}");
+    for statement in statements {
+        assert!(statement.failed);
+        assert_eq!(statement.attributes["error.type"], "unavailable");
+        assert_eq!(statement.attributes["db.operation.batch.size"], "2");
+        let request = spans.iter().find(|span| span.span_id == statement.parent_id).unwrap();
+        assert!(request.failed && request.parent_id.is_empty());
+        assert_eq!(request.attributes["error.type"], "UNAVAILABLE");
+    }
 }
 
 #[tokio::test]

@@ -81,6 +81,7 @@ fn bad_settings_end_with_64() {
         (&["--cors-origins", "*"], "as browsers send it"),
         (&["--cors-origins", "https://a/"], "as browsers send it"),
         (&["--header-timeout", "0s"], "more than nothing"),
+        (&["--otlp-endpoint", "collector:4317"], "http://collector:4317"),
     ] {
         let free =
             ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"];
@@ -148,12 +149,14 @@ fn print_config_shows_every_setting_and_no_password() {
             "postgres://me:hunter2@db/presence?password=x",
         ])
         .env("PRESENCE_DRAIN_TIMEOUT", "5s")
+        .env("PRESENCE_OTLP_ENDPOINT", "")
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
     assert!(text.contains("database-url = postgres://me:…@db/presence?… (flag)\n"), "{text}");
     assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
+    assert!(text.contains("otlp-endpoint =  (environment)\n"), "an empty one is none: {text}");
     assert!(text.contains("lanes = 3 (flag)\n") && text.contains("batch-max = 500 (default)\n"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
