@@ -22,6 +22,7 @@ mod reference;
 mod service;
 mod subject;
 mod table;
+mod watch;
 
 use std::{env, process::ExitCode};
 
@@ -38,9 +39,10 @@ fn main() -> ExitCode {
         ["growth"] => growth::rows(),
         ["refreshes"] => growth::refreshes(),
         ["soak"] => growth::soak(),
+        ["watch", ref rest @ ..] if watch::run(rest) => {}
         ["bare-tonic"] => reference::bare_tonic(),
         _ => {
-            println!("usage: scripts/bench [--quick | growth | refreshes | soak]");
+            println!("usage: scripts/bench [--quick | growth | refreshes | soak | watch [--quick | PART]]");
             return ExitCode::from(64);
         }
     }

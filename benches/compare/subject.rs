@@ -94,13 +94,16 @@ pub(crate) fn measure(
 
 /// The members of all statements, and the statements, since the service started.
 fn statements(service: &Service) -> (f64, f64) {
-    let mut stream = TcpStream::connect(service.admin).unwrap();
+    let sum = |name| metric(service.admin, name);
+    (sum("presence_batch_members_sum"), sum("presence_batch_members_count"))
+}
+
+/// The sum of the metrics whose name begins so.
+pub(crate) fn metric(admin: SocketAddr, name: &str) -> f64 {
+    let mut stream = TcpStream::connect(admin).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    let sum = |name: &str| {
-        let lines = text.lines().filter(|line| line.starts_with(name));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-    };
-    (sum("presence_batch_members_sum"), sum("presence_batch_members_count"))
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }

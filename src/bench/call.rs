@@ -4,12 +4,18 @@ use std::collections::HashSet;
 
 use fastrand::Rng;
 
-use crate::settings::{BenchOperation, BenchSettings};
+use crate::{
+    presence::{Activity, Availability, Pair},
+    settings::{BenchOperation, BenchSettings},
+};
+
+/// What a set shows unless it is to change something.
+pub(super) const IN_A_CALL: Pair = Pair::new(Availability::Busy, Activity::InACall);
 
 /// One call; users are numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Set(u32),
+    Set(u32, Pair),
     Get(u32),
     Clear(u32),
     BatchSet(Vec<u32>),
@@ -25,6 +31,7 @@ pub(super) struct Calls {
     users: u32,
     batch_size: u32,
     mix_sets: u8,
+    changes: bool,
     /// While each user gets a session, the first that has none.
     unloaded: Option<u32>,
 }
@@ -37,6 +44,7 @@ impl Calls {
             users: settings.users,
             batch_size: settings.batch_size.unwrap_or(1).into(),
             mix_sets: settings.mix_sets,
+            changes: settings.changes,
             unloaded: None,
         }
     }
@@ -55,14 +63,19 @@ impl Calls {
             return (first < end).then(|| Call::BatchSet((first..end).collect()));
         }
         Some(match self.operation {
-            BenchOperation::Set => Call::Set(self.user()),
+            BenchOperation::Set => self.set(),
             BenchOperation::Clear => Call::Clear(self.user()),
             BenchOperation::BatchSet => Call::BatchSet(self.distinct()),
             BenchOperation::BatchGet => Call::BatchGet(self.distinct()),
-            BenchOperation::Mix if self.random.u8(0..100) < self.mix_sets => Call::Set(self.user()),
+            BenchOperation::Mix if self.random.u8(0..100) < self.mix_sets => self.set(),
             BenchOperation::Get | BenchOperation::Mix => Call::Get(self.user()),
             BenchOperation::Health => Call::Health,
         })
+    }
+
+    fn set(&mut self) -> Call {
+        let pair = if self.changes { self.random.choice(Pair::OF_SESSION) } else { None };
+        Call::Set(self.user(), pair.unwrap_or(IN_A_CALL))
     }
 
     fn user(&mut self) -> u32 {

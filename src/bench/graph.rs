@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::call::{Call, user_id};
+use super::call::{Call, IN_A_CALL, user_id};
+use crate::presence::Pair;
 
 /// What is asked for.
 pub(super) struct Graph {
@@ -17,7 +18,7 @@ impl Graph {
     /// The path, and the body of what is posted.
     pub(super) fn request(&self, call: &Call) -> io::Result<(String, Option<String>)> {
         Ok(match call {
-            Call::Set(user) => (format!("/v1.0{}", set_path(*user)), Some(self.set_body())),
+            Call::Set(user, pair) => (format!("/v1.0{}", set_path(*user)), Some(self.set_body(*pair))),
             Call::Clear(user) => (
                 format!("/v1.0/users/{}/presence/clearPresence", user_id(*user)),
                 Some(format!(r#"{{"sessionId":{:?}}}"#, self.session_id)),
@@ -33,15 +34,17 @@ impl Graph {
         })
     }
 
-    fn set_body(&self) -> String {
+    fn set_body(&self, pair: Pair) -> String {
         format!(
-            r#"{{"sessionId":{:?},"availability":"Busy","activity":"InACall","expirationDuration":"PT1H"}}"#,
-            self.session_id
+            r#"{{"sessionId":{:?},"availability":"{}","activity":"{}","expirationDuration":"PT1H"}}"#,
+            self.session_id,
+            pair.availability.as_str(),
+            pair.activity.as_str()
         )
     }
 
     fn batch_body(&self, users: &[u32]) -> String {
-        let body = self.set_body();
+        let body = self.set_body(IN_A_CALL);
         let item = |user: &u32| {
             let path = set_path(*user);
             format!(

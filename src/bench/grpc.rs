@@ -2,13 +2,15 @@
 
 use prost::Message;
 
-use super::call::{Call, user_id};
-use crate::grpc::pb;
+use super::call::{Call, IN_A_CALL, user_id};
+use crate::{grpc::pb, presence::Pair};
 
 /// The path and the framed message of a call.
 pub(super) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) {
     match call {
-        Call::Set(user) => ("/presence.v1.PresenceService/SetPresence", framed(&set(*user, session_id))),
+        Call::Set(user, pair) => {
+            ("/presence.v1.PresenceService/SetPresence", framed(&set(*user, *pair, session_id)))
+        }
         Call::Get(user) => (
             "/presence.v1.PresenceService/GetPresence",
             framed(&pb::GetPresenceRequest { user_id: user_id(*user) }),
@@ -20,7 +22,7 @@ pub(super) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) 
         Call::BatchSet(users) => (
             "/presence.v1.PresenceService/BatchSetPresences",
             framed(&pb::BatchSetPresencesRequest {
-                requests: users.iter().map(|user| set(*user, session_id)).collect(),
+                requests: users.iter().map(|user| set(*user, IN_A_CALL, session_id)).collect(),
             }),
         ),
         Call::BatchGet(users) => (
@@ -33,12 +35,12 @@ pub(super) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) 
     }
 }
 
-fn set(user: u32, session_id: &str) -> pb::SetPresenceRequest {
+fn set(user: u32, pair: Pair, session_id: &str) -> pb::SetPresenceRequest {
     pb::SetPresenceRequest {
         user_id: user_id(user),
         session_id: session_id.to_owned(),
-        availability: pb::Availability::Busy.into(),
-        activity: pb::Activity::InACall.into(),
+        availability: pb::Availability::from(pair.availability).into(),
+        activity: pb::Activity::from(pair.activity).into(),
         expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
     }
 }

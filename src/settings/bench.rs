@@ -58,6 +58,11 @@ pub struct BenchSettings {
     #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
     pub mix_sets: u8,
 
+    /// Have each set of one user show any of the pairs that a session can have, so that four of five
+    /// change something; if not given, all show that the user is in a call, and refresh.
+    #[arg(long)]
+    pub changes: bool,
+
     /// How long it is measured.
     #[arg(long, default_value = "10s", value_parser = positive_duration, value_name = "DURATION")]
     pub duration: Duration,

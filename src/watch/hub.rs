@@ -32,9 +32,11 @@ pub const CONNECTIONS: u32 = READS_AT_ONCE as u32;
 const HINTS_WAITING_MAX: usize = 64;
 
 /// Everybody is read once in so many of these ticks, a part in each, whether or
-/// not anything was heard: so that nothing that went wrong lasts.
+/// not anything was heard: so that nothing that went wrong lasts. Where many are
+/// watched it takes longer, for nothing is known that could go wrong unheard.
 const TICK: Duration = Duration::from_secs(1);
 const TICKS_IN_A_ROUND: usize = 60;
+const READS_IN_A_TICK_MAX: usize = 1_000;
 
 /// How soon to read again after a read failed, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -126,7 +128,7 @@ impl Running {
                     self.end_reads(outcome);
                 }
                 Some(()) = retry => self.retry = None,
-                _ = ticks.tick() => self.users.read_round(TICKS_IN_A_ROUND),
+                _ = ticks.tick() => self.users.read_round(TICKS_IN_A_ROUND, READS_IN_A_TICK_MAX),
             }
         }
     }

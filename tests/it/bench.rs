@@ -1,6 +1,7 @@
 //! `presenced bench` against a server of its own kind.
 
 use std::{
+    collections::HashSet,
     fs,
     net::{SocketAddr, TcpListener},
 };
@@ -85,6 +86,22 @@ async fn all_users_are_loaded_and_calls_do_what_they_say() {
     assert_eq!(presence("bench-1000").await, Outcome::Presences(vec!["bench-1000 Offline/Offline".into()]));
     let cleared = report(server.grpc, &["--operation", "clear", "--session-id", "grpc"]).await;
     assert!(cleared["codes"]["NotFound"].as_u64().unwrap() > 0, "three were cleared before: {cleared}");
+}
+
+#[tokio::test]
+async fn sets_show_different_things_if_they_are_to_change_something() {
+    let database = TestDatabase::new(Engine::Sqlite).await;
+    let server = Process::start(&database.url, &[]).await;
+    let client = Client::new(Door::Grpc, server.grpc, server.http);
+    let users: Vec<String> = (0..650).map(|user| format!("bench-{user}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    for (door, address) in [("grpc", server.grpc), ("http", server.http), ("http2", server.http)] {
+        report(address, &["--door", door, "--load", "--changes", "--rate", "1000"]).await;
+        let Outcome::Presences(presences) = client.batch_get(&users).await else { panic!("they are read") };
+        let shown: HashSet<&str> =
+            presences.iter().map(|presence| presence.split_once(' ').unwrap().1).collect();
+        assert_eq!(shown.len(), 5, "{door}: {shown:?}");
+    }
 }
 
 #[tokio::test]

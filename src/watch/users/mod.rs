@@ -195,10 +195,10 @@ impl Users {
         }
     }
 
-    /// Has a part of all users read, one in `parts`; the next part comes next
-    /// time.
-    pub(super) fn read_round(&mut self, parts: usize) {
-        let end = self.round + self.watched.capacity().div_ceil(parts).max(1);
+    /// Has a part of all users read, one in `parts` but `max` at most; the next
+    /// part comes next time.
+    pub(super) fn read_round(&mut self, parts: usize, max: usize) {
+        let end = self.round + self.watched.capacity().div_ceil(parts).clamp(1, max);
         for slot in self.round..end {
             if self.watched.contains(slot) {
                 self.read(slot, Read::Later);
@@ -274,7 +274,9 @@ impl Users {
         };
         let presence = Presence::whole(user.key.user_id.clone(), kept, now);
         let same = user.shown.as_ref().is_some_and(|shown| shown.shows_the_same_as(&presence));
-        let presence = Arc::new(presence);
+        // Streams keep what they were told of last: the same is kept once.
+        let kept_already = user.shown.take().filter(|shown| **shown == presence);
+        let presence = kept_already.unwrap_or_else(|| Arc::new(presence));
         user.shown = Some(Arc::clone(&presence));
         let since = user.since.take();
         for (place, stream) in user.streams.iter().take(user.reading).enumerate() {

@@ -140,7 +140,7 @@ fn a_round_reads_everybody_once() {
     subject.read(Pair::AWAY);
     let mut read = Vec::new();
     for _ in 0..60 {
-        subject.users.read_round(60);
+        subject.users.read_round(60, usize::MAX);
         let begun = subject.begin();
         read.extend_from_slice(&begun);
         subject.end(begun, Pair::AWAY);
@@ -148,6 +148,19 @@ fn a_round_reads_everybody_once() {
     read.sort_unstable();
     read.dedup();
     assert_eq!(read.len(), 100);
+    subject.users.read_round(1, 10);
+    assert_eq!(subject.begin().len(), 10, "no more than that at a time");
+}
+
+#[test]
+fn what_is_read_again_and_is_the_same_is_kept_once() {
+    let mut subject = Subject::new();
+    let stream = subject.watch(&["a"]);
+    subject.read(Pair::AWAY);
+    let told = stream.next().unwrap();
+    subject.users.read_everybody();
+    subject.read(Pair::AWAY);
+    assert!(Arc::ptr_eq(&told.presence, subject.users.watched[told.slot].shown.as_ref().unwrap()));
 }
 
 #[test]

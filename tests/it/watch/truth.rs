@@ -1,15 +1,12 @@
-//! The truth, whatever breaks: random sets, clears and refreshes at two replicas,
-//! while the clock moves and connections are cut at random. After each quiet
-//! moment every watcher knows what a fresh read says, and none was ever told
+//! The truth, whatever breaks: random sets, refreshes, clears and messages at two
+//! replicas, while the clock steps and connections are cut at random. After each
+//! quiet moment every watcher knows what a fresh read says, and none was ever told
 //! anything older than what it had been told before.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     future::pending,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -17,15 +14,17 @@ use presenced::{
     app::{Addresses, App},
     clock::{Clock, ManualClock},
     grpc::pb::{
-        BatchGetPresencesRequest, ClearPresenceRequest, Presence, WatchPresencesRequest,
-        presence_service_client::PresenceServiceClient, watch_presences_response::Event,
+        BatchGetPresencesRequest, ClearPresenceRequest, Presence, SetPresenceRequest,
+        SetStatusMessageRequest, WatchPresencesRequest, presence_service_client::PresenceServiceClient,
+        watch_presences_response::Event,
     },
 };
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tonic::transport::Channel;
 
 use super::{PATIENCE, connect, set_request};
 use crate::support::{
@@ -38,6 +37,26 @@ use crate::support::{
 
 const USERS: usize = 20;
 const WATCHERS: usize = 20;
+const WRITES: usize = 100;
+const PAIRS: [&str; 4] = ["Available/Available", "Busy/InACall", "Away/Away", "DoNotDisturb/Presenting"];
+
+/// What must never happen.
+const VIOLATIONS: [&str; 3] =
+    ["violations: older number", "violations: older message", "violations: not the truth"];
+
+/// How often what happened.
+#[derive(Clone, Default)]
+struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+
+impl Counts {
+    /// Counts so many more; says how many it were in all.
+    fn add(&self, what: &'static str, number: usize) -> usize {
+        let mut counts = self.0.lock().unwrap();
+        let count = counts.entry(what).or_default();
+        *count += number;
+        *count
+    }
+}
 
 /// What one watcher knows.
 #[derive(Default)]
@@ -46,13 +65,37 @@ struct Known {
     users: HashMap<String, (String, String)>,
     /// Whether the snapshot of the stream that is open now has come.
     complete: bool,
+    /// The messages that it was told of since the last quiet moment, and the last
+    /// of each user before it.
+    messages: Vec<(String, usize)>,
+}
+
+impl Known {
+    fn agrees_with(&self, truth: &HashMap<String, String>) -> bool {
+        let same =
+            |(user, is): (&String, &String)| self.users.get(user).is_some_and(|(_, known)| known == is);
+        self.complete && truth.iter().all(same)
+    }
+
+    /// How often a message came after a later one of the same user. One of which
+    /// it is unknown when it was written may come whenever it likes.
+    fn older_messages(&mut self, unknown: &HashSet<usize>) -> usize {
+        let mut latest: HashMap<String, usize> = HashMap::new();
+        let mut older = 0;
+        for (user, message) in self.messages.drain(..).filter(|(_, message)| !unknown.contains(message)) {
+            let latest = latest.entry(user).or_default();
+            older += usize::from(message < *latest);
+            *latest = message.max(*latest);
+        }
+        self.messages = latest.into_iter().collect();
+        older
+    }
 }
 
 #[derive(Clone)]
 struct Watching {
     known: Arc<Mutex<Known>>,
-    backwards: Arc<AtomicUsize>,
-    reconnects: Arc<AtomicUsize>,
+    counts: Counts,
 }
 
 impl Watching {
@@ -69,7 +112,7 @@ impl Watching {
             // Whatever it ends with: another is opened.
             let _ = timeout(lives, self.follow(at, users.clone())).await;
             self.known.lock().unwrap().complete = false;
-            self.reconnects.fetch_add(1, Ordering::Relaxed);
+            self.counts.add("cuts: stream", 1);
         }
     }
 
@@ -88,20 +131,89 @@ impl Watching {
     }
 
     fn hear(&self, known: &mut Known, presence: &Presence) {
+        self.counts.add("presences told", 1);
+        let user = &presence.user_id;
+        if let Some(message) = &presence.status_message {
+            known.messages.push((user.clone(), message.content.parse().unwrap()));
+        }
         let news = (presence.sequence_number.clone(), words(presence));
-        if let Some((before, _)) = known.users.insert(presence.user_id.clone(), news)
+        if let Some((before, _)) = known.users.insert(user.clone(), news)
             && before > presence.sequence_number
         {
-            self.backwards.fetch_add(1, Ordering::Relaxed);
+            self.counts.add(VIOLATIONS[0], 1);
         }
+    }
+}
+
+/// Writes one after the other, at one of the replicas.
+struct Writer {
+    clients: [PresenceServiceClient<Channel>; 2],
+    counts: Counts,
+    /// What was last set of each session.
+    set: HashMap<(String, String), SetPresenceRequest>,
+    /// Messages are numbers that count up.
+    messages: usize,
+    /// Those of which it is unknown whether and when they were written: the answer
+    /// was lost.
+    unknown: HashSet<usize>,
+}
+
+impl Writer {
+    async fn new(addresses: [Addresses; 2], counts: Counts) -> Self {
+        let clients = [connect(addresses[0]).await, connect(addresses[1]).await];
+        let clients = clients.map(PresenceServiceClient::new);
+        Self { clients, counts, set: HashMap::new(), messages: 0, unknown: HashSet::new() }
+    }
+
+    /// One thing at random happens to one of the users; whether it was done does
+    /// not matter.
+    async fn write(&mut self) {
+        let user_id = format!("u{}", fastrand::usize(..USERS));
+        let session_id = format!("app{}", fastrand::usize(..2));
+        let key = (user_id.clone(), session_id.clone());
+        let client = &mut self.clients[fastrand::usize(..2)];
+        let (what, done) = match fastrand::u8(..8) {
+            0 | 1 => (
+                "writes: clear",
+                client.clear_presence(ClearPresenceRequest { user_id, session_id }).await.is_ok(),
+            ),
+            2 => {
+                self.messages += 1;
+                let content = self.messages.to_string();
+                let said = SetStatusMessageRequest { user_id, content, expire_time: None };
+                let done = client.set_status_message(said).await.is_ok();
+                if !done {
+                    self.unknown.insert(self.messages);
+                }
+                ("writes: message", done)
+            }
+            kind => {
+                let before = if kind < 5 { self.set.get(&key).cloned() } else { None };
+                let what = if before.is_some() { "writes: refresh" } else { "writes: set" };
+                let request = before.unwrap_or_else(|| {
+                    let mut request = set_request(&user_id, PAIRS[fastrand::usize(..4)]);
+                    let seconds = fastrand::i64(300..1_200);
+                    request.expiration_duration = Some(prost_types::Duration { seconds, nanos: 0 });
+                    SetPresenceRequest { session_id, ..request }
+                });
+                self.set.insert(key, request.clone());
+                (what, client.set_presence(request).await.is_ok())
+            }
+        };
+        self.counts.add(what, 1);
+        self.counts.add("writes without a good answer", usize::from(!done));
     }
 }
 
 struct World {
     apps: [App; 2],
-    proxies: [Proxy; 2],
+    proxies: [Arc<Proxy>; 2],
+    /// Moments in which a network is broken.
+    broken: JoinSet<()>,
     clock: ManualClock,
-    database: TestDatabase,
+    admin: PgConnection,
+    counts: Counts,
+    _database: TestDatabase,
 }
 
 impl World {
@@ -110,62 +222,66 @@ impl World {
         let clock = ManualClock::new(START);
         let replica = async || {
             let (proxy, url) = Proxy::to(&database.url).await;
-            (start(&settings(&url, &["--lanes", "2"]), Clock::Manual(clock.clone())).await, proxy)
+            let app = start(&settings(&url, &["--lanes", "2"]), Clock::Manual(clock.clone())).await;
+            (app, Arc::new(proxy))
         };
         let ((a, proxy_a), (b, proxy_b)) = (replica().await, replica().await);
-        Self { apps: [a, b], proxies: [proxy_a, proxy_b], clock, database }
+        let admin = PgConnection::connect(&database.url).await.unwrap();
+        Self {
+            apps: [a, b],
+            proxies: [proxy_a, proxy_b],
+            broken: JoinSet::new(),
+            clock,
+            admin,
+            counts: Counts::default(),
+            _database: database,
+        }
     }
 
     fn addresses(&self) -> [Addresses; 2] {
         self.apps.each_ref().map(App::addresses)
     }
 
-    /// One thing at random happens to one of the users; whether it was done does
-    /// not matter.
-    async fn write(clients: &mut [PresenceServiceClient<tonic::transport::Channel>; 2]) {
-        const PAIRS: [&str; 4] =
-            ["Available/Available", "Busy/InACall", "Away/Away", "DoNotDisturb/Presenting"];
-        let client = &mut clients[fastrand::usize(..2)];
-        let user_id = format!("u{}", fastrand::usize(..USERS));
-        let session_id = format!("app{}", fastrand::usize(..2));
-        if fastrand::u8(..4) == 0 {
-            let _ = client.clear_presence(ClearPresenceRequest { user_id, session_id }).await;
-        } else {
-            let mut request = set_request(&user_id, PAIRS[fastrand::usize(..4)]);
-            request.session_id = session_id;
-            let seconds = fastrand::i64(300..1_200);
-            request.expiration_duration = Some(prost_types::Duration { seconds, nanos: 0 });
-            let _ = client.set_presence(request).await;
-        }
+    /// Puts the clock of both replicas forward: a little, or past all that is due.
+    fn step(&self) {
+        let most = Duration::from_mins(20);
+        let long = fastrand::u8(..5) == 0;
+        let step = if long { most } else { Duration::from_millis(fastrand::u64(1..120_000)) };
+        self.clock.advance(step);
+        self.counts.add(if long { "clock: step of 20 min" } else { "clock: step up to 2 min" }, 1);
     }
 
-    /// Breaks something for a moment.
-    async fn cut(&self) {
-        match fastrand::u8(..3) {
-            0 => {
-                let mut admin = PgConnection::connect(&self.database.url).await.unwrap();
-                let kill = "select pg_terminate_backend(pid) from pg_stat_activity
-                            where datname = current_database() and query like 'LISTEN%'";
-                admin.execute(kill).await.unwrap();
-            }
-            1 => {
-                let mut admin = PgConnection::connect(&self.database.url).await.unwrap();
-                let kill = "select pg_terminate_backend(pid) from pg_stat_activity
-                            where datname = current_database() and pid <> pg_backend_pid() and random() < 0.5";
-                admin.execute(kill).await.unwrap();
-            }
-            _ => {
-                let proxy = &self.proxies[fastrand::usize(..2)];
-                proxy.set(Network::Cut);
-                sleep(Duration::from_millis(fastrand::u64(1..100))).await;
-                proxy.set(Network::Up);
-            }
-        }
+    /// Breaks something: connections for good, or for a moment, in which writes go
+    /// on, the way of one replica to its database.
+    async fn cut(&mut self) {
+        let (what, network) = match fastrand::u8(..4) {
+            0 => return self.kill("cuts: listening connection", "query like 'LISTEN%'").await,
+            1 => return self.kill("cuts: any connection", "random() < 0.5").await,
+            2 => ("cuts: network down", Network::Cut),
+            _ => ("cuts: network hangs", Network::Hung),
+        };
+        self.counts.add(what, 1);
+        let proxy = Arc::clone(&self.proxies[fastrand::usize(..2)]);
+        self.broken.spawn(async move {
+            proxy.set(network);
+            sleep(Duration::from_millis(fastrand::u64(1..100))).await;
+            proxy.set(Network::Up);
+        });
     }
 
-    /// What a fresh read says, once one can be had.
-    async fn read(&self, users: &[String]) -> HashMap<String, String> {
-        let mut client = PresenceServiceClient::new(connect(self.addresses()[0]).await);
+    async fn kill(&mut self, what: &'static str, which: &str) {
+        let kill = format!(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid() and {which}"
+        );
+        let killed: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(kill)).fetch_one(&mut self.admin).await.unwrap();
+        self.counts.add(what, usize::try_from(killed).unwrap());
+    }
+
+    /// What a fresh read of a replica says, once one can be had.
+    async fn read(&self, replica: usize, users: &[String]) -> HashMap<String, String> {
+        let mut client = PresenceServiceClient::new(connect(self.addresses()[replica]).await);
         loop {
             let request = BatchGetPresencesRequest { user_ids: users.to_vec() };
             if let Ok(answer) = client.batch_get_presences(request).await {
@@ -177,63 +293,61 @@ impl World {
             }
         }
     }
+
+    /// Nothing happens any more: soon everybody knows what a fresh read says.
+    async fn compare(&mut self, users: &[String], watchers: &[Arc<Mutex<Known>>]) {
+        while self.broken.join_next().await.is_some() {}
+        let truth = self.read(0, users).await;
+        assert_eq!(truth, self.read(1, users).await, "the replicas agree");
+        for known in watchers {
+            let right = async {
+                while !known.lock().unwrap().agrees_with(&truth) {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            if timeout(PATIENCE, right).await.is_err() {
+                self.counts.add(VIOLATIONS[2], 1);
+            }
+            self.counts.add("comparisons of a watcher", 1);
+        }
+    }
 }
 
 #[tokio::test]
 async fn after_each_quiet_moment_every_watcher_knows_the_truth() {
     let rounds = number("PRESENCE_TEST_TRUTH_ROUNDS", 10);
-    let world = World::new().await;
+    let mut world = World::new().await;
+    let counts = world.counts.clone();
     let users: Vec<String> = (0..USERS).map(|user| format!("u{user}")).collect();
-    let (backwards, reconnects) = (Arc::default(), Arc::default());
-    let mut watchers = JoinSet::new();
-    let mut all = Vec::new();
+    let (mut watching, mut watchers) = (JoinSet::new(), Vec::new());
     for watcher in 0..WATCHERS {
-        let watching = Watching {
-            known: Arc::default(),
-            backwards: Arc::clone(&backwards),
-            reconnects: Arc::clone(&reconnects),
-        };
-        all.push(Arc::clone(&watching.known));
-        watchers.spawn(watching.run(world.addresses(), users.clone(), watcher % 2 == 0));
+        let one = Watching { known: Arc::default(), counts: counts.clone() };
+        watchers.push(Arc::clone(&one.known));
+        watching.spawn(one.run(world.addresses(), users.clone(), watcher % 2 == 0));
     }
-    let mut cuts = 0;
-    for round in 0..rounds {
-        let mut clients = [
-            PresenceServiceClient::new(connect(world.addresses()[0]).await),
-            PresenceServiceClient::new(connect(world.addresses()[1]).await),
-        ];
-        for _ in 0..100 {
-            World::write(&mut clients).await;
-            if fastrand::u8(..10) == 0 {
-                world.clock.advance(Duration::from_millis(fastrand::u64(1..120_000)));
-            }
-            if fastrand::u8(..20) == 0 {
-                world.cut().await;
-                cuts += 1;
+    let mut writer = Writer::new(world.addresses(), counts.clone()).await;
+    for _ in 0..rounds {
+        for _ in 0..WRITES {
+            writer.write().await;
+            match fastrand::u8(..20) {
+                0 | 1 => world.cut().await,
+                2 | 3 => world.step(),
+                _ => {}
             }
         }
-        let truth = world.read(&users).await;
-        let right = async {
-            for known in &all {
-                let agrees = || {
-                    let known = known.lock().unwrap();
-                    let same =
-                        |user: &String| known.users.get(user).is_some_and(|(_, is)| *is == truth[user]);
-                    known.complete && users.iter().all(same)
-                };
-                while !agrees() {
-                    sleep(Duration::from_millis(5)).await;
-                }
-            }
-        };
-        timeout(PATIENCE, right).await.unwrap_or_else(|_| panic!("round {round}: a watcher is wrong"));
+        world.compare(&users, &watchers).await;
+        for known in &watchers {
+            let older = known.lock().unwrap().older_messages(&writer.unknown);
+            counts.add(VIOLATIONS[1], older);
+        }
     }
-    let (backwards, reconnects) = (backwards.load(Ordering::Relaxed), reconnects.load(Ordering::Relaxed));
-    println!(
-        "truth: {rounds} rounds, {cuts} cuts of the database, {reconnects} of streams; {backwards} went back"
-    );
-    assert_eq!(backwards, 0);
-    drop(watchers);
+    let violations = VIOLATIONS.map(|violation| counts.add(violation, 0));
+    println!("{rounds} rounds");
+    for (what, number) in counts.0.lock().unwrap().iter() {
+        println!("{number:>9} {what}");
+    }
+    assert_eq!(violations, [0; 3]);
+    drop(watching);
     for app in world.apps {
         assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
     }
