@@ -188,8 +188,7 @@ fn query(option: QueryOption) -> Parameter {
             (
                 "ids",
                 "The users, with commas between them, encoded or not. Given several times, each is one user, \
-                 whose id may hold a comma. All headers together take 16 KiB at most (--header-max-bytes): some 350 \
-                 GUIDs beside a token.",
+                 whose id may hold a comma.",
                 ids.build().into(),
             )
         }

@@ -71,11 +71,11 @@ pub struct LimitSettings {
     #[arg(value_parser = positive_duration)]
     pub send_timeout: Duration,
 
-    /// The headers of a request, in bytes.
+    /// The headers of a request, in bytes: 650 GUIDs to watch over HTTP take 24 KB.
     #[arg(
         long,
         env = "PRESENCE_HEADER_MAX_BYTES",
-        default_value_t = 16_384,
+        default_value_t = 32_768,
         global = true,
         value_name = "BYTES"
     )]

@@ -6,7 +6,7 @@ use clap::Args;
 use http::Uri;
 
 /// Settings of traces; the comments are the text of `--help`.
-#[expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "text for a terminal")]
+#[expect(clippy::doc_markdown, reason = "text for a terminal")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Traces")]
 pub struct TraceSettings {

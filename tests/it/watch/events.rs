@@ -6,6 +6,7 @@ use presenced::app::Addresses;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{PATIENCE, client, metric};
 use crate::{
@@ -185,7 +186,7 @@ async fn ids_come_as_a_list_or_one_by_one() {
     let mut events = Events::open(server.addresses, "ids=a&$select=id,availability", &[]).await;
     let data = json!({ "id": "a", "availability": "Offline" });
     assert_eq!(events.next().await, ("presence".to_owned(), data));
-    let many: Vec<String> = (0..650).map(|user| format!("u{user}")).collect();
+    let many: Vec<String> = (0..650).map(|user| Uuid::from_u128(user).to_string()).collect();
     let mut events = Events::open(server.addresses, &format!("ids={}", many.join(",")), &[]).await;
     assert_eq!(events.snapshot(650).await.len(), 650);
     server.stop().await;
