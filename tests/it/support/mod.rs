@@ -4,6 +4,7 @@ pub mod authority;
 pub mod client;
 pub mod contract;
 pub mod database;
+pub mod golden;
 pub mod process;
 pub mod proxy;
 pub mod server;

@@ -1,0 +1,3 @@
+//! What `docs/operations.md` and `deploy/` tell operators is true.
+
+mod tables;
