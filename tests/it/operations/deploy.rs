@@ -63,3 +63,30 @@ fn every_file_that_a_container_mounts_is_there() {
         assert!(root().join(mount).exists(), "{mount}");
     }
 }
+
+/// Whatever stops the service and then kills it waits for longer than it drains,
+/// and than what comes before the signal.
+#[test]
+fn who_kills_the_service_waits_until_it_has_drained() {
+    let command = Cli::command();
+    let drain =
+        command.get_arguments().find(|argument| argument.get_long() == Some("drain-timeout")).unwrap();
+    let drain = seconds(drain.get_default_values()[0].to_str().unwrap());
+    let number = |file: &str, before: &str| {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        seconds(text.split_once(before).unwrap_or_else(|| panic!("no {before} in {file}")).1)
+    };
+    let service = "# Longer than --drain-timeout.\n    stop_grace_period: ";
+    assert!(number("docker-compose.yml", service) > drain);
+    assert!(number("deploy/systemd/presenced.service", "TimeoutStopSec=") > drain);
+    let deployment = "deploy/kubernetes/deployment.yaml";
+    let drain = number("deploy/kubernetes/kustomization.yaml", "PRESENCE_DRAIN_TIMEOUT=");
+    let before = number(deployment, "command: [sleep, \"");
+    assert!(number(deployment, "terminationGracePeriodSeconds: ") > before + drain);
+}
+
+/// The number of seconds that the text begins with.
+fn seconds(text: &str) -> u32 {
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().unwrap()
+}
