@@ -24,6 +24,7 @@ mod faults;
 mod fuzz;
 mod graph;
 mod grpc;
+mod migrations;
 mod operations;
 mod property;
 mod readme;

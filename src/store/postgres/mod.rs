@@ -202,6 +202,21 @@ const ONE_PLAN: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// All that is sent, for the test that keeps it.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 10] = [
+    SET_SESSIONS,
+    CLEAR_SESSIONS,
+    LOAD,
+    DATABASE_TIME,
+    users::SET,
+    users::CLEAR,
+    users::LIST,
+    users::COUNT,
+    sweep::BITE_END,
+    sweep::REMOVE,
+];
+
 /// Sessions on PostgreSQL.
 #[derive(Debug)]
 pub(super) struct PostgresStore {

@@ -214,7 +214,7 @@ async fn every_panel_shows_something_of_a_live_service() {
             watcher.next().await;
         }
     };
-    let in_time = timeout(Duration::from_secs(60), async {
+    let in_time = timeout(Duration::from_mins(1), async {
         tokio::select! { () = all => {}, () = read_on => {} }
     });
     let done = in_time.await.is_ok();

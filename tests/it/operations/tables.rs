@@ -109,7 +109,7 @@ fn metrics(scrape: &str) -> String {
             continue;
         };
         let labels = labels.get(name).into_iter().flatten();
-        let labels = labels.map(|label| format!("`{label}` ")).collect::<String>();
+        let labels = labels.flat_map(|label| ["`", label, "` "]).collect::<String>();
         let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
         writeln!(rows, "| `{name}` | {kind} | {labels}| {help} |").unwrap();
     }
