@@ -142,6 +142,7 @@ mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
     use super::*;
+    use crate::store::{postgres, sqlite};
 
     fn refusal(listed: &[Listed], applied: &[(i64, &str)]) -> Option<String> {
         let applied: Vec<Applied> =
@@ -173,6 +174,45 @@ mod tests {
             let names =
                 listed.map(|(version, name, _)| format!("{version:04}_{}.sql", name.replace(' ', "_")));
             assert_eq!(files, BTreeSet::from(names));
+        }
+    }
+
+    /// Later schemas are tried with what is kept: see `tests/it/migrations.rs`.
+    #[test]
+    fn the_statements_are_what_is_kept_in_tests_golden() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let engines =
+            [("postgres", POSTGRES, &postgres::STATEMENTS[..]), ("sqlite", SQLITE, &sqlite::STATEMENTS)];
+        for (engine, listed, statements) in engines {
+            let text: String = statements.iter().flat_map(|statement| [statement.trim(), "\n;\n"]).collect();
+            let (version, ..) = listed.last().unwrap();
+            let golden = root.join(format!("tests/golden/statements/{engine}-{version:04}.sql"));
+            if std::env::var_os("PRESENCE_TEST_BLESS").is_some() {
+                fs::write(&golden, &text).unwrap();
+            }
+            let kept = fs::read_to_string(&golden).unwrap_or_default();
+            assert_eq!(text, kept, "if it should change, run the test with PRESENCE_TEST_BLESS=1");
+        }
+    }
+
+    #[test]
+    fn every_statement_is_listed() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for engine in ["postgres", "sqlite"] {
+            let files = fs::read_dir(root.join("src/store").join(engine)).unwrap();
+            let source: String =
+                files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+            let (_, listed) = source.split_once("STATEMENTS: [&str; ").unwrap();
+            let listed = listed.split("];").next().unwrap();
+            for text in source.split("const ").skip(1) {
+                let Some((name, _)) = text.split_once(": &str = ") else { continue };
+                let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+                // Where PostgreSQL notifies.
+                if is_name && name != "CHANNEL" {
+                    let listed = listed.split([' ', ':', ',', '\n']).any(|word| word == name);
+                    assert!(listed, "{engine}: {name} is not in STATEMENTS");
+                }
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, Output},
     time::Duration,
 };
@@ -12,6 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use crate::support::{
     client::{Client, Door, Outcome},
     database::{Engine, TestDatabase},
+    golden::is_golden,
     on_every_engine,
     process::{Process, command, nobody, without_settings},
 };
@@ -36,18 +36,7 @@ fn assert_refused(output: &Output, code: i32, says: &str) {
 #[test]
 fn the_help_is_what_is_kept_in_tests_golden() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    is_golden("help.txt", &help);
-}
-
-/// The text is what is kept in the file.
-#[track_caller]
-fn is_golden(file: &str, text: &str) {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    if std::env::var_os("PRESENCE_TEST_BLESS").is_some() {
-        fs::write(&golden, text).unwrap();
-    }
-    let expected = fs::read_to_string(&golden).unwrap_or_default();
-    assert_eq!(text, expected, "if it should change, run the test with PRESENCE_TEST_BLESS=1");
+    is_golden("tests/golden/help.txt", &help);
 }
 
 #[test]
@@ -292,6 +281,4 @@ async fn metrics_count_requests_batches_and_connections() {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
     assert!(!metrics.contains("app"), "nothing about users");
-    let names = metrics.lines().filter(|line| line.starts_with("# HELP") || line.starts_with("# TYPE"));
-    is_golden("metrics.txt", &(names.collect::<Vec<_>>().join("\n") + "\n"));
 }

@@ -25,6 +25,8 @@ mod fuzz;
 mod graph;
 mod grpc;
 mod hold;
+mod migrations;
+mod operations;
 mod property;
 mod readme;
 mod replicas;

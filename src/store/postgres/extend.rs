@@ -16,7 +16,7 @@ use crate::{
 
 /// Decided on the locked row: whoever cleared the session, or set another pair,
 /// has taken it from whoever holds it. What tells is read, or it would not run.
-const EXTEND_SESSIONS: &str = concat!(
+pub(super) const EXTEND_SESSIONS: &str = concat!(
     "
 with extended as (
     update presence_sessions as s

@@ -203,6 +203,22 @@ const ONE_PLAN: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// All that is sent, for the test that keeps it.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 11] = [
+    SET_SESSIONS,
+    CLEAR_SESSIONS,
+    extend::EXTEND_SESSIONS,
+    LOAD,
+    DATABASE_TIME,
+    users::SET,
+    users::CLEAR,
+    users::LIST,
+    users::COUNT,
+    sweep::BITE_END,
+    sweep::REMOVE,
+];
+
 /// Sessions on PostgreSQL.
 #[derive(Debug)]
 pub(super) struct PostgresStore {

@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-const BITE_END: &str = "
+pub(super) const BITE_END: &str = "
 select tenant_id, user_id, session_id
 from presence_sessions
 where (tenant_id, user_id, session_id) > ($1, $2, $3)
@@ -21,7 +21,7 @@ limit 1";
 /// What is just being set is passed over: nobody waits for a sweep, and it for
 /// nobody. What is locked is as it was read, but the whole condition is there
 /// again for whoever changes this.
-const REMOVE: &str = "
+pub(super) const REMOVE: &str = "
 with ended as materialized (
     select tenant_id, user_id, session_id
     from presence_sessions

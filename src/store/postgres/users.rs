@@ -15,7 +15,7 @@ use crate::{
 
 /// $4, $8, $11 and $14 say of each part of the row whether to take the values
 /// behind them or to keep the old ones.
-const SET: &str = concat!(
+pub(super) const SET: &str = concat!(
     "
 with changed as (
 insert into presence_users as p (
@@ -50,7 +50,7 @@ returning tenant_id, user_id
 );
 
 /// Touches no row that has nothing to clear, and makes none.
-const CLEAR: &str = concat!(
+pub(super) const CLEAR: &str = concat!(
     "
 with changed as (
 update presence_users
@@ -78,7 +78,7 @@ returning tenant_id, user_id
     tell_changed!()
 );
 
-const LIST: &str = "
+pub(super) const LIST: &str = "
 select distinct user_id
 from presence_sessions
 where tenant_id = $1
@@ -88,7 +88,7 @@ where tenant_id = $1
 order by user_id
 limit $4";
 
-const COUNT: &str = "
+pub(super) const COUNT: &str = "
 select count(distinct user_id)
 from presence_sessions
 where tenant_id = $1

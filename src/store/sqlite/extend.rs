@@ -18,7 +18,7 @@ use crate::{
 
 /// Whoever cleared the session, or set another pair, has taken it from whoever
 /// holds it.
-const EXTEND_SESSIONS: &str = "
+pub(super) const EXTEND_SESSIONS: &str = "
 update presence_sessions as s
 set set_at     = ?2,
     expires_at = max(s.expires_at, held.value ->> 5),

@@ -107,6 +107,23 @@ group by 1, 2"
 const DATABASE_TIME: &str = "
 select cast(unixepoch('subsec') * 1000 as integer), exists (select 1 from presence_sessions)";
 
+/// All that is sent, for the test that keeps it.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 12] = [
+    SET_SESSIONS,
+    SET_AND_TELL,
+    CLEAR_SESSIONS,
+    extend::EXTEND_SESSIONS,
+    LOAD,
+    DATABASE_TIME,
+    users::SET,
+    users::CLEAR,
+    users::LIST,
+    users::COUNT,
+    sweep::BITE_END,
+    sweep::REMOVE,
+];
+
 /// Sessions in SQLite.
 #[derive(Debug)]
 pub(super) struct SqliteStore {

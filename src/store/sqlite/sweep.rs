@@ -8,7 +8,7 @@ use crate::{
     store::{Bite, SessionKey, StoreError, connection::ConnectionPool, connection::limit},
 };
 
-const BITE_END: &str = "
+pub(super) const BITE_END: &str = "
 select tenant_id, user_id, session_id
 from presence_sessions
 where (tenant_id, user_id, session_id) > (?1, ?2, ?3)
@@ -16,7 +16,7 @@ order by tenant_id, user_id, session_id
 limit 1
 offset ?4";
 
-const REMOVE: &str = "
+pub(super) const REMOVE: &str = "
 delete from presence_sessions
 where (tenant_id, user_id, session_id) > (?1, ?2, ?3)
   and (tenant_id, user_id, session_id) <= (?4, ?5, ?6)

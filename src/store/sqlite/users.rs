@@ -15,7 +15,7 @@ use crate::{
 
 /// ?4, ?8, ?11 and ?14 say of each part of the row whether to take the values
 /// behind them or to keep the old ones.
-const SET: &str = "
+pub(super) const SET: &str = "
 insert into presence_users as p (
     tenant_id, user_id, changed_at,
     preferred_availability, preferred_activity, preferred_expires_at,
@@ -44,7 +44,7 @@ on conflict (tenant_id, user_id) do update set
     changed_at              = max(excluded.changed_at, p.changed_at + 1)";
 
 /// Touches no row that has nothing to clear, and makes none.
-const CLEAR: &str = "
+pub(super) const CLEAR: &str = "
 update presence_users
 set preferred_availability  = case when ?4 then null else preferred_availability end,
     preferred_activity      = case when ?4 then null else preferred_activity end,
@@ -66,7 +66,7 @@ where tenant_id = ?1
     or (?7 and automatic_location_type is not null)
   )";
 
-const LIST: &str = "
+pub(super) const LIST: &str = "
 select distinct user_id
 from presence_sessions
 where tenant_id = ?1
@@ -76,7 +76,7 @@ where tenant_id = ?1
 order by user_id
 limit ?4";
 
-const COUNT: &str = "
+pub(super) const COUNT: &str = "
 select count(distinct user_id)
 from presence_sessions
 where tenant_id = ?1

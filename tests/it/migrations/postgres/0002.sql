@@ -1,0 +1,13 @@
+-- What the code wrote that knew schema 2: all that a user can set.
+insert into presence_users (
+    tenant_id, user_id, changed_at,
+    preferred_availability, preferred_activity, preferred_expires_at,
+    status_content, status_published_at, status_expires_at,
+    manual_location_type, manual_place_id, automatic_location_type, automatic_place_id
+)
+values (
+    '00000000-0000-0000-0000-000000000000', 'call', '2026-01-01Z',
+    'Away', 'Away', '2100-01-01Z',
+    'back soon', '2026-01-01Z', '2100-01-01Z',
+    'Office', 'desk-7', 'Remote', null
+);

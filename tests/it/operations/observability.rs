@@ -1,0 +1,235 @@
+//! The dashboard and the alerts ask for metrics that there are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use presenced::app::Addresses;
+use reqwest::Url;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    support::{
+        client::{Client, Door},
+        process::{Process, nobody},
+    },
+    watch::Watcher,
+};
+
+const MISSING: &str = "promtool and prometheus: run scripts/test, which fetches them";
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(file(path)).unwrap()
+}
+
+/// The series of each metric, and the labels of each, from the table in the docs.
+fn known() -> BTreeMap<String, BTreeSet<String>> {
+    let mut known = BTreeMap::new();
+    for row in read("docs/metrics.md").lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_matches('`');
+        // Those of the target itself.
+        let own = ["instance", "job"].into_iter();
+        let labels: BTreeSet<_> = cells[3].split(['`', ' ']).filter(|label| !label.is_empty()).collect();
+        let labels: BTreeSet<String> = labels.into_iter().chain(own).map(str::to_owned).collect();
+        if cells[2] == "histogram" {
+            let bucket = labels.iter().cloned().chain(["le".to_owned()]).collect();
+            known.insert(format!("{name}_bucket"), bucket);
+            known.insert(format!("{name}_sum"), labels.clone());
+            known.insert(format!("{name}_count"), labels);
+        } else {
+            known.insert(name.to_owned(), labels);
+        }
+    }
+    known.insert("up".to_owned(), ["instance", "job"].map(str::to_owned).into());
+    known
+}
+
+/// The queries of each panel with its legend.
+fn panels() -> Vec<(String, String, String)> {
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/dashboard.json")).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| {
+        let targets = panel["targets"].as_array().into_iter().flatten();
+        targets.map(|target| (text(&panel["title"]), text(&target["expr"]), text(&target["legendFormat"])))
+    });
+    targets.collect()
+}
+
+/// The words of a query, with what stands behind each.
+fn words(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let mut rest = query;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.find(word)?..];
+        let found;
+        (found, rest) = rest.split_at(rest.find(|character| !word(character)).unwrap_or(rest.len()));
+        Some((found, rest))
+    })
+}
+
+/// How many metrics the query asks for; an error if there is no such metric or
+/// label, or none that the legend shows.
+fn metrics_of(
+    known: &BTreeMap<String, BTreeSet<String>>,
+    query: &str,
+    legend: &str,
+) -> Result<usize, String> {
+    let mut labels = BTreeSet::new();
+    let mut metrics = 0;
+    for (name, _) in words(query).filter(|(name, _)| name.starts_with("presence_") || *name == "up") {
+        labels.extend(known.get(name).ok_or_else(|| format!("there is no {name}: {query}"))?);
+        metrics += 1;
+    }
+    let mut asked: Vec<&str> =
+        legend.split("{{").skip(1).filter_map(|part| part.split("}}").next()).collect();
+    for (word, behind) in words(query) {
+        if ["=", "!=", "=~", "!~"].iter().any(|by| behind.starts_with(&format!("{by}\""))) {
+            asked.push(word);
+        }
+        if ["by", "on", "without", "ignoring"].contains(&word) {
+            let listed = behind.trim_start().trim_start_matches('(').split(')').next().unwrap();
+            asked.extend(listed.split(", "));
+        }
+    }
+    match asked.into_iter().find(|label| !labels.contains(&(*label).to_owned())) {
+        Some(label) => Err(format!("no label {label}: {query}, {legend}")),
+        None => Ok(metrics),
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
+    let known = known();
+    assert!(known.len() > 20, "{known:?}");
+    let panels = panels();
+    for (_, query, legend) in &panels {
+        assert!(metrics_of(&known, query, legend).unwrap() > 0, "{query}");
+    }
+    let shown: String = panels.iter().map(|(_, query, _)| query.as_str()).collect();
+    for metric in read("docs/metrics.md").lines().filter_map(|line| line.strip_prefix("| `presence_")) {
+        let metric = format!("presence_{}", metric.split('`').next().unwrap());
+        assert!(shown.contains(&metric), "no panel shows {metric}");
+    }
+
+    let alerts = read("deploy/prometheus/alerts.yml");
+    let rules: Vec<_> = alerts.split("- alert: ").skip(1).collect();
+    let (tested, told) = (read("tests/it/operations/alerts.yml"), read("docs/operations.md"));
+    for rule in &rules {
+        let query = rule.split("expr:").nth(1).unwrap().split("for:").next().unwrap();
+        assert!(metrics_of(&known, query, "").unwrap() > 0, "{query}");
+        let name = rule.lines().next().unwrap();
+        assert!(tested.contains(&format!("alertname: {name}\n")), "{name} is not seen to fire");
+        assert!(told.contains(&format!("`{name}`")), "what to do about {name}?");
+    }
+    println!("{} queries of panels, {} alerts", panels.len(), rules.len());
+}
+
+#[test]
+fn a_metric_or_label_that_there_is_not_is_found() {
+    let known = known();
+    let right =
+        "sum by (door, le) (rate(presence_request_duration_seconds_bucket{operation=~\"get.*\"}[5m]))";
+    assert_eq!(metrics_of(&known, right, "{{door}}"), Ok(1));
+    for (query, legend) in [
+        ("presence_nothing", ""),
+        ("presence_request_duration_seconds", ""),
+        ("presence_ready{door=\"grpc\"}", ""),
+        ("sum by (state) (presence_ready)", ""),
+        ("presence_ready", "{{door}}"),
+    ] {
+        assert!(metrics_of(&known, query, legend).is_err(), "{query}");
+    }
+}
+
+#[test]
+fn prometheus_takes_its_settings_and_every_alert_fires_when_it_should() {
+    for arguments in [
+        ["check", "config", "deploy/prometheus/prometheus.yml"],
+        ["test", "rules", "tests/it/operations/alerts.yml"],
+    ] {
+        let output = Command::new("promtool").args(arguments).current_dir(file("")).output().expect(MISSING);
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+    }
+}
+
+/// Prometheus asks the service every second; the queries answer with numbers.
+#[tokio::test]
+async fn every_panel_shows_something_of_a_live_service() {
+    let service = Process::start("sqlite::memory:", &["--header-timeout", "100ms"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("prometheus.yml");
+    let scrape = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: presenced, static_configs: [{{targets: \
+         ['{}']}}]}}]\n",
+        service.admin
+    );
+    fs::write(&settings, scrape).unwrap();
+    let address = nobody();
+    let _prometheus = tokio::process::Command::new("prometheus")
+        .arg(format!("--config.file={}", settings.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect(MISSING);
+
+    let addresses = Addresses { grpc: service.grpc, http: service.http, admin: service.admin };
+    let mut watcher = Watcher::open(addresses, &["u"]).await;
+    let _silent = std::net::TcpStream::connect(service.http).unwrap();
+    let clients = [Door::Grpc, Door::Graph].map(|door| Client::new(door, service.grpc, service.http));
+    let mut blank = panels();
+    let asked = blank.len();
+    let all = async {
+        while !blank.is_empty() {
+            for client in &clients {
+                client.set("u", "app", "Busy/InACall", "").await;
+                client.get("u").await;
+                client.clear("u", "app").await;
+            }
+            let mut still = Vec::new();
+            for (title, query, legend) in blank.drain(..) {
+                if !shows(&address, &query).await {
+                    still.push((title, query, legend));
+                }
+            }
+            blank = still;
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let read_on = async {
+        loop {
+            watcher.next().await;
+        }
+    };
+    let in_time = timeout(Duration::from_mins(1), async {
+        tokio::select! { () = all => {}, () = read_on => {} }
+    });
+    let done = in_time.await.is_ok();
+    assert!(done, "these show nothing: {blank:#?}");
+    println!("{asked} queries, each shows something");
+}
+
+/// Whether the query answers with a number.
+async fn shows(prometheus: &str, query: &str) -> bool {
+    let query = query.replace("$__rate_interval", "10s").replace("$instance", ".*");
+    let url =
+        Url::parse_with_params(&format!("http://{prometheus}/api/v1/query"), [("query", &query)]).unwrap();
+    let Ok(answer) = reqwest::get(url).await else { return false };
+    let answer: Value = answer.json().await.unwrap_or_default();
+    assert_ne!(answer["status"], "error", "{query}: {answer}");
+    let results = answer["data"]["result"].as_array().into_iter().flatten();
+    results.filter_map(|result| result["value"][1].as_str()).any(|value| value != "NaN")
+}

@@ -1,0 +1,135 @@
+//! The tables of all settings and of all metrics, made from the code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    net::TcpStream,
+    time::Duration,
+};
+
+use clap::{Arg, CommandFactory};
+use presenced::settings::Cli;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{
+    client::{Client, Door},
+    golden::is_golden,
+    process::Process,
+};
+
+const SETTINGS: &str = "# Settings
+
+Each is a flag, or an environment variable; a flag comes first. `presenced --help`
+says the same, and `presenced --print-config` which are in effect and where they are
+from. This page is made from the code.
+";
+
+#[test]
+fn the_settings_are_what_is_kept_in_docs() {
+    let mut text = SETTINGS.to_owned();
+    let mut heading = None;
+    for argument in Cli::command().get_arguments().filter(|argument| argument.get_env().is_some()) {
+        let under = argument.get_help_heading().unwrap_or("Service");
+        if heading.replace(under) != Some(under) {
+            writeln!(text, "\n## {under}\n\n| flag | variable | default | meaning |\n|---|---|---|---|")
+                .unwrap();
+        }
+        text += &setting(argument);
+    }
+    is_golden("docs/settings.md", &text);
+}
+
+/// A row of the table.
+fn setting(argument: &Arg) -> String {
+    let flag = argument.get_long().unwrap();
+    let variable = argument.get_env().unwrap().to_str().unwrap();
+    let takes_value = argument.get_action().takes_values();
+    let values = if takes_value { argument.get_possible_values() } else { Vec::new() };
+    let name = argument.get_value_names().and_then(<[_]>::first).filter(|_| takes_value && values.is_empty());
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    let default = match argument.get_default_values().first().map(|value| value.to_str().unwrap()) {
+        Some(value) if takes_value && !value.is_empty() => format!("`{value}`"),
+        _ if takes_value => "none".to_owned(),
+        _ => "off".to_owned(),
+    };
+    let help = argument.get_long_help().or(argument.get_help()).unwrap().to_string();
+    let mut meaning = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for value in values {
+        let of_value = value.get_help().map(ToString::to_string).unwrap_or_default();
+        write!(meaning, ". `{}`: {of_value}", value.get_name()).unwrap();
+    }
+    format!("| `--{flag}{name}` | `{variable}` | {default} | {} |\n", meaning.replace('|', "\\|"))
+}
+
+const METRICS: &str = "# Metrics
+
+At `/metrics` of `--admin-addr`, in the OpenMetrics text format. A histogram `NAME` is
+`NAME_bucket`, `NAME_sum` and `NAME_count`. What has labels shows once it has happened.
+This page is made from a service that has answered something.
+
+| metric | type | labels | meaning |
+|---|---|---|---|
+";
+
+#[tokio::test]
+async fn the_metrics_are_what_is_kept_in_docs() {
+    let process = Process::start("sqlite::memory:", &["--header-timeout", "100ms"]).await;
+    for door in [Door::Grpc, Door::Graph] {
+        let client = Client::new(door, process.grpc, process.http);
+        client.set("u", "app", "Busy/InACall", "").await;
+        client.get("u").await;
+        client.clear("u", "app").await;
+    }
+    // One that says nothing is closed, and counted.
+    let _silent = TcpStream::connect(process.http).unwrap();
+    let url = format!("http://{}/metrics", process.admin);
+    let all = async {
+        loop {
+            let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+            if text.contains("presence_connections_overdue_total{") {
+                break text;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let text = timeout(Duration::from_secs(30), all).await.expect("the silent connection is closed");
+    is_golden("docs/metrics.md", &(METRICS.to_owned() + &metrics(&text)));
+}
+
+/// The rows of the table, in the order of the scrape.
+fn metrics(scrape: &str) -> String {
+    let labels = labels(scrape);
+    let mut rows = String::new();
+    let mut help = "";
+    for line in scrape.lines() {
+        if let Some((_, text)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' ')) {
+            help = text.trim_end_matches('.');
+        }
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) else {
+            continue;
+        };
+        let labels = labels.get(name).into_iter().flatten();
+        let labels = labels.flat_map(|label| ["`", label, "` "]).collect::<String>();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        writeln!(rows, "| `{name}{suffix}` | {kind} | {labels}| {help} |").unwrap();
+    }
+    rows
+}
+
+/// The labels of each metric, but for a bucket's bound.
+fn labels(scrape: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for line in scrape.lines().filter(|line| !line.starts_with('#')) {
+        let Some((series, rest)) = line.split_once('{') else { continue };
+        let suffixes = ["_total", "_info", "_bucket", "_sum", "_count"];
+        let name = suffixes.iter().find_map(|suffix| series.strip_suffix(suffix)).unwrap_or(series);
+        let pairs = rest.split_once('}').unwrap().0.split(',');
+        let names = pairs.filter_map(|pair| pair.split_once('=')).map(|(name, _)| name);
+        found.entry(name).or_default().extend(names.filter(|name| *name != "le"));
+    }
+    found
+}
