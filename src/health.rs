@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use crate::{
     clock::Clock,
     grpc::SERVICE_NAME,
+    presence::Timestamp,
     store::{Database, Store},
     telemetry::Metrics,
 };
@@ -23,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far this machine's clock may be from the database's. Past it, sessions
 /// set here would seem to end, and to fade, too early or too late elsewhere.
-const SKEW_MAX: Duration = Duration::from_secs(2);
+pub const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The names that gRPC health checks ask for: the server, and the service.
 const NAMES: [&str; 2] = ["", SERVICE_NAME];
@@ -149,10 +150,44 @@ async fn ask(store: &dyn Store, clock: &Clock) -> Readiness {
         }
     };
     let after = clock.now();
-    // The database read its clock somewhere between our two readings.
-    if before > database + SKEW_MAX || database > after + SKEW_MAX {
+    if is_skewed(skew_ms(before, database, after)) {
         warn!(%database, ours = %after, "the clock is off the database's");
         return Readiness::ClockSkew;
     }
     Readiness::Ready
+}
+
+/// How far our clock is off the database's, which read its own somewhere between our
+/// two readings: milliseconds, and more than nothing if ours is fast.
+#[must_use]
+pub fn skew_ms(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
+    let off = |ours: Timestamp| ours.as_millis().saturating_sub(database.as_millis());
+    off(before).max(0).saturating_add(off(after).min(0))
+}
+
+/// Whether that is more than [`SKEW_MAX`].
+#[must_use]
+pub const fn is_skewed(skew_ms: i64) -> bool {
+    Duration::from_millis(skew_ms.unsigned_abs()).as_millis() > SKEW_MAX.as_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_off_by_what_lies_outside_of_the_two_readings() {
+        let at = Timestamp::from_millis;
+        for (before, database, after, skew, skewed) in [
+            (1_000, 1_000, 1_000, 0, false),
+            (1_000, 1_500, 9_000, 0, false),
+            (5_000, 3_000, 6_000, 2_000, false),
+            (5_001, 3_000, 6_000, 2_001, true),
+            (0, 3_000, 1_000, -2_000, false),
+            (0, 3_001, 1_000, -2_001, true),
+        ] {
+            assert_eq!(skew_ms(at(before), at(database), at(after)), skew);
+            assert_eq!(is_skewed(skew), skewed, "{skew}");
+        }
+    }
 }
