@@ -46,16 +46,28 @@ async fn ask(
     let server = postgres.server().await?;
     let skew = skew_ms(before, server.time, clock.now());
     findings.push(version(&postgres.describe(), &server));
-    let standing = postgres.schema().await?;
+    findings.push(time(skew));
+    findings.push(durability(&server));
+    findings.push(autovacuum(&server));
+    findings.push(connections(database_connections(settings), server.connections));
+    let standing = match postgres.schema().await {
+        Ok(standing) => standing,
+        Err(error) => {
+            let advice = format!("see whether {} may read the table _sqlx_migrations", postgres.user());
+            findings.push(Finding::fail(
+                Fault::Database,
+                "schema",
+                format!("it can't be read: {error}"),
+                advice,
+            ));
+            return Ok(());
+        }
+    };
     findings.push(schema(&standing, settings.no_migrate));
     let tables = postgres.tables().await?;
     let makes = !settings.no_migrate && matches!(standing, Schema::Older { theirs: 0, .. });
     findings.push(writes(postgres.user(), &server, &tables, makes));
-    findings.push(time(skew));
-    findings.push(durability(&server));
-    findings.push(autovacuum(&server));
     findings.extend(tables.iter().map(table));
-    findings.push(connections(database_connections(settings), server.connections));
     Ok(())
 }
 

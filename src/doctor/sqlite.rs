@@ -37,9 +37,13 @@ pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<
     }
     let mut findings = Vec::new();
     if file.exists() {
-        match sqlite.look().await {
-            Ok(found) => findings.extend(of_file(settings, &place, file, &found)),
-            Err(error) => findings.push(unreached(&place, &error)),
+        // SQLite would open a file that can only be read, and leave others beside it.
+        match access(file, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) => match sqlite.look().await {
+                Ok(found) => findings.extend(of_file(settings, &place, file, &found)),
+                Err(error) => findings.push(unreached(&place, &error)),
+            },
+            Err(error) => findings.push(unwritable(file, &error.to_string())),
         }
     } else {
         findings.push(Finding::ok("database", format!("{place}, made when the service starts")));
@@ -63,21 +67,21 @@ fn unusable_folder(place: &str, folder: &Path, error: Errno) -> Finding {
     Finding::fail(Fault::Database, "database", format!("{place}: {because} {folder}: {error}"), advice)
 }
 
+fn unwritable(file: &Path, because: &str) -> Finding {
+    let file = file.display();
+    Finding::fail(
+        Fault::Database,
+        "writes",
+        format!("{file} can't be written: {because}"),
+        format!("let the user as whom the service runs write to {file}, without mode=ro in --database-url"),
+    )
+}
+
 fn of_file(settings: &Settings, place: &str, file: &Path, found: &SqliteFile) -> Vec<Finding> {
     let SqliteFile { version, journal, schema: standing, read_only } = found;
-    let denied = access(file, Access::READ_OK | Access::WRITE_OK).err().map(|error| error.to_string());
-    let writes = match read_only.clone().or(denied) {
-        None => Finding::ok("writes", "allowed"),
-        Some(because) => Finding::fail(
-            Fault::Database,
-            "writes",
-            format!("the file can't be written: {because}"),
-            format!(
-                "let the user as whom the service runs write to {}, and see mode in --database-url",
-                file.display()
-            ),
-        ),
-    };
+    let writes = read_only
+        .as_ref()
+        .map_or_else(|| Finding::ok("writes", "allowed"), |because| unwritable(file, because));
     let journal = match journal.as_str() {
         "wal" => "wal".to_owned(),
         other => format!("{other}; the service makes it wal when it starts"),

@@ -14,6 +14,8 @@ use crate::store::{
 #[derive(Debug)]
 pub struct SqliteInspector {
     options: SqliteConnectOptions,
+    /// Whether the URL says so.
+    read_only: bool,
 }
 
 /// What an SQLite file is like.
@@ -31,7 +33,10 @@ pub struct SqliteFile {
 
 impl SqliteInspector {
     pub(in crate::store) fn new(url: &str) -> Result<Self, OpenError> {
-        Ok(Self { options: super::plain_options(url)? })
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let read_only = query.split('&').any(|parameter| parameter == "mode=ro");
+        // A connection that only reads would leave files behind.
+        Ok(Self { options: super::plain_options(url)?.read_only(false), read_only })
     }
 
     /// What it is, and where.
@@ -54,6 +59,7 @@ impl SqliteInspector {
         let journal = answer(sqlx::query_scalar("pragma journal_mode").fetch_one(&mut connection)).await?;
         let schema = answer(schema::read_sqlite(&mut connection)).await?;
         let read_only = match schema {
+            _ if self.read_only => Some("the URL says mode=ro".to_owned()),
             Schema::Older { theirs: 0, .. } => None,
             _ => answer(schema::write_nothing(&mut connection)).await.err().map(|error| error.text),
         };

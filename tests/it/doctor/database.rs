@@ -52,7 +52,8 @@ async fn a_schema_of_another_version_is_told(engine: Engine) {
     execute(engine, url, newer(901, "breaking drops something")).await;
     let line = "FAIL  schema: version 901; this binary knows up to 3, and 901 (breaking drops something) shuts it out";
     let mut lines = good_database(engine, url, line).await;
-    lines.insert(3, "      upgrade this binary");
+    let place = lines.iter().position(|found| *found == line).unwrap();
+    lines.insert(place + 1, "      upgrade this binary");
     lines.extend(AROUND);
     assert_prints(&doctor(url, &[]), 69, &lines);
 }
@@ -87,7 +88,7 @@ async fn a_database_that_can_only_be_read_is_told() {
 
     let database = migrated(Engine::Sqlite).await;
     let output = doctor(&format!("{}?mode=ro", database.url), &[]);
-    let line = "FAIL  writes: the file can't be written: attempt to write a readonly database";
+    let line = "FAIL  writes: …/presence.db can't be written: the URL says mode=ro";
     assert_says(&output, 69, &[line, "      let the user as whom the service runs write to …"]);
 }
 
@@ -157,6 +158,9 @@ async fn a_server_that_forgets_and_users_that_may_not_are_told() {
     let line = "FAIL  writes: the user guest may not make tables in the schema \"public\"";
     assert_says(&doctor(&guest, &[]), 69, &[line]);
     assert!(run(&["migrate", "--database-url", url]).status.success());
+    let line = "FAIL  schema: it can't be read: …permission denied for table _sqlx_migrations …";
+    let advice = "      see whether guest may read the table _sqlx_migrations";
+    assert_says(&doctor(&guest, &[]), 69, &[line, advice]);
     execute(Engine::Postgres, url, "grant select on _sqlx_migrations, presence_users to guest".to_owned())
         .await;
     let line = "FAIL  writes: the user guest may not read and write presence_sessions";

@@ -97,16 +97,16 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
         Engine::Postgres => [
             &[
                 "ok    database: PostgreSQL at …, database presence_…, version 1…",
-                schema,
-                "ok    writes: allowed",
                 "ok    clock: within 2s of the database's",
             ][..],
             &durability(url).await,
             &[
                 "ok    autovacuum: on",
+                "ok    connections: a replica opens up to 21, the server allows …: room for … replicas",
+                schema,
+                "ok    writes: allowed",
                 "ok    presence_sessions: fillfactor 70, vacuumed by autovacuum",
                 "ok    presence_users: fillfactor 70, vacuumed by autovacuum",
-                "ok    connections: a replica opens up to 21, the server allows …: room for … replicas",
             ],
         ]
         .concat(),
