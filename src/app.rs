@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::{
     admin::{self, Admin},
     auth::Gate,
-    batch::Limits,
+    batch::{Batches, Limits},
     clock::Clock,
     health::Health,
     lane::{Lane, Parts},
@@ -89,6 +89,21 @@ pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenErr
     }
     database.check().await?;
     Ok(Arc::new(database))
+}
+
+/// How much each batcher takes on.
+const fn limits(settings: &Settings) -> Limits {
+    Limits { batch_max: settings.batch_max, queue_max: settings.queue_max, workers: settings.batch_workers }
+}
+
+/// The most connections to PostgreSQL that a replica with these settings opens: its
+/// lanes', its own, and the watch hub's, one of which listens.
+#[must_use]
+pub fn database_connections(settings: &Settings) -> u32 {
+    let lanes = u32::try_from(settings.lanes.number()).unwrap_or(u32::MAX);
+    lanes
+        .saturating_mul(Batches::connections(limits(settings)))
+        .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 1)
 }
 
 impl App {
@@ -229,8 +244,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     let gate = Gate::open(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
     let gate = gate.map_err(StartError::Settings)?;
     let tls = Tls::open(&settings.tls, stop.clone()).map_err(StartError::Settings)?;
-    let here = settings.grpc_addr.ip().is_loopback() && settings.http_addr.ip().is_loopback();
-    if tls.is_none() && !here {
+    if tls.is_none() && !settings.is_local() {
         warn!("calls and tokens travel unencrypted: give --tls-cert and --tls-key, or see to it otherwise");
     }
     let database = open_database(settings).await?;
@@ -242,11 +256,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     Ok(Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
-        limits: Limits {
-            batch_max: settings.batch_max,
-            queue_max: settings.queue_max,
-            workers: settings.batch_workers,
-        },
+        limits: limits(settings),
         client_limits: settings.limits,
         gate,
         tls,

@@ -14,10 +14,11 @@ use crate::{
     app::{App, StartError},
     bench::{self, BenchError},
     clock::Clock,
+    doctor::{self, Fault},
     graph,
     settings::{BenchDoor, BenchSettings, Cli, Command, Secret, Settings},
     store::{Database, OpenError},
-    telemetry::init_logs,
+    telemetry::{LogFormat, init_logs},
 };
 
 /// Bad settings.
@@ -41,15 +42,19 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(EXIT_FAILURE, &format!("cannot start: {error}")),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match cli.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => serve(settings).await,
             Command::Migrate => migrate(settings).await,
             Command::Healthcheck => healthcheck(settings).await,
+            Command::Doctor => examine(settings).await,
             Command::Openapi => print_openapi(),
             Command::Bench(bench) => run_bench(bench, settings),
         }
-    })
+    });
+    // A name that is still looked up must not hold up the end.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve(settings: &Settings) -> ExitCode {
@@ -106,6 +111,21 @@ async fn healthcheck(settings: &Settings) -> ExitCode {
     match admin::healthcheck(settings.admin_addr).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(EXIT_FAILURE, &format!("healthcheck at {}: {error}", settings.admin_addr)),
+    }
+}
+
+/// Prints what the doctor found; the exit code is of what is to be looked at first.
+async fn examine(settings: &Settings) -> ExitCode {
+    let report = doctor::examine(settings, &Clock::System).await;
+    let text = match settings.log_format {
+        LogFormat::Human => report.to_string(),
+        LogFormat::Json => report.to_json(),
+    };
+    match (print(&text), report.fault()) {
+        (code, None) => code,
+        (_, Some(Fault::Settings)) => ExitCode::from(EXIT_SETTINGS),
+        (_, Some(Fault::Database)) => ExitCode::from(EXIT_DATABASE),
+        (_, Some(Fault::Other)) => ExitCode::from(EXIT_FAILURE),
     }
 }
 

@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far this machine's clock may be from the database's. Past it, sessions
 /// set here would seem to end, and to fade, too early or too late elsewhere.
-const SKEW_MAX: Duration = Duration::from_secs(2);
+pub const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The names that gRPC health checks ask for: the server, and the service.
 const NAMES: [&str; 2] = ["", SERVICE_NAME];
@@ -150,20 +150,27 @@ async fn ask(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Readiness {
         }
     };
     let after = clock.now();
-    let ahead = ahead(before, database, after);
-    metrics.set_clock_skew(ahead);
-    if Duration::from_millis(ahead.unsigned_abs()) > SKEW_MAX {
+    let skew_ms = skew_ms(before, database, after);
+    metrics.set_clock_skew(skew_ms);
+    if is_skewed(skew_ms) {
         warn!(%database, ours = %after, "the clock is off the database's");
         return Readiness::ClockSkew;
     }
     Readiness::Ready
 }
 
-/// By how many milliseconds our clock is ahead of the database's, at least: that one
-/// was read somewhere between our two readings.
-fn ahead(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
-    database.as_millis().clamp(before.as_millis(), after.as_millis().max(before.as_millis()))
-        - database.as_millis()
+/// How far our clock is off the database's, which read its own somewhere between our
+/// two readings: milliseconds, and more than nothing if ours is fast.
+#[must_use]
+pub fn skew_ms(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
+    let off = |ours: Timestamp| ours.as_millis().saturating_sub(database.as_millis());
+    off(before).max(0).saturating_add(off(after).min(0))
+}
+
+/// Whether that is more than [`SKEW_MAX`].
+#[must_use]
+pub const fn is_skewed(skew_ms: i64) -> bool {
+    Duration::from_millis(skew_ms.unsigned_abs()).as_millis() > SKEW_MAX.as_millis()
 }
 
 #[cfg(test)]
@@ -171,15 +178,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_wait_for_the_answer_does_not_explain_is_skew() {
-        let ahead = |before, database, after| {
-            let [before, database, after] = [before, database, after].map(Timestamp::from_millis);
-            ahead(before, database, after)
-        };
-        assert_eq!(ahead(1_000, 1_000, 1_000), 0);
-        assert_eq!(ahead(1_000, 1_300, 1_500), 0);
-        assert_eq!(ahead(1_000, 900, 1_500), 100);
-        assert_eq!(ahead(1_000, 1_700, 1_500), -200);
-        assert_eq!(ahead(1_000, 1_700, 900), -700, "our clock was put back meanwhile");
+    fn a_clock_is_off_by_what_lies_outside_of_the_two_readings() {
+        let at = Timestamp::from_millis;
+        for (before, database, after, skew, skewed) in [
+            (1_000, 1_000, 1_000, 0, false),
+            (1_000, 1_500, 9_000, 0, false),
+            (5_000, 3_000, 6_000, 2_000, false),
+            (5_001, 3_000, 6_000, 2_001, true),
+            (0, 3_000, 1_000, -2_000, false),
+            (0, 3_001, 1_000, -2_001, true),
+        ] {
+            assert_eq!(skew_ms(at(before), at(database), at(after)), skew);
+            assert_eq!(is_skewed(skew), skewed, "{skew}");
+        }
     }
 }

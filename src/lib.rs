@@ -7,6 +7,7 @@ pub mod batch;
 pub mod bench;
 pub mod clock;
 pub mod commands;
+pub mod doctor;
 pub mod graph;
 pub mod grpc;
 pub mod health;

@@ -84,7 +84,16 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 
 /// Asks `/readyz` at `address`, for containers that have no curl; the error
 /// says what is wrong.
-pub async fn healthcheck(mut address: SocketAddr) -> io::Result<()> {
+pub async fn healthcheck(address: SocketAddr) -> io::Result<()> {
+    match ask_readyz(address).await? {
+        (true, _) => Ok(()),
+        (false, state) => Err(io::Error::other(format!("not ready: {state}"))),
+    }
+}
+
+/// Whether what answers `/readyz` at `address` is ready, and what it says of its
+/// state.
+pub async fn ask_readyz(mut address: SocketAddr) -> io::Result<(bool, String)> {
     if address.ip().is_unspecified() {
         let loopback =
             if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
@@ -98,8 +107,6 @@ pub async fn healthcheck(mut address: SocketAddr) -> io::Result<()> {
         Ok::<_, io::Error>(answer)
     };
     let answer = timeout(HEALTHCHECK_TIMEOUT, ask).await??;
-    if answer.split(' ').nth(1) == Some("200") {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("not ready: {}", answer.lines().last().unwrap_or_default())))
+    let state = answer.lines().last().unwrap_or_default().to_owned();
+    Ok((answer.split(' ').nth(1) == Some("200"), state))
 }

@@ -71,7 +71,7 @@ impl Source {
         }
     }
 
-    async fn read(&self) -> Result<Vec<u8>, String> {
+    pub(super) async fn read(&self) -> Result<Vec<u8>, String> {
         match self {
             // It is small, and on the runtime that serves nobody.
             Self::File(path) => {

@@ -77,6 +77,13 @@ impl Gate {
     }
 }
 
+/// How many keys there are now to verify tokens with, where the settings say that
+/// they are; the error says why they can't be had.
+pub async fn count_keys(settings: &AuthSettings) -> Result<usize, String> {
+    let json = Source::new(settings)?.read().await?;
+    KeySet::parse(&json).map(|keys| keys.len())
+}
+
 /// The token of a request. RFC 6750.
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

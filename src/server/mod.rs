@@ -22,8 +22,8 @@ use crate::telemetry::Door;
 
 pub use activity::Overdue;
 pub use connection::{Connections, Protocol, TURN_BYTES};
-pub use slots::{Slot, Slots, connections_max};
-pub use tls::Tls;
+pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed};
+pub use tls::{Certificates, Tls, read_certificates};
 
 /// How long to wait when a socket can't be accepted: the process is out of
 /// descriptors, and trying at once would only burn the processor.

@@ -1,6 +1,6 @@
 //! How many connections a door may have at once.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
@@ -54,14 +54,13 @@ impl Drop for Slot {
 /// Connections must never take the last file, which the database may need.
 #[must_use]
 pub fn connections_max(wanted: u32) -> u32 {
-    let files = match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => files,
+    let (files, possible) = match connections_possible() {
+        Ok(possible) => possible,
         Err(error) => {
             warn!(%error, "the limit of open files is not known");
             return wanted;
         }
     };
-    let possible = u32::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(u32::MAX).max(1);
     if possible < wanted {
         warn!(
             files,
@@ -70,4 +69,18 @@ pub fn connections_max(wanted: u32) -> u32 {
         );
     }
     wanted.min(possible)
+}
+
+/// The files that the process may open, and the connections that each of the two
+/// doors can have with them.
+pub fn connections_possible() -> io::Result<(u64, u32)> {
+    let files = rlimit::increase_nofile_limit(u64::MAX)?;
+    let possible = u32::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(u32::MAX).max(1);
+    Ok((files, possible))
+}
+
+/// The files that it takes to have so many.
+#[must_use]
+pub fn files_needed(connections: u32) -> u64 {
+    u64::from(connections) * 2 + OTHER_FILES
 }

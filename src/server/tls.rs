@@ -35,10 +35,7 @@ impl Tls {
     /// read again until `stop`; files that can't be used leave those before in
     /// force. The error says what is wrong with them now.
     pub fn open(settings: &TlsSettings, stop: CancellationToken) -> Result<Option<(Self, Self)>, String> {
-        let (Some(cert), Some(key)) = (settings.tls_cert.clone(), settings.tls_key.clone()) else {
-            return Ok(None);
-        };
-        let paths = Paths { cert, key, client_ca: settings.tls_client_ca.clone() };
+        let Some(paths) = Paths::of(settings) else { return Ok(None) };
         let mut files = paths.read()?;
         let (grpc, http) = files.configs()?;
         let ((send_grpc, grpc), (send_http, http)) = (watch::channel(grpc), watch::channel(http));
@@ -81,7 +78,34 @@ struct Files {
 /// For gRPC, and for HTTP.
 type Configs = (Arc<ServerConfig>, Arc<ServerConfig>);
 
+/// What the doors' files hold that is no secret.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    /// The doors' own, and the chain behind it.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Those who sign the certificates of gRPC's callers.
+    pub client_ca: Vec<CertificateDer<'static>>,
+}
+
+/// The certificates that [`Tls::open`] would use, if there are any; the error is the
+/// same, too.
+pub fn read_certificates(settings: &TlsSettings) -> Result<Option<Certificates>, String> {
+    let Some(paths) = Paths::of(settings) else { return Ok(None) };
+    let files = paths.read()?;
+    files.configs()?;
+    let client_ca = files.client_ca.as_ref().map(|pem| certificates("--tls-client-ca", pem));
+    Ok(Some(Certificates {
+        chain: certificates("--tls-cert", &files.cert)?,
+        client_ca: client_ca.transpose()?.unwrap_or_default(),
+    }))
+}
+
 impl Paths {
+    fn of(settings: &TlsSettings) -> Option<Self> {
+        let (cert, key) = (settings.tls_cert.clone()?, settings.tls_key.clone()?);
+        Some(Self { cert, key, client_ca: settings.tls_client_ca.clone() })
+    }
+
     fn read(&self) -> Result<Files, String> {
         // They are small, and on the runtime that serves nobody.
         let read = |flag: &str, path: &PathBuf| {

@@ -57,6 +57,8 @@ pub enum Command {
     Migrate,
     /// Ask a running service on this machine whether it is ready; exits with 0 if it is.
     Healthcheck,
+    /// Tell whether the service would work with these settings, and what to do if not; changes nothing.
+    Doctor,
     /// Print the OpenAPI document of the HTTP/JSON API.
     Openapi,
     /// Call a running service as fast as it answers, and print how fast that is.
@@ -201,6 +203,12 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Whether gRPC and HTTP can be reached from this machine only.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        self.grpc_addr.ip().is_loopback() && self.http_addr.ip().is_loopback()
     }
 }
 

@@ -36,18 +36,33 @@ enum Engine {
     },
 }
 
+/// Which engine a URL names.
+pub(super) enum Kind {
+    Postgres,
+    Sqlite,
+}
+
+impl Kind {
+    pub(super) fn of(url: &str) -> Result<Self, OpenError> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("postgres" | "postgresql") => Ok(Self::Postgres),
+            Some("sqlite") => Ok(Self::Sqlite),
+            _ => Err(OpenError::Url("it must begin with postgres:// or sqlite:".to_owned())),
+        }
+    }
+}
+
 impl Database {
     /// Connects once to the database that the URL names, so that a wrong URL or
     /// a dead server shows here. An SQLite file is created if there is none.
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
-        let engine = match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => Engine::Postgres(postgres::options(url)?),
-            Some("sqlite") => Engine::Sqlite {
+        let engine = match Kind::of(url)? {
+            Kind::Postgres => Engine::Postgres(postgres::options(url)?),
+            Kind::Sqlite => Engine::Sqlite {
                 options: sqlite::options(url)?,
                 anchor: Mutex::default(),
                 teller: Teller::new(),
             },
-            _ => return Err(OpenError::Url("it must begin with postgres:// or sqlite:".to_owned())),
         };
         let database = Self { engine };
         let reached = match &database.engine {
@@ -85,21 +100,8 @@ impl Database {
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.engine {
-            Engine::Postgres(options) => format!(
-                "PostgreSQL at {}:{}, database {}",
-                options.get_host(),
-                options.get_port(),
-                options.get_database().unwrap_or("(the user's)")
-            ),
-            Engine::Sqlite { options, .. } => {
-                let file = options.get_filename().display().to_string();
-                // What sqlx calls a database in memory is of no use to anybody.
-                if file.starts_with("file:") {
-                    "SQLite in memory".to_owned()
-                } else {
-                    format!("SQLite at {file}")
-                }
-            }
+            Engine::Postgres(options) => postgres::describe(options),
+            Engine::Sqlite { options, .. } => sqlite::describe(options),
         }
     }
 

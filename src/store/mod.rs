@@ -18,6 +18,7 @@ mod changes;
 mod connection;
 mod database;
 mod error;
+mod inspect;
 mod keys;
 mod postgres;
 mod rows;
@@ -35,6 +36,10 @@ pub use changes::{Changes, Hint, Wanted};
 pub use connection::PoolUse;
 pub use database::Database;
 pub use error::{OpenError, StoreError};
+pub use inspect::{Cause, Inspector, Unreached};
+pub use postgres::{PostgresInspector, Server, Table};
+pub use schema::Schema;
+pub use sqlite::{SqliteFile, SqliteInspector};
 
 /// The sessions that are kept of one user, so that a read stays bounded
 /// whoever makes up session ids.

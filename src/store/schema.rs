@@ -38,8 +38,6 @@ const BREAKING: &str = "breaking";
 
 const APPLIED: &str = "select version, description from _sqlx_migrations where success order by version";
 
-/// Fails on a file that can't be written: it would refuse every set, later and
-/// for ever. (`begin immediate` does not.)
 const WRITE_NOTHING: &str = "update presence_sessions set cleared_at = cleared_at where false";
 
 /// Applies what is missing, under an advisory lock.
@@ -76,17 +74,32 @@ async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), 
 /// See [`super::Database::check`].
 pub(super) async fn check_postgres(options: &PgConnectOptions) -> Result<(), OpenError> {
     let mut connection = reach(PgConnection::connect_with(options)).await?;
-    let applied = sqlx::query_as(APPLIED).fetch_all(&mut connection).await;
-    compatible(&POSTGRES, &none_without_table(applied)?)
+    compatible(read_postgres(&mut connection).await?)
+}
+
+/// How the schema stands.
+pub(super) async fn read_postgres(connection: &mut PgConnection) -> Result<Schema, OpenError> {
+    let applied = sqlx::query_as(APPLIED).fetch_all(connection).await;
+    Ok(compare(&POSTGRES, &none_without_table(applied)?))
 }
 
 /// See [`super::Database::check`].
 pub(super) async fn check_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
     let mut connection = reach(SqliteConnection::connect_with(options)).await?;
-    let applied = sqlx::query_as(APPLIED).fetch_all(&mut connection).await;
-    compatible(&SQLITE, &none_without_table(applied)?)?;
-    sqlx::query(WRITE_NOTHING).execute(&mut connection).await.map_err(unreachable)?;
-    Ok(())
+    compatible(read_sqlite(&mut connection).await?)?;
+    write_nothing(&mut connection).await.map_err(unreachable)
+}
+
+/// How the schema stands.
+pub(super) async fn read_sqlite(connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+    let applied = sqlx::query_as(APPLIED).fetch_all(connection).await;
+    Ok(compare(&SQLITE, &none_without_table(applied)?))
+}
+
+/// Fails on a file that can't be written: it would refuse every set, later and
+/// for ever. (`begin immediate` does not.)
+pub(super) async fn write_nothing(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(WRITE_NOTHING).execute(connection).await.map(drop)
 }
 
 /// A database without the table of migrations has had none.
@@ -109,32 +122,80 @@ fn is_code(error: &dyn DatabaseError, codes: &[&str]) -> bool {
 /// A migration that the database has had: its number and its name.
 type Applied = (i64, String);
 
-/// Whether a binary with the `listed` migrations can use a database that has
-/// had the `applied` ones.
-fn compatible(listed: &[Listed], applied: &[Applied]) -> Result<(), OpenError> {
+/// How a database's schema stands to this binary's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// It is of the same version.
+    Same(i64),
+    /// It lacks migrations; of a database that has had none, `theirs` is 0.
+    Older {
+        /// The database's version.
+        theirs: i64,
+        /// This binary's.
+        ours: i64,
+    },
+    /// It has had more, which only add to it: it can be used.
+    Newer {
+        /// The database's version.
+        theirs: i64,
+        /// This binary's.
+        ours: i64,
+    },
+    /// It has had more, and one of them shuts this binary out.
+    Breaking {
+        /// The database's version.
+        theirs: i64,
+        /// This binary's.
+        ours: i64,
+        /// The one that shuts it out.
+        version: i64,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Schema {
+    /// How an SQLite file stands that is not there yet.
+    #[must_use]
+    pub fn of_new_file() -> Self {
+        compare(&SQLITE, &[])
+    }
+}
+
+/// How a database that has had the `applied` migrations stands to a binary with the
+/// `listed` ones.
+fn compare(listed: &[Listed], applied: &[Applied]) -> Schema {
     let ours = listed.last().map_or(0, |(version, ..)| *version);
     let theirs = applied.last().map_or(0, |(version, _)| *version);
-    if theirs < ours {
-        return Err(OpenError::Incompatible(format!(
-            "the database has schema version {theirs}, this binary needs version {ours}: run `presenced migrate`"
-        )));
+    let breaking = applied.iter().find(|(version, name)| *version > ours && name.starts_with(BREAKING));
+    match breaking {
+        Some((version, name)) => Schema::Breaking { theirs, ours, version: *version, name: name.clone() },
+        None if theirs < ours => Schema::Older { theirs, ours },
+        None if theirs > ours => Schema::Newer { theirs, ours },
+        None => Schema::Same(ours),
     }
-    if let Some((version, name)) =
-        applied.iter().find(|(version, name)| *version > ours && name.starts_with(BREAKING))
-    {
-        return Err(OpenError::Incompatible(format!(
+}
+
+/// Refuses what this binary can't use, and warns of what is newer.
+fn compatible(schema: Schema) -> Result<(), OpenError> {
+    match schema {
+        Schema::Same(_) => Ok(()),
+        Schema::Older { theirs, ours } => Err(OpenError::Incompatible(format!(
+            "the database has schema version {theirs}, this binary needs version {ours}: run `presenced migrate`"
+        ))),
+        Schema::Breaking { theirs, ours, version, name } => Err(OpenError::Incompatible(format!(
             "the database has schema version {theirs}, this binary knows up to version {ours}, and version {version} \
              ({name}) shuts out older binaries: upgrade presenced"
-        )));
+        ))),
+        Schema::Newer { theirs, ours } => {
+            warn!(
+                database = theirs,
+                binary = ours,
+                "the database's schema is newer than this binary; it only adds to it"
+            );
+            Ok(())
+        }
     }
-    if theirs > ours {
-        warn!(
-            database = theirs,
-            binary = ours,
-            "the database's schema is newer than this binary; it only adds to it"
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -147,7 +208,7 @@ mod tests {
     fn refusal(listed: &[Listed], applied: &[(i64, &str)]) -> Option<String> {
         let applied: Vec<Applied> =
             applied.iter().map(|(version, name)| (*version, (*name).to_owned())).collect();
-        compatible(listed, &applied).err().map(|error| error.to_string())
+        compatible(compare(listed, &applied)).err().map(|error| error.to_string())
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::support::{
 on_every_engine![the_schema_is_checked_before_anything_is_served];
 
 /// Runs the binary to its end, which must come soon: it must not serve.
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     let mut limited = Command::new("timeout");
     limited.arg("20").arg(env!("CARGO_BIN_EXE_presenced")).args(arguments);
     without_settings(limited).output().unwrap()
@@ -237,7 +237,7 @@ async fn the_schema_is_checked_before_anything_is_served(engine: Engine) {
     }
 }
 
-async fn execute(engine: Engine, url: &str, sql: String) {
+pub async fn execute(engine: Engine, url: &str, sql: String) {
     match engine {
         Engine::Postgres => {
             PgConnection::connect(url).await.unwrap().execute(AssertSqlSafe(sql)).await.map(drop)

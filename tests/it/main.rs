@@ -19,6 +19,7 @@ mod cli;
 mod clients;
 mod conformance;
 mod docs;
+mod doctor;
 mod doors;
 mod faults;
 mod fuzz;

@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use tokio::process::Command;
 
-use crate::support::process::Process;
+use crate::support::{matches, process::Process};
 
 /// A command and what it prints.
 #[derive(Debug)]
@@ -30,19 +30,6 @@ fn examples(markdown: &str) -> Vec<Example> {
         }
     }
     examples
-}
-
-/// Whether the line is what was promised, with `…` for any text.
-fn matches(promised: &str, line: &str) -> bool {
-    let mut parts = promised.split('…');
-    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
-    let mut parts: Vec<_> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        let Some((_, after)) = rest.split_once(part) else { return false };
-        rest = after;
-    }
-    rest.ends_with(last)
 }
 
 #[tokio::test]

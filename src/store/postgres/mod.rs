@@ -7,6 +7,7 @@
 //! row. The rare statements, in `users`, take plain parameters.
 
 mod extend;
+mod inspect;
 mod listener;
 mod sweep;
 mod timestamptz;
@@ -28,6 +29,7 @@ use super::{
     rows::{self, Row, at_place, load_columns},
 };
 use crate::presence::{Timestamp, User, UserId};
+pub use inspect::{PostgresInspector, Server, Table};
 pub(super) use listener::Listener;
 use listener::tell_changed;
 use timestamptz::Timestamptz;
@@ -265,6 +267,16 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     }
     let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
     Ok(options.application_name("presenced").disable_statement_logging())
+}
+
+/// What it is, and where, without its secrets.
+pub(super) fn describe(options: &PgConnectOptions) -> String {
+    format!(
+        "PostgreSQL at {}:{}, database {}",
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap_or("(the user's)")
+    )
 }
 
 #[async_trait]

@@ -5,10 +5,11 @@
 //! for nobody. A batch travels as one JSON array, unpacked by `json_each`.
 
 mod extend;
+mod inspect;
 mod sweep;
 mod users;
 
-use std::{str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -26,6 +27,7 @@ use super::{
     rows::{self, Row, at_place, load_columns, stored},
 };
 use crate::presence::{Timestamp, User, UserId};
+pub use inspect::{SqliteFile, SqliteInspector};
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -152,19 +154,34 @@ impl SqliteStore {
 /// `synchronous = full` makes each commit reach the disk: with less, a write
 /// that was acknowledged could be lost with the power.
 pub(super) fn options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
+    Ok(plain_options(url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .page_size(PAGE_BYTES))
+}
+
+/// The same for somebody who only looks, at a file that is there.
+pub(super) fn plain_options(url: &str) -> Result<SqliteConnectOptions, OpenError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
     if options.get_filename().as_os_str().is_empty() {
         return Err(OpenError::Url(
             "it names no file; for a database in memory it is sqlite::memory:".to_owned(),
         ));
     }
-    Ok(options
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT)
-        .page_size(PAGE_BYTES)
-        .disable_statement_logging())
+    Ok(options.create_if_missing(false).busy_timeout(BUSY_TIMEOUT).disable_statement_logging())
+}
+
+/// The file in which the database is; `None` if it is in memory.
+fn file(options: &SqliteConnectOptions) -> Option<&Path> {
+    // What sqlx calls a database in memory is of no use to anybody.
+    Some(options.get_filename()).filter(|file| !file.to_string_lossy().starts_with("file:"))
+}
+
+/// What it is, and where.
+pub(super) fn describe(options: &SqliteConnectOptions) -> String {
+    file(options)
+        .map_or_else(|| "SQLite in memory".to_owned(), |file| format!("SQLite at {}", file.display()))
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    date_time_ymd,
 };
 
 /// An authority that signs certificates.
@@ -24,8 +25,19 @@ impl Authority {
 
     /// A certificate of this machine and its key.
     pub fn issue(&self) -> (String, String) {
+        self.sign(&machine())
+    }
+
+    /// The same, valid between these days.
+    pub fn issue_between(&self, from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
+        let mut params = machine();
+        params.not_before = date_time_ymd(from.0, from.1, from.2);
+        params.not_after = date_time_ymd(until.0, until.1, until.2);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
@@ -35,4 +47,8 @@ impl Authority {
         fs::write(folder.join("tls.crt"), cert).unwrap();
         fs::write(folder.join("tls.key"), key).unwrap();
     }
+}
+
+fn machine() -> CertificateParams {
+    CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap()
 }

@@ -69,29 +69,41 @@ async fn on_cluster(sql: String) {
 /// The PostgreSQL for tests: `PRESENCE_TEST_DATABASE_URL`, or a private one for
 /// as long as this process lives.
 pub fn cluster_url() -> &'static str {
-    static URL: OnceLock<(String, Option<Child>)> = OnceLock::new();
-    let (url, _) = URL.get_or_init(|| match std::env::var("PRESENCE_TEST_DATABASE_URL") {
-        Ok(url) => (url, None),
-        Err(_) => start_cluster(),
+    static URL: OnceLock<(String, Option<Cluster>)> = OnceLock::new();
+    let (url, _) = URL.get_or_init(|| {
+        if let Ok(url) = std::env::var("PRESENCE_TEST_DATABASE_URL") {
+            return (url, None);
+        }
+        let cluster = Cluster::start(&[]);
+        (cluster.url.clone(), Some(cluster))
     });
     url
 }
 
-/// The script stops its cluster when `cat` sees the end of its input, which is
-/// when this process ends, however it does.
-fn start_cluster() -> (String, Option<Child>) {
-    let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres"))
-        .args(["sh", "-c", "echo \"$PRESENCE_TEST_DATABASE_URL\"; exec cat >/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("scripts/with-postgres");
-    let mut url = String::new();
-    BufReader::new(script.stdout.take().unwrap()).read_line(&mut url).unwrap();
-    assert!(
-        url.starts_with("postgres://"),
-        "no PostgreSQL for the tests: install it (Debian: apt-get install postgresql), or set \
-         PRESENCE_TEST_DATABASE_URL to one whose user may create databases"
-    );
-    (url.trim().to_owned(), Some(script))
+/// A private PostgreSQL; gone when dropped.
+pub struct Cluster {
+    pub url: String,
+    _script: Child,
+}
+
+impl Cluster {
+    /// Starts one with these settings, as `NAME=VALUE`. The script stops it when `cat`
+    /// sees the end of its input, which is when this process ends, however it does.
+    pub fn start(settings: &[&str]) -> Self {
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres"))
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .args(["sh", "-c", "echo \"$PRESENCE_TEST_DATABASE_URL\"; exec cat >/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/with-postgres");
+        let mut url = String::new();
+        BufReader::new(script.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        assert!(
+            url.starts_with("postgres://"),
+            "no PostgreSQL for the tests: install it (Debian: apt-get install postgresql), or set \
+             PRESENCE_TEST_DATABASE_URL to one whose user may create databases"
+        );
+        Self { url: url.trim().to_owned(), _script: script }
+    }
 }

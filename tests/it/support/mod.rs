@@ -38,3 +38,16 @@ pub fn number(name: &str, default: usize) -> usize {
 pub fn batch_max() -> Option<String> {
     std::env::var("PRESENCE_TEST_BATCH_MAX").ok()
 }
+
+/// Whether the line is what was promised, with `…` for any text.
+pub fn matches(promised: &str, line: &str) -> bool {
+    let mut parts = promised.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
+    let mut parts: Vec<_> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,86 @@
+//! What is the same for every engine: whether it can be reached, and its schema.
+
+use super::{Fault, Finding, postgres, sqlite};
+use crate::{
+    clock::Clock,
+    settings::Settings,
+    store::{Cause, Inspector, Schema, Unreached},
+};
+
+pub(super) async fn check(settings: &Settings, clock: &Clock) -> Vec<Finding> {
+    match Inspector::new(settings.database_url.expose()) {
+        Ok(Inspector::Postgres(postgres)) => postgres::check(settings, clock, postgres).await,
+        Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, &sqlite).await,
+        Err(error) => {
+            let advice = "give --database-url as `presenced --help` says";
+            vec![Finding::fail(Fault::Settings, "database", error.to_string(), advice)]
+        }
+    }
+}
+
+/// A database that can't be reached, or has stopped to answer.
+pub(super) fn unreached(place: &str, Unreached { cause, text }: &Unreached) -> Finding {
+    let (because, advice) = match cause {
+        Cause::UnknownHost => {
+            ("its host has no address", "check the host in --database-url, and this machine's DNS")
+        }
+        Cause::Refused => {
+            ("nobody listens there", "start the database, or check the host and the port in --database-url")
+        }
+        Cause::NoAnswer => (
+            "it does not answer",
+            "see whether it hangs, and whether a firewall is between; check the host and the port in --database-url",
+        ),
+        Cause::Tls => (
+            "there is no TLS as it is asked for",
+            "check the server's certificate, and sslmode and sslrootcert in --database-url",
+        ),
+        Cause::Authentication => (
+            "it does not let the user in",
+            "check the user and the password in --database-url, and the server's pg_hba.conf",
+        ),
+        Cause::NoDatabase => ("there is no such database", "create it, or check its name in --database-url"),
+        Cause::Other => ("it can't be used", "check --database-url, and see the database's own log"),
+    };
+    Finding::fail(Fault::Database, "database", format!("{place}: {because}: {text}"), advice)
+}
+
+/// How the schema stands to this binary's.
+pub(super) fn schema(schema: &Schema, no_migrate: bool) -> Finding {
+    const MIGRATE: &str = "run `presenced migrate`";
+    match schema {
+        Schema::Same(version) => {
+            Finding::ok("schema", format!("version {version}, the same as this binary's"))
+        }
+        Schema::Older { theirs: 0, .. } if no_migrate => {
+            Finding::fail(Fault::Database, "schema", "there is none, and --no-migrate is given", MIGRATE)
+        }
+        Schema::Older { theirs: 0, ours } => Finding::ok(
+            "schema",
+            format!("none yet; the service, or `presenced migrate`, makes version {ours} when it starts"),
+        ),
+        Schema::Older { theirs, ours } if no_migrate => Finding::fail(
+            Fault::Database,
+            "schema",
+            format!("version {theirs}; this binary needs version {ours}, and --no-migrate is given"),
+            MIGRATE,
+        ),
+        Schema::Older { theirs, ours } => Finding::ok(
+            "schema",
+            format!(
+                "version {theirs}; the service, or `presenced migrate`, makes it version {ours} when it starts"
+            ),
+        ),
+        Schema::Newer { theirs, ours } => Finding::warn(
+            "schema",
+            format!("version {theirs}, newer than this binary's {ours}, and only adds to it"),
+            "upgrade this binary, too",
+        ),
+        Schema::Breaking { theirs, ours, version, name } => Finding::fail(
+            Fault::Database,
+            "schema",
+            format!("version {theirs}; this binary knows up to {ours}, and {version} ({name}) shuts it out"),
+            "upgrade this binary",
+        ),
+    }
+}

@@ -1,0 +1,93 @@
+//! Certificates that can't be used, or not for long.
+
+use std::{fs, path::Path};
+
+use presenced::{
+    clock::{Clock, ManualClock},
+    doctor::{Fault, examine},
+};
+use tempfile::TempDir;
+
+use super::{assert_says, doctor};
+use crate::support::{
+    authority::Authority,
+    server::{START, settings},
+};
+
+const MEMORY: &str = "sqlite::memory:";
+
+/// The flags of a certificate in the folder, and of what its callers' are signed with.
+fn flags(folder: &Path) -> Vec<String> {
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    vec![
+        "--tls-cert".to_owned(),
+        path("tls.crt"),
+        "--tls-key".to_owned(),
+        path("tls.key"),
+        "--tls-client-ca".to_owned(),
+        path("ca.crt"),
+    ]
+}
+
+/// What is said of a certificate that is valid between these days, on 2026-11-22.
+async fn found(from: (i32, u8, u8), until: (i32, u8, u8)) -> (Option<Fault>, String) {
+    let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
+    let (cert, key) = authority.issue_between(from, until);
+    // It stands for the chain behind itself, too.
+    fs::write(folder.path().join("tls.crt"), cert.repeat(2)).unwrap();
+    fs::write(folder.path().join("tls.key"), key).unwrap();
+    fs::write(folder.path().join("ca.crt"), authority.pem() + &cert).unwrap();
+    let flags = flags(folder.path());
+    let settings = settings(MEMORY, &flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let report = examine(&settings, &Clock::Manual(ManualClock::new(START))).await;
+    let text = report.to_string();
+    let lines: Vec<_> = text
+        .lines()
+        .skip_while(|line| !line.contains("  tls: "))
+        .take_while(|line| !line.contains("addr"))
+        .collect();
+    (report.fault(), lines.join("\n"))
+}
+
+#[tokio::test]
+async fn a_certificate_is_good_until_it_ends_soon_or_has_ended() {
+    let renew = "\n      renew it; the service reads the file again by itself";
+    let wait = "\n      wait, or give another one; see whether this machine's clock is right";
+    let good = "ok    tls: the key fits the certificate, which is valid until 2026-12-23T00:00:00.000Z\n\
+                ok    client-ca: valid until 2026-12-23T00:00:00.000Z";
+    assert_eq!(found((2026, 1, 1), (2026, 12, 23)).await, (None, good.to_owned()));
+    let all = |verdict: &str, state: &str, advice: &str| {
+        format!(
+            "{verdict}  tls: the certificate in --tls-cert {state}{advice}\n\
+             warn  tls: a certificate of the chain in --tls-cert {state}{advice}\n\
+             warn  client-ca: a certificate in --tls-client-ca {state}{advice}"
+        )
+    };
+    let soon = all("warn", "expires within 30 days, at 2026-12-22T00:00:00.000Z", renew);
+    assert_eq!(found((2026, 1, 1), (2026, 12, 22)).await, (None, soon));
+    let past = all("FAIL", "has expired", renew);
+    assert_eq!(found((2026, 1, 1), (2026, 11, 22)).await, (Some(Fault::Other), past));
+    let future = all("FAIL", "is not valid before 2026-11-23T00:00:00.000Z", wait);
+    assert_eq!(found((2026, 11, 23), (2027, 11, 22)).await, (Some(Fault::Other), future));
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told() {
+    let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
+    let check = || {
+        let flags = flags(folder.path());
+        doctor(MEMORY, &flags[..4].iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let advice = "      give a certificate and its own key in PEM, which the service may read";
+    assert_says(
+        &check(),
+        64,
+        &["FAIL  tls: --tls-cert …/tls.crt: No such file or directory (os error 2)", advice],
+    );
+    authority.write(folder.path());
+    assert_says(&check(), 0, &["ok    tls: the key fits the certificate, which is valid until 4096-…"]);
+    fs::write(folder.path().join("tls.key"), authority.issue().1).unwrap();
+    assert_says(&check(), 64, &["FAIL  tls: --tls-cert and --tls-key do not go together: …", advice]);
+    fs::write(folder.path().join("tls.key"), "nonsense").unwrap();
+    assert_says(&check(), 64, &["FAIL  tls: --tls-key holds no private key in PEM", advice]);
+}
