@@ -27,5 +27,8 @@ mod grpc;
 mod property;
 mod readme;
 mod replicas;
+#[path = "../../examples/torture/rows/mod.rs"]
+mod rows;
 mod support;
+mod torture;
 mod watch;

@@ -36,3 +36,8 @@ pub fn number(name: &str, default: usize) -> usize {
 pub fn batch_max() -> Option<String> {
     std::env::var("PRESENCE_TEST_BATCH_MAX").ok()
 }
+
+/// The binary that is tested.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_presenced")
+}

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::batch_max;
+use super::{batch_max, binary};
 
 /// How long a start may take on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,8 +32,13 @@ pub struct Process {
 impl Process {
     /// Starts the binary on free ports and waits until it is ready.
     pub async fn start(database_url: &str, flags: &[&str]) -> Self {
+        Self::start_by(command(), database_url, flags).await
+    }
+
+    /// The same by a [`command`] that has been told more.
+    pub async fn start_by(mut command: Command, database_url: &str, flags: &[&str]) -> Self {
         let batch_max = batch_max();
-        let mut child = command()
+        let mut child = command
             .args([
                 "--database-url",
                 database_url,
@@ -109,7 +114,7 @@ impl Drop for Process {
 
 /// The binary, with no settings from this process's environment.
 pub fn command() -> Command {
-    without_settings(Command::new(env!("CARGO_BIN_EXE_presenced")))
+    without_settings(Command::new(binary()))
 }
 
 /// The command, with no settings from this process's environment and no input.

@@ -1,0 +1,97 @@
+//! Puts the service through bad days, and tells with figures what came of it:
+//! `scripts/torture` builds both and runs this.
+//!
+//! The service runs as processes of its own, against a PostgreSQL cluster that this
+//! program starts for itself, because it kills it, or against an SQLite file.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a tool may fail, and prints what it found"
+)]
+
+mod rows;
+mod support;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use presenced::clock::Stopwatch;
+use rows::{Row, cluster::Cluster, kills};
+
+/// Puts presenced through bad days, and prints what came of it.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The binary.
+    binary: String,
+    /// What is tried; all of it if nothing is named.
+    #[arg(value_enum)]
+    rows: Vec<Name>,
+    /// Try everything a few times only.
+    #[arg(long)]
+    short: bool,
+}
+
+/// What can be tried; the comments are the text of `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// kill -9 of the service, on each engine.
+    Kills,
+    /// kill -9 of PostgreSQL with all its backends.
+    PostgresKills,
+}
+
+impl Arguments {
+    /// How often something is tried.
+    fn number(&self, full: usize, short: usize) -> usize {
+        if self.short { short } else { full }
+    }
+
+    async fn try_one(&self, name: Name) -> Vec<Row> {
+        match name {
+            Name::Kills => {
+                let (kills, acknowledged) = (self.number(50, 5), self.number(100_000, 2_000));
+                let folder = tempfile::tempdir().unwrap();
+                let file = format!("sqlite://{}", folder.path().join("presence.db").display());
+                let cluster = Cluster::start(&[]).await;
+                vec![
+                    kills::service("PostgreSQL", &cluster.url(), kills, acknowledged).await,
+                    kills::service("SQLite", &file, kills, acknowledged).await,
+                ]
+            }
+            Name::PostgresKills => {
+                let mut cluster = Cluster::start(&[]).await;
+                kills::postgres(&mut cluster, self.number(20, 3), self.number(100_000, 2_000)).await
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    support::test(arguments.binary.clone());
+    let names = if arguments.rows.is_empty() { Name::value_variants() } else { &arguments.rows };
+    let mut held = true;
+    let all = async {
+        println!("| property | tried | figure | held |\n|---|---|---|---|");
+        for name in names {
+            let stopwatch = Stopwatch::start();
+            for Row { property, tried, figure, held: this } in arguments.try_one(*name).await {
+                println!("| {property} | {tried} | {figure} | {} |", if this { "yes" } else { "NO" });
+                held &= this;
+            }
+            eprintln!("{name:?} took {:.0?}", stopwatch.elapsed());
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        // What was started ends with what holds it.
+        _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
+    }
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
