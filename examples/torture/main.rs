@@ -17,11 +17,11 @@
 mod rows;
 mod support;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use presenced::clock::Stopwatch;
-use rows::{Row, cluster::Cluster, kills};
+use rows::{Row, callers::Load, clock, cluster::Cluster, faults, herd, kills, pairs, retries, rolling, soak};
 
 /// Puts presenced through bad days, and prints what came of it.
 #[derive(Debug, Parser)]
@@ -34,6 +34,9 @@ struct Arguments {
     /// Try everything a few times only.
     #[arg(long)]
     short: bool,
+    /// How long soak takes.
+    #[arg(long, default_value_t = 2)]
+    minutes: u64,
 }
 
 /// What can be tried; the comments are the text of `--help`.
@@ -43,12 +46,39 @@ enum Name {
     Kills,
     /// kill -9 of PostgreSQL with all its backends.
     PostgresKills,
+    /// Writes that failed and are sent again.
+    Retries,
+    /// Statements that arrive after they were given up.
+    Late,
+    /// A set at one replica, and a get at another.
+    ReadYourWrites,
+    /// A rolling restart of three replicas.
+    Rolling,
+    /// A network to the database that is slow, hangs, is cut, resets, or trickles.
+    Network,
+    /// A database whose connections others have taken.
+    Connections,
+    /// A database that takes no writes.
+    ReadOnly,
+    /// A database whose disk is full; takes root, for a small disk of its own.
+    DiskFull,
+    /// Everybody refreshes at once after the service was away for 10 s.
+    Herd,
+    /// A clock that is stepped by an hour; takes libfaketime (Debian: faketime).
+    Clock,
+    /// Half load for --minutes.
+    Soak,
 }
 
 impl Arguments {
     /// How often something is tried.
     fn number(&self, full: usize, short: usize) -> usize {
         if self.short { short } else { full }
+    }
+
+    fn load(&self) -> Load {
+        let lasts = Duration::from_secs(self.number(15, 4) as u64);
+        Load { callers: self.number(5_000, 3_000), lasts }
     }
 
     async fn try_one(&self, name: Name) -> Vec<Row> {
@@ -67,6 +97,20 @@ impl Arguments {
                 let mut cluster = Cluster::start(&[]).await;
                 kills::postgres(&mut cluster, self.number(20, 3), self.number(100_000, 2_000)).await
             }
+            Name::Retries => vec![retries::sent_again(self.number(10_000, 500)).await],
+            Name::Late => vec![retries::late(self.number(2_000, 200)).await],
+            Name::ReadYourWrites => {
+                let pairs = self.number(100_000, 5_000);
+                vec![pairs::read_your_writes(1, pairs).await, pairs::read_your_writes(3, pairs).await]
+            }
+            Name::Rolling => vec![rolling::restart(self.number(10, 2)).await],
+            Name::Network => faults::network(self.load()).await,
+            Name::Connections => vec![faults::out_of_connections(self.load()).await],
+            Name::ReadOnly => vec![faults::read_only(self.load()).await],
+            Name::Herd => herd::refresh(self.number(100_000, 5_000)).await,
+            Name::Clock => clock::steps().await,
+            Name::Soak => soak::soak(Duration::from_mins(self.minutes)).await,
+            Name::DiskFull => faults::disk_full(self.load()).await,
         }
     }
 }
@@ -85,7 +129,7 @@ async fn main() -> ExitCode {
                 println!("| {property} | {tried} | {figure} | {} |", if this { "yes" } else { "NO" });
                 held &= this;
             }
-            eprintln!("{name:?} took {:.0?}", stopwatch.elapsed());
+            println!("({name:?} took {:.0?})", stopwatch.elapsed());
         }
     };
     tokio::select! {

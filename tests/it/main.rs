@@ -27,6 +27,7 @@ mod grpc;
 mod property;
 mod readme;
 mod replicas;
+#[expect(dead_code, reason = "single tests take some of it")]
 #[path = "../../examples/torture/rows/mod.rs"]
 mod rows;
 mod support;

@@ -66,9 +66,17 @@ impl Cluster {
         PgConnection::connect(&format!("postgres://presence@127.0.0.1:{}/{database}", self.port)).await
     }
 
+    /// Another connection of the service's user.
+    pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect(&self.url()).await
+    }
+
     /// Ends the connections of the service.
     pub async fn terminate(&self) {
-        self.run("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'").await;
+        self.run(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'presenced'",
+        )
+        .await;
     }
 
     /// `kill -9` of the postmaster and all its children at once.

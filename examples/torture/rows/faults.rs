@@ -5,81 +5,39 @@
 //! with them, and the service must work again by itself.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::{self, File},
-    io::Write as _,
-    net::SocketAddr,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::Duration,
 };
 
-use presenced::{
-    clock::Stopwatch,
-    grpc::pb::{Activity, Availability, GetPresenceRequest, SetPresenceRequest},
-};
 use sqlx::PgConnection;
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
-use tonic::Code;
+use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::{
-    Client, Row,
+    Row,
+    callers::{Bench, Fails, Load},
     cluster::{Cluster, own},
-    connect,
 };
-use crate::support::{
-    process::Process,
-    proxy::{Network, Proxy},
-};
+use crate::support::proxy::{Network, Proxy};
 
-/// Within this everybody is answered, a busy machine's delay included.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(3_500);
-/// Within this a write succeeds again.
-const BACK_WITHIN: Duration = Duration::from_secs(5);
-/// What a fault may add to the memory, in MiB: full queues and open connections.
-const MEMORY: u64 = 100;
-/// Callers that share a connection.
-const CALLERS_OF_A_CONNECTION: usize = 200;
-/// How long a caller that was refused waits.
-const AGAIN_AFTER: Duration = Duration::from_millis(250);
-/// For how long a fault is tried again and again to be had, or a service to be back.
+/// Connections that the cluster takes that runs out of them.
+const CONNECTIONS_MAX: usize = 40;
+/// The disk that gets full.
+const DISK: &str = "size=64m";
+/// How long it may take until nobody gets a connection any more.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How much is tried.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    pub callers: usize,
-    pub lasts: Duration,
-}
-
-/// What may be answered while it lasts, beside RESOURCE_EXHAUSTED and UNAVAILABLE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fails {
-    /// Nothing is done.
-    Everything,
-    /// Reads go on.
-    Writes,
-    /// Some things may be done.
-    Something,
-}
-
-/// All faults of the network.
+/// The network between the service and its database.
 pub async fn network(load: Load) -> Vec<Row> {
     let cluster = Cluster::start(&[]).await;
     let faults = [
-        ("2 s slow", Network::Slow(Duration::from_secs(2)), Fails::Everything),
-        ("hung: accepts, and never answers", Network::Hung, Fails::Everything),
-        ("cut off", Network::Cut, Fails::Everything),
-        ("reset", Network::Reset, Fails::Everything),
-        ("sent byte by byte", Network::Trickle, Fails::Something),
+        ("is 2 s slow", Network::Slow(Duration::from_secs(2)), Fails::EverythingLate),
+        ("hangs: accepts, and never answers", Network::Hung, Fails::EverythingLate),
+        ("is cut off", Network::Cut, Fails::Everything),
+        ("resets connections", Network::Reset, Fails::Everything),
+        ("speaks byte by byte", Network::Trickle, Fails::Something),
     ];
     let mut rows = Vec::new();
     for (name, network, fails) in faults {
@@ -88,7 +46,112 @@ pub async fn network(load: Load) -> Vec<Row> {
         proxy.set(network);
         let felt = bench.suffer().await;
         proxy.set(Network::Up);
-        rows.push(bench.recover(felt, fails).await);
+        rows.push(bench.recover(&felt, fails).await);
     }
     rows
+}
+
+/// Others have taken all connections.
+pub async fn out_of_connections(load: Load) -> Row {
+    let cluster = Cluster::start(&[&format!("max_connections={CONNECTIONS_MAX}")]).await;
+    let bench = Bench::start("is out of connections", &cluster.url(), load).await;
+    let mut others = Vec::new();
+    let taken = async {
+        // All but those that are kept for superusers.
+        while others.len() < CONNECTIONS_MAX - 3 {
+            match cluster.connect().await {
+                Ok(connection) => others.push(connection),
+                Err(_) => cluster.terminate().await,
+            }
+        }
+    };
+    timeout(PATIENCE, taken).await.expect("others take all connections");
+    let felt = bench.suffer().await;
+    drop::<Vec<PgConnection>>(others);
+    bench.recover(&felt, Fails::Everything).await
+}
+
+/// As after a failover, once the connections lead to a standby.
+pub async fn read_only(load: Load) -> Row {
+    let cluster = Cluster::start(&[]).await;
+    let bench = Bench::start("is read-only", &cluster.url(), load).await;
+    cluster.run("alter system set default_transaction_read_only = on").await;
+    cluster.run("select pg_reload_conf()").await;
+    let felt = bench.suffer().await;
+    cluster.run("alter system reset default_transaction_read_only").await;
+    cluster.run("select pg_reload_conf()").await;
+    bench.recover(&felt, Fails::Writes).await
+}
+
+/// No room for another row, on a small disk of its own: under PostgreSQL's tables, and under
+/// an SQLite file.
+pub async fn disk_full(load: Load) -> Vec<Row> {
+    let disk = match Disk::mount() {
+        Ok(disk) => disk,
+        Err(why) => {
+            return vec![Row {
+                property: "the disk is full".to_owned(),
+                tried: "not at all".to_owned(),
+                figure: format!("a small disk can't be had: {why}"),
+                held: false,
+            }];
+        }
+    };
+    let cluster = Cluster::start(&[]).await;
+    own(disk.path());
+    cluster.run(&format!("create tablespace small location '{}'", disk.path().display())).await;
+    cluster.run("alter database presence set tablespace small").await;
+    let bench = Bench::start("has no room on its disk", &cluster.url(), load).await;
+    let rest = disk.fill();
+    let felt = bench.suffer().await;
+    fs::remove_file(rest).unwrap();
+    let postgres = bench.recover(&felt, Fails::Writes).await;
+    drop(cluster);
+
+    let disk = Disk::mount().unwrap();
+    let url = format!("sqlite://{}", disk.path().join("presence.db").display());
+    let bench = Bench::start("(SQLite) has no room on its disk", &url, load).await;
+    let rest = disk.fill();
+    let felt = bench.suffer().await;
+    fs::remove_file(rest).unwrap();
+    vec![postgres, bench.recover(&felt, Fails::Writes).await]
+}
+
+/// A small disk in memory; gone when dropped.
+struct Disk(TempDir);
+
+impl Disk {
+    fn mount() -> Result<Self, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", DISK, "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .map_err(|error| format!("mount: {error}"))?;
+        if mounted.status.success() {
+            Ok(Self(folder))
+        } else {
+            Err(String::from_utf8_lossy(&mounted.stderr).trim().to_owned())
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) -> PathBuf {
+        let rest = self.path().join("rest");
+        let mut file = fs::File::create(&rest).unwrap();
+        let full = io::copy(&mut io::repeat(0), &mut file).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
+        rest
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: what stood on it may still be about to end.
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+    }
 }

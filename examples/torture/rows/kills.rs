@@ -27,8 +27,8 @@ pub async fn service(engine: &str, url: &str, kills: usize, acknowledged: usize)
         let writers = Writers::start(&ledger, process.grpc, kill);
         // From at once to well into the stream, always right after an answer.
         let share = acknowledged / kills * (kill % 10 * 2 + 1) / 10;
-        let last = if kill + 1 == kills { acknowledged } else { 0 };
-        let enough = last.max(ledger.acknowledged() + share.max(1));
+        let at_the_end = if kill + 1 == kills { acknowledged } else { 0 };
+        let enough = at_the_end.max(ledger.acknowledged() + share.max(1));
         timeout(PATIENCE, ledger.reaches(enough)).await.expect("writes are acknowledged");
         process.kill();
         writers.stop().await;

@@ -28,7 +28,7 @@ const WRITERS: usize = 64;
 /// Writers that share one.
 const WRITERS_OF_A_CONNECTION: usize = 16;
 /// Of a writer: those that it always has, and those that it gets for this time.
-const KEYS: [usize; 2] = [4, 4];
+const KEYS: [usize; 2] = [2, 2];
 /// How long a writer that was refused waits.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Longer than any run.
