@@ -48,7 +48,7 @@ enum Name {
     PostgresKills,
     /// Writes that failed and are sent again.
     Retries,
-    /// Statements that arrive after they were given up.
+    /// Writes that arrive after they were given up.
     Late,
     /// A set at one replica, and a get at another.
     ReadYourWrites,
@@ -98,7 +98,7 @@ impl Arguments {
                 kills::postgres(&mut cluster, self.number(20, 3), self.number(100_000, 2_000)).await
             }
             Name::Retries => vec![retries::sent_again(self.number(10_000, 500)).await],
-            Name::Late => vec![retries::late(self.number(2_000, 200)).await],
+            Name::Late => vec![retries::late(200, Duration::from_secs(self.number(30, 6) as u64)).await],
             Name::ReadYourWrites => {
                 let pairs = self.number(100_000, 5_000);
                 vec![pairs::read_your_writes(1, pairs).await, pairs::read_your_writes(3, pairs).await]

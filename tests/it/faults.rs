@@ -1,4 +1,4 @@
-//! Bad days: the database goes away and comes back, the service is killed.
+//! Bad days: the database goes away and comes back, the service is stopped.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -65,12 +65,12 @@ async fn one(step: &str) -> Row {
         shown(&mut client, "meanwhile").await;
         slowest = slowest.max(call.elapsed());
     }
-    // What each replica shows of the session that was set in the right time, and of the
-    // one that was set in the wrong one.
+    // What each replica shows of what was set in the right time, and in the wrong one: that is
+    // why it is not ready.
     let mut seen = Vec::new();
     for user in ["before", "meanwhile"] {
         seen.push(format!(
-            "{user} {} there, {} here",
+            "a session set {user} is {} here and {} at a replica in the right time",
             shown(&mut client, user).await,
             shown(&mut other, user).await
         ));
