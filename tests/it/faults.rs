@@ -1,11 +1,6 @@
-//! Bad days: the database goes away and comes back, the service is killed.
+//! Bad days: the database goes away and comes back, the service is stopped.
 
-use std::{
-    collections::HashSet,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use presenced::{
     app::{Addresses, App},
@@ -27,18 +22,14 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tonic_types::StatusExt;
-use uuid::Uuid;
 
 use crate::support::{
     client::{Client, Door, Outcome},
     database::{Engine, TestDatabase},
-    number, on_every_engine,
     process::Process,
     proxy::{Network, Proxy},
     server::{settings, start},
 };
-
-on_every_engine![what_was_acknowledged_outlives_kill_9];
 
 /// Within this a caller hears that the database is gone.
 const GONE_WITHIN: Duration = Duration::from_secs(3);
@@ -380,69 +371,6 @@ async fn a_clock_that_is_off_the_databases_is_not_ready() {
     let skew: f64 = skew.expect("it is measured").parse().unwrap();
     assert!(skew > 2.0 && skew <= 60.0, "{skew}");
     assert!(app.stop(Duration::from_secs(10), std::future::pending()).await);
-}
-
-/// Writers run until the service is killed under them; whatever was
-/// acknowledged must be there after the next start.
-async fn what_was_acknowledged_outlives_kill_9(engine: Engine) {
-    const WRITERS: usize = 4;
-    let kills = number("PRESENCE_TEST_KILLS", 20);
-    let database = TestDatabase::new(engine).await;
-    let (mut acknowledged, mut lost) = (0, 0);
-    let mut process = Process::start(&database.url, &[]).await;
-    for kill in 0..kills {
-        let ledger = Arc::new(Mutex::new(Vec::new()));
-        let mut writers = JoinSet::new();
-        for _ in 0..WRITERS {
-            writers.spawn(write(Client::new(Door::Grpc, process.grpc, process.http), Arc::clone(&ledger)));
-        }
-        // From at once to well into the stream, always right after an answer.
-        let at_least = (kill % 10) * 40 + 1;
-        let enough = async {
-            while ledger.lock().unwrap().len() < at_least {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(Duration::from_mins(1), enough).await.expect("writes are acknowledged");
-        process.kill();
-        while writers.join_next().await.is_some() {}
-
-        process = Process::start(&database.url, &[]).await;
-        let ledger = std::mem::take(&mut *ledger.lock().unwrap());
-        let reader = Client::new(Door::Graph, process.grpc, process.http);
-        for users in ledger.chunks(650) {
-            let users: Vec<&str> = users.iter().map(String::as_str).collect();
-            let Outcome::Presences(found) = reader.batch_get(&users).await else { panic!("a bulk read") };
-            let found: HashSet<_> = found.into_iter().collect();
-            lost += users.iter().filter(|user| !found.contains(&format!("{user} Busy/InACall"))).count();
-        }
-        acknowledged += ledger.len();
-    }
-    println!("{engine:?}: {kills} kills, {acknowledged} sets acknowledged, {lost} lost");
-    assert_eq!(lost, 0);
-    assert!(acknowledged >= kills);
-}
-
-/// Sets a session of one new user after another; notes each that was
-/// acknowledged.
-async fn write(client: Client, ledger: Arc<Mutex<Vec<String>>>) {
-    let Client::Grpc(mut client) = client else { panic!("gRPC") };
-    loop {
-        let user_id = Uuid::new_v4().to_string();
-        let request = SetPresenceRequest {
-            user_id: user_id.clone(),
-            session_id: "app".into(),
-            availability: 2,
-            activity: 2,
-            expiration_duration: Some(prost_types::Duration { seconds: 14_400, nanos: 0 }),
-        };
-        match client.set_presence(request).await {
-            Ok(_) => ledger.lock().unwrap().push(user_id),
-            // The service said so itself: a busy machine. Anything else is its end.
-            Err(status) if status.get_details_error_info().is_some() => {}
-            Err(_) => return,
-        }
-    }
 }
 
 #[tokio::test]

@@ -31,6 +31,10 @@ mod operations;
 mod property;
 mod readme;
 mod replicas;
+#[expect(dead_code, reason = "single tests take some of it")]
+#[path = "../../examples/torture/rows/mod.rs"]
+mod rows;
 mod support;
+mod torture;
 mod traces;
 mod watch;

@@ -51,3 +51,8 @@ pub fn matches(promised: &str, line: &str) -> bool {
     }
     rest.ends_with(last)
 }
+
+/// The binary that is tested.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_presenced")
+}

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::batch_max;
+use super::{batch_max, binary};
 
 /// How long a start may take on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,15 +32,29 @@ pub struct Process {
 impl Process {
     /// Starts the binary on free ports and waits until it is ready.
     pub async fn start(database_url: &str, flags: &[&str]) -> Self {
+        Self::start_by(command(), database_url, flags).await
+    }
+
+    /// The same by a [`command`] that has been told more.
+    pub async fn start_by(command: Command, database_url: &str, flags: &[&str]) -> Self {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::start_at(free, free, database_url, flags).await
+        Self::run(command, [free, free], database_url, flags).await
     }
 
     /// The same at these addresses, e.g. those of one that was stopped.
     pub async fn start_at(grpc: SocketAddr, http: SocketAddr, database_url: &str, flags: &[&str]) -> Self {
+        Self::run(command(), [grpc, http], database_url, flags).await
+    }
+
+    async fn run(
+        mut command: Command,
+        addresses: [SocketAddr; 2],
+        database_url: &str,
+        flags: &[&str],
+    ) -> Self {
         let batch_max = batch_max();
-        let (grpc, http) = (grpc.to_string(), http.to_string());
-        let mut child = command()
+        let [grpc, http] = addresses.map(|address| address.to_string());
+        let mut child = command
             .args(["--database-url", database_url, "--grpc-addr", &grpc, "--http-addr", &http])
             .args(["--admin-addr", "127.0.0.1:0", "--log-format", "json"])
             .args(batch_max.iter().flat_map(|max| ["--batch-max", max.as_str()]))
@@ -109,7 +123,7 @@ impl Drop for Process {
 
 /// The binary, with no settings from this process's environment.
 pub fn command() -> Command {
-    without_settings(Command::new(env!("CARGO_BIN_EXE_presenced")))
+    without_settings(Command::new(binary()))
 }
 
 /// The command, with no settings from this process's environment and no input.

@@ -1,13 +1,21 @@
-//! A proxy between the service and its database that can cut and hang it.
+//! A proxy between the service and its database that can break the network
+//! between them in several ways.
 
-use std::sync::Arc;
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
+
+/// From one byte to the next of a network that trickles.
+const TRICKLE: Duration = Duration::from_millis(2);
 
 /// What the network between the two does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +24,14 @@ pub enum Network {
     Up,
     /// Connections break, and new ones are refused.
     Cut,
+    /// The same, with a reset instead of an orderly end.
+    Reset,
     /// Connections stay open, and nothing passes.
     Hung,
+    /// All that passes is late by so much.
+    Slow(Duration),
+    /// Everything passes byte by byte.
+    Trickle,
 }
 
 pub struct Proxy {
@@ -46,31 +60,70 @@ impl Proxy {
 async fn run(listener: TcpListener, target: String, network: Arc<watch::Sender<Network>>) {
     let mut connections = JoinSet::new();
     loop {
-        let (mut client, _) = listener.accept().await.unwrap();
-        let mut network = network.subscribe();
+        let (client, _) = listener.accept().await.unwrap();
+        let network = network.subscribe();
         let target = target.clone();
         connections.spawn(async move {
-            loop {
-                match *network.borrow_and_update() {
-                    Network::Cut => return,
-                    Network::Hung => {}
-                    Network::Up => break,
-                }
-                network.changed().await.unwrap();
-            }
-            let Ok(mut server) = TcpStream::connect(&target).await else { return };
-            let mut pass = std::pin::pin!(copy_bidirectional(&mut client, &mut server));
-            loop {
-                let up = *network.borrow_and_update();
-                match up {
-                    Network::Cut => return,
-                    Network::Hung => network.changed().await.unwrap(),
-                    Network::Up => tokio::select! {
-                        _ = pass.as_mut() => return,
-                        changed = network.changed() => changed.unwrap(),
-                    },
-                }
-            }
+            // Whoever closes it first has ended it.
+            let _ = connection(client, &target, network).await;
         });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(
+    mut client: TcpStream,
+    target: &str,
+    mut network: watch::Receiver<Network>,
+) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut now = *network.wait_for(|network| *network != Network::Hung).await.unwrap();
+    if !is_broken(&now) {
+        let mut server = TcpStream::connect(target).await?;
+        server.set_nodelay(true)?;
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = server.split();
+        now = tokio::select! {
+            ended = pass(&mut from_client, &mut to_server, network.clone()) => return ended,
+            ended = pass(&mut from_server, &mut to_client, network.clone()) => return ended,
+            broken = network.wait_for(is_broken) => *broken.unwrap(),
+        };
+    }
+    if now == Network::Reset {
+        client.set_zero_linger()?;
+    }
+    Ok(())
+}
+
+fn is_broken(network: &Network) -> bool {
+    matches!(network, Network::Cut | Network::Reset)
+}
+
+/// Hands on what comes in, as the network lets it, to the end.
+async fn pass(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    mut network: watch::Receiver<Network>,
+) -> io::Result<()> {
+    let mut bytes = vec![0; 16 * 1_024];
+    loop {
+        let read = from.read(&mut bytes).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let mut left = &bytes[..read];
+        while !left.is_empty() {
+            let now = *network.wait_for(|network| *network != Network::Hung).await.unwrap();
+            let (late, at_once) = match now {
+                Network::Slow(late) => (late, left.len()),
+                Network::Trickle => (TRICKLE, 1),
+                _ => (Duration::ZERO, left.len()),
+            };
+            if !late.is_zero() {
+                sleep(late).await;
+            }
+            to.write_all(&left[..at_once]).await?;
+            left = &left[at_once..];
+        }
     }
 }
