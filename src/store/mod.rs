@@ -210,6 +210,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///   `now` is not later, it moves by one millisecond.
     /// * Watchers are told of the users whose `changed_at` moved ([`Changes`]),
     ///   and of a mere refresh they are told nothing.
+    /// * A call that failed may still happen, but undoes nothing that a call did that
+    ///   began after it had failed; so do the other calls that write.
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError>;
 
     /// Ends sessions; answers in the order of `keys`, `true` where this call

@@ -6,14 +6,16 @@
 //! distributed by user. The time is an array of one element, not sent once for each
 //! row. The rare statements, in `users`, take plain parameters.
 
+mod clear;
 mod extend;
 mod inspect;
 mod listener;
+mod set;
 mod sweep;
 mod timestamptz;
 mod users;
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -26,150 +28,12 @@ use super::{
     Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
     connection::{ConnectionPool, STATEMENT_TIMEOUT, limit},
     keys,
-    rows::{self, Row, at_place, load_columns},
+    rows::{self, Row, load_columns},
 };
 use crate::presence::{Timestamp, User, UserId};
 pub use inspect::{PostgresInspector, Server, Table};
 pub(super) use listener::Listener;
-use listener::tell_changed;
 use timestamptz::Timestamptz;
-
-/// What a set makes of a session `s` that is there. The fade is
-/// [`crate::presence::INACTIVE_AFTER`]; the contract of `changed_at` is
-/// [`Store::set_sessions`]'s. Decided on the locked row, so it can't race.
-macro_rules! refresh {
-    ($new:literal) => {
-        concat!(
-            "set
-        availability = ",
-            $new,
-            ".availability,
-        activity     = ",
-            $new,
-            ".activity,
-        set_at       = ",
-            $new,
-            ".set_at,
-        expires_at   = ",
-            $new,
-            ".expires_at,
-        cleared_at   = null,
-        changed_at   = case
-            when s.availability <> ",
-            $new,
-            ".availability
-              or s.activity <> ",
-            $new,
-            ".activity
-              or s.cleared_at is not null
-              or s.expires_at <= ",
-            $new,
-            ".set_at
-              or (s.availability = 'Available' and s.set_at + interval '5 minutes' <= ",
-            $new,
-            ".set_at)
-              or ",
-            $new,
-            ".expires_at < s.expires_at
-            then greatest(",
-            $new,
-            ".set_at, s.changed_at + interval '1 millisecond')
-            else s.changed_at
-        end"
-        )
-    };
-}
-
-/// Updates the sessions that are there and inserts those that are missing: with
-/// `on conflict` alone each refresh locks its row first, and writes a third more
-/// to the log. Whoever opens a session makes room for it: `opened` is nothing
-/// but for a new one, so a refresh pays nothing for that. What watchers must hear
-/// of has moved `changed_at`, to `set_at` or beyond.
-const SET_SESSIONS: &str = concat!(
-    "
-with new as materialized (
-    select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity, new.expires_at, new.place,
-           at.now as set_at
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
-        as new (tenant_id, user_id, session_id, availability, activity, expires_at, place)
-    cross join unnest($7::timestamptz[]) as at (now)
-), refreshed as (
-    update presence_sessions as s
-    ",
-    refresh!("new"),
-    "
-    from new
-    where s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
-    returning new.place, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
-), opened as (
-    insert into presence_sessions as s
-        (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
-    select tenant_id, user_id, session_id, availability, activity, set_at, set_at, expires_at
-    from new
-    where place not in (select place from refreshed)
-    on conflict (tenant_id, user_id, session_id) do update
-    ",
-    refresh!("excluded"),
-    "
-    returning s.tenant_id, s.user_id, s.set_at, s.changed_at >= s.set_at as changed
-), crowded as (
-    select tenant_id, user_id, max(set_at) as now, count(*) as sessions
-    from opened
-    group by tenant_id, user_id
-), kept as (
-    select tenant_id, user_id, session_id, set_at, own,
-           row_number() over (partition by tenant_id, user_id order by own, live, set_at) as place,
-           count(*) over (partition by tenant_id, user_id) + opening as sessions
-    from (
-        select p.tenant_id, p.user_id, p.session_id, p.set_at,
-               (p.tenant_id, p.user_id, p.session_id) in (select tenant_id, user_id, session_id from new)
-                   or p.set_at >= crowded.now as own,
-               p.cleared_at is null and p.expires_at > crowded.now as live,
-               crowded.sessions as opening
-        from crowded
-        join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
-    ) as there
-), removed as (
-    delete from presence_sessions as s
-    using kept
-    where s.tenant_id = kept.tenant_id
-      and s.user_id = kept.user_id
-      and s.session_id = kept.session_id
-      and s.set_at = kept.set_at -- another call may have refreshed it meanwhile
-      and not kept.own
-      and kept.place <= kept.sessions - 100
-), changed as (
-    select tenant_id, user_id from refreshed where changed
-    union all
-    select tenant_id, user_id from opened where changed
-)
-",
-    tell_changed!()
-);
-
-/// What tells is read, or it would not run.
-const CLEAR_SESSIONS: &str = concat!(
-    "
-with ended as (
-    update presence_sessions as s
-    set cleared_at = at.now
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::int8[]) as gone (tenant_id, user_id, session_id, place)
-    cross join unnest($5::timestamptz[]) as at (now)
-    where s.tenant_id = gone.tenant_id
-      and s.user_id = gone.user_id
-      and s.session_id = gone.session_id
-      and s.cleared_at is null
-      and s.expires_at > at.now
-    returning gone.place, s.tenant_id, s.user_id
-), changed as (
-    select tenant_id, user_id from ended
-), told as (",
-    tell_changed!(),
-    "
-)
-select place, (select count(*) from told)
-from ended"
-);
 
 const LOAD: &str = concat!(
     "
@@ -191,6 +55,15 @@ const DATABASE_TIME: &str = "
 select clock_timestamp()
 from (select exists (select from presence_sessions)) as readable
 where current_setting('transaction_read_only') = 'off'";
+
+/// A write that reaches the database after its caller gave up must not undo what was
+/// written since: its bytes may lie in the network until that is well again. So a row
+/// that was written later than the write by more than this is left alone. That is less
+/// than a caller waits for, and so never what a caller did who had seen the write fail,
+/// and more than what lies between writes at the same time. Where a clock is behind the one that
+/// wrote the row by as much, it is not the write that is late: the statement says so,
+/// and is run again, without this.
+const LATE: Duration = Duration::from_secs(1);
 
 /// A statement is planned once for each connection. PostgreSQL would plan each anew,
 /// because it finds a plan for the very length of a batch to be cheaper, and take
@@ -282,38 +155,11 @@ pub(super) fn describe(options: &PgConnectOptions) -> String {
 #[async_trait]
 impl Store for PostgresStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
-        let sets = keys::last_of_each(sets);
-        let mut connection = self.pool.acquire().await?;
-        let statement = sqlx::query(SET_SESSIONS)
-            .bind(sets.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
-            .bind(sets.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
-            .bind(sets.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
-            .bind(sets.iter().map(|set| set.pair.availability.as_str()).collect::<Vec<_>>())
-            .bind(sets.iter().map(|set| set.pair.activity.as_str()).collect::<Vec<_>>())
-            .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
-            .bind(vec![Timestamptz(now)]);
-        let outcome = limit(statement.execute(&mut *connection)).await;
-        self.pool.settle(connection, "set_sessions", outcome)?;
-        Ok(())
+        set::set_sessions(&self.pool, now, sets).await
     }
 
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
-        let distinct = keys::first_of_each(keys);
-        let mut connection = self.pool.acquire().await?;
-        let statement = sqlx::query_scalar(CLEAR_SESSIONS)
-            .bind(distinct.iter().map(|(key, _)| key.user.tenant_id).collect::<Vec<_>>())
-            .bind(distinct.iter().map(|(key, _)| key.user.user_id.as_str()).collect::<Vec<_>>())
-            .bind(distinct.iter().map(|(key, _)| key.session_id.as_str()).collect::<Vec<_>>())
-            .bind(distinct.iter().map(|(_, place)| place_number(*place)).collect::<Vec<_>>())
-            .bind(vec![Timestamptz(now)]);
-        let outcome = limit(statement.fetch_all(&mut *connection)).await;
-        let ended: Vec<i64> = self.pool.settle(connection, "clear_sessions", outcome)?;
-
-        let mut answers = vec![false; keys.len()];
-        for place in ended {
-            *at_place(&mut answers, usize::try_from(place).ok())? = true;
-        }
-        Ok(answers)
+        clear::clear_sessions(&self.pool, now, keys).await
     }
 
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
@@ -375,6 +221,11 @@ impl Store for PostgresStore {
 /// The place of a row in the caller's slice, as the database knows it.
 fn place_number(place: usize) -> i64 {
     i64::try_from(place).unwrap_or(i64::MAX)
+}
+
+/// The same places as ours: the database counts from 1.
+fn places(places: Vec<i64>) -> Vec<usize> {
+    places.into_iter().filter_map(|place| usize::try_from(place - 1).ok()).collect()
 }
 
 /// Which type a column has is the statement's affair: to compare it for each value

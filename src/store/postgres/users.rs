@@ -3,7 +3,7 @@
 use sqlx::Postgres;
 use uuid::Uuid;
 
-use super::{Timestamptz, listener::tell_changed};
+use super::{LATE, Timestamptz, listener::tell_changed};
 use crate::{
     presence::{Timestamp, UserId},
     store::{
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// $4, $8, $11 and $14 say of each part of the row whether to take the values
+/// A row that was changed after $17 is left alone. $4, $8, $11 and $14 say of each part of the row whether to take the values
 /// behind them or to keep the old ones.
 pub(super) const SET: &str = concat!(
     "
@@ -44,12 +44,13 @@ on conflict (tenant_id, user_id) do update set
     automatic_location_type = case when $14 then excluded.automatic_location_type else p.automatic_location_type end,
     automatic_place_id      = case when $14 then excluded.automatic_place_id else p.automatic_place_id end,
     changed_at              = greatest(excluded.changed_at, p.changed_at + interval '1 millisecond')
+where p.changed_at <= $17
 returning tenant_id, user_id
 )",
     tell_changed!()
 );
 
-/// Touches no row that has nothing to clear, and makes none.
+/// Touches no row that has nothing to clear, or was changed after $8, and makes none.
 pub(super) const CLEAR: &str = concat!(
     "
 with changed as (
@@ -73,6 +74,7 @@ where tenant_id = $1
     or ($6 and manual_location_type is not null)
     or ($7 and automatic_location_type is not null)
   )
+  and changed_at <= $8
 returning tenant_id, user_id
 )",
     tell_changed!()
@@ -100,6 +102,20 @@ pub(super) async fn update_user(
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
+    // That nothing was changed may also say that there was nothing to clear.
+    if !change_user(pool, now, now + LATE, update).await? {
+        change_user(pool, now, Timestamp::LATEST, update).await?;
+    }
+    Ok(())
+}
+
+/// Changes what was not changed after `latest`; says whether it changed anything.
+async fn change_user(
+    pool: &ConnectionPool<Postgres>,
+    now: Timestamp,
+    latest: Timestamp,
+    update: &UpdateUser,
+) -> Result<bool, StoreError> {
     let mut connection = pool.acquire().await?;
     let (preferred, status) = (&update.preferred, &update.status_message);
     let (sets_manual, manual_type, manual_place) = update.manual_location.columns();
@@ -126,9 +142,8 @@ pub(super) async fn update_user(
     } else {
         key(CLEAR).bind(preferred.touches()).bind(status.touches()).bind(sets_manual).bind(sets_automatic)
     };
-    let outcome = limit(statement.execute(&mut *connection)).await;
-    pool.settle(connection, "update_user", outcome)?;
-    Ok(())
+    let outcome = limit(statement.bind(Timestamptz(latest)).execute(&mut *connection)).await;
+    Ok(pool.settle(connection, "update_user", outcome)?.rows_affected() > 0)
 }
 
 pub(super) async fn list_users(

@@ -3,6 +3,7 @@
 mod changes;
 mod clear_sessions;
 mod extend_sessions;
+mod late;
 mod list_users;
 mod load;
 mod set_sessions;
