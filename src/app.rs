@@ -80,9 +80,19 @@ pub struct App {
     abort: CancellationToken,
 }
 
+/// Connects to the database, the way that the settings say.
+pub async fn connect(settings: &Settings) -> Result<Database, OpenError> {
+    let (url, postgres) = (settings.database_url.expose(), &settings.postgres);
+    let database = match &postgres.database_direct_url {
+        Some(direct_url) => Database::connect_through_pgbouncer(url, direct_url.expose()).await?,
+        None => Database::connect(url).await?,
+    };
+    Ok(database.with_connection_max_age(postgres.database_connection_max_age))
+}
+
 /// Connects to the database and makes sure that its schema can be used.
 pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenError> {
-    let database = Database::connect(settings.database_url.expose()).await?;
+    let database = connect(settings).await?;
     if !settings.no_migrate {
         database.migrate().await?;
     }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod bench;
+mod database;
 mod limits;
 mod parse;
 mod rate_limit;
@@ -17,6 +18,7 @@ use parse::{at_least_one, duration, positive_duration, queue_max};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
 pub use bench::{BenchDoor, BenchOperation, BenchSettings};
+pub use database::PostgresSettings;
 pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
@@ -162,6 +164,10 @@ pub struct Settings {
     #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true, value_enum)]
     pub log_format: LogFormat,
 
+    /// The way to PostgreSQL.
+    #[command(flatten)]
+    pub postgres: PostgresSettings,
+
     /// Who is let in.
     #[command(flatten)]
     pub auth: AuthSettings,
@@ -182,6 +188,7 @@ pub struct Settings {
 impl Settings {
     /// What is wrong with the settings taken together.
     pub fn check(&self) -> Result<(), String> {
+        self.check_database()?;
         self.auth.check()?;
         self.tls.check()?;
         let open = self.auth.auth == AuthMode::None && !self.allow_insecure;
@@ -195,6 +202,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with the settings of the database taken together.
+    pub fn check_database(&self) -> Result<(), String> {
+        self.postgres.check(&self.database_url)
     }
 }
 

@@ -25,6 +25,7 @@ mod fuzz;
 mod graph;
 mod grpc;
 mod hold;
+mod pgbouncer;
 mod property;
 mod readme;
 mod replicas;

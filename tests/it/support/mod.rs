@@ -4,6 +4,7 @@ pub mod authority;
 pub mod client;
 pub mod contract;
 pub mod database;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod server;
