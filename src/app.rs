@@ -18,7 +18,7 @@ use crate::{
     health::Health,
     lane::{Lane, Parts},
     server::{Slots, Tls, accept, bind, connections_max},
-    service::Streams,
+    service::{ReplicaHealth, Streams},
     settings::Settings,
     store::{Database, OpenError, Store},
     sweep,
@@ -29,6 +29,9 @@ use crate::{
 /// The connections that the main runtime keeps for itself, for health and the
 /// sweep.
 const OWN_CONNECTIONS: u32 = 2;
+
+/// Its connections to the read replica, to ask whether it answers.
+const REPLICA_CONNECTIONS: u32 = 1;
 
 /// How long closing the main runtime's own connections may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -100,6 +103,14 @@ pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenErr
     Ok(Arc::new(database))
 }
 
+/// The read replica, if there is one. It need not be there yet.
+fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError> {
+    let postgres = &settings.postgres;
+    let Some(url) = &postgres.database_read_url else { return Ok(None) };
+    let replica = Database::for_reads(url.expose(), postgres.postgres_pgbouncer)?;
+    Ok(Some(Arc::new(replica.with_connection_max_age(postgres.database_connection_max_age))))
+}
+
 impl App {
     /// Starts everything; it serves once this returns.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
@@ -109,7 +120,7 @@ impl App {
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-        let Parts { database, clock, metrics, health, stop, abort, streams, .. } = parts.clone();
+        let Parts { database, replica, clock, metrics, health, stop, abort, streams, .. } = parts.clone();
         let lanes =
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
@@ -119,8 +130,9 @@ impl App {
                 (health.clone(), Arc::clone(&database), Arc::clone(&store), clock.clone(), stop.clone());
             async move { health.watch(database, store, clock, stop).await }
         });
+        let watched = database.open(watch::CONNECTIONS);
         let sources = Sources {
-            store: database.open(watch::CONNECTIONS),
+            store: Arc::clone(&watched),
             changes: database.changes(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -128,14 +140,29 @@ impl App {
         let hub = tokio::spawn(watch::run(streams.hub, sources, stop.clone()));
         let sweep = tokio::spawn(sweep::run(
             Arc::clone(&store),
-            clock,
+            clock.clone(),
             metrics.clone(),
             settings.retention,
             stop.clone(),
         ));
-        let stores = lanes.iter().map(|lane| Arc::clone(&lane.store)).collect();
+        let mut stores = vec![("main", Arc::clone(&store)), ("main", watched)];
+        if let Some((replica, health)) = replica {
+            let store = replica.open(REPLICA_CONNECTIONS);
+            stores.push(("replica", Arc::clone(&store)));
+            // It closes its connection by itself, if there is time.
+            tokio::spawn(health.watch(store, clock, stop.clone()));
+        }
+        for lane in &lanes {
+            stores.push(("lanes", Arc::clone(&lane.stores.primary)));
+            stores.extend(lane.stores.replica.iter().map(|store| ("replica", Arc::clone(store))));
+        }
         let admin = tokio::spawn(admin::serve(
-            Admin { health: health.clone(), metrics: metrics.clone(), stores, limits: settings.limits },
+            Admin {
+                health: health.clone(),
+                metrics: metrics.clone(),
+                stores: stores.into(),
+                limits: settings.limits,
+            },
             admin,
         ));
 
@@ -242,8 +269,13 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     }
     let database = open_database(settings).await?;
     info!(store = database.describe(), "store");
+    let replica = read_replica(settings)?;
+    if let Some(replica) = &replica {
+        info!(store = replica.describe(), "read replica");
+    }
     Ok(Parts {
         database,
+        replica: replica.map(|replica| (replica, ReplicaHealth::new(metrics.replica()))),
         limits: Limits {
             batch_max: settings.batch_max,
             queue_max: settings.queue_max,

@@ -31,6 +31,18 @@ pub struct PostgresSettings {
     )]
     pub database_direct_url: Option<Secret>,
 
+    /// A read replica (hot standby) of the database, for reads that ask for it with the header
+    /// presence-read: replica, and no others: they may be old. While it is away they are answered by
+    /// the database. With --postgres-pgbouncer it may be reached through one, too.
+    #[arg(
+        long,
+        env = "PRESENCE_DATABASE_READ_URL",
+        global = true,
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database_read_url: Option<Secret>,
+
     /// How long a connection to the database is used; the next one may lead elsewhere, as after a
     /// change of the name's address.
     #[arg(
@@ -59,8 +71,12 @@ impl PostgresSettings {
             _ => {}
         }
         let given = [
-            ("--database-url", self.postgres_pgbouncer.then_some(database_url)),
+            (
+                "--database-url",
+                (self.postgres_pgbouncer || self.database_read_url.is_some()).then_some(database_url),
+            ),
             ("--database-direct-url", self.database_direct_url.as_ref()),
+            ("--database-read-url", self.database_read_url.as_ref()),
         ];
         for (flag, url) in given {
             if let Some(url) = url.filter(|url| !url.is_postgres()) {

@@ -32,7 +32,7 @@ enum Engine {
     Postgres {
         direct: PgConnectOptions,
         /// What stands between it and the stores, if anything does.
-        pgbouncer: Option<PgConnectOptions>,
+        pgbouncer: Option<Box<PgConnectOptions>>,
     },
     /// A file of this process, or its memory.
     Sqlite {
@@ -67,15 +67,23 @@ impl Database {
     /// transaction mode, and the second without it. It takes the second way where a
     /// connection must be its own: to listen, and to migrate.
     pub async fn connect_through_pgbouncer(url: &str, direct_url: &str) -> Result<Self, OpenError> {
-        let pgbouncer = Some(postgres::pooled(&postgres::options(url)?));
+        let pgbouncer = Some(Box::new(postgres::pooled(&postgres::options(url)?)));
         Self::reached(Engine::Postgres { direct: postgres::options(direct_url)?, pgbouncer }).await
+    }
+
+    /// A PostgreSQL that may be away, to be read from: only [`Self::open`] it.
+    pub fn for_reads(url: &str, through_pgbouncer: bool) -> Result<Self, OpenError> {
+        let direct = postgres::options(url)?;
+        let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::pooled(&direct)));
+        let engine = Engine::Postgres { direct, pgbouncer };
+        Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE })
     }
 
     async fn reached(engine: Engine) -> Result<Self, OpenError> {
         let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE };
         let reached = match &database.engine {
             Engine::Postgres { direct, pgbouncer } => {
-                let ways = pgbouncer.iter().chain([direct]);
+                let ways = pgbouncer.as_deref().into_iter().chain([direct]);
                 let reached = ways.map(|way| reach(PgConnection::connect_with(way)));
                 try_join_all(reached).await.map(drop)
             }
@@ -109,7 +117,7 @@ impl Database {
     pub async fn unreachable_because(&self) -> Option<String> {
         let reached = match &self.engine {
             Engine::Postgres { direct, pgbouncer } => {
-                let way = pgbouncer.as_ref().unwrap_or(direct);
+                let way = pgbouncer.as_deref().unwrap_or(direct);
                 reach(PgConnection::connect_with(way)).await.map(drop)
             }
             Engine::Sqlite { options, .. } => reach(SqliteConnection::connect_with(options)).await.map(drop),

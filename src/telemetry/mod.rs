@@ -5,5 +5,5 @@ mod metrics;
 mod request;
 
 pub use logs::{LogFormat, init_logs};
-pub use metrics::{ConnectionMetrics, Metrics, StatementMetrics, WatchMetrics};
+pub use metrics::{ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, WatchMetrics};
 pub use request::{Door, RequestId, RequestTimer};

@@ -279,7 +279,8 @@ async fn metrics_count_requests_batches_and_connections() {
         client.clear("u", "other").await;
     }
     // A connection is handed back a moment after its answer.
-    let idle = |metrics: &str| metrics.contains("presence_pool_connections{state=\"busy\"} 0\n");
+    let idle =
+        |metrics: &str| metrics.contains("presence_pool_connections{pool=\"lanes\",state=\"busy\"} 0\n");
     let mut metrics = String::new();
     while !idle(&metrics) {
         let answer = reqwest::get(format!("http://{}/metrics", process.admin)).await.unwrap();

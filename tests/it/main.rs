@@ -27,6 +27,7 @@ mod grpc;
 mod hold;
 mod pgbouncer;
 mod property;
+mod read_replica;
 mod readme;
 mod replicas;
 mod support;

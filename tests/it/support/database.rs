@@ -72,15 +72,46 @@ pub fn cluster_url() -> &'static str {
     static URL: OnceLock<(String, Option<Child>)> = OnceLock::new();
     let (url, _) = URL.get_or_init(|| match std::env::var("PRESENCE_TEST_DATABASE_URL") {
         Ok(url) => (url, None),
-        Err(_) => start_cluster(),
+        Err(_) => start_cluster(&[]),
     });
     url
 }
 
+/// A hot standby that follows the PostgreSQL for tests; gone when dropped.
+pub struct Standby {
+    /// Its server, with no database.
+    server: String,
+    script: Child,
+}
+
+impl Standby {
+    /// With all that the cluster holds now.
+    pub fn start() -> Self {
+        let (url, script) = start_cluster(&["--standby-of", cluster_url()]);
+        let (server, _) = url.rsplit_once('/').unwrap();
+        Self { server: server.to_owned(), script: script.unwrap() }
+    }
+
+    /// The same database there.
+    pub fn url_of(&self, database: &TestDatabase) -> String {
+        let (_, name) = database.url.rsplit_once('/').unwrap();
+        format!("{}/{name}", self.server)
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        // The end of its input is the end of the command, and so of the script.
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
 /// The script stops its cluster when `cat` sees the end of its input, which is
 /// when this process ends, however it does.
-fn start_cluster() -> (String, Option<Child>) {
+fn start_cluster(options: &[&str]) -> (String, Option<Child>) {
     let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres"))
+        .args(options)
         .args(["sh", "-c", "echo \"$PRESENCE_TEST_DATABASE_URL\"; exec cat >/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
