@@ -145,17 +145,13 @@ impl App {
             settings.retention,
             stop.clone(),
         ));
-        let mut stores = vec![("main", Arc::clone(&store)), ("main", watched)];
-        if let Some((replica, health)) = replica {
+        let replica = replica.map(|(replica, health)| {
             let store = replica.open(REPLICA_CONNECTIONS);
-            stores.push(("replica", Arc::clone(&store)));
             // It closes its connection by itself, if there is time.
-            tokio::spawn(health.watch(store, clock, stop.clone()));
-        }
-        for lane in &lanes {
-            stores.push(("lanes", Arc::clone(&lane.stores.primary)));
-            stores.extend(lane.stores.replica.iter().map(|store| ("replica", Arc::clone(store))));
-        }
+            tokio::spawn(health.watch(Arc::clone(&store), clock, stop.clone()));
+            store
+        });
+        let stores = pools([Arc::clone(&store), watched], replica, &lanes);
         let admin = tokio::spawn(admin::serve(
             Admin {
                 health: health.clone(),
@@ -298,6 +294,18 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         stop,
         abort: CancellationToken::new(),
     })
+}
+
+/// All stores, by whose they are.
+fn pools(
+    main: [Arc<dyn Store>; 2],
+    replica: Option<Arc<dyn Store>>,
+    lanes: &[Lane],
+) -> Vec<(&'static str, Arc<dyn Store>)> {
+    let replicas = lanes.iter().filter_map(|lane| lane.stores.replica.clone());
+    let lanes = lanes.iter().map(|lane| ("lanes", Arc::clone(&lane.stores.primary)));
+    let main = main.map(|store| ("main", store)).into_iter();
+    main.chain(lanes).chain(replica.into_iter().chain(replicas).map(|store| ("replica", store))).collect()
 }
 
 async fn start_lanes(number: usize, parts: &Parts) -> io::Result<Vec<Lane>> {

@@ -111,9 +111,7 @@ where
             async move {
                 answer.await.map(|mut answer: Response| {
                     request_under_way.goes_on();
-                    if !http2 && request_under_way.is_last() {
-                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                    }
+                    say_whether_last(&mut answer, !http2 && request_under_way.is_last());
                     answer.map(|body| Body::new(Answer { body, request_under_way }))
                 })
             }
@@ -153,10 +151,15 @@ where
             }
             (None, Some(_)) => Ok(()),
         };
-        if let Err(error) = ended {
-            debug!(%error, "a connection broke");
-        }
+        drop(ended.inspect_err(|error| debug!(%error, "a connection broke")));
         overdue
+    }
+}
+
+/// Says in an HTTP/1 answer whether the connection is closed behind it.
+fn say_whether_last(answer: &mut Response, last: bool) {
+    if last {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
