@@ -18,7 +18,7 @@ use crate::{
     health::Health,
     lane::{Lane, Parts},
     server::{Slots, Tls, accept, bind, connections_max},
-    service::Streams,
+    service::{ReplicaHealth, Streams},
     settings::Settings,
     store::{Database, OpenError, Store},
     sweep,
@@ -29,6 +29,9 @@ use crate::{
 /// The connections that the main runtime keeps for itself, for health and the
 /// sweep.
 const OWN_CONNECTIONS: u32 = 2;
+
+/// Its connections to the read replica, to ask whether it answers.
+const REPLICA_CONNECTIONS: u32 = 1;
 
 /// How long closing the main runtime's own connections may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,9 +84,19 @@ pub struct App {
     abort: CancellationToken,
 }
 
+/// Connects to the database, the way that the settings say.
+pub async fn connect(settings: &Settings) -> Result<Database, OpenError> {
+    let (url, postgres) = (settings.database_url.expose(), &settings.postgres);
+    let database = match &postgres.database_direct_url {
+        Some(direct_url) => Database::connect_through_pgbouncer(url, direct_url.expose()).await?,
+        None => Database::connect(url).await?,
+    };
+    Ok(database.with_connection_max_age(postgres.database_connection_max_age))
+}
+
 /// Connects to the database and makes sure that its schema can be used.
 pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenError> {
-    let database = Database::connect(settings.database_url.expose()).await?;
+    let database = connect(settings).await?;
     if !settings.no_migrate {
         database.migrate().await?;
     }
@@ -106,6 +119,14 @@ pub fn database_connections(settings: &Settings) -> u32 {
         .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 1)
 }
 
+/// The read replica, if there is one. It need not be there yet.
+fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError> {
+    let postgres = &settings.postgres;
+    let Some(url) = &postgres.database_read_url else { return Ok(None) };
+    let replica = Database::for_reads(url.expose(), postgres.postgres_pgbouncer)?;
+    Ok(Some(Arc::new(replica.with_connection_max_age(postgres.database_connection_max_age))))
+}
+
 impl App {
     /// Starts everything; it serves once this returns.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
@@ -115,7 +136,8 @@ impl App {
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-        let Parts { database, clock, metrics, traces, health, stop, abort, streams, .. } = parts.clone();
+        let Parts { database, replica, clock, metrics, traces, health, stop, abort, streams, .. } =
+            parts.clone();
         let lanes =
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
@@ -125,8 +147,9 @@ impl App {
                 (health.clone(), Arc::clone(&database), Arc::clone(&store), clock.clone(), stop.clone());
             async move { health.watch(database, store, clock, stop).await }
         });
+        let watched = database.open(watch::CONNECTIONS);
         let sources = Sources {
-            store: database.open(watch::CONNECTIONS),
+            store: Arc::clone(&watched),
             changes: database.changes(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -134,14 +157,25 @@ impl App {
         let hub = tokio::spawn(watch::run(streams.hub, sources, stop.clone()));
         let sweep = tokio::spawn(sweep::run(
             Arc::clone(&store),
-            clock,
+            clock.clone(),
             metrics.clone(),
             settings.retention,
             stop.clone(),
         ));
-        let stores = lanes.iter().map(|lane| Arc::clone(&lane.store)).collect();
+        let replica = replica.map(|(replica, health)| {
+            let store = replica.open(REPLICA_CONNECTIONS);
+            // It closes its connection by itself, if there is time.
+            tokio::spawn(health.watch(Arc::clone(&store), clock, stop.clone()));
+            store
+        });
+        let stores = pools([Arc::clone(&store), watched], replica, &lanes);
         let admin = tokio::spawn(admin::serve(
-            Admin { health: health.clone(), metrics: metrics.clone(), stores, limits: settings.limits },
+            Admin {
+                health: health.clone(),
+                metrics: metrics.clone(),
+                stores: stores.into(),
+                limits: settings.limits,
+            },
             admin,
         ));
 
@@ -253,9 +287,14 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         Some(endpoint) => Traces::export(endpoint, settings.traces.otlp_sample_ratio, database.system()),
         None => Ok(Traces::off()),
     };
+    let replica = read_replica(settings)?;
+    if let Some(replica) = &replica {
+        info!(store = replica.describe(), "read replica");
+    }
     Ok(Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
+        replica: replica.map(|replica| (replica, ReplicaHealth::new(metrics.replica()))),
         limits: limits(settings),
         client_limits: settings.limits,
         gate,
@@ -274,6 +313,18 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         stop,
         abort: CancellationToken::new(),
     })
+}
+
+/// All stores, by whose they are.
+fn pools(
+    main: [Arc<dyn Store>; 2],
+    replica: Option<Arc<dyn Store>>,
+    lanes: &[Lane],
+) -> Vec<(&'static str, Arc<dyn Store>)> {
+    let replicas = lanes.iter().filter_map(|lane| lane.stores.replica.clone());
+    let lanes = lanes.iter().map(|lane| ("lanes", Arc::clone(&lane.stores.primary)));
+    let main = main.map(|store| ("main", store)).into_iter();
+    main.chain(lanes).chain(replica.into_iter().chain(replicas).map(|store| ("replica", store))).collect()
 }
 
 async fn start_lanes(number: usize, parts: &Parts) -> io::Result<Vec<Lane>> {

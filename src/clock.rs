@@ -87,3 +87,8 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
+/// The duration, give or take a tenth: what began together need not end together.
+#[must_use]
+pub fn about(duration: Duration) -> Duration {
+    duration.mul_f64(0.9 + fastrand::f64() / 5.0)
+}

@@ -11,13 +11,13 @@ use tracing::{error, info};
 
 use crate::{
     admin,
-    app::{App, StartError},
+    app::{self, App, StartError},
     bench::{self, BenchError},
     clock::Clock,
     doctor::{self, Fault},
     graph,
     settings::{BenchDoor, BenchSettings, Cli, Command, Secret, Settings},
-    store::{Database, OpenError},
+    store::OpenError,
     telemetry::{LogFormat, init_logs},
 };
 
@@ -94,8 +94,11 @@ async fn serve(settings: &Settings) -> ExitCode {
 }
 
 async fn migrate(settings: &Settings) -> ExitCode {
+    if let Err(error) = settings.check_database() {
+        return refuse(EXIT_SETTINGS, &error);
+    }
     let migrated = async {
-        let database = Database::connect(settings.database_url.expose()).await?;
+        let database = app::connect(settings).await?;
         database.migrate().await?;
         database.check().await?;
         info!(store = database.describe(), "migrated");

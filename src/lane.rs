@@ -14,12 +14,12 @@ use tracing::warn;
 
 use crate::{
     auth::Gate,
-    batch::{Batches, Limits},
+    batch::{Batches, Limits, Reads},
     clock::Clock,
     graph, grpc,
     health::Health,
     server::{Connections, Incoming, Protocol, Tls},
-    service::{Service, Streams},
+    service::{Replica, ReplicaHealth, Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
     telemetry::{Door, Metrics, Traces},
@@ -33,6 +33,8 @@ const INCOMING_MAX: usize = 128;
 pub struct Parts {
     /// Where the sessions are.
     pub database: Arc<Database>,
+    /// Where reads go that may be old, if there is such a place.
+    pub replica: Option<(Arc<Database>, ReplicaHealth)>,
     /// How much each batcher takes on.
     pub limits: Limits,
     /// What one client may take.
@@ -66,10 +68,28 @@ pub struct Parts {
 pub struct Lane {
     /// Where its connections go. The lane ends after all senders have.
     pub incoming: mpsc::Sender<Incoming>,
-    /// Its store; it belongs to the lane's runtime, so only look at it.
-    pub store: Arc<dyn Store>,
+    /// Its stores; they belong to the lane's runtime, so only look at them.
+    pub stores: Stores,
     /// Resolves when the lane has ended.
     pub ended: oneshot::Receiver<()>,
+}
+
+/// The stores of a lane.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// On the database.
+    pub primary: Arc<dyn Store>,
+    /// On its read replica.
+    pub replica: Option<Arc<dyn Store>>,
+}
+
+impl Stores {
+    async fn close(&self) {
+        self.primary.close().await;
+        if let Some(replica) = &self.replica {
+            replica.close().await;
+        }
+    }
 }
 
 impl Lane {
@@ -86,8 +106,8 @@ impl Lane {
             // Nobody may be left to hear it.
             let _ = end.send(());
         })?;
-        let store = start.await.map_err(io::Error::other)??;
-        Ok(Self { incoming, store, ended })
+        let stores = start.await.map_err(io::Error::other)??;
+        Ok(Self { incoming, stores, ended })
     }
 }
 
@@ -96,13 +116,13 @@ impl Lane {
 async fn run(
     parts: Parts,
     mut sockets: mpsc::Receiver<Incoming>,
-    started: oneshot::Sender<io::Result<Arc<dyn Store>>>,
+    started: oneshot::Sender<io::Result<Stores>>,
 ) {
-    let (store, doors) = match open(&parts) {
+    let (stores, doors) = match open(&parts) {
         Ok(opened) => opened,
         Err(error) => return drop(started.send(Err(error))),
     };
-    drop(started.send(Ok(Arc::clone(&store))));
+    drop(started.send(Ok(stores.clone())));
 
     let connections = TaskTracker::new();
     while let Some(Incoming { door, stream, slot }) = sockets.recv().await {
@@ -125,7 +145,7 @@ async fn run(
     }
     connections.close();
     connections.wait().await;
-    store.close().await;
+    stores.close().await;
 }
 
 #[derive(Clone)]
@@ -135,11 +155,20 @@ struct Doors {
 }
 
 /// Opens the store on this runtime, and builds everything on top of it.
-fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
+fn open(parts: &Parts) -> io::Result<(Stores, Doors)> {
     let Parts { database, limits, clock, metrics, .. } = parts;
-    let store = database.open(Batches::connections(*limits));
-    let batches = Batches::start(&store, clock, metrics, *limits);
-    let service = Arc::new(Service::new(batches, clock.clone(), parts.streams.clone()));
+    let primary = database.open(Batches::connections(*limits));
+    let batches = Batches::start(&primary, clock, metrics, *limits);
+    let (replica, reads) = parts
+        .replica
+        .as_ref()
+        .map(|(database, health)| {
+            let store = database.open(Reads::connections(*limits));
+            let reads = Reads::start_on_replica(&store, clock, metrics, *limits);
+            (store, Replica { reads, health: health.clone() })
+        })
+        .unzip();
+    let service = Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone()));
     let grpc = grpc::Context {
         service: Arc::clone(&service),
         gate: parts.gate.clone(),
@@ -166,5 +195,5 @@ fn open(parts: &Parts) -> io::Result<(Arc<dyn Store>, Doors)> {
     let grpc =
         Connections { protocol: Protocol::Http2, service: grpc, limits, tls: grpc_tls, stop: stop.clone() };
     let graph = Connections { protocol: Protocol::Http1Or2, service: graph, limits, tls: http_tls, stop };
-    Ok((store, Doors { grpc, graph }))
+    Ok((Stores { primary, replica }, Doors { grpc, graph }))
 }

@@ -89,7 +89,7 @@ impl Doors {
                 settings: open.streams,
                 stop: stop.clone(),
             };
-            let service = std::sync::Arc::new(Service::new(batches, Clock::System, streams));
+            let service = std::sync::Arc::new(Service::new(batches, None, Clock::System, streams));
             let grpc = grpc::Context {
                 service: service.clone(),
                 gate: nobody.clone(),

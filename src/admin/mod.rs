@@ -1,7 +1,7 @@
 //! The admin door: probes and metrics. It may listen anywhere, and so shows
 //! nothing about users.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
@@ -34,8 +34,8 @@ pub struct Admin {
     pub health: Health,
     /// For `/metrics`.
     pub metrics: Metrics,
-    /// The stores of all lanes, for the gauges of their pools.
-    pub stores: Arc<[Arc<dyn Store>]>,
+    /// The stores, for the gauges of their pools, by whose they are.
+    pub stores: Arc<[(&'static str, Arc<dyn Store>)]>,
     /// What one client may take.
     pub limits: LimitSettings,
 }
@@ -71,15 +71,16 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let pools = admin.stores.iter().map(|store| store.pool_use());
-    let pools = pools.fold(PoolUse::default(), |sum, pool| PoolUse {
-        open: sum.open + pool.open,
-        idle: sum.idle + pool.idle,
-    });
-    (
-        [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
-        admin.metrics.encode(pools.open.saturating_sub(pools.idle), pools.idle),
-    )
+    let mut pools = BTreeMap::<_, PoolUse>::new();
+    for (pool, store) in admin.stores.iter() {
+        let (sum, more) = (pools.entry(*pool).or_default(), store.pool_use());
+        (sum.open, sum.idle) = (sum.open + more.open, sum.idle + more.idle);
+    }
+    for (pool, PoolUse { open, idle }) in pools {
+        admin.metrics.set_pool_connections(pool, "busy", open.saturating_sub(idle));
+        admin.metrics.set_pool_connections(pool, "idle", idle);
+    }
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], admin.metrics.encode())
 }
 
 /// Asks `/readyz` at `address`, for containers that have no curl; the error

@@ -84,14 +84,58 @@ pub struct Batches {
     pub clear_sessions: Batcher<ClearSessions>,
     /// For [`Store::extend_sessions`].
     pub extend_sessions: Batcher<ExtendSessions>,
-    /// For [`Store::load`].
-    pub load: Batcher<Load>,
     /// For [`Store::update_user`].
     pub update_user: Batcher<UpdateUsers>,
+    /// For those that read.
+    pub reads: Reads,
+}
+
+/// The batchers of the methods that read.
+#[derive(Debug)]
+pub struct Reads {
+    /// For [`Store::load`].
+    pub load: Batcher<Load>,
     /// For [`Store::list_users`].
     pub list_users: Batcher<ListPage>,
     /// For [`Store::count_users`].
     pub count_users: Batcher<CountUsers>,
+}
+
+impl Reads {
+    /// The connections that they use: see [`Batches::connections`].
+    #[must_use]
+    pub fn connections(limits: Limits) -> u32 {
+        u32::from(limits.workers) + 1
+    }
+
+    /// Starts the dispatchers of reads from a replica, whose statements have names of
+    /// their own in metrics and logs.
+    #[must_use]
+    pub fn start_on_replica(
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        metrics: &Metrics,
+        limits: Limits,
+    ) -> Self {
+        let names = ["replica_load", "replica_list_users", "replica_count_users"];
+        Self::start(names, store, clock, metrics, limits)
+    }
+
+    fn start(
+        names: [&'static str; 3],
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        metrics: &Metrics,
+        limits: Limits,
+    ) -> Self {
+        let rare = Limits { batch_max: 1, workers: 1, ..limits };
+        let [load, list_users, count_users] = names;
+        Self {
+            load: Batcher::start_as(load, store, clock, metrics, limits),
+            list_users: Batcher::start_as(list_users, store, clock, metrics, rare),
+            count_users: Batcher::start_as(count_users, store, clock, metrics, rare),
+        }
+    }
 }
 
 impl Batches {
@@ -109,20 +153,21 @@ impl Batches {
     pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
         let extend = Limits { workers: 1, ..limits };
         let rare = Limits { batch_max: 1, ..extend };
+        let names = [Load::NAME, ListPage::NAME, CountUsers::NAME];
         Self {
             set_sessions: Batcher::start(store, clock, metrics, limits),
             clear_sessions: Batcher::start(store, clock, metrics, limits),
             extend_sessions: Batcher::start(store, clock, metrics, extend),
-            load: Batcher::start(store, clock, metrics, limits),
             update_user: Batcher::start(store, clock, metrics, rare),
-            list_users: Batcher::start(store, clock, metrics, rare),
-            count_users: Batcher::start(store, clock, metrics, rare),
+            reads: Reads::start(names, store, clock, metrics, limits),
         }
     }
 }
 
 /// Gathers calls of one method into statements.
 pub struct Batcher<S: Statement> {
+    /// What the statement is called in metrics and logs.
+    name: &'static str,
     queue: mpsc::Sender<Call<S>>,
     /// A permit for each member that may wait.
     room: Arc<Semaphore>,
@@ -130,7 +175,7 @@ pub struct Batcher<S: Statement> {
 
 impl<S: Statement> fmt::Debug for Batcher<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batcher").field("statement", &S::NAME).finish_non_exhaustive()
+        f.debug_struct("Batcher").field("statement", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -160,38 +205,51 @@ impl<S: Statement> Batcher<S> {
     /// dropped.
     #[must_use]
     pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
+        Self::start_as(S::NAME, store, clock, metrics, limits)
+    }
+
+    fn start_as(
+        name: &'static str,
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        metrics: &Metrics,
+        limits: Limits,
+    ) -> Self {
         let (queue, calls) = mpsc::channel(limits.queue_max);
         let runner = Runner {
+            name,
             store: Arc::clone(store),
             clock: clock.clone(),
-            metrics: metrics.statement(S::NAME),
+            metrics: metrics.statement(name),
             failing: AtomicBool::new(false),
         };
         tokio::spawn(dispatch(calls, runner, limits));
-        Self { queue, room: Arc::new(Semaphore::new(limits.queue_max)) }
+        Self { name, queue, room: Arc::new(Semaphore::new(limits.queue_max)) }
     }
 
     /// Has one `member` done; its answer alone.
     pub async fn call_one(&self, member: S::Member) -> Result<S::Answer, BatchError> {
         let (_, mut answers) = self.call(vec![member]).await?;
-        answers.pop().ok_or_else(|| StoreError::Data(format!("{} answered nothing", S::NAME)).into())
+        answers.pop().ok_or_else(|| StoreError::Data(format!("{} answered nothing", self.name)).into())
     }
 
     /// Has `members` done as a whole, together with whatever else waits;
     /// answers them in order, with the `now` of the statement that did them.
     pub async fn call(&self, members: Vec<S::Member>) -> Result<Answer<S>, BatchError> {
         let weight = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        let full = |_| BatchError::QueueFull(S::NAME);
+        let full = |_| BatchError::QueueFull(self.name);
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(full)?;
         let (answer, answered) = oneshot::channel();
         self.queue
-            .try_send(Call { members, answer, queued: QueueSpan::start(S::NAME), _room: room })
-            .map_err(|_| BatchError::QueueFull(S::NAME))?;
+            .try_send(Call { members, answer, queued: QueueSpan::start(self.name), _room: room })
+            .map_err(|_| BatchError::QueueFull(self.name))?;
         match timeout(CALL_TIMEOUT, answered).await {
             Ok(Ok(answer)) => Ok(answer?),
-            Ok(Err(_)) => Err(StoreError::Unavailable(format!("{} ended without an answer", S::NAME)).into()),
+            Ok(Err(_)) => {
+                Err(StoreError::Unavailable(format!("{} ended without an answer", self.name)).into())
+            }
             Err(_) => {
-                Err(StoreError::Unavailable(format!("{} not done within {CALL_TIMEOUT:?}", S::NAME)).into())
+                Err(StoreError::Unavailable(format!("{} not done within {CALL_TIMEOUT:?}", self.name)).into())
             }
         }
     }
@@ -231,6 +289,7 @@ fn gather<S: Statement>(
 
 /// Runs the statements of one batcher.
 struct Runner {
+    name: &'static str,
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: StatementMetrics,
@@ -301,12 +360,14 @@ impl Runner {
             span.finish(outcome.as_ref().err().map(StoreError::kind));
         }
         match &outcome {
-            Ok(_) if self.failing.swap(false, Ordering::Relaxed) => info!(statement = S::NAME, "works again"),
+            Ok(_) if self.failing.swap(false, Ordering::Relaxed) => {
+                info!(statement = self.name, "works again");
+            }
             Ok(_) => {}
             Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
-                debug!(statement = S::NAME, %error, "failed");
+                debug!(statement = self.name, %error, "failed");
             }
-            Err(error) => warn!(statement = S::NAME, %error, "failed; more of the same is logged at debug"),
+            Err(error) => warn!(statement = self.name, %error, "failed; more of the same is logged at debug"),
         }
         Ok((now, outcome?))
     }

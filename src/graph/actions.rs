@@ -1,6 +1,6 @@
 //! One function for each operation of the API.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Extension,
@@ -8,7 +8,7 @@ use axum::{
     http::request::Parts,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header::CONTENT_TYPE};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
     },
     routes::Matched,
 };
-use crate::service::{Caller, Given, USER_IDS_MAX};
+use crate::service::{Caller, Given, ReadFrom, USER_IDS_MAX};
 
 /// The user that the path names, by an id or as `me`.
 #[derive(Debug)]
@@ -61,6 +61,15 @@ fn me(caller: Option<&Caller>) -> Result<User, Refusal> {
     }
 }
 
+/// Whether the answer may be old.
+impl<S: Sync> FromRequestParts<S> for ReadFrom {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::asked(parts.headers.get(Self::HEADER).map(HeaderValue::as_bytes)))
+    }
+}
+
 /// What a done action on a location answers: Graph's two versions differ.
 #[derive(Debug)]
 pub(super) struct LocationDone(StatusCode);
@@ -80,11 +89,12 @@ type Done = Result<StatusCode, Refusal>;
 pub(super) async fn get_presence(
     State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
+    from: ReadFrom,
     User(user_id): User,
     root: ServiceRoot,
     select: Select,
 ) -> Result<Response, Refusal> {
-    entity(&root, context.service.get_presence(&caller, user_id).await?, &select)
+    entity(&root, context.service.get_presence(&caller, from, user_id).await?, &select)
 }
 
 pub(super) async fn set_presence(
@@ -181,22 +191,24 @@ pub(super) async fn clear_location(
 pub(super) async fn get_presences_by_user_id(
     State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
+    from: ReadFrom,
     root: ServiceRoot,
     select: Select,
     BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
-    let presences = context.service.batch_get_presences(&caller, body.ids).await?;
+    let presences = context.service.batch_get_presences(&caller, from, body.ids).await?;
     collection(root.collection_context(), None, presences, &select)
 }
 
 pub(super) async fn list_presences(
     State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
+    from: ReadFrom,
     root: ServiceRoot,
     options: ListOptions,
 ) -> Result<Response, Refusal> {
     let ListOptions { select, page_size, page_token } = options;
-    let page = context.service.list_presences(&caller, page_size.clone(), page_token).await?;
+    let page = context.service.list_presences(&caller, from, page_size.clone(), page_token).await?;
     let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
     collection(root.list_context(&select), next, page.presences, &select)
 }
@@ -204,9 +216,10 @@ pub(super) async fn list_presences(
 pub(super) async fn count_presences(
     State(context): State<Arc<Context>>,
     Extension(caller): Extension<Caller>,
+    from: ReadFrom,
     _: NoOptions,
 ) -> Result<Response, Refusal> {
-    let count = context.service.count_presences(&caller).await?;
+    let count = context.service.count_presences(&caller, from).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 

@@ -19,6 +19,8 @@ use super::{
     refusal, requests,
 };
 
+use crate::service::ReadFrom;
+
 const JSON: &str = "application/json";
 
 /// The name of the access tokens in the document.
@@ -134,6 +136,9 @@ fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> 
     for option in operation.query {
         builder = builder.parameter(query(*option));
     }
+    if operation.may_be_old {
+        builder = builder.parameter(read_from());
+    }
     if let Some(body) = operation.body {
         builder = builder.request_body(Some(request(body, schemas)));
     }
@@ -161,6 +166,17 @@ fn user_id() -> Parameter {
         .description(Some("The user: 1 to 128 visible ASCII characters without \"/\"; a GUID in any case."))
         .schema(Some(requests::user_id()))
         .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))
+        .build()
+}
+
+fn read_from() -> Parameter {
+    ParameterBuilder::new()
+        .name(ReadFrom::HEADER)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "`replica`: the answer may be old, from a read replica of the database, if the service has one.",
+        ))
+        .schema(Some(Object::with_type(Type::String)))
         .build()
 }
 

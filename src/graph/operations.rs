@@ -39,6 +39,8 @@ pub(super) struct Operation {
     pub(super) body: Option<Register>,
     pub(super) answer: Answer,
     pub(super) query: &'static [QueryOption],
+    /// Whether its answer may be old, for those who want that.
+    pub(super) may_be_old: bool,
 }
 
 /// What a success answers.
@@ -98,6 +100,7 @@ pub(super) const NOTHING: Operation = Operation {
     body: None,
     answer: Answer::Empty,
     query: &[],
+    may_be_old: false,
 };
 
 /// What can be done with one user's presence, behind each of [`PRESENCES`].
@@ -112,6 +115,7 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
                       Offline/Offline.",
         answer: Answer::Json(register::<PresenceJson>),
         query: &[QueryOption::Select],
+        may_be_old: true,
         ..NOTHING
     },
     Operation {
@@ -212,6 +216,7 @@ pub(super) const OF_PRESENCES: [Operation; 4] = [
         body: Some(register::<GetPresencesByUserIdBody>),
         answer: Answer::Json(register::<CollectionJson>),
         query: &[QueryOption::Select],
+        may_be_old: true,
         ..NOTHING
     },
     Operation {
@@ -224,6 +229,7 @@ pub(super) const OF_PRESENCES: [Operation; 4] = [
                       whatever else changes. An extension: Graph's metadata names it, its documentation does not.",
         answer: Answer::Json(register::<CollectionJson>),
         query: &[QueryOption::Select, QueryOption::Top, QueryOption::SkipToken],
+        may_be_old: true,
         ..NOTHING
     },
     Operation {
@@ -234,6 +240,7 @@ pub(super) const OF_PRESENCES: [Operation; 4] = [
         summary: "Count the users with a live session",
         description: "An extension: Graph's metadata names it, its documentation does not.",
         answer: Answer::Count,
+        may_be_old: true,
         ..NOTHING
     },
     Operation {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::BoxStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
     Admitted,
@@ -23,7 +23,7 @@ use super::{
     status::to_status,
 };
 use crate::{
-    service::{Caller, Error, Given, Service, WATCHED_MAX},
+    service::{Caller, Error, Given, ReadFrom, Service, WATCHED_MAX},
     telemetry::RequestId,
 };
 
@@ -53,6 +53,11 @@ fn open<T>(request: Request<T>) -> Result<(Caller, T, impl Fn(Error) -> Status +
     Ok((caller, message, refuse))
 }
 
+/// Whether the answer may be old.
+fn read_from<T>(request: &Request<T>) -> ReadFrom {
+    ReadFrom::asked(request.metadata().get(ReadFrom::HEADER).map(MetadataValue::as_encoded_bytes))
+}
+
 #[tonic::async_trait]
 impl PresenceService for Handler {
     async fn set_presence(
@@ -78,9 +83,10 @@ impl PresenceService for Handler {
         &self,
         request: Request<GetPresenceRequest>,
     ) -> Result<Response<GetPresenceResponse>, Status> {
+        let from = read_from(&request);
         let (caller, message, refuse) = open(request)?;
-        let presence =
-            self.service.get_presence(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
+        let user_id = Given::text(message.user_id);
+        let presence = self.service.get_presence(&caller, from, user_id).await.map_err(refuse)?;
         Ok(Response::new(GetPresenceResponse { presence: Some(presence.into()) }))
     }
 
@@ -88,9 +94,10 @@ impl PresenceService for Handler {
         &self,
         request: Request<BatchGetPresencesRequest>,
     ) -> Result<Response<BatchGetPresencesResponse>, Status> {
+        let from = read_from(&request);
         let (caller, message, refuse) = open(request)?;
         let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
-        let presences = self.service.batch_get_presences(&caller, user_ids).await.map_err(refuse)?;
+        let presences = self.service.batch_get_presences(&caller, from, user_ids).await.map_err(refuse)?;
         Ok(Response::new(BatchGetPresencesResponse {
             presences: presences.into_iter().map(Into::into).collect(),
         }))

@@ -93,6 +93,8 @@ struct Marks {
     taken: Stopwatch,
     /// Since when it takes nothing of what is ready for it.
     blocked: Option<Stopwatch>,
+    /// Whether its client is to open another connection.
+    old: bool,
     resets: u32,
     resets_since: Stopwatch,
 }
@@ -111,6 +113,7 @@ impl Activity {
                 waiting: 0,
                 taken: now,
                 blocked: None,
+                old: false,
                 resets: 0,
                 resets_since: now,
             }),
@@ -143,6 +146,19 @@ impl Activity {
         if !marks.http2 && marks.header.is_none() {
             marks.header = Some(Stopwatch::start());
         }
+    }
+
+    /// The connection has lived as long as one may; says whether HTTP/2 is spoken on
+    /// it.
+    pub(super) fn grow_old(&self) -> bool {
+        let mut marks = self.marks();
+        marks.old = true;
+        marks.http2
+    }
+
+    /// Whether it has lived as long as one may.
+    pub(super) fn is_old(&self) -> bool {
+        self.marks().old
     }
 
     /// A request was given up by its client.
@@ -250,6 +266,11 @@ impl UnderWay {
     /// The client wants more of the answer than there is.
     pub(super) fn waits(&mut self) {
         self.turn(State::Waiting);
+    }
+
+    /// Whether its answer is to be the last on the connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.activity.is_old()
     }
 
     fn turn(&mut self, state: State) {

@@ -14,7 +14,7 @@ use axum::{
     extract::Request,
     response::Response,
 };
-use http::Version;
+use http::{HeaderValue, Version, header::CONNECTION};
 use http_body_util::{BodyExt, Limited};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
@@ -38,7 +38,7 @@ use super::{
     activity::{Activity, Noticed, Overdue, UnderWay},
     tls::Tls,
 };
-use crate::settings::LimitSettings;
+use crate::{clock::about, settings::LimitSettings};
 
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -109,8 +109,9 @@ where
                 .clone()
                 .call(request.map(|body| Body::new(Asked { body: Some(body), read: 0, http2, activity })));
             async move {
-                answer.await.map(|answer| {
+                answer.await.map(|mut answer: Response| {
                     request_under_way.goes_on();
+                    say_whether_last(&mut answer, !http2 && request_under_way.is_last());
                     answer.map(|body| Body::new(Answer { body, request_under_way }))
                 })
             }
@@ -118,10 +119,18 @@ where
         let builder = builder(protocol, &limits);
         let stream = TokioIo::new(Noticed { stream, activity: activity.clone() });
         let mut connection = pin!(builder.serve_connection(stream, service));
-        let (ended, overdue) = tokio::select! {
-            ended = connection.as_mut() => (Some(ended), None),
-            () = stop.cancelled() => (None, None),
-            overdue = activity.overdue(&limits) => (None, Some(overdue)),
+        let mut age = pin!(sleep(about(limits.connection_max_age)));
+        let (ended, overdue) = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break (Some(ended), None),
+                () = stop.cancelled() => break (None, None),
+                overdue = activity.overdue(&limits) => break (None, Some(overdue)),
+                // In HTTP/1 the next answer says so: to close a connection on which a
+                // request is on its way would lose it.
+                () = age.as_mut(), if !activity.is_old() => if activity.grow_old() {
+                    connection.as_mut().graceful_shutdown();
+                },
+            }
         };
         let ended = match (ended, overdue) {
             (Some(ended), _) => ended,
@@ -142,10 +151,15 @@ where
             }
             (None, Some(_)) => Ok(()),
         };
-        if let Err(error) = ended {
-            debug!(%error, "a connection broke");
-        }
+        drop(ended.inspect_err(|error| debug!(%error, "a connection broke")));
         overdue
+    }
+}
+
+/// Says in an HTTP/1 answer whether the connection is closed behind it.
+fn say_whether_last(answer: &mut Response, last: bool) {
+    if last {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

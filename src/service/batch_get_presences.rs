@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Caller, Error, Given, Operation, Presence, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service, validate::Checks};
 use crate::presence::{Timestamp, User, UserId};
 
 /// The users that one call may read. Graph: getPresencesByUserId.
@@ -14,10 +14,11 @@ impl Service {
     pub async fn batch_get_presences(
         &self,
         caller: &Caller,
+        from: ReadFrom,
         user_ids: Given<Vec<Given<String>>>,
     ) -> Result<Vec<Presence>, Error> {
         let user_ids = Self::distinct_user_ids(user_ids, USER_IDS_MAX)?;
-        let users = self.load_users(caller, Operation::BatchGetPresences, user_ids).await?;
+        let users = self.load_users(caller, Operation::BatchGetPresences, from, user_ids).await?;
         let presences = users.into_iter();
         Ok(presences
             .map(|(user_id, user, now)| Presence::whole(user_id, &user, now).shown_to(caller))
@@ -43,6 +44,7 @@ impl Service {
         &self,
         caller: &Caller,
         operation: Operation,
+        from: ReadFrom,
         user_ids: Vec<UserId>,
     ) -> Result<Vec<(UserId, User, Timestamp)>, Error> {
         if user_ids.is_empty() {
@@ -50,7 +52,7 @@ impl Service {
         }
         let keys: Result<_, _> =
             user_ids.iter().map(|user_id| caller.may(operation, user_id.clone())).collect();
-        let (now, users) = self.batches.load.call(keys?).await?;
+        let (now, users) = self.read(from, |reads| &reads.load, keys?).await?;
         Ok(user_ids.into_iter().zip(users).map(|(user_id, user)| (user_id, user, now)).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! Tells why a user is shown as it is.
 
-use super::{Caller, Error, Given, Operation, Presence, Service};
+use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service};
 use crate::presence::{
     DecidingRule, Decision, Pair, PreferredPresence, Session, Timestamp, Transition, explain,
 };
@@ -33,7 +33,8 @@ impl Service {
         caller: &Caller,
         user_id: Given<String>,
     ) -> Result<Explanation, Error> {
-        let (user_id, user, now) = self.load_user(caller, Operation::ExplainPresence, user_id).await?;
+        let (user_id, user, now) =
+            self.load_user(caller, Operation::ExplainPresence, ReadFrom::Primary, user_id).await?;
         let decision = explain(&user, now);
         let preferred = user.preferred.filter(|preferred| preferred.expires_at > now);
         Ok(Explanation {

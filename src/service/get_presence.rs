@@ -1,12 +1,17 @@
 //! Reads what one user is shown as. Graph: presence: get.
 
-use super::{Caller, Error, Given, Operation, Presence, Service, validate::Checks};
+use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service, validate::Checks};
 use crate::presence::{Timestamp, User, UserId};
 
 impl Service {
     /// What the user is shown as; `Offline`/`Offline` without a live session.
-    pub async fn get_presence(&self, caller: &Caller, user_id: Given<String>) -> Result<Presence, Error> {
-        let (user_id, user, now) = self.load_user(caller, Operation::GetPresence, user_id).await?;
+    pub async fn get_presence(
+        &self,
+        caller: &Caller,
+        from: ReadFrom,
+        user_id: Given<String>,
+    ) -> Result<Presence, Error> {
+        let (user_id, user, now) = self.load_user(caller, Operation::GetPresence, from, user_id).await?;
         Ok(Presence::whole(user_id, &user, now).shown_to(caller))
     }
 
@@ -15,11 +20,12 @@ impl Service {
         &self,
         caller: &Caller,
         operation: Operation,
+        from: ReadFrom,
         user_id: Given<String>,
     ) -> Result<(UserId, User, Timestamp), Error> {
         let key = caller.may(operation, Self::only_user_id(user_id)?)?;
         let user_id = key.user_id.clone();
-        let (now, mut users) = self.batches.load.call(vec![key]).await?;
+        let (now, mut users) = self.read(from, |reads| &reads.load, vec![key]).await?;
         Ok((user_id, users.pop().unwrap_or_default(), now))
     }
 

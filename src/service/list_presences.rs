@@ -1,7 +1,7 @@
 //! Lists the users that have a live session. An extension: Graph's metadata
 //! names it, its documentation does not.
 
-use super::{Caller, Error, Given, Operation, Presence, Service, USER_IDS_MAX, validate::Checks};
+use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service, USER_IDS_MAX, validate::Checks};
 use crate::{presence::UserId, store::ListUsers};
 
 /// The users on a page for which no size is given.
@@ -23,6 +23,7 @@ impl Service {
     pub async fn list_presences(
         &self,
         caller: &Caller,
+        from: ReadFrom,
         page_size: Given<u32>,
         after: Given<String>,
     ) -> Result<Page, Error> {
@@ -33,7 +34,8 @@ impl Service {
         let tenant_id = caller.may_to_all(Operation::ListPresences)?;
         // One more than fits tells whether there is another page.
         let list = ListUsers { tenant_id, after, limit: limit + 1 };
-        let mut user_ids = self.batches.list_users.call_one(list).await?;
+        let (_, mut pages) = self.read(from, |reads| &reads.list_users, vec![list]).await?;
+        let mut user_ids = pages.pop().unwrap_or_default();
         let size = usize::try_from(limit).unwrap_or(USER_IDS_MAX);
         let next = if user_ids.len() > size {
             user_ids.truncate(size);
@@ -41,7 +43,7 @@ impl Service {
         } else {
             None
         };
-        let users = self.load_users(caller, Operation::ListPresences, user_ids).await?;
+        let users = self.load_users(caller, Operation::ListPresences, from, user_ids).await?;
         // The last session of one may have ended since the list was made.
         let online = users.into_iter().filter(|(_, user, _)| !user.sessions.is_empty());
         let presences =

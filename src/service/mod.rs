@@ -20,6 +20,7 @@ mod hold_presence;
 mod list_presences;
 mod permission;
 mod presence;
+mod replica;
 mod set_automatic_location;
 mod set_manual_location;
 mod set_presence;
@@ -42,6 +43,7 @@ pub use field::{Field, Given, Path, Violation};
 pub use hold_presence::{Held, HoldPresence};
 pub use list_presences::Page;
 pub use permission::{Operation, Permission};
+pub use replica::{ReadFrom, Replica, ReplicaHealth};
 pub use set_manual_location::SetLocation;
 pub use set_presence::SetPresence;
 pub use set_status_message::{Expiry, SetStatusMessage};
@@ -53,15 +55,17 @@ pub use watch_presences::{Event, WATCHED_MAX};
 #[derive(Debug)]
 pub struct Service {
     batches: Batches,
+    /// For reads that may be old.
+    replica: Option<Replica>,
     /// For what is checked before anything is asked of the store.
     clock: Clock,
     streams: Streams,
 }
 
 impl Service {
-    /// Operations on what is behind `batches`.
+    /// Operations on what is behind `batches`, and what may be read from a replica.
     #[must_use]
-    pub const fn new(batches: Batches, clock: Clock, streams: Streams) -> Self {
-        Self { batches, clock, streams }
+    pub const fn new(batches: Batches, replica: Option<Replica>, clock: Clock, streams: Streams) -> Self {
+        Self { batches, replica, clock, streams }
     }
 }

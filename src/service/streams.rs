@@ -8,7 +8,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Error};
-use crate::{clock::Clock, settings::StreamSettings, watch::Hub};
+use crate::{
+    clock::{Clock, about},
+    settings::StreamSettings,
+    watch::Hub,
+};
 
 /// What streams need.
 #[derive(Clone, Debug)]
@@ -29,8 +33,7 @@ impl Streams {
     /// long as one may.
     pub(super) fn end(&self, caller: &Caller, clock: &Clock) -> BoxFuture<'static, Error> {
         let (stop, expires_at, clock) = (self.stop.clone(), caller.expires_at(), clock.clone());
-        // Those that began together need not end together.
-        let max_age = self.settings.stream_max_age.mul_f64(0.9 + fastrand::f64() / 5.0);
+        let max_age = about(self.settings.stream_max_age);
         Box::pin(async move {
             let expiry = async {
                 match expires_at {

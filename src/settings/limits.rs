@@ -60,6 +60,18 @@ pub struct LimitSettings {
     #[arg(value_parser = positive_duration)]
     pub idle_timeout: Duration,
 
+    /// How long a connection lives, give or take a tenth; its client is then told to open another, maybe
+    /// to another replica. What is under way on it is answered, and streams live on.
+    #[arg(
+        long,
+        env = "PRESENCE_CONNECTION_MAX_AGE",
+        default_value = "1h",
+        global = true,
+        value_name = "DURATION"
+    )]
+    #[arg(value_parser = positive_duration)]
+    pub connection_max_age: Duration,
+
     /// How long a client may take nothing of an answer that is ready.
     #[arg(
         long,

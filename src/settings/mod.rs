@@ -2,6 +2,7 @@
 
 mod auth;
 mod bench;
+mod database;
 mod limits;
 mod parse;
 mod rate_limit;
@@ -18,6 +19,7 @@ use parse::{at_least_one, duration, positive_duration, queue_max};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
 pub use bench::{BenchDoor, BenchOperation, BenchSettings};
+pub use database::PostgresSettings;
 pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
@@ -169,6 +171,9 @@ pub struct Settings {
     /// Traces.
     #[command(flatten)]
     pub traces: TraceSettings,
+    /// The way to PostgreSQL.
+    #[command(flatten)]
+    pub postgres: PostgresSettings,
 
     /// Who is let in.
     #[command(flatten)]
@@ -190,6 +195,7 @@ pub struct Settings {
 impl Settings {
     /// What is wrong with the settings taken together.
     pub fn check(&self) -> Result<(), String> {
+        self.check_database()?;
         self.auth.check()?;
         self.tls.check()?;
         let open = self.auth.auth == AuthMode::None && !self.allow_insecure;
@@ -209,6 +215,11 @@ impl Settings {
     #[must_use]
     pub const fn is_local(&self) -> bool {
         self.grpc_addr.ip().is_loopback() && self.http_addr.ip().is_loopback()
+    }
+
+    /// What is wrong with the settings of the database taken together.
+    pub fn check_database(&self) -> Result<(), String> {
+        self.postgres.check(&self.database_url)
     }
 }
 

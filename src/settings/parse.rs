@@ -14,6 +14,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether it leads to a PostgreSQL.
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self.0.split_once(':'), Some(("postgres" | "postgresql", _)))
+    }
 }
 
 impl FromStr for Secret {

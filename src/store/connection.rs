@@ -31,9 +31,18 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 ///
 /// This is what [`ConnectionPool::trusted_for`] shortens after a failure.
 const IDLE_UNTIL_CHECKED: Duration = Duration::from_secs(1);
-const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
-/// Moves connections to where a load balancer or a failover wants them.
-const MAX_LIFETIME: Duration = Duration::from_mins(30);
+/// Firewalls and load balancers forget connections that are idle for 4 minutes or
+/// more, many without telling: a statement on one would get no answer. The driver
+/// has no TCP keepalive.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(3);
+
+/// How many connections a store may have, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolOptions {
+    pub(super) size: u32,
+    /// Moves connections to where a load balancer or a failover wants them.
+    pub(super) max_age: Duration,
+}
 
 /// The connections of a store at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +63,7 @@ pub(super) struct ConnectionPool<DB: Database> {
     options: <DB::Connection as Connection>::Options,
     /// A permit for each connection that is not lent.
     room: Arc<Semaphore>,
-    size: u32,
+    limits: PoolOptions,
     /// The last to come back is the first to go.
     idle: Mutex<Vec<Idle<DB>>>,
     /// When a connection last broke.
@@ -91,10 +100,10 @@ impl<DB: Database> DerefMut for Lent<DB> {
 }
 
 impl<DB: Database> ConnectionPool<DB> {
-    /// Opens up to `connections` connections, each when it is first needed.
-    pub(super) fn new(options: <DB::Connection as Connection>::Options, connections: u32) -> Self {
-        let room = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(usize::MAX)));
-        Self { options, room, size: connections, idle: Mutex::default(), broke: Mutex::default() }
+    /// Opens each connection when it is first needed.
+    pub(super) fn new(options: <DB::Connection as Connection>::Options, limits: PoolOptions) -> Self {
+        let room = Arc::new(Semaphore::new(usize::try_from(limits.size).unwrap_or(usize::MAX)));
+        Self { options, room, limits, idle: Mutex::default(), broke: Mutex::default() }
     }
 
     /// A connection for one statement, within [`ACQUIRE_TIMEOUT`].
@@ -110,7 +119,7 @@ impl<DB: Database> ConnectionPool<DB> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
         while let Some(Idle { mut connection, opened, since }) = self.next_idle() {
             let idle_for = since.elapsed();
-            let fit = if idle_for > IDLE_TIMEOUT || opened.elapsed() > MAX_LIFETIME {
+            let fit = if idle_for > IDLE_TIMEOUT || opened.elapsed() > self.limits.max_age {
                 false
             } else if idle_for >= self.trusted_for() {
                 connection.ping().await.is_ok()
@@ -160,13 +169,13 @@ impl<DB: Database> ConnectionPool<DB> {
     pub(super) fn pool_use(&self) -> PoolUse {
         let free = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
         let idle = u32::try_from(locked(&self.idle).len()).unwrap_or(u32::MAX);
-        PoolUse { open: self.size.saturating_sub(free) + idle, idle }
+        PoolUse { open: self.limits.size.saturating_sub(free) + idle, idle }
     }
 
     /// Waits until running statements have ended, then closes all connections.
     pub(super) async fn close(&self) {
         // An error says that this has been done.
-        let Ok(all) = self.room.acquire_many(self.size).await else { return };
+        let Ok(all) = self.room.acquire_many(self.limits.size).await else { return };
         self.room.close();
         drop(all);
         let idle = std::mem::take(&mut *locked(&self.idle));

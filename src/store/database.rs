@@ -1,7 +1,8 @@
 //! A database as its URL names it: migrated, checked and opened as a store.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use sqlx::{
     Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
@@ -10,21 +11,29 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     Changes, OpenError, Store,
     changes::Teller,
-    connection::CONNECT_TIMEOUT,
+    connection::{CONNECT_TIMEOUT, PoolOptions},
     postgres::{self, Listener, PostgresStore},
     schema,
     sqlite::{self, SqliteStore},
 };
 
+/// How long a store uses a connection, unless it is told otherwise.
+const CONNECTION_MAX_AGE: Duration = Duration::from_mins(30);
+
 /// A database that was reached once.
 #[derive(Debug)]
 pub struct Database {
     engine: Engine,
+    connection_max_age: Duration,
 }
 
 enum Engine {
     /// Shared by any number of replicas.
-    Postgres(PgConnectOptions),
+    Postgres {
+        direct: PgConnectOptions,
+        /// What stands between it and the stores, if anything does.
+        pgbouncer: Option<Box<PgConnectOptions>>,
+    },
     /// A file of this process, or its memory.
     Sqlite {
         options: SqliteConnectOptions,
@@ -57,16 +66,40 @@ impl Database {
     /// a dead server shows here. An SQLite file is created if there is none.
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
         let engine = match Kind::of(url)? {
-            Kind::Postgres => Engine::Postgres(postgres::options(url)?),
+            Kind::Postgres => Engine::Postgres { direct: postgres::options(url)?, pgbouncer: None },
             Kind::Sqlite => Engine::Sqlite {
                 options: sqlite::options(url)?,
                 anchor: Mutex::default(),
                 teller: Teller::new(),
             },
         };
-        let database = Self { engine };
+        Self::reached(engine).await
+    }
+
+    /// The same for a PostgreSQL to which the first URL leads through a pgbouncer in
+    /// transaction mode, and the second without it. It takes the second way where a
+    /// connection must be its own: to listen, and to migrate.
+    pub async fn connect_through_pgbouncer(url: &str, direct_url: &str) -> Result<Self, OpenError> {
+        let pgbouncer = Some(Box::new(postgres::pooled(&postgres::options(url)?)));
+        Self::reached(Engine::Postgres { direct: postgres::options(direct_url)?, pgbouncer }).await
+    }
+
+    /// A PostgreSQL that may be away, to be read from: only [`Self::open`] it.
+    pub fn for_reads(url: &str, through_pgbouncer: bool) -> Result<Self, OpenError> {
+        let direct = postgres::options(url)?;
+        let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::pooled(&direct)));
+        let engine = Engine::Postgres { direct, pgbouncer };
+        Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE })
+    }
+
+    async fn reached(engine: Engine) -> Result<Self, OpenError> {
+        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE };
         let reached = match &database.engine {
-            Engine::Postgres(options) => reach(PgConnection::connect_with(options)).await.map(drop),
+            Engine::Postgres { direct, pgbouncer } => {
+                let ways = pgbouncer.as_deref().into_iter().chain([direct]);
+                let reached = ways.map(|way| reach(PgConnection::connect_with(way)));
+                try_join_all(reached).await.map(drop)
+            }
             Engine::Sqlite { options, anchor, .. } => {
                 let mut anchor = anchor.lock().await;
                 reach(SqliteConnection::connect_with(options))
@@ -76,6 +109,12 @@ impl Database {
         };
         database.name_it(reached)?;
         Ok(database)
+    }
+
+    /// Has its stores use a connection for so long.
+    #[must_use]
+    pub fn with_connection_max_age(self, connection_max_age: Duration) -> Self {
+        Self { connection_max_age, ..self }
     }
 
     /// Adds to an error which database it is about.
@@ -90,7 +129,10 @@ impl Database {
     /// one can. A pool only says that it had to wait for too long.
     pub async fn unreachable_because(&self) -> Option<String> {
         let reached = match &self.engine {
-            Engine::Postgres(options) => reach(PgConnection::connect_with(options)).await.map(drop),
+            Engine::Postgres { direct, pgbouncer } => {
+                let way = pgbouncer.as_deref().unwrap_or(direct);
+                reach(PgConnection::connect_with(way)).await.map(drop)
+            }
             Engine::Sqlite { options, .. } => reach(SqliteConnection::connect_with(options)).await.map(drop),
         };
         reached.err().map(|error| error.to_string())
@@ -100,7 +142,7 @@ impl Database {
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.engine {
-            Engine::Postgres(options) => postgres::describe(options),
+            Engine::Postgres { direct, pgbouncer } => postgres::describe(direct, pgbouncer.as_deref()),
             Engine::Sqlite { options, .. } => sqlite::describe(options),
         }
     }
@@ -109,7 +151,7 @@ impl Database {
     #[must_use]
     pub const fn system(&self) -> &'static str {
         match self.engine {
-            Engine::Postgres(_) => "postgresql",
+            Engine::Postgres { .. } => "postgresql",
             Engine::Sqlite { .. } => "sqlite",
         }
     }
@@ -124,7 +166,7 @@ impl Database {
     /// may do so at once.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         self.name_it(match &self.engine {
-            Engine::Postgres(options) => schema::migrate_postgres(options).await,
+            Engine::Postgres { direct, .. } => schema::migrate_postgres(direct).await,
             Engine::Sqlite { options, .. } => schema::migrate_sqlite(options).await,
         })
     }
@@ -133,7 +175,7 @@ impl Database {
     /// error; warns of a newer one that it can.
     pub async fn check(&self) -> Result<(), OpenError> {
         self.name_it(match &self.engine {
-            Engine::Postgres(options) => schema::check_postgres(options).await,
+            Engine::Postgres { direct, .. } => schema::check_postgres(direct).await,
             Engine::Sqlite { options, .. } => schema::check_sqlite(options).await,
         })
     }
@@ -142,10 +184,14 @@ impl Database {
     /// that will use the store: connections belong to theirs.
     #[must_use]
     pub fn open(&self, connections: u32) -> Arc<dyn Store> {
+        let pool = PoolOptions { size: connections, max_age: self.connection_max_age };
         match &self.engine {
-            Engine::Postgres(options) => Arc::new(PostgresStore::new(options, connections)),
+            Engine::Postgres { pgbouncer: Some(pgbouncer), .. } => {
+                Arc::new(PostgresStore::through_pgbouncer(pgbouncer, pool))
+            }
+            Engine::Postgres { direct, pgbouncer: None } => Arc::new(PostgresStore::new(direct, pool)),
             Engine::Sqlite { options, teller, .. } => {
-                Arc::new(SqliteStore::new(options, connections, teller.clone()))
+                Arc::new(SqliteStore::new(options, pool, teller.clone()))
             }
         }
     }
@@ -155,7 +201,7 @@ impl Database {
     #[must_use]
     pub fn changes(&self) -> Changes {
         match &self.engine {
-            Engine::Postgres(options) => Changes::on_postgres(Listener::new(options.clone())),
+            Engine::Postgres { direct, .. } => Changes::on_postgres(Listener::new(direct.clone())),
             Engine::Sqlite { teller, .. } => teller.changes(),
         }
     }
@@ -176,7 +222,7 @@ impl fmt::Debug for Engine {
     /// The description: the connection settings hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Postgres(_) => "Postgres",
+            Self::Postgres { .. } => "Postgres",
             Self::Sqlite { .. } => "Sqlite",
         })
     }

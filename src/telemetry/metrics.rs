@@ -42,6 +42,7 @@ struct Families {
     sessions_swept: Counter,
     hold_streams: Gauge,
     watch: WatchMetrics,
+    replica: ReplicaMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +65,7 @@ struct StatementLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PoolLabels {
+    pool: &'static str,
     state: &'static str,
 }
 
@@ -131,7 +133,7 @@ impl Metrics {
         );
         registry.register(
             "pool_connections",
-            "Connections of the lanes to the database, by state",
+            "Connections to the database, of the lanes, of the rest (main), and to the read replica, by state",
             pool_connections.clone(),
         );
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
@@ -163,6 +165,7 @@ impl Metrics {
         let hold_streams = Gauge::default();
         registry.register("hold_streams", "Streams that hold a session", hold_streams.clone());
         let watch = WatchMetrics::register(&mut registry);
+        let replica = ReplicaMetrics::register(&mut registry);
 
         Self(Arc::new(Families {
             registry,
@@ -182,6 +185,7 @@ impl Metrics {
             sessions_swept,
             hold_streams,
             watch,
+            replica,
         }))
     }
 
@@ -260,13 +264,20 @@ impl Metrics {
         self.0.watch.clone()
     }
 
-    /// All metrics in the OpenMetrics text format, with the lanes' connections
-    /// as they are.
+    /// What reads from a replica count in.
     #[must_use]
-    pub fn encode(&self, busy_connections: u32, idle_connections: u32) -> String {
-        for (state, connections) in [("busy", busy_connections), ("idle", idle_connections)] {
-            self.0.pool_connections.get_or_create(&PoolLabels { state }).set(i64::from(connections));
-        }
+    pub fn replica(&self) -> ReplicaMetrics {
+        self.0.replica.clone()
+    }
+
+    /// So many connections of a pool to the database are in a state.
+    pub fn set_pool_connections(&self, pool: &'static str, state: &'static str, connections: u32) {
+        self.0.pool_connections.get_or_create(&PoolLabels { pool, state }).set(i64::from(connections));
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.0.registry);
@@ -327,6 +338,30 @@ impl WatchMetrics {
         registry.register("watch_slow_readers", help, metrics.slow_readers.clone());
         let help = "Time from hearing of a change, or its instant, to sending it";
         registry.register_with_unit("watch_delay", help, Unit::Seconds, metrics.delay.clone());
+        metrics
+    }
+}
+
+/// The metrics of reads that may be old; clones are the same.
+#[derive(Clone, Debug)]
+pub struct ReplicaMetrics {
+    /// 1 while the replica answers.
+    pub up: Gauge,
+    /// Those that the replica answered.
+    pub answered: Counter,
+    /// Those that it did not, so that the database was asked.
+    pub passed_on: Counter,
+}
+
+impl ReplicaMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics =
+            Self { up: Gauge::default(), answered: Counter::default(), passed_on: Counter::default() };
+        let help = "1 while the read replica answers; 0 if it does not, or there is none";
+        registry.register("replica_up", help, metrics.up.clone());
+        registry.register("replica_reads", "Reads that the read replica answered", metrics.answered.clone());
+        let help = "Reads for the read replica that went to the database, because it was away";
+        registry.register("replica_reads_passed_on", help, metrics.passed_on.clone());
         metrics
     }
 }

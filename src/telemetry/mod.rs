@@ -6,6 +6,6 @@ mod request;
 mod traces;
 
 pub use logs::{LogFormat, init_logs};
-pub use metrics::{ConnectionMetrics, Metrics, StatementMetrics, WatchMetrics};
+pub use metrics::{ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, WatchMetrics};
 pub use request::{Door, RequestId, RequestTimer};
 pub use traces::{QueueSpan, RequestSpan, StatementSpan, Trace, Traces};

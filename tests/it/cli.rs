@@ -71,6 +71,12 @@ fn bad_settings_end_with_64() {
         (&["--cors-origins", "https://a/"], "as browsers send it"),
         (&["--header-timeout", "0s"], "more than nothing"),
         (&["--otlp-endpoint", "collector:4317"], "http://collector:4317"),
+        (&["--postgres-pgbouncer"], "takes --database-direct-url"),
+        (&["--database-direct-url", "postgres://db/p"], "no effect without --postgres-pgbouncer"),
+        (
+            &["--postgres-pgbouncer", "--database-direct-url", "postgres://db/p"],
+            "--database-url sqlite::memory: must begin with postgres://",
+        ),
     ] {
         let free =
             ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"];
@@ -102,6 +108,9 @@ fn a_database_that_cannot_be_reached_ends_with_69_and_shows_no_password() {
         assert_refused(&output, 69, "cannot reach the database");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
     }
+    let direct = "postgres://me:hunter2@db/presence";
+    let output = run(&["migrate", "--database-url", direct, "--postgres-pgbouncer"]);
+    assert_refused(&output, 64, "takes --database-direct-url");
     let output = run(&["--database-url", "sqlite:///nowhere/at/all.db"]);
     assert_refused(&output, 69, "cannot reach the database: SQLite at /nowhere/at/all.db: ");
 }
@@ -136,6 +145,8 @@ fn print_config_shows_every_setting_and_no_password() {
             "3",
             "--database-url",
             "postgres://me:hunter2@db/presence?password=x",
+            "--database-direct-url",
+            "postgres://me:hunter2@primary/presence",
         ])
         .env("PRESENCE_DRAIN_TIMEOUT", "5s")
         .env("PRESENCE_OTLP_ENDPOINT", "")
@@ -144,6 +155,7 @@ fn print_config_shows_every_setting_and_no_password() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
     assert!(text.contains("database-url = postgres://me:…@db/presence?… (flag)\n"), "{text}");
+    assert!(text.contains("database-direct-url = postgres://me:…@primary/presence (flag)\n"), "{text}");
     assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
     assert!(text.contains("otlp-endpoint =  (environment)\n"), "an empty one is none: {text}");
     assert!(text.contains("lanes = 3 (flag)\n") && text.contains("batch-max = 500 (default)\n"), "{text}");
@@ -259,7 +271,8 @@ async fn metrics_count_requests_batches_and_connections() {
         client.clear("u", "other").await;
     }
     // A connection is handed back a moment after its answer.
-    let idle = |metrics: &str| metrics.contains("presence_pool_connections{state=\"busy\"} 0\n");
+    let idle =
+        |metrics: &str| metrics.contains("presence_pool_connections{pool=\"lanes\",state=\"busy\"} 0\n");
     let mut metrics = String::new();
     while !idle(&metrics) {
         let answer = reqwest::get(format!("http://{}/metrics", process.admin)).await.unwrap();

@@ -28,7 +28,9 @@ mod grpc;
 mod hold;
 mod migrations;
 mod operations;
+mod pgbouncer;
 mod property;
+mod read_replica;
 mod readme;
 mod replicas;
 #[expect(dead_code, reason = "single tests take some of it")]

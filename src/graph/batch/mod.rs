@@ -34,7 +34,7 @@ use super::{
     refusal::Refusal,
     routes::{Matched, Table},
 };
-use crate::service::Given;
+use crate::service::{Given, ReadFrom};
 use plan::{Planned, plan, waves};
 
 pub use plan::REQUESTS_MAX;
@@ -151,7 +151,8 @@ impl<S: Sync> FromRequestParts<S> for Origin {
         let version = parts.extensions.get().map_or("", |path: &Matched| path.version);
         let host = authority(parts);
         let mut headers = HeaderMap::new();
-        for name in [AUTHORIZATION, HeaderName::from_static("x-forwarded-proto")] {
+        let inherited = ["x-forwarded-proto", ReadFrom::HEADER].map(HeaderName::from_static);
+        for name in inherited.into_iter().chain([AUTHORIZATION]) {
             if let Some(value) = parts.headers.get(&name) {
                 headers.insert(name, value.clone());
             }

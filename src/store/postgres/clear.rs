@@ -1,21 +1,16 @@
 //! Ending sessions.
 
-use sqlx::{Postgres, Row as _};
+use sqlx::Row as _;
 
-use super::{LATE, listener::tell_changed, places, timestamptz::Timestamptz};
+use super::{LATE, Statements, listener::tell_changed, places, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
-    store::{
-        SessionKey, StoreError,
-        connection::{ConnectionPool, limit},
-        keys,
-        rows::at_place,
-    },
+    store::{SessionKey, StoreError, keys, rows::at_place},
 };
 
 /// What is there and was left alone, because it was set after `latest`, comes back
 /// beside what was ended. What tells is read, or it would not run.
-const CLEAR_SESSIONS: &str = concat!(
+pub(super) const CLEAR_SESSIONS: &str = concat!(
     "
 with gone as materialized (
     select gone.tenant_id, gone.user_id, gone.session_id, gone.place, at.now, at.latest
@@ -51,14 +46,14 @@ select array(select place from ended),
 
 /// [`crate::store::Store::clear_sessions`].
 pub(super) async fn clear_sessions(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     keys: &[SessionKey],
 ) -> Result<Vec<bool>, StoreError> {
     let mut answers = vec![false; keys.len()];
     let mut distinct = keys::first_of_each(keys);
     for latest in [now + LATE, Timestamp::LATEST] {
-        let (ended, left) = clear(pool, now, latest, &distinct).await?;
+        let (ended, left) = clear(statements, now, latest, &distinct).await?;
         for place in ended {
             let place = distinct.get(place).map(|(_, place)| *place);
             *at_place(&mut answers, place)? = true;
@@ -73,19 +68,18 @@ pub(super) async fn clear_sessions(
 
 /// Clears: the places of what was ended, and of what was set after `latest`.
 async fn clear(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     latest: Timestamp,
     keys: &[(&SessionKey, usize)],
 ) -> Result<(Vec<usize>, Vec<usize>), StoreError> {
-    let mut connection = pool.acquire().await?;
     let statement = sqlx::query(CLEAR_SESSIONS)
         .bind(keys.iter().map(|(key, _)| key.user.tenant_id).collect::<Vec<_>>())
         .bind(keys.iter().map(|(key, _)| key.user.user_id.as_str()).collect::<Vec<_>>())
         .bind(keys.iter().map(|(key, _)| key.session_id.as_str()).collect::<Vec<_>>())
         .bind(vec![Timestamptz(now)])
         .bind(vec![Timestamptz(latest)]);
-    let outcome = limit(statement.fetch_one(&mut *connection)).await;
-    let row = pool.settle(connection, "clear_sessions", outcome)?;
+    let done = statements.run("clear_sessions", statement).await?;
+    let row = done.row()?;
     Ok((places(row.try_get(0)?), places(row.try_get(1)?)))
 }

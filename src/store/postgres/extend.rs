@@ -2,16 +2,10 @@
 
 use std::collections::HashSet;
 
-use sqlx::Postgres;
-
-use super::{listener::tell_changed, place_number, timestamptz::Timestamptz};
+use super::{Statements, listener::tell_changed, place_number, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
-    store::{
-        SetSession, StoreError,
-        connection::{ConnectionPool, limit},
-        keys,
-    },
+    store::{SetSession, StoreError, keys, rows::Row as _},
 };
 
 /// Decided on the locked row: whoever cleared the session, or set another pair,
@@ -50,13 +44,12 @@ from extended"
 
 /// [`crate::store::Store::extend_sessions`].
 pub(super) async fn extend_sessions(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
     let longest = keys::longest_of_each(held);
-    let mut connection = pool.acquire().await?;
-    let statement = sqlx::query_scalar(EXTEND_SESSIONS)
+    let statement = sqlx::query(EXTEND_SESSIONS)
         .bind(longest.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
         .bind(longest.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
         .bind(longest.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
@@ -65,8 +58,8 @@ pub(super) async fn extend_sessions(
         .bind(longest.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
         .bind((0..longest.len()).map(place_number).collect::<Vec<_>>())
         .bind(vec![Timestamptz(now)]);
-    let outcome = limit(statement.fetch_all(&mut *connection)).await;
-    let places: Vec<i64> = pool.settle(connection, "extend_sessions", outcome)?;
+    let rows = statements.run("extend_sessions", statement).await?.rows;
+    let places: Vec<i64> = rows.iter().map(|row| row.number(0)).collect::<Result<_, _>>()?;
     let extended = places.into_iter().filter_map(|place| longest.get(usize::try_from(place).ok()?));
     let extended: HashSet<_> = extended.map(|set| (&set.key, set.pair)).collect();
     Ok(held.iter().map(|set| extended.contains(&(&set.key, set.pair))).collect())

@@ -109,7 +109,7 @@ impl PostgresInspector {
     /// What it is, and where, without its secrets.
     #[must_use]
     pub fn describe(&self) -> String {
-        super::describe(&self.options)
+        super::describe(&self.options, None)
     }
 
     /// The user as whom the service connects.

@@ -11,6 +11,7 @@ mod extend;
 mod inspect;
 mod listener;
 mod set;
+mod statement;
 mod sweep;
 mod timestamptz;
 mod users;
@@ -19,20 +20,22 @@ use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, Postgres, Row as _,
+    ConnectOptions, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
 use uuid::Uuid;
 
 use super::{
     Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
-    connection::{ConnectionPool, STATEMENT_TIMEOUT, limit},
+    connection::PoolOptions,
     keys,
     rows::{self, Row, load_columns},
 };
 use crate::presence::{Timestamp, User, UserId};
 pub use inspect::{PostgresInspector, Server, Table};
 pub(super) use listener::Listener;
+use statement::Statements;
+pub(super) use statement::pooled;
 use timestamptz::Timestamptz;
 
 const LOAD: &str = concat!(
@@ -81,8 +84,8 @@ const ONE_PLAN: [(&str, &str); 5] = [
 /// All that is sent, for the test that keeps it.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 11] = [
-    SET_SESSIONS,
-    CLEAR_SESSIONS,
+    set::SET_SESSIONS,
+    clear::CLEAR_SESSIONS,
     extend::EXTEND_SESSIONS,
     LOAD,
     DATABASE_TIME,
@@ -97,15 +100,18 @@ pub(super) const STATEMENTS: [&str; 11] = [
 /// Sessions on PostgreSQL.
 #[derive(Debug)]
 pub(super) struct PostgresStore {
-    pool: ConnectionPool<Postgres>,
+    statements: Statements,
 }
 
 impl PostgresStore {
-    /// A store with up to `connections` connections.
-    pub(super) fn new(options: &PgConnectOptions, connections: u32) -> Self {
-        let statement_timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
-        let options = options.clone().options(ONE_PLAN).options([statement_timeout]);
-        Self { pool: ConnectionPool::new(options, connections) }
+    /// A store with connections of its own.
+    pub(super) fn new(options: &PgConnectOptions, pool: PoolOptions) -> Self {
+        Self { statements: Statements::on_own_connections(options, pool) }
+    }
+
+    /// A store whose connections lead to a pgbouncer.
+    pub(super) fn through_pgbouncer(options: &PgConnectOptions, pool: PoolOptions) -> Self {
+        Self { statements: Statements::through_pgbouncer(options, pool) }
     }
 }
 
@@ -142,52 +148,48 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     Ok(options.application_name("presenced").disable_statement_logging())
 }
 
-/// What it is, and where, without its secrets.
-pub(super) fn describe(options: &PgConnectOptions) -> String {
-    format!(
-        "PostgreSQL at {}:{}, database {}",
-        options.get_host(),
-        options.get_port(),
-        options.get_database().unwrap_or("(the user's)")
-    )
+/// What it is, and where, and what stands before it, without secrets.
+pub(super) fn describe(direct: &PgConnectOptions, pgbouncer: Option<&PgConnectOptions>) -> String {
+    let place = |way: &PgConnectOptions| format!("{}:{}", way.get_host(), way.get_port());
+    let database = direct.get_database().unwrap_or("(the user's)");
+    let pgbouncer = pgbouncer.map(|way| format!(", through pgbouncer at {}", place(way)));
+    format!("PostgreSQL at {}, database {database}{}", place(direct), pgbouncer.unwrap_or_default())
 }
 
 #[async_trait]
 impl Store for PostgresStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
-        set::set_sessions(&self.pool, now, sets).await
+        set::set_sessions(&self.statements, now, sets).await
     }
 
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
-        clear::clear_sessions(&self.pool, now, keys).await
+        clear::clear_sessions(&self.statements, now, keys).await
     }
 
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
-        extend::extend_sessions(&self.pool, now, held).await
+        extend::extend_sessions(&self.statements, now, held).await
     }
 
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
         let (users, places) = keys::distinct(users);
-        let mut connection = self.pool.acquire().await?;
         let statement = sqlx::query(LOAD)
             .bind(users.iter().map(|user| user.tenant_id).collect::<Vec<Uuid>>())
             .bind(users.iter().map(|user| user.user_id.as_str()).collect::<Vec<_>>())
             .bind(vec![Timestamptz(now)]);
-        let outcome = limit(statement.fetch_all(&mut *connection)).await;
-        let rows = self.pool.settle(connection, "load", outcome)?;
+        let rows = self.statements.run("load", statement).await?.rows;
         rows::users(users.len(), &places, &rows)
     }
 
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
-        users::update_user(&self.pool, now, update).await
+        users::update_user(&self.statements, now, update).await
     }
 
     async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError> {
-        users::list_users(&self.pool, now, list).await
+        users::list_users(&self.statements, now, list).await
     }
 
     async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError> {
-        users::count_users(&self.pool, now, *tenant_id).await
+        users::count_users(&self.statements, now, *tenant_id).await
     }
 
     async fn bite_end(
@@ -195,26 +197,25 @@ impl Store for PostgresStore {
         after: Option<&SessionKey>,
         rows: u32,
     ) -> Result<Option<SessionKey>, StoreError> {
-        sweep::bite_end(&self.pool, after, rows).await
+        sweep::bite_end(&self.statements, after, rows).await
     }
 
     async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError> {
-        sweep::remove_ended(&self.pool, before, bite).await
+        sweep::remove_ended(&self.statements, before, bite).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        let outcome = limit(sqlx::query_scalar(DATABASE_TIME).fetch_one(&mut *connection)).await;
-        let Timestamptz(time) = self.pool.settle(connection, "database_time", outcome)?;
-        Ok(time)
+        let rows = self.statements.run("database_time", sqlx::query(DATABASE_TIME)).await?.rows;
+        let time = rows.first().map(|row| row.time(0)).transpose()?.flatten();
+        time.ok_or_else(|| StoreError::Unavailable("the database takes no writes".to_owned()))
     }
 
     fn pool_use(&self) -> PoolUse {
-        self.pool.pool_use()
+        self.statements.pool_use()
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        self.statements.close().await;
     }
 }
 

@@ -1,15 +1,11 @@
 //! Opening and refreshing sessions.
 
-use sqlx::Postgres;
+use sqlx::Row as _;
 
-use super::{LATE, listener::tell_changed, places, timestamptz::Timestamptz};
+use super::{LATE, Statements, listener::tell_changed, places, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
-    store::{
-        SetSession, StoreError,
-        connection::{ConnectionPool, limit},
-        keys,
-    },
+    store::{SetSession, StoreError, keys},
 };
 
 /// What a set makes of a session `s` that is there. The fade is
@@ -65,7 +61,7 @@ macro_rules! refresh {
 /// of has moved `changed_at`, to `set_at` or beyond. What was left alone, because it was
 /// written after `latest`, comes back, and with it whether anybody was told: what is not
 /// read would not run.
-const SET_SESSIONS: &str = concat!(
+pub(super) const SET_SESSIONS: &str = concat!(
     "
 with new as materialized (
     select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity, new.expires_at, new.place,
@@ -140,29 +136,28 @@ select array(
 
 /// [`crate::store::Store::set_sessions`].
 pub(super) async fn set_sessions(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     sets: &[SetSession],
 ) -> Result<(), StoreError> {
     let sets = keys::last_of_each(sets);
-    let left = set(pool, now, now + LATE, &sets).await?;
+    let left = set(statements, now, now + LATE, &sets).await?;
     if left.is_empty() {
         return Ok(());
     }
     let left: Vec<_> = left.into_iter().filter_map(|place| sets.get(place).copied()).collect();
-    set(pool, now, Timestamp::LATEST, &left).await?;
+    set(statements, now, Timestamp::LATEST, &left).await?;
     Ok(())
 }
 
 /// Sets, but for what was written after `latest`: its places.
 async fn set(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     latest: Timestamp,
     sets: &[&SetSession],
 ) -> Result<Vec<usize>, StoreError> {
-    let mut connection = pool.acquire().await?;
-    let statement = sqlx::query_scalar(SET_SESSIONS)
+    let statement = sqlx::query(SET_SESSIONS)
         .bind(sets.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
         .bind(sets.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
         .bind(sets.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
@@ -171,6 +166,5 @@ async fn set(
         .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
         .bind(vec![Timestamptz(now)])
         .bind(vec![Timestamptz(latest)]);
-    let outcome = limit(statement.fetch_one(&mut *connection)).await;
-    Ok(places(pool.settle(connection, "set_sessions", outcome)?))
+    Ok(places(statements.run("set_sessions", statement).await?.row()?.try_get(0)?))
 }

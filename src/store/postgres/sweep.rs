@@ -1,13 +1,11 @@
 //! The statements that remove what ended long ago.
 
-use sqlx::{Postgres, Row as _};
+use sqlx::Row as _;
 
-use super::Timestamptz;
+use super::{Statements, Timestamptz};
 use crate::{
     presence::Timestamp,
-    store::{
-        Bite, SessionKey, StoreError, UserKey, connection::ConnectionPool, connection::limit, rows::stored,
-    },
+    store::{Bite, SessionKey, StoreError, UserKey, rows::stored},
 };
 
 pub(super) const BITE_END: &str = "
@@ -38,29 +36,27 @@ where s.tenant_id = ended.tenant_id
   and (s.cleared_at <= $7 or s.expires_at <= $7)";
 
 pub(super) async fn bite_end(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     after: Option<&SessionKey>,
     rows: u32,
 ) -> Result<Option<SessionKey>, StoreError> {
-    let mut connection = pool.acquire().await?;
     let (tenant_id, user_id, session_id) = Bite::first(after);
     let statement = sqlx::query(BITE_END)
         .bind(tenant_id)
         .bind(user_id)
         .bind(session_id)
         .bind(i64::from(rows.saturating_sub(1)));
-    let outcome = limit(statement.fetch_optional(&mut *connection)).await;
-    let Some(row) = pool.settle(connection, "bite_end", outcome)? else { return Ok(None) };
+    let done = statements.run("bite_end", statement).await?;
+    let Some(row) = done.rows.first() else { return Ok(None) };
     let user = UserKey { tenant_id: row.try_get(0)?, user_id: stored(row.try_get(1)?)? };
     Ok(Some(SessionKey { user, session_id: stored(row.try_get(2)?)? }))
 }
 
 pub(super) async fn remove_ended(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     before: Timestamp,
     bite: &Bite,
 ) -> Result<u64, StoreError> {
-    let mut connection = pool.acquire().await?;
     let (first, last) = (Bite::first(bite.after.as_ref()), Bite::last(bite.through.as_ref()));
     let statement = sqlx::query(REMOVE)
         .bind(first.0)
@@ -70,6 +66,5 @@ pub(super) async fn remove_ended(
         .bind(last.1)
         .bind(last.2)
         .bind(Timestamptz(before));
-    let outcome = limit(statement.execute(&mut *connection)).await;
-    Ok(pool.settle(connection, "remove_ended", outcome)?.rows_affected())
+    Ok(statements.run("remove_ended", statement).await?.affected)
 }

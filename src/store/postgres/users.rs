@@ -1,16 +1,12 @@
 //! What users set beside sessions, and which users there are.
 
-use sqlx::Postgres;
+use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{LATE, Timestamptz, listener::tell_changed};
+use super::{LATE, Statements, Timestamptz, listener::tell_changed};
 use crate::{
     presence::{Timestamp, UserId},
-    store::{
-        ListUsers, StoreError, UpdateUser,
-        connection::{ConnectionPool, limit},
-        rows::stored,
-    },
+    store::{ListUsers, StoreError, UpdateUser, rows::stored},
 };
 
 /// A row that was changed after $17 is left alone. $4, $8, $11 and $14 say of each part of the row whether to take the values
@@ -98,25 +94,24 @@ where tenant_id = $1
   and expires_at > $2";
 
 pub(super) async fn update_user(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
     // That nothing was changed may also say that there was nothing to clear.
-    if !change_user(pool, now, now + LATE, update).await? {
-        change_user(pool, now, Timestamp::LATEST, update).await?;
+    if !change_user(statements, now, now + LATE, update).await? {
+        change_user(statements, now, Timestamp::LATEST, update).await?;
     }
     Ok(())
 }
 
 /// Changes what was not changed after `latest`; says whether it changed anything.
 async fn change_user(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     latest: Timestamp,
     update: &UpdateUser,
 ) -> Result<bool, StoreError> {
-    let mut connection = pool.acquire().await?;
     let (preferred, status) = (&update.preferred, &update.status_message);
     let (sets_manual, manual_type, manual_place) = update.manual_location.columns();
     let (sets_automatic, automatic_type, automatic_place) = update.automatic_location.columns();
@@ -142,34 +137,31 @@ async fn change_user(
     } else {
         key(CLEAR).bind(preferred.touches()).bind(status.touches()).bind(sets_manual).bind(sets_automatic)
     };
-    let outcome = limit(statement.bind(Timestamptz(latest)).execute(&mut *connection)).await;
-    Ok(pool.settle(connection, "update_user", outcome)?.rows_affected() > 0)
+    let done = statements.run("update_user", statement.bind(Timestamptz(latest))).await?;
+    Ok(done.affected > 0)
 }
 
 pub(super) async fn list_users(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     list: &ListUsers,
 ) -> Result<Vec<UserId>, StoreError> {
-    let mut connection = pool.acquire().await?;
-    let statement = sqlx::query_scalar(LIST)
+    let statement = sqlx::query(LIST)
         .bind(list.tenant_id)
         .bind(list.after.as_ref().map_or("", UserId::as_str))
         .bind(Timestamptz(now))
         .bind(i64::from(list.limit));
-    let outcome = limit(statement.fetch_all(&mut *connection)).await;
-    let ids: Vec<String> = pool.settle(connection, "list_users", outcome)?;
-    ids.iter().map(|id| stored(id)).collect()
+    let rows = statements.run("list_users", statement).await?.rows;
+    rows.iter().map(|row| stored(row.try_get(0)?)).collect()
 }
 
 pub(super) async fn count_users(
-    pool: &ConnectionPool<Postgres>,
+    statements: &Statements,
     now: Timestamp,
     tenant_id: Uuid,
 ) -> Result<u64, StoreError> {
-    let mut connection = pool.acquire().await?;
-    let statement = sqlx::query_scalar(COUNT).bind(tenant_id).bind(Timestamptz(now));
-    let outcome = limit(statement.fetch_one(&mut *connection)).await;
-    let count: i64 = pool.settle(connection, "count_users", outcome)?;
-    Ok(count.unsigned_abs())
+    let statement = sqlx::query(COUNT).bind(tenant_id).bind(Timestamptz(now));
+    let rows = statements.run("count_users", statement).await?.rows;
+    let count: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?;
+    Ok(count.unwrap_or_default().unsigned_abs())
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{
     Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
     changes::{Teller, read_user},
-    connection::{ConnectionPool, limit},
+    connection::{ConnectionPool, PoolOptions, limit},
     keys,
     rows::{self, Row, at_place, load_columns, stored},
 };
@@ -135,14 +135,14 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// A store with one writing connection and up to `readers` reading ones.
-    pub(super) fn new(options: &SqliteConnectOptions, readers: u32, teller: Teller) -> Self {
+    /// A store with one writing connection beside those of `readers`.
+    pub(super) fn new(options: &SqliteConnectOptions, readers: PoolOptions, teller: Teller) -> Self {
         let writer = options
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
         Self {
-            writer: ConnectionPool::new(writer, 1),
+            writer: ConnectionPool::new(writer, PoolOptions { size: 1, ..readers }),
             readers: ConnectionPool::new(options.clone(), readers),
             teller,
         }

@@ -1,6 +1,7 @@
-//! What both doors have in common: encryption, limits, and what browsers are
+//! What both doors have in common: encryption, limits, age, and what browsers are
 //! told.
 
+mod age;
 mod browsers;
 mod grpc_web;
 mod limits;

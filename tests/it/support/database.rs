@@ -83,15 +83,25 @@ pub fn cluster_url() -> &'static str {
 /// A private PostgreSQL; gone when dropped.
 pub struct Cluster {
     pub url: String,
-    _script: Child,
+    script: Child,
 }
 
 impl Cluster {
-    /// Starts one with these settings, as `NAME=VALUE`. The script stops it when `cat`
-    /// sees the end of its input, which is when this process ends, however it does.
+    /// Starts one with these settings, as `NAME=VALUE`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::run(settings.iter().flat_map(|setting| ["-c", setting]))
+    }
+
+    /// A hot standby that follows the PostgreSQL for tests, with all that it holds now.
+    pub fn standby() -> Self {
+        Self::run(["--standby-of", cluster_url()])
+    }
+
+    /// The script stops it when `cat` sees the end of its input, which is when this
+    /// process ends, however it does.
+    fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Self {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres"))
-            .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .args(options)
             .args(["sh", "-c", "echo \"$PRESENCE_TEST_DATABASE_URL\"; exec cat >/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -104,6 +114,21 @@ impl Cluster {
             "no PostgreSQL for the tests: install it (Debian: apt-get install postgresql), or set \
              PRESENCE_TEST_DATABASE_URL to one whose user may create databases"
         );
-        Self { url: url.trim().to_owned(), _script: script }
+        Self { url: url.trim().to_owned(), script }
+    }
+
+    /// The same database there.
+    pub fn url_of(&self, database: &TestDatabase) -> String {
+        let (server, _) = self.url.rsplit_once('/').unwrap();
+        let (_, name) = database.url.rsplit_once('/').unwrap();
+        format!("{server}/{name}")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The end of its input is the end of the command, and so of the script.
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
     }
 }

@@ -6,6 +6,7 @@ pub mod collector;
 pub mod contract;
 pub mod database;
 pub mod golden;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod server;

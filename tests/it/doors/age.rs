@@ -1,0 +1,129 @@
+//! How long connections live.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    support::{
+        client::{Client, Door, Outcome},
+        database::Engine,
+        server::Server,
+    },
+    watch::PATIENCE,
+};
+
+const GET: &[u8] = b"GET /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\n\r\n";
+/// A message that names the user `a`: of a watcher, or (the user and a session `s`
+/// that is `Busy`/`InACall`) of a set.
+const WATCH: &[u8] = b"\0\0\0\0\x03\x0a\x01a";
+const SET: &[u8] = b"\0\0\0\0\x0a\x0a\x01a\x12\x01s\x18\x02\x20\x02";
+
+async fn server() -> Server {
+    Server::start_with(Engine::Sqlite, &["--connection-max-age", "500ms"]).await
+}
+
+#[tokio::test]
+async fn an_old_http_1_connection_is_closed_behind_an_answer_that_says_so() {
+    let server = server().await;
+    let mut stream = TcpStream::connect(server.addresses.http).await.unwrap();
+    let mut answers = 0;
+    let last = async {
+        loop {
+            stream.write_all(GET).await.unwrap();
+            let answer = answer(&mut stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            if answer.contains("connection: close") {
+                break;
+            }
+            answers += 1;
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, last).await.expect("the connection grows old");
+    assert!(answers > 0, "it was young at first");
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "and is closed");
+    server.stop().await;
+}
+
+/// One answer: its head and its body.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        text.push(char::from(stream.read_u8().await.unwrap()));
+    }
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    text + &String::from_utf8(body).unwrap()
+}
+
+#[tokio::test]
+async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
+    let server = server().await;
+    let stream = TcpStream::connect(server.addresses.grpc).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let call = |method: &str| {
+        let call = http::Request::post(format!("http://localhost/presence.v1.PresenceService/{method}"));
+        call.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
+    };
+    let mut sender = requests.clone().ready().await.unwrap();
+    let (watched, mut body) = sender.send_request(call("WatchPresences"), false).unwrap();
+    body.send_data(Bytes::from_static(WATCH), true).unwrap();
+    drop(body);
+    let mut watched = watched.await.unwrap().into_body();
+    let mut sender = sender.ready().await.unwrap();
+    let (set, mut body) = sender.send_request(call("SetPresence"), false).unwrap();
+    drop(sender);
+    body.send_data(Bytes::from_static(&SET[..1]), false).unwrap();
+
+    let told = async {
+        while let Ok(mut ready) = requests.clone().ready().await {
+            let Ok((answer, _)) = ready.send_request(call("Nothing"), true) else { break };
+            if answer.await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("the client is told to leave");
+
+    // What is under way is answered.
+    body.send_data(Bytes::from_static(&SET[1..]), true).unwrap();
+    let mut set = timeout(PATIENCE, set).await.unwrap().unwrap().into_body();
+    while set.data().await.is_some() {}
+    assert_eq!(set.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    let busy = async {
+        loop {
+            let data = watched.data().await.expect("the stream goes on").unwrap();
+            let _ = watched.flow_control().release_capacity(data.len());
+            // Availability 2, activity 2.
+            if data.windows(4).any(|bytes| bytes == [0x10, 2, 0x18, 2]) {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, busy).await.expect("the stream tells of the set");
+    drop((watched, set, body, requests));
+    timeout(PATIENCE, ended).await.expect("the connection ends with the stream").unwrap().unwrap();
+    server.stop().await;
+}
+
+/// Over HTTP/1. Of HTTP/2 clients many send again what a connection that is being
+/// closed did not take; tonic, which the tests have, leaves that to its user.
+#[tokio::test]
+async fn clients_notice_nothing_when_their_connections_are_replaced() {
+    let server = Server::start_with(Engine::Sqlite, &["--connection-max-age", "50ms"]).await;
+    let client = Client::new(Door::Graph, server.addresses.grpc, server.addresses.http);
+    for _ in 0..100 {
+        assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
+        sleep(Duration::from_millis(3)).await;
+    }
+    server.stop().await;
+}

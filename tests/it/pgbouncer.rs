@@ -1,0 +1,145 @@
+//! The service behind a pgbouncer in transaction mode.
+
+use std::{future::pending, time::Duration};
+
+use presenced::{app::App, clock::Clock};
+use sqlx::{Connection, Executor, PgConnection, Row};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    support::{
+        client::{Client, Door, Outcome},
+        database::{Engine, TestDatabase},
+        pgbouncer::{Pgbouncer, SERVERS_MAX},
+        process::{Process, command},
+        proxy::{Network, Proxy},
+        server::{settings, start},
+    },
+    watch::{PATIENCE, Watcher},
+};
+
+fn flags(database: &TestDatabase) -> [&str; 5] {
+    ["--postgres-pgbouncer", "--database-direct-url", &database.url, "--lanes", "4"]
+}
+
+fn client(door: Door, app: &App) -> Client {
+    Client::new(door, app.addresses().grpc, app.addresses().http)
+}
+
+async fn ready(app: &App) -> bool {
+    presenced::admin::healthcheck(app.addresses().admin).await.is_ok()
+}
+
+#[tokio::test]
+async fn replicas_work_on_fewer_connections_to_the_database_than_they_have() {
+    const USERS: usize = 48;
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let bouncer = Pgbouncer::to(&database.url).await;
+    // It migrates past the pgbouncer.
+    let settings = settings(&bouncer.url, &flags(&database));
+    let replicas = [start(&settings, Clock::System).await, start(&settings, Clock::System).await];
+
+    let mut users = JoinSet::new();
+    for user in 0..USERS {
+        let doors = if user % 2 == 0 { [Door::Grpc, Door::Graph] } else { [Door::Graph, Door::Grpc] };
+        let clients = [client(doors[0], &replicas[0]), client(doors[1], &replicas[1])];
+        users.spawn(goes_back_and_forth(format!("user-{user}"), clients));
+    }
+    let (mut clients, mut servers) = (0, 0);
+    while !users.is_empty() {
+        clients = clients.max(bouncer.count("clients").await);
+        servers = servers.max(bouncer.count("servers").await);
+        let _ = timeout(Duration::from_millis(20), async {
+            while let Some(user) = users.join_next().await {
+                user.unwrap();
+            }
+        })
+        .await;
+    }
+    println!("pgbouncer: {clients} connections of clients on {servers} to the database");
+    assert!(servers <= SERVERS_MAX && clients > 3 * servers, "{clients} on {servers}");
+    assert!(ready(&replicas[0]).await && ready(&replicas[1]).await);
+
+    // Whichever of them is asked, no statement was left behind on it.
+    let mut shared = PgConnection::connect_with(&bouncer.options()).await.unwrap();
+    for _ in 0..10 {
+        let left = shared.fetch_all("select name, statement from pg_prepared_statements").await.unwrap();
+        assert!(left.iter().all(|row| row.get::<String, _>("name").is_empty()));
+    }
+    for replica in replicas {
+        assert!(replica.stop(Duration::from_secs(10), pending()).await);
+    }
+}
+
+/// Whatever one replica was told, the other one knows.
+async fn goes_back_and_forth(user: String, clients: [Client; 2]) {
+    for round in 0..20 {
+        let (here, there) = (&clients[round % 2], &clients[(round + 1) % 2]);
+        let shown = |pair: &str| Outcome::Presences(vec![format!("{user} {pair}")]);
+        assert_eq!(here.set(&user, "app", "Busy/InACall", "").await, Outcome::Done);
+        assert_eq!(there.get(&user).await, shown("Busy/InACall"));
+        assert_eq!(there.prefer(&user, "Away/Away", "").await, Outcome::Done);
+        assert_eq!(here.get(&user).await, shown("Away/Away"));
+        assert_eq!(there.clear_preferred(&user).await, Outcome::Done);
+        assert_eq!(here.batch_get(&[&user]).await, shown("Busy/InACall"));
+        assert_eq!(there.clear(&user, "app").await, Outcome::Done);
+        assert_eq!(here.clear(&user, "app").await, Outcome::NotFound);
+        assert_eq!(there.get(&user).await, shown("Offline/Offline"));
+    }
+}
+
+#[tokio::test]
+async fn a_write_on_one_replica_is_told_on_another_behind_it() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let bouncer = Pgbouncer::to(&database.url).await;
+    let settings = settings(&bouncer.url, &flags(&database));
+    let replicas = [start(&settings, Clock::System).await, start(&settings, Clock::System).await];
+    let here = client(Door::Grpc, &replicas[0]);
+    let mut watcher = Watcher::of(replicas[1].addresses(), &["a"], &["a Offline/Offline"]).await;
+    for _ in 0..5 {
+        assert_eq!(here.set("a", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
+        assert_eq!(watcher.next().await, "a Busy/InACall");
+        assert_eq!(here.clear("a", "app").await, Outcome::Done);
+        assert_eq!(watcher.next().await, "a Offline/Offline");
+    }
+}
+
+#[tokio::test]
+async fn a_pgbouncer_that_is_cut_off_is_503_and_comes_back_by_itself() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let bouncer = Pgbouncer::to(&database.url).await;
+    let (proxy, url) = Proxy::to(&bouncer.url).await;
+    let app = start(&settings(&url, &flags(&database)), Clock::System).await;
+    let client = client(Door::Graph, &app);
+    for network in [Network::Cut, Network::Hung] {
+        assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
+        proxy.set(network);
+        assert_eq!(client.get("u").await, Outcome::Unavailable);
+        let follows = async {
+            while ready(&app).await {
+                sleep(Duration::from_millis(20)).await;
+            }
+            proxy.set(Network::Up);
+            while !ready(&app).await {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, follows).await.expect("the probes follow");
+        assert_eq!(client.get("u").await, Outcome::Presences(vec!["u Busy/InACall".to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn migrations_pass_it_by() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let bouncer = Pgbouncer::to(&database.url).await;
+    let migrated =
+        command().args(["migrate", "--database-url", &bouncer.url]).args(flags(&database)).status();
+    assert!(migrated.unwrap().success());
+    let process = Process::start(&bouncer.url, &[&flags(&database)[..], &["--no-migrate"]].concat()).await;
+    let client = Client::new(Door::Grpc, process.grpc, process.http);
+    assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
+}

@@ -1,0 +1,110 @@
+//! A pgbouncer in transaction mode in front of the PostgreSQL for tests.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use super::process::nobody;
+
+/// The connections to the database that all clients share.
+pub const SERVERS_MAX: usize = 3;
+
+pub struct Pgbouncer {
+    /// The way to the database through it.
+    pub url: String,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Pgbouncer {
+    /// One that leads to the server in `url`, under whatever name the database has.
+    pub async fn to(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = nobody();
+        let (host, port) = address.split_once(':').unwrap();
+        let file = folder.path().join("pgbouncer.ini");
+        fs::write(&file, settings(url, host, port)).unwrap();
+        for (path, mode) in [(folder.path(), 0o755), (file.as_path(), 0o644)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mut command = Command::new("pgbouncer");
+        command.arg("--quiet").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+        // Like PostgreSQL it refuses to run as root.
+        if fs::metadata("/proc/self").is_ok_and(|process| is_root(&process)) {
+            command.args(["--user", "nobody"]);
+        }
+        let child = command.spawn();
+        let child =
+            child.expect("no pgbouncer for the tests: install it (Debian: apt-get install pgbouncer)");
+        let name = url.rsplit('/').next().unwrap();
+        let bouncer = Self { url: format!("postgres://presence@{address}/{name}"), child, _folder: folder };
+        let up = async {
+            while bouncer.console().await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), up).await.expect("pgbouncer starts");
+        bouncer
+    }
+
+    /// How many rows its console shows of `clients` or `servers` of the database.
+    pub async fn count(&self, what: &str) -> usize {
+        let mut console = self.console().await.unwrap();
+        let rows =
+            console.fetch_all(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("show {what}")))).await.unwrap();
+        let name = self.url.rsplit('/').next().unwrap();
+        rows.iter().filter(|row| row.get::<String, _>("database") == name).count()
+    }
+
+    async fn console(&self) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect_with(&self.options().database("pgbouncer")).await
+    }
+
+    /// How to connect through it.
+    pub fn options(&self) -> PgConnectOptions {
+        self.url.parse::<PgConnectOptions>().unwrap().extra_float_digits(None)
+    }
+}
+
+impl Drop for Pgbouncer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn settings(url: &str, host: &str, port: &str) -> String {
+    let server = reqwest::Url::parse(url).unwrap();
+    let password = server.password().map(|password| format!(" password={password}")).unwrap_or_default();
+    format!(
+        "[databases]\n* = host={} port={} user={}{password}\n\
+         [pgbouncer]\nlisten_addr = {host}\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+         pool_mode = transaction\ndefault_pool_size = {SERVERS_MAX}\nmax_client_conn = 1000\n{}",
+        server.host_str().unwrap(),
+        server.port().unwrap_or(5432),
+        server.username(),
+        if knows_prepared_statements() { "max_prepared_statements = 0\n" } else { "" },
+    )
+}
+
+/// Whether it could tell named statements of its clients apart, which is not to be
+/// relied on: since 1.21.
+fn knows_prepared_statements() -> bool {
+    let Ok(output) = Command::new("pgbouncer").arg("--version").output() else { return false };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_whitespace().nth(1).unwrap_or_default();
+    let mut numbers = version.split('.').filter_map(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(1), Some(21))
+}
+
+fn is_root(process: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::uid(process) == 0
+}
