@@ -358,10 +358,10 @@ impl ReplicaMetrics {
         let metrics =
             Self { up: Gauge::default(), answered: Counter::default(), passed_on: Counter::default() };
         let help = "1 while the read replica answers; 0 if it does not, or there is none";
-        registry.register("replica_up", help, metrics.up.clone());
-        registry.register("replica_reads", "Reads that the read replica answered", metrics.answered.clone());
+        registry.register("read_replica_up", help, metrics.up.clone());
+        registry.register("read_replica_reads", "Reads that the read replica answered", metrics.answered.clone());
         let help = "Reads for the read replica that went to the database, because it was away";
-        registry.register("replica_reads_passed_on", help, metrics.passed_on.clone());
+        registry.register("read_replica_reads_passed_on", help, metrics.passed_on.clone());
         metrics
     }
 }

@@ -74,7 +74,7 @@ impl Reader {
 
     async fn comes_to_be_up(&self, up: u64) {
         let comes = async {
-            while metric(self.addresses, "presence_replica_up").await != up {
+            while metric(self.addresses, "presence_read_replica_up").await != up {
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -180,8 +180,8 @@ async fn while_the_replica_is_away_the_database_answers_for_it() {
         admin::healthcheck(app.addresses().admin).await.expect("it is ready without");
         proxy.set(Network::Up);
     }
-    assert!(metric(app.addresses(), "presence_replica_reads_passed_on_total").await >= 4);
-    assert!(metric(app.addresses(), "presence_replica_reads_total").await >= 2);
+    assert!(metric(app.addresses(), "presence_read_replica_reads_passed_on_total").await >= 4);
+    assert!(metric(app.addresses(), "presence_read_replica_reads_total").await >= 2);
 }
 
 #[tokio::test]
