@@ -3,6 +3,7 @@
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
+    net::TcpListener,
     sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::timeout,
@@ -142,11 +143,12 @@ impl App {
             start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
 
         let store = database.open(OWN_CONNECTIONS);
-        let health_loop = tokio::spawn({
-            let (health, database, store, clock, stop) =
-                (health.clone(), Arc::clone(&database), Arc::clone(&store), clock.clone(), stop.clone());
-            async move { health.watch(database, store, clock, stop).await }
-        });
+        let health_loop = tokio::spawn(health.clone().watch(
+            Arc::clone(&database),
+            Arc::clone(&store),
+            clock.clone(),
+            stop.clone(),
+        ));
         let watched = database.open(watch::CONNECTIONS);
         let sources = Sources {
             store: Arc::clone(&watched),
@@ -179,13 +181,8 @@ impl App {
             admin,
         ));
 
-        let slots = connections_max(settings.limits.connections_max);
-        let mut acceptors = JoinSet::new();
-        for (door, listener) in [(Door::Grpc, grpc), (Door::Graph, http)] {
-            let incoming = lanes.iter().map(|lane| lane.incoming.clone()).collect();
-            let slots = Slots::new(slots, metrics.connections(door));
-            acceptors.spawn(accept(door, listener, slots, incoming, stop.clone()));
-        }
+        let listeners = [(Door::Grpc, grpc), (Door::Graph, http)];
+        let acceptors = accept_all(listeners, settings, &metrics, &lanes, &stop);
         info!(
             grpc = %addresses.grpc,
             http = %addresses.http,
@@ -333,4 +330,22 @@ async fn start_lanes(number: usize, parts: &Parts) -> io::Result<Vec<Lane>> {
         lanes.push(Lane::start(format!("lane-{index}"), parts.clone()).await?);
     }
     Ok(lanes)
+}
+
+/// Takes connections in for the lanes until `stop`.
+fn accept_all(
+    listeners: [(Door, TcpListener); 2],
+    settings: &Settings,
+    metrics: &Metrics,
+    lanes: &[Lane],
+    stop: &CancellationToken,
+) -> JoinSet<()> {
+    let slots = connections_max(settings.limits.connections_max);
+    let mut acceptors = JoinSet::new();
+    for (door, listener) in listeners {
+        let incoming = lanes.iter().map(|lane| lane.incoming.clone()).collect();
+        let slots = Slots::new(slots, metrics.connections(door));
+        acceptors.spawn(accept(door, listener, slots, incoming, stop.clone()));
+    }
+    acceptors
 }

@@ -91,7 +91,7 @@ impl Health {
 
     /// Asks the store again and again until `stop`.
     pub async fn watch(
-        &self,
+        self,
         database: Arc<Database>,
         store: Arc<dyn Store>,
         clock: Clock,

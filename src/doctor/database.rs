@@ -8,8 +8,15 @@ use crate::{
 };
 
 pub(super) async fn check(settings: &Settings, clock: &Clock) -> Vec<Finding> {
-    match Inspector::new(settings.database_url.expose()) {
-        Ok(Inspector::Postgres(postgres)) => postgres::check(settings, clock, postgres).await,
+    // Through a pgbouncer it can't be told what the database is like.
+    let direct = settings.postgres.database_direct_url.as_ref();
+    let url = direct.filter(|_| settings.postgres.postgres_pgbouncer).unwrap_or(&settings.database_url);
+    match Inspector::new(url.expose()) {
+        Ok(Inspector::Postgres(postgres)) => {
+            let mut findings = postgres::check(settings, clock, postgres).await;
+            findings.extend(postgres::other_ways(settings).await);
+            findings
+        }
         Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, &sqlite).await,
         Err(error) => {
             let advice = "give --database-url as `presenced --help` says";

@@ -8,7 +8,7 @@ use crate::{
     app::database_connections,
     clock::Clock,
     health::{SKEW_MAX, is_skewed, skew_ms},
-    settings::Settings,
+    settings::{PostgresSettings, Settings},
     store::{PostgresInspector, Schema, Server, Table, Unreached},
 };
 
@@ -33,6 +33,42 @@ pub(super) async fn check(
         findings.push(unreached(&postgres.describe(), &error));
     }
     findings
+}
+
+/// Whether the pgbouncer, and the read replica, are there, if there are to be any.
+/// Without the replica the service works, at the cost of the database.
+pub(super) async fn other_ways(settings: &Settings) -> Vec<Finding> {
+    let PostgresSettings { postgres_pgbouncer, database_read_url, .. } = &settings.postgres;
+    let mut findings = Vec::new();
+    if *postgres_pgbouncer {
+        let reached = reach(settings.database_url.expose(), true).await;
+        findings.push(reached.map_or_else(
+            |(place, error)| unreached(&place, &error),
+            |place| Finding::ok("pgbouncer", place),
+        ));
+    }
+    if let Some(url) = database_read_url {
+        let advice = "start it, or check --database-read-url: until then the database answers for it";
+        findings.push(reach(url.expose(), *postgres_pgbouncer).await.map_or_else(
+            |(place, error)| Finding::warn("read replica", format!("{place}: {error}"), advice),
+            |place| Finding::ok("read replica", place),
+        ));
+    }
+    findings
+}
+
+/// What is reached, or what is not and why.
+async fn reach(url: &str, through_pgbouncer: bool) -> Result<String, (String, Unreached)> {
+    let way = if through_pgbouncer {
+        PostgresInspector::through_pgbouncer(url)
+    } else {
+        PostgresInspector::new(url)
+    };
+    let mut way = way.map_err(|error| ("its URL".to_owned(), error.into()))?;
+    match way.reach().await {
+        Ok(()) => Ok(way.describe()),
+        Err(error) => Err((way.describe(), error)),
+    }
 }
 
 async fn ask(

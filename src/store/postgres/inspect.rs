@@ -102,8 +102,14 @@ pub struct Table {
 }
 
 impl PostgresInspector {
-    pub(in crate::store) fn new(url: &str) -> Result<Self, OpenError> {
+    /// Looks at nothing yet; the error is about the URL.
+    pub fn new(url: &str) -> Result<Self, OpenError> {
         Ok(Self { options: super::options(url)?, connection: None })
+    }
+
+    /// One that is only reached, through a pgbouncer.
+    pub fn through_pgbouncer(url: &str) -> Result<Self, OpenError> {
+        Ok(Self { options: super::pooled(&super::options(url)?), connection: None })
     }
 
     /// What it is, and where, without its secrets.

@@ -14,6 +14,8 @@ use crate::{
     support::{
         database::{Cluster, Engine, TestDatabase},
         matches, on_every_engine,
+        pgbouncer::Pgbouncer,
+        process::nobody,
         proxy::{Network, Proxy},
         server::settings,
     },
@@ -206,4 +208,27 @@ fn a_file_that_cannot_be_used_is_told() {
         69,
         &["FAIL  database: SQLite at …: it can't be used: file is not a database"],
     );
+}
+
+#[tokio::test]
+async fn a_pgbouncer_and_a_read_replica_are_looked_for_and_the_database_past_them() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let bouncer = Pgbouncer::to(&database.url).await;
+    let flags = ["--postgres-pgbouncer", "--database-direct-url", &database.url, "--database-read-url"];
+    let good = doctor(&bouncer.url, &[&flags[..], &[&bouncer.url]].concat());
+    let lines = [
+        "ok    database: PostgreSQL at …, version …",
+        "ok    pgbouncer: PostgreSQL at …, database …",
+        "ok    read replica: PostgreSQL at …, database …",
+    ];
+    assert_says(&good, 0, &lines);
+
+    let gone = format!("postgres://presence@{}/presence", nobody());
+    let broken = doctor(&gone, &[&flags[..], &[&gone]].concat());
+    let lines = [
+        "ok    database: PostgreSQL at …, version …",
+        "FAIL  database: PostgreSQL at …: nobody listens there: …",
+        "warn  read replica: PostgreSQL at …: …",
+    ];
+    assert_says(&broken, 69, &lines);
 }
