@@ -68,14 +68,14 @@ async fn backends(admin: &mut PgConnection) -> Vec<i32> {
     sqlx::query_scalar(sql).fetch_all(admin).await.unwrap()
 }
 
-fn is_given_up<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+fn is_given_up<T: std::fmt::Debug>(outcome: &Result<T, StoreError>) {
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_set_that_arrives_late_does_not_undo_a_newer_set() {
     let held = Held::new().await;
-    is_given_up(held.store.set_sessions(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await);
+    is_given_up(&held.store.set_sessions(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await);
     let newer = start() + GIVEN_UP;
     held.subject.set(newer, &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
     let subject = held.let_through().await;
@@ -86,7 +86,7 @@ async fn a_set_that_arrives_late_does_not_undo_a_newer_set() {
 #[tokio::test]
 async fn a_set_that_arrives_late_does_not_undo_a_newer_clear() {
     let held = Held::new().await;
-    is_given_up(held.store.set_sessions(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await);
+    is_given_up(&held.store.set_sessions(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await);
     let newer = start() + GIVEN_UP;
     assert_eq!(held.subject.clear(newer, &[key("u", "a")]).await, [true]);
     let subject = held.let_through().await;
@@ -96,7 +96,7 @@ async fn a_set_that_arrives_late_does_not_undo_a_newer_clear() {
 #[tokio::test]
 async fn a_clear_that_arrives_late_does_not_undo_a_newer_set() {
     let held = Held::new().await;
-    is_given_up(held.store.clear_sessions(start(), &[key("u", "a")]).await);
+    is_given_up(&held.store.clear_sessions(start(), &[key("u", "a")]).await);
     let newer = start() + GIVEN_UP;
     held.subject.set(newer, &[set("u", "a", IN_A_CALL, HOUR)]).await;
     let subject = held.let_through().await;
@@ -107,7 +107,7 @@ async fn a_clear_that_arrives_late_does_not_undo_a_newer_set() {
 async fn what_a_user_sets_or_takes_away_late_does_not_undo_what_is_newer() {
     for late in [say("late"), hush("u")] {
         let held = Held::new().await;
-        is_given_up(held.store.update_user(start(), &late).await);
+        is_given_up(&held.store.update_user(start(), &late).await);
         let newer = start() + GIVEN_UP;
         held.subject.store.update_user(newer, &say("newer")).await.unwrap();
         let subject = held.let_through().await;
