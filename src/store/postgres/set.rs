@@ -10,7 +10,7 @@ use crate::{
 
 /// What a set makes of a session `s` that is there. The fade is
 /// [`crate::presence::INACTIVE_AFTER`]; the contract of `changed_at` is
-/// [`Store::set_sessions`]'s. Decided on the locked row, so it can't race.
+/// [`crate::store::Store::set_sessions`]'s. Decided on the locked row, so it can't race.
 macro_rules! refresh {
     ($new:literal) => {
         concat!(
