@@ -261,8 +261,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for engine in ["postgres", "sqlite"] {
             let files = fs::read_dir(root.join("src/store").join(engine)).unwrap();
-            let source: String =
-                files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+            // What the doctor asks is asked by the binary that it looks after.
+            let paths = files.map(|file| file.unwrap().path()).filter(|path| !path.ends_with("inspect.rs"));
+            let source: String = paths.map(|path| fs::read_to_string(path).unwrap()).collect();
             let (_, listed) = source.split_once("STATEMENTS: [&str; ").unwrap();
             let listed = listed.split("];").next().unwrap();
             for text in source.split("const ").skip(1) {

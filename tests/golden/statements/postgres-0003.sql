@@ -1,9 +1,9 @@
 with new as materialized (
     select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity, new.expires_at, new.place,
-           at.now as set_at
+           at.now as set_at, at.latest
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
         as new (tenant_id, user_id, session_id, availability, activity, expires_at, place)
-    cross join unnest($7::timestamptz[]) as at (now)
+    cross join unnest($7::timestamptz[], $8::timestamptz[]) as at (now, latest)
 ), refreshed as (
     update presence_sessions as s
     set
@@ -24,6 +24,7 @@ with new as materialized (
         end
     from new
     where s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
+      and greatest(s.set_at, s.cleared_at) <= new.latest
     returning new.place, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
 ), opened as (
     insert into presence_sessions as s
@@ -48,6 +49,7 @@ with new as materialized (
             then greatest(excluded.set_at, s.changed_at + interval '1 millisecond')
             else s.changed_at
         end
+    where greatest(s.set_at, s.cleared_at) <= (select latest from unnest($8::timestamptz[]) as at (latest))
     returning s.tenant_id, s.user_id, s.set_at, s.changed_at >= s.set_at as changed
 ), crowded as (
     select tenant_id, user_id, max(set_at) as now, count(*) as sessions
@@ -79,22 +81,34 @@ with new as materialized (
     select tenant_id, user_id from refreshed where changed
     union all
     select tenant_id, user_id from opened where changed
-)
-
+), told as (
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
 from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
      generate_series(0, (cardinality(users) - 1) / 40) as part
+)
+select array(
+           select new.place
+           from new
+           join presence_sessions as s
+             on s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
+           where new.place not in (select place from refreshed)
+       ),
+       (select count(*) from told)
 ;
-with ended as (
+with gone as materialized (
+    select gone.tenant_id, gone.user_id, gone.session_id, gone.place, at.now, at.latest
+    from unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as gone (tenant_id, user_id, session_id, place)
+    cross join unnest($4::timestamptz[], $5::timestamptz[]) as at (now, latest)
+), ended as (
     update presence_sessions as s
-    set cleared_at = at.now
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::int8[]) as gone (tenant_id, user_id, session_id, place)
-    cross join unnest($5::timestamptz[]) as at (now)
+    set cleared_at = gone.now
+    from gone
     where s.tenant_id = gone.tenant_id
       and s.user_id = gone.user_id
       and s.session_id = gone.session_id
       and s.cleared_at is null
-      and s.expires_at > at.now
+      and s.expires_at > gone.now
+      and s.set_at <= gone.latest
     returning gone.place, s.tenant_id, s.user_id
 ), changed as (
     select tenant_id, user_id from ended
@@ -103,8 +117,15 @@ select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 
 from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 )
-select place, (select count(*) from told)
-from ended
+select array(select place from ended),
+       array(
+           select gone.place
+           from gone
+           join presence_sessions as s
+             on s.tenant_id = gone.tenant_id and s.user_id = gone.user_id and s.session_id = gone.session_id
+           where s.set_at > gone.latest and s.cleared_at is null
+       ),
+       (select count(*) from told)
 ;
 with extended as (
     update presence_sessions as s
@@ -181,6 +202,7 @@ on conflict (tenant_id, user_id) do update set
     automatic_location_type = case when $14 then excluded.automatic_location_type else p.automatic_location_type end,
     automatic_place_id      = case when $14 then excluded.automatic_place_id else p.automatic_place_id end,
     changed_at              = greatest(excluded.changed_at, p.changed_at + interval '1 millisecond')
+where p.changed_at <= $17
 returning tenant_id, user_id
 )
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
@@ -208,6 +230,7 @@ where tenant_id = $1
     or ($6 and manual_location_type is not null)
     or ($7 and automatic_location_type is not null)
   )
+  and changed_at <= $8
 returning tenant_id, user_id
 )
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
