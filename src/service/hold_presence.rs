@@ -70,7 +70,12 @@ impl Service {
         caller: &Caller,
         mut messages: BoxStream<'static, Result<HoldPresence, Error>>,
     ) -> Result<impl Stream<Item = Result<Held, Error>> + Send + use<>, Error> {
-        let Some(first) = messages.next().await else {
+        let mut end = self.streams.end(caller, &self.clock);
+        let first = tokio::select! {
+            error = &mut end => return Err(error),
+            first = messages.next() => first,
+        };
+        let Some(first) = first else {
             return Err(Error::message_malformed("The stream ended before its first message."));
         };
         let mut checks = Checks::new();
@@ -78,7 +83,7 @@ impl Service {
         let (user_id, session_id, pair, grace) = checks.finish(checked)?;
         let key = caller.may_to_session(Operation::HoldPresence, user_id, session_id)?;
         let mut hold = Hold {
-            end: self.streams.end(caller, &self.clock),
+            end,
             service: Arc::clone(self),
             messages,
             key,
@@ -216,9 +221,12 @@ impl Hold {
         }
     }
 
-    /// It may have ended already.
+    /// It may have ended already. A client may close its connection once it has said
+    /// that it ends: then nobody waits for this.
     async fn clear(&mut self) -> Result<(), Error> {
-        self.service.batches.clear_sessions.call_one(self.key.clone()).await?;
+        let (service, key) = (Arc::clone(&self.service), self.key.clone());
+        let cleared = tokio::spawn(async move { service.batches.clear_sessions.call_one(key).await });
+        cleared.await.map_err(|error| Error::internal(error.to_string()))??;
         Ok(())
     }
 }

@@ -28,6 +28,9 @@ use crate::{
 /// How often the replica is asked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the replica may take, so that there is time left for the database.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Where a read may come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadFrom {
@@ -120,7 +123,9 @@ impl Service {
         };
         let either = async {
             if replica.health.answers() {
-                match batcher(&replica.reads).call(members.clone()).await {
+                let read = timeout(REPLICA_TIMEOUT, batcher(&replica.reads).call(members.clone()));
+                let late = || StoreError::Unavailable(format!("not read within {REPLICA_TIMEOUT:?}"));
+                match read.await.unwrap_or_else(|_| Err(late().into())) {
                     Err(BatchError::Store(error)) => {
                         if let StoreError::Unavailable(_) = error {
                             replica.health.tell(Some(&error));

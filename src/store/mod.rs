@@ -228,7 +228,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// where the session was extended.
     ///
     /// * A session that shows the pair and has not been cleared was set at `now`,
-    ///   and expires at `now` + `expires_after`, or when it did if that is later.
+    ///   and expires at `now` + `expires_after`, or when it was and did if that is later.
     /// * One that has expired is live again.
     /// * One that was cleared, shows another pair, or never was, is left alone and
     ///   answers `false`.

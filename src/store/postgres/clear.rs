@@ -2,14 +2,14 @@
 
 use sqlx::Row as _;
 
-use super::{LATE, Statements, listener::tell_changed, places, timestamptz::Timestamptz};
+use super::{Begun, LATE, Statements, halfway, listener::tell_changed, places, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
     store::{SessionKey, StoreError, keys, rows::at_place},
 };
 
-/// What is there and was left alone, because it was set after `latest`, comes back
-/// beside what was ended. What tells is read, or it would not run.
+/// What is live and was left alone, because it was set after `latest` or is being set,
+/// comes back beside what was ended. What tells is read, or it would not run.
 pub(super) const CLEAR_SESSIONS: &str = concat!(
     "
 with gone as materialized (
@@ -39,7 +39,9 @@ select array(select place from ended),
            from gone
            join presence_sessions as s
              on s.tenant_id = gone.tenant_id and s.user_id = gone.user_id and s.session_id = gone.session_id
-           where s.set_at > gone.latest and s.cleared_at is null
+           where s.cleared_at is null
+             and s.expires_at > gone.now
+             and gone.place not in (select place from ended)
        ),
        (select count(*) from told)"
 );
@@ -50,29 +52,24 @@ pub(super) async fn clear_sessions(
     now: Timestamp,
     keys: &[SessionKey],
 ) -> Result<Vec<bool>, StoreError> {
+    let (begun, distinct) = (Begun::now(), keys::first_of_each(keys));
     let mut answers = vec![false; keys.len()];
-    let mut distinct = keys::first_of_each(keys);
-    for latest in [now + LATE, Timestamp::LATEST] {
-        let (ended, left) = clear(statements, now, latest, &distinct).await?;
-        for place in ended {
-            let place = distinct.get(place).map(|(_, place)| *place);
-            *at_place(&mut answers, place)? = true;
-        }
-        if left.is_empty() {
-            break;
-        }
-        distinct = left.into_iter().filter_map(|place| distinct.get(place).copied()).collect();
+    let left = clear(statements, now, now + LATE, &distinct, &mut answers).await?;
+    if !left.is_empty() {
+        begun.may_go_on()?;
+        clear(statements, now, Timestamp::LATEST, &left, &mut answers).await.map_err(halfway)?;
     }
     Ok(answers)
 }
 
-/// Clears: the places of what was ended, and of what was set after `latest`.
-async fn clear(
+/// Clears, and notes what was ended; what was left, because it was set after `latest`.
+async fn clear<'a>(
     statements: &Statements,
     now: Timestamp,
     latest: Timestamp,
-    keys: &[(&SessionKey, usize)],
-) -> Result<(Vec<usize>, Vec<usize>), StoreError> {
+    keys: &[(&'a SessionKey, usize)],
+    answers: &mut [bool],
+) -> Result<Vec<(&'a SessionKey, usize)>, StoreError> {
     let statement = sqlx::query(CLEAR_SESSIONS)
         .bind(keys.iter().map(|(key, _)| key.user.tenant_id).collect::<Vec<_>>())
         .bind(keys.iter().map(|(key, _)| key.user.user_id.as_str()).collect::<Vec<_>>())
@@ -81,5 +78,8 @@ async fn clear(
         .bind(vec![Timestamptz(latest)]);
     let done = statements.run("clear_sessions", statement).await?;
     let row = done.row()?;
-    Ok((places(row.try_get(0)?), places(row.try_get(1)?)))
+    for place in places(row.try_get(0)?) {
+        *at_place(answers, keys.get(place).map(|(_, place)| *place))? = true;
+    }
+    Ok(places(row.try_get(1)?).into_iter().filter_map(|place| keys.get(place).copied()).collect())
 }

@@ -14,7 +14,7 @@ pub(super) const EXTEND_SESSIONS: &str = concat!(
     "
 with extended as (
     update presence_sessions as s
-    set set_at     = at.now,
+    set set_at     = greatest(s.set_at, at.now),
         expires_at = greatest(s.expires_at, held.expires_at),
         changed_at = case
             when s.expires_at <= at.now

@@ -31,7 +31,10 @@ use super::{
     keys,
     rows::{self, Row, load_columns},
 };
-use crate::presence::{Timestamp, User, UserId};
+use crate::{
+    clock::Stopwatch,
+    presence::{Timestamp, User, UserId},
+};
 pub use inspect::{PostgresInspector, Server, Table};
 pub(super) use listener::Listener;
 use statement::Statements;
@@ -61,12 +64,40 @@ where current_setting('transaction_read_only') = 'off'";
 
 /// A write that reaches the database after its caller gave up must not undo what was
 /// written since: its bytes may lie in the network until that is well again. So a row
-/// that was written later than the write by more than this is left alone. That is less
-/// than a caller waits for, and so never what a caller did who had seen the write fail,
-/// and more than what lies between writes at the same time. Where a clock is behind the one that
-/// wrote the row by as much, it is not the write that is late: the statement says so,
-/// and is run again, without this.
+/// that was written later than the write began by more than this is left alone: less
+/// than what lies between a statement that timed out and whatever its caller does
+/// then, and more than what lies between writes at the same time. Not covered are
+/// callers that give up sooner, and those that had waited long for their turn.
+///
+/// Where it is not the write that is late, a clock is behind the one that wrote the
+/// row; then less time than this has passed, and the statement is run again without it.
 const LATE: Duration = Duration::from_secs(1);
+
+/// When a write began, to tell one that is late from a clock that is behind.
+struct Begun(Stopwatch);
+
+impl Begun {
+    fn now() -> Self {
+        Self(Stopwatch::start())
+    }
+
+    /// Whether what was left alone may be written after all: an error if not.
+    fn may_go_on(&self) -> Result<(), StoreError> {
+        if self.0.elapsed() < LATE {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable("it came late, and something newer was there".to_owned()))
+    }
+}
+
+/// What is wrong with the second of two statements: the first may have done something,
+/// so that it is not for the caller to run both again.
+fn halfway(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Conflict(text) | StoreError::Data(text) => StoreError::Unavailable(text),
+        unavailable @ StoreError::Unavailable(_) => unavailable,
+    }
+}
 
 /// A statement is planned once for each connection. PostgreSQL would plan each anew,
 /// because it finds a plan for the very length of a batch to be cheaper, and take

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{LATE, Statements, listener::tell_changed, places, timestamptz::Timestamptz};
+use super::{Begun, LATE, Statements, halfway, listener::tell_changed, places, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
     store::{SetSession, StoreError, keys},
@@ -140,13 +140,14 @@ pub(super) async fn set_sessions(
     now: Timestamp,
     sets: &[SetSession],
 ) -> Result<(), StoreError> {
-    let sets = keys::last_of_each(sets);
+    let (begun, sets) = (Begun::now(), keys::last_of_each(sets));
     let left = set(statements, now, now + LATE, &sets).await?;
     if left.is_empty() {
         return Ok(());
     }
+    begun.may_go_on()?;
     let left: Vec<_> = left.into_iter().filter_map(|place| sets.get(place).copied()).collect();
-    set(statements, now, Timestamp::LATEST, &left).await?;
+    set(statements, now, Timestamp::LATEST, &left).await.map_err(halfway)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{LATE, Statements, Timestamptz, listener::tell_changed};
+use super::{Begun, LATE, Statements, Timestamptz, listener::tell_changed};
 use crate::{
     presence::{Timestamp, UserId},
     store::{ListUsers, StoreError, UpdateUser, rows::stored},
@@ -98,8 +98,10 @@ pub(super) async fn update_user(
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
+    let begun = Begun::now();
     // That nothing was changed may also say that there was nothing to clear.
     if !change_user(statements, now, now + LATE, update).await? {
+        begun.may_go_on()?;
         change_user(statements, now, Timestamp::LATEST, update).await?;
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::{
 /// holds it.
 pub(super) const EXTEND_SESSIONS: &str = "
 update presence_sessions as s
-set set_at     = ?2,
+set set_at     = max(s.set_at, ?2),
     expires_at = max(s.expires_at, held.value ->> 5),
     changed_at = case
         when s.expires_at <= ?2

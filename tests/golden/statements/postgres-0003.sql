@@ -123,13 +123,15 @@ select array(select place from ended),
            from gone
            join presence_sessions as s
              on s.tenant_id = gone.tenant_id and s.user_id = gone.user_id and s.session_id = gone.session_id
-           where s.set_at > gone.latest and s.cleared_at is null
+           where s.cleared_at is null
+             and s.expires_at > gone.now
+             and gone.place not in (select place from ended)
        ),
        (select count(*) from told)
 ;
 with extended as (
     update presence_sessions as s
-    set set_at     = at.now,
+    set set_at     = greatest(s.set_at, at.now),
         expires_at = greatest(s.expires_at, held.expires_at),
         changed_at = case
             when s.expires_at <= at.now

@@ -51,7 +51,7 @@ where (tenant_id, user_id, session_id) in (select value ->> 0, value ->> 1, valu
 returning tenant_id, user_id, session_id
 ;
 update presence_sessions as s
-set set_at     = ?2,
+set set_at     = max(s.set_at, ?2),
     expires_at = max(s.expires_at, held.value ->> 5),
     changed_at = case
         when s.expires_at <= ?2
