@@ -9,7 +9,7 @@ use std::{
 use futures_util::{
     StreamExt,
     future::BoxFuture,
-    stream::{BoxStream, Stream, unfold},
+    stream::{BoxStream, Stream, iter, unfold},
 };
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Sleep, sleep};
@@ -94,15 +94,13 @@ impl Service {
             _counted: Counted::one(&self.streams.held),
         };
         let opened = hold.set().await?;
-        Ok(unfold((Some(Ok(opened)), Some(hold)), async |(first, hold)| {
-            if let Some(first) = first {
-                return Some((first, (None, hold)));
-            }
+        let goes_on = unfold(Some(hold), async |hold| {
             let mut hold = hold?;
             let said = hold.next().await?;
             let hold = said.is_ok().then_some(hold);
-            Some((said, (None, hold)))
-        }))
+            Some((said, hold))
+        });
+        Ok(iter([Ok(opened)]).chain(goes_on))
     }
 }
 

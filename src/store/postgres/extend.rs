@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::{Statements, listener::tell_changed, place_number, timestamptz::Timestamptz};
+use sqlx::Row as _;
+
+use super::{Statements, listener::tell_changed, places, sessions, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
-    store::{SetSession, StoreError, keys, rows::Row as _},
+    store::{SetSession, StoreError, keys},
 };
 
 /// Decided on the locked row: whoever cleared the session, or set another pair,
@@ -22,9 +24,9 @@ with extended as (
             then greatest(at.now, s.changed_at + interval '1 millisecond')
             else s.changed_at
         end
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int8[])
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
         as held (tenant_id, user_id, session_id, availability, activity, expires_at, place)
-    cross join unnest($8::timestamptz[]) as at (now)
+    cross join unnest($7::timestamptz[]) as at (now)
     where s.tenant_id = held.tenant_id
       and s.user_id = held.user_id
       and s.session_id = held.session_id
@@ -38,8 +40,7 @@ with extended as (
     tell_changed!(),
     "
 )
-select place, (select count(*) from told)
-from extended"
+select array(select place from extended), (select count(*) from told)"
 );
 
 /// [`crate::store::Store::extend_sessions`].
@@ -49,18 +50,9 @@ pub(super) async fn extend_sessions(
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
     let longest = keys::longest_of_each(held);
-    let statement = sqlx::query(EXTEND_SESSIONS)
-        .bind(longest.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
-        .bind(longest.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
-        .bind(longest.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
-        .bind(longest.iter().map(|set| set.pair.availability.as_str()).collect::<Vec<_>>())
-        .bind(longest.iter().map(|set| set.pair.activity.as_str()).collect::<Vec<_>>())
-        .bind(longest.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
-        .bind((0..longest.len()).map(place_number).collect::<Vec<_>>())
-        .bind(vec![Timestamptz(now)]);
-    let rows = statements.run("extend_sessions", statement).await?.rows;
-    let places: Vec<i64> = rows.iter().map(|row| row.number(0)).collect::<Result<_, _>>()?;
-    let extended = places.into_iter().filter_map(|place| longest.get(usize::try_from(place).ok()?));
+    let statement = sessions(EXTEND_SESSIONS, now, &longest).bind(vec![Timestamptz(now)]);
+    let extended = places(statements.run("extend_sessions", statement).await?.row()?.try_get(0)?);
+    let extended = extended.into_iter().filter_map(|place| longest.get(place));
     let extended: HashSet<_> = extended.map(|set| (&set.key, set.pair)).collect();
     Ok(held.iter().map(|set| extended.contains(&(&set.key, set.pair))).collect())
 }

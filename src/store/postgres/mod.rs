@@ -20,8 +20,9 @@ use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    ConnectOptions, Row as _,
-    postgres::{PgConnectOptions, PgRow},
+    ConnectOptions, Postgres, Row as _,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
+    query::Query,
 };
 use uuid::Uuid;
 
@@ -250,9 +251,19 @@ impl Store for PostgresStore {
     }
 }
 
-/// The place of a row in the caller's slice, as the database knows it.
-fn place_number(place: usize) -> i64 {
-    i64::try_from(place).unwrap_or(i64::MAX)
+/// A statement whose first parameters are sessions, in their order.
+fn sessions<'a>(
+    sql: &'static str,
+    now: Timestamp,
+    sets: &[&'a SetSession],
+) -> Query<'a, Postgres, PgArguments> {
+    sqlx::query(sql)
+        .bind(sets.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| set.pair.availability.as_str()).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| set.pair.activity.as_str()).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
 }
 
 /// The same places as ours: the database counts from 1.

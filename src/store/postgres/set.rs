@@ -2,7 +2,9 @@
 
 use sqlx::Row as _;
 
-use super::{Begun, LATE, Statements, halfway, listener::tell_changed, places, timestamptz::Timestamptz};
+use super::{
+    Begun, LATE, Statements, halfway, listener::tell_changed, places, sessions, timestamptz::Timestamptz,
+};
 use crate::{
     presence::Timestamp,
     store::{SetSession, StoreError, keys},
@@ -158,14 +160,7 @@ async fn set(
     latest: Timestamp,
     sets: &[&SetSession],
 ) -> Result<Vec<usize>, StoreError> {
-    let statement = sqlx::query(SET_SESSIONS)
-        .bind(sets.iter().map(|set| set.key.user.tenant_id).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| set.key.user.user_id.as_str()).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| set.key.session_id.as_str()).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| set.pair.availability.as_str()).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| set.pair.activity.as_str()).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| Timestamptz(now + set.expires_after)).collect::<Vec<_>>())
-        .bind(vec![Timestamptz(now)])
-        .bind(vec![Timestamptz(latest)]);
+    let statement =
+        sessions(SET_SESSIONS, now, sets).bind(vec![Timestamptz(now)]).bind(vec![Timestamptz(latest)]);
     Ok(places(statements.run("set_sessions", statement).await?.row()?.try_get(0)?))
 }

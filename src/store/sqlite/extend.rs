@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
-use super::{json, session_key};
+use super::{session_key, sessions};
 use crate::{
     presence::{Pair, Timestamp},
     store::{
@@ -21,7 +21,7 @@ use crate::{
 pub(super) const EXTEND_SESSIONS: &str = "
 update presence_sessions as s
 set set_at     = max(s.set_at, ?2),
-    expires_at = max(s.expires_at, held.value ->> 5),
+    expires_at = max(s.expires_at, held.value ->> 6),
     changed_at = case
         when s.expires_at <= ?2
           or (s.availability = 'Available' and s.set_at + 5 * 60 * 1000 <= ?2)
@@ -45,21 +45,8 @@ pub(super) async fn extend_sessions(
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
     let longest = keys::longest_of_each(held);
-    let rows: Vec<_> = longest
-        .iter()
-        .map(|SetSession { key, pair, expires_after }| {
-            (
-                key.user.tenant_id,
-                key.user.user_id.as_str(),
-                key.session_id.as_str(),
-                pair.availability.as_str(),
-                pair.activity.as_str(),
-                (now + *expires_after).as_millis(),
-            )
-        })
-        .collect();
     let mut connection = writer.acquire().await?;
-    let statement = sqlx::query(EXTEND_SESSIONS).bind(json(&rows)?).bind(now.as_millis());
+    let statement = sqlx::query(EXTEND_SESSIONS).bind(sessions(now, &longest)?).bind(now.as_millis());
     let outcome = limit(statement.fetch_all(&mut *connection)).await;
     let rows = writer.settle(connection, "extend_sessions", outcome);
     let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(extended).collect());

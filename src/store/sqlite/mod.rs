@@ -188,24 +188,10 @@ pub(super) fn describe(options: &SqliteConnectOptions) -> String {
 impl Store for SqliteStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
         let sets = keys::last_of_each(sets);
-        let rows: Vec<_> = sets
-            .iter()
-            .map(|SetSession { key, pair, expires_after }| {
-                (
-                    key.user.tenant_id,
-                    key.user.user_id.as_str(),
-                    key.session_id.as_str(),
-                    pair.availability.as_str(),
-                    pair.activity.as_str(),
-                    now.as_millis(),
-                    (now + *expires_after).as_millis(),
-                )
-            })
-            .collect();
         let mut connection = self.writer.acquire().await?;
         let tell = self.teller.is_wanted();
         let statement = sqlx::query_scalar(if tell { SET_AND_TELL } else { SET_SESSIONS });
-        let outcome = limit(statement.bind(json(&rows)?).fetch_all(&mut *connection)).await;
+        let outcome = limit(statement.bind(sessions(now, &sets)?).fetch_all(&mut *connection)).await;
         let changed: Result<Vec<Option<String>>, _> = self.writer.settle(connection, "set_sessions", outcome);
         self.teller.tell(|| match &changed {
             Ok(changed) if tell => changed.iter().flatten().filter_map(|user| read_user(user)).collect(),
@@ -295,6 +281,25 @@ impl Store for SqliteStore {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Sessions as one parameter: the key, the pair, when it was set and when it expires.
+fn sessions(now: Timestamp, sets: &[&SetSession]) -> Result<String, StoreError> {
+    let rows: Vec<_> = sets
+        .iter()
+        .map(|SetSession { key, pair, expires_after }| {
+            (
+                key.user.tenant_id,
+                key.user.user_id.as_str(),
+                key.session_id.as_str(),
+                pair.availability.as_str(),
+                pair.activity.as_str(),
+                now.as_millis(),
+                (now + *expires_after).as_millis(),
+            )
+        })
+        .collect();
+    json(&rows)
 }
 
 /// Rows as one parameter, which `json_each` unpacks.

@@ -139,9 +139,9 @@ with extended as (
             then greatest(at.now, s.changed_at + interval '1 millisecond')
             else s.changed_at
         end
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int8[])
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
         as held (tenant_id, user_id, session_id, availability, activity, expires_at, place)
-    cross join unnest($8::timestamptz[]) as at (now)
+    cross join unnest($7::timestamptz[]) as at (now)
     where s.tenant_id = held.tenant_id
       and s.user_id = held.user_id
       and s.session_id = held.session_id
@@ -156,8 +156,7 @@ select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 
 from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 )
-select place, (select count(*) from told)
-from extended
+select array(select place from extended), (select count(*) from told)
 ;
 select distinct on (1, 2)
        u.place - 1,

@@ -52,7 +52,7 @@ returning tenant_id, user_id, session_id
 ;
 update presence_sessions as s
 set set_at     = max(s.set_at, ?2),
-    expires_at = max(s.expires_at, held.value ->> 5),
+    expires_at = max(s.expires_at, held.value ->> 6),
     changed_at = case
         when s.expires_at <= ?2
           or (s.availability = 'Available' and s.set_at + 5 * 60 * 1000 <= ?2)
