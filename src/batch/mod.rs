@@ -11,7 +11,8 @@
 //! 1. A caller is answered after its batch committed.
 //! 2. The clock is read once per statement; that instant is `now` for all of it.
 //! 3. A caller that has gone by then is skipped; one that goes later loses only
-//!    the answer, for the statement's task is not the caller's.
+//!    the answer, for the statement's task is not the caller's. One that has waited
+//!    so long that it might go before the statement is done is refused.
 //! 4. A call of many members is one caller: it is done as a whole or not at all.
 //! 5. The rare methods go the same way, one call to a statement and one statement
 //!    at a time: so they, too, have a bounded queue, and run in tasks of their
@@ -19,32 +20,23 @@
 //! 6. On bad data each caller is retried by itself, so that a bad row hurts
 //!    only its owner; a conflict is retried once; all else fails the batch.
 
+mod runner;
 mod statement;
 
-use std::{
-    fmt,
-    ops::Range,
-    slice,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
-use tracing::{debug, info, warn};
 
 use crate::{
     clock::Clock,
-    presence::Timestamp,
     store::{Store, StoreError},
-    telemetry::{Metrics, QueueSpan, StatementMetrics, StatementSpan, Trace},
+    telemetry::Metrics,
 };
 
+use runner::{Answer, Call, Runner};
 pub use statement::{
     ClearSessions, CountUsers, ExtendSessions, ListPage, Load, SetSessions, Statement, UpdateUsers,
 };
@@ -179,27 +171,6 @@ impl<S: Statement> fmt::Debug for Batcher<S> {
     }
 }
 
-/// What a caller gets: the instant for which it holds, and an answer for each
-/// member.
-type Answer<S> = (Timestamp, Vec<<S as Statement>::Answer>);
-
-struct Call<S: Statement> {
-    members: Vec<S::Member>,
-    answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
-    /// If its request is traced.
-    queued: Option<Box<QueueSpan>>,
-    _room: OwnedSemaphorePermit,
-}
-
-/// Who waits for a statement that runs.
-struct Waiting<S: Statement> {
-    /// Its members among those of the statement.
-    members: Range<usize>,
-    answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
-    /// If its request is traced.
-    trace: Option<Trace>,
-}
-
 impl<S: Statement> Batcher<S> {
     /// Starts a dispatcher on the current runtime; it ends when the batcher is
     /// dropped.
@@ -216,13 +187,7 @@ impl<S: Statement> Batcher<S> {
         limits: Limits,
     ) -> Self {
         let (queue, calls) = mpsc::channel(limits.queue_max);
-        let runner = Runner {
-            name,
-            store: Arc::clone(store),
-            clock: clock.clone(),
-            metrics: metrics.statement(name),
-            failing: AtomicBool::new(false),
-        };
+        let runner = Runner::new(name, store, clock, metrics);
         tokio::spawn(dispatch(calls, runner, limits));
         Self { name, queue, room: Arc::new(Semaphore::new(limits.queue_max)) }
     }
@@ -239,10 +204,8 @@ impl<S: Statement> Batcher<S> {
         let weight = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let full = |_| BatchError::QueueFull(self.name);
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(full)?;
-        let (answer, answered) = oneshot::channel();
-        self.queue
-            .try_send(Call { members, answer, queued: QueueSpan::start(self.name), _room: room })
-            .map_err(|_| BatchError::QueueFull(self.name))?;
+        let (call, answered) = Call::new(self.name, members, room);
+        self.queue.try_send(call).map_err(|_| BatchError::QueueFull(self.name))?;
         match timeout(CALL_TIMEOUT, answered).await {
             Ok(Ok(answer)) => Ok(answer?),
             Ok(Err(_)) => {
@@ -285,90 +248,4 @@ fn gather<S: Statement>(
         batch.push(call);
     }
     batch
-}
-
-/// Runs the statements of one batcher.
-struct Runner {
-    name: &'static str,
-    store: Arc<dyn Store>,
-    clock: Clock,
-    metrics: StatementMetrics,
-    /// Whether the last statement failed: a database that is away for long must
-    /// not fill the log.
-    failing: AtomicBool,
-}
-
-impl Runner {
-    async fn run<S: Statement>(&self, mut batch: Vec<Call<S>>) {
-        batch.retain(|call| !call.answer.is_closed());
-        let mut members = Vec::new();
-        let mut callers: Vec<Waiting<S>> = Vec::with_capacity(batch.len());
-        for Call { members: own, answer, queued, _room } in batch {
-            let start = members.len();
-            members.extend(own);
-            let trace = queued.map(|queued| queued.finish());
-            callers.push(Waiting { members: start..members.len(), answer, trace });
-        }
-        if members.is_empty() {
-            return;
-        }
-        match self.execute(&members, &callers).await {
-            Ok((now, answers)) => {
-                let mut answers = answers.into_iter();
-                for caller in callers {
-                    let own = answers.by_ref().take(caller.members.len()).collect();
-                    // A caller that has gone does not listen.
-                    let _ = caller.answer.send(Ok((now, own)));
-                }
-            }
-            Err(StoreError::Data(_)) if callers.len() > 1 => {
-                for caller in callers {
-                    // Its answer was "unknown" when it went; a write that only
-                    // happens now could undo a newer one.
-                    if caller.answer.is_closed() {
-                        continue;
-                    }
-                    let own = members.get(caller.members.clone()).unwrap_or_default();
-                    let outcome = self.execute(own, slice::from_ref(&caller)).await;
-                    let _ = caller.answer.send(outcome);
-                }
-            }
-            Err(error) => {
-                for caller in callers {
-                    let _ = caller.answer.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-
-    /// One statement; a conflict is tried once more.
-    async fn execute<S: Statement>(
-        &self,
-        members: &[S::Member],
-        callers: &[Waiting<S>],
-    ) -> Result<Answer<S>, StoreError> {
-        let now = self.clock.now();
-        let timer = self.metrics.start(members.len());
-        let traces = callers.iter().filter_map(|caller| caller.trace.as_ref());
-        let spans: Vec<StatementSpan> = traces.map(|trace| trace.statement(S::NAME, members.len())).collect();
-        let mut outcome = S::execute(&*self.store, now, members).await;
-        if let Err(StoreError::Conflict(_)) = outcome {
-            outcome = S::execute(&*self.store, now, members).await;
-        }
-        timer.finish(outcome.is_ok());
-        for span in spans {
-            span.finish(outcome.as_ref().err().map(StoreError::kind));
-        }
-        match &outcome {
-            Ok(_) if self.failing.swap(false, Ordering::Relaxed) => {
-                info!(statement = self.name, "works again");
-            }
-            Ok(_) => {}
-            Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
-                debug!(statement = self.name, %error, "failed");
-            }
-            Err(error) => warn!(statement = self.name, %error, "failed; more of the same is logged at debug"),
-        }
-        Ok((now, outcome?))
-    }
 }

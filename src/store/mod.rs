@@ -45,6 +45,17 @@ pub use sqlite::{SqliteFile, SqliteInspector};
 /// whoever makes up session ids.
 pub const SESSIONS_MAX: usize = 100;
 
+/// A write that reaches the database after its caller gave up must not undo what was
+/// written since: its bytes may lie in the network until that is well again. So a row
+/// that was written later than the write's `now` by more than this is left alone: no
+/// more than what lies between that `now` and the caller's giving up
+/// ([`crate::batch::CALL_TIMEOUT`]), and more than what lies between writes at the same
+/// time. A caller that gives up by itself, sooner than that, is not covered.
+///
+/// Where it is not the write that is late, a clock is behind the one that wrote the
+/// row; then less time than this has passed, and the statement is run again without it.
+pub const LATE: Duration = Duration::from_secs(1);
+
 /// A user of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserKey {

@@ -19,6 +19,7 @@ use presenced::{
 use tokio::{
     sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet, yield_now},
+    time::sleep,
 };
 use uuid::Uuid;
 
@@ -321,6 +322,22 @@ async fn nobody_waits_longer_than_three_seconds_the_queue_included() {
         assert!(matches!(error, BatchError::Store(StoreError::Unavailable(_))), "{error:?}");
     }
     assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+/// Done after its caller gave up it could undo what the caller did next.
+#[tokio::test]
+async fn nothing_begins_for_a_caller_that_may_give_up_before_it_is_done() {
+    let mut bench = Bench::new(10, 1, 10);
+    let first = bench.set(&["a"], IN_A_CALL).await;
+    let waits = bench.set(&["b"], IN_A_CALL).await;
+    sleep(Duration::from_millis(1_600)).await;
+    let fresh = bench.set(&["c"], IN_A_CALL).await;
+    bench.let_through(2);
+    assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (Ok(START), Ok(START)));
+    let error = waits.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("its turn did not come within 1.5s"), "{error}");
+    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ mod sweep;
 mod timestamptz;
 mod users;
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use sqlx::{
@@ -27,7 +27,8 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
+    Bite, LATE, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser,
+    UserKey,
     connection::PoolOptions,
     keys,
     rows::{self, Row, load_columns},
@@ -62,17 +63,6 @@ const DATABASE_TIME: &str = "
 select clock_timestamp()
 from (select exists (select from presence_sessions)) as readable
 where current_setting('transaction_read_only') = 'off'";
-
-/// A write that reaches the database after its caller gave up must not undo what was
-/// written since: its bytes may lie in the network until that is well again. So a row
-/// that was written later than the write began by more than this is left alone: less
-/// than what lies between a statement that timed out and whatever its caller does
-/// then, and more than what lies between writes at the same time. Not covered are
-/// callers that give up sooner, and those that had waited long for their turn.
-///
-/// Where it is not the write that is late, a clock is behind the one that wrote the
-/// row; then less time than this has passed, and the statement is run again without it.
-const LATE: Duration = Duration::from_secs(1);
 
 /// When a write began, to tell one that is late from a clock that is behind.
 struct Begun(Stopwatch);

@@ -9,8 +9,8 @@ use crate::{
     store::{ListUsers, StoreError, UpdateUser, rows::stored},
 };
 
-/// A row that was changed after $17 is left alone. $4, $8, $11 and $14 say of each part of the row whether to take the values
-/// behind them or to keep the old ones.
+/// A row that was changed after $17 is left alone. $4, $8, $11 and $14 say of each part
+/// of the row whether to take the values behind them or to keep the old ones.
 pub(super) const SET: &str = concat!(
     "
 with changed as (

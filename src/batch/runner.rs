@@ -1,0 +1,183 @@
+//! Running the statements of a batcher.
+
+use std::{
+    ops::Range,
+    slice,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::{debug, info, warn};
+
+use super::{CALL_TIMEOUT, Statement};
+use crate::{
+    clock::{Clock, Stopwatch},
+    presence::Timestamp,
+    store::{LATE, Store, StoreError},
+    telemetry::{Metrics, QueueSpan, StatementMetrics, StatementSpan, Trace},
+};
+
+/// How long a caller waits until its statement begins. What is done for one that has
+/// gone could undo what it does next: it does nothing before the store can tell that
+/// the statement is late.
+const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE);
+
+/// What a caller gets: the instant for which it holds, and an answer for each
+/// member.
+pub(super) type Answer<S> = (Timestamp, Vec<<S as Statement>::Answer>);
+
+/// A call that waits for its turn.
+pub(super) struct Call<S: Statement> {
+    pub(super) members: Vec<S::Member>,
+    caller: Caller<S>,
+    /// If its request is traced.
+    queued: Option<Box<QueueSpan>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<S: Statement> Call<S> {
+    /// A call that begins to wait for `statement`, and where its answer comes.
+    pub(super) fn new(
+        statement: &'static str,
+        members: Vec<S::Member>,
+        room: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Result<Answer<S>, StoreError>>) {
+        let (answer, answered) = oneshot::channel();
+        let caller = Caller { answer, waits: Stopwatch::start() };
+        (Self { members, caller, queued: QueueSpan::start(statement), _room: room }, answered)
+    }
+}
+
+/// Who waits for an answer.
+struct Caller<S: Statement> {
+    answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
+    waits: Stopwatch,
+}
+
+impl<S: Statement> Caller<S> {
+    /// Whether a statement may still begin for it.
+    fn has_time(&self) -> bool {
+        self.waits.elapsed() < QUEUE_TIMEOUT
+    }
+
+    /// Answers it, unless it has gone.
+    fn answer(self, outcome: Result<Answer<S>, StoreError>) {
+        let _ = self.answer.send(outcome);
+    }
+
+    /// Refuses it if it has waited too long; `None`, too, if it has gone.
+    fn in_time(self) -> Option<Self> {
+        if self.answer.is_closed() {
+            return None;
+        }
+        if self.has_time() {
+            return Some(self);
+        }
+        let text = format!("its turn did not come within {QUEUE_TIMEOUT:?}");
+        self.answer(Err(StoreError::Unavailable(text)));
+        None
+    }
+}
+
+/// A caller whose statement runs.
+struct Waiting<S: Statement> {
+    /// Its members among those of the statement.
+    members: Range<usize>,
+    caller: Caller<S>,
+    /// If its request is traced.
+    trace: Option<Trace>,
+}
+
+/// Runs the statements of one batcher.
+pub(super) struct Runner {
+    name: &'static str,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    metrics: StatementMetrics,
+    /// Whether the last statement failed: a database that is away for long must
+    /// not fill the log.
+    failing: AtomicBool,
+}
+
+impl Runner {
+    pub(super) fn new(name: &'static str, store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) -> Self {
+        Self {
+            name,
+            store: Arc::clone(store),
+            clock: clock.clone(),
+            metrics: metrics.statement(name),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs a batch as one statement, and answers its callers.
+    pub(super) async fn run<S: Statement>(&self, batch: Vec<Call<S>>) {
+        let mut members = Vec::new();
+        let mut callers: Vec<Waiting<S>> = Vec::with_capacity(batch.len());
+        for Call { members: own, caller, queued, _room } in batch {
+            let Some(caller) = caller.in_time() else { continue };
+            let start = members.len();
+            members.extend(own);
+            let trace = queued.map(|queued| queued.finish());
+            callers.push(Waiting { members: start..members.len(), caller, trace });
+        }
+        if members.is_empty() {
+            return;
+        }
+        match self.execute(&members, &callers).await {
+            Ok((now, answers)) => {
+                let mut answers = answers.into_iter();
+                for Waiting { members, caller, .. } in callers {
+                    caller.answer(Ok((now, answers.by_ref().take(members.len()).collect())));
+                }
+            }
+            Err(StoreError::Data(_)) if callers.len() > 1 => {
+                for Waiting { members: own, caller, trace } in callers {
+                    let Some(caller) = caller.in_time() else { continue };
+                    let alone = Waiting { members: own.clone(), caller, trace };
+                    let own = members.get(own).unwrap_or_default();
+                    let outcome = self.execute(own, slice::from_ref(&alone)).await;
+                    alone.caller.answer(outcome);
+                }
+            }
+            Err(error) => {
+                for waiting in callers {
+                    waiting.caller.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// One statement; a conflict is tried once more, if there is time.
+    async fn execute<S: Statement>(
+        &self,
+        members: &[S::Member],
+        callers: &[Waiting<S>],
+    ) -> Result<Answer<S>, StoreError> {
+        let now = self.clock.now();
+        let timer = self.metrics.start(members.len());
+        let traces = callers.iter().filter_map(|waiting| waiting.trace.as_ref());
+        let spans: Vec<StatementSpan> = traces.map(|trace| trace.statement(S::NAME, members.len())).collect();
+        let mut outcome = S::execute(&*self.store, now, members).await;
+        let has_time = || callers.iter().all(|waiting| waiting.caller.has_time());
+        if matches!(outcome, Err(StoreError::Conflict(_))) && has_time() {
+            outcome = S::execute(&*self.store, now, members).await;
+        }
+        timer.finish(outcome.is_ok());
+        for span in spans {
+            span.finish(outcome.as_ref().err().map(StoreError::kind));
+        }
+        let statement = self.name;
+        match &outcome {
+            Ok(_) if self.failing.swap(false, Ordering::Relaxed) => info!(statement, "works again"),
+            Ok(_) => {}
+            Err(error) if self.failing.swap(true, Ordering::Relaxed) => debug!(statement, %error, "failed"),
+            Err(error) => warn!(statement, %error, "failed; more of the same is logged at debug"),
+        }
+        Ok((now, outcome?))
+    }
+}
