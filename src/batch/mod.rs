@@ -22,6 +22,7 @@
 
 mod runner;
 mod statement;
+mod trouble;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,19 +1,11 @@
 //! Running the statements of a batcher.
 
-use std::{
-    ops::Range,
-    slice,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{ops::Range, slice, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{debug, info, warn};
 
-use super::{CALL_TIMEOUT, Statement};
+use super::{CALL_TIMEOUT, Statement, trouble::Trouble};
 use crate::{
     clock::{Clock, Stopwatch},
     presence::Timestamp,
@@ -25,6 +17,9 @@ use crate::{
 /// gone could undo what it does next: it does nothing before the store can tell that
 /// the statement is late.
 const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE);
+
+/// How long a statement must not have failed for the log to say that it works again.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// What a caller gets: the instant for which it holds, and an answer for each
 /// member.
@@ -98,9 +93,7 @@ pub(super) struct Runner {
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: StatementMetrics,
-    /// Whether the last statement failed: a database that is away for long must
-    /// not fill the log.
-    failing: AtomicBool,
+    trouble: Trouble,
 }
 
 impl Runner {
@@ -110,7 +103,7 @@ impl Runner {
             store: Arc::clone(store),
             clock: clock.clone(),
             metrics: metrics.statement(name),
-            failing: AtomicBool::new(false),
+            trouble: Trouble::none(QUIET),
         }
     }
 
@@ -173,10 +166,12 @@ impl Runner {
         }
         let statement = self.name;
         match &outcome {
-            Ok(_) if self.failing.swap(false, Ordering::Relaxed) => info!(statement, "works again"),
+            Ok(_) if self.trouble.ends() => info!(statement, "works again"),
             Ok(_) => {}
-            Err(error) if self.failing.swap(true, Ordering::Relaxed) => debug!(statement, %error, "failed"),
-            Err(error) => warn!(statement, %error, "failed; more of the same is logged at debug"),
+            Err(error) if self.trouble.begins() => {
+                warn!(statement, %error, "failed; until it works again, more is logged at debug");
+            }
+            Err(error) => debug!(statement, %error, "failed"),
         }
         Ok((now, outcome?))
     }
