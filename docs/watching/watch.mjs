@@ -40,7 +40,9 @@ async function* oneStream({ url, ids, token, heartbeat }) {
   try {
     heard();
     const bearer = await token?.();
-    const users = new URLSearchParams(ids.map((id) => ["ids", id]));
+    // A lone value would be a list of users, split at its commas.
+    const each = ids.length === 1 ? [ids[0], ids[0]] : ids;
+    const users = new URLSearchParams(each.map((id) => ["ids", id]));
     const response = await fetch(`${url}/v1.0/communications/watchPresences?${users}`, {
       headers: bearer ? { authorization: `Bearer ${bearer}` } : {},
       signal: control.signal,

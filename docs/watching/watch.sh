@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Follows what users are shown as: watch.sh ada bob
 # Prints what the service sends, and opens another stream when one has ended.
-users=$(IFS=,; echo "$*")
+
+# A lone value would be a list of users, split at its commas.
+users=()
+for user in "$@" "$1"; do users+=(--data-urlencode "ids=$user"); done
 silence=$((3 * ${PRESENCE_HEARTBEAT:-15}))
 pause=1
 while true; do
@@ -10,7 +13,7 @@ while true; do
     began=$SECONDS
     # Less than a byte a second for so long is silence.
     curl --no-buffer --silent --show-error --fail-with-body --header @- \
-        --speed-limit 1 --speed-time "$silence" --get --data-urlencode "ids=$users" \
+        --speed-limit 1 --speed-time "$silence" --get "${users[@]}" \
         "${PRESENCE_URL:-http://localhost:8080}/v1.0/communications/watchPresences" <<<"$header"
     echo "-- lost"
     [ $((SECONDS - began)) -lt 60 ] || pause=1

@@ -162,10 +162,12 @@ async fn follows_and_comes_back(client: Client) {
     running.end().await;
 }
 
-/// Where nobody is authenticated the client needs no token; and it says what it did wrong.
+/// Where nobody is authenticated the client needs no token; it says what it did wrong; and
+/// an id may hold a comma.
 async fn needs_no_token_and_hears_what_is_wrong(client: Client) {
     let service = Service::start(&[]).await;
-    let mut running = Running::start(client, &service, "ada").await;
+    let mut running = Running::start(client, &service, "ada,bob").await;
+    running.says("ada,bob").await;
     running.says(client.complete).await;
     running.end().await;
     let mut running = Running::start(client, &service, "not an id").await;
