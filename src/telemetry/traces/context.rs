@@ -12,6 +12,9 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The length of a `traceparent` of version 00: `00-…-…-01`.
 const TRACEPARENT_LENGTH: usize = 55;
 
+/// What is kept of `tracestate`, in characters: what the standard asks for.
+const TRACESTATE_LENGTH_MAX: usize = 512;
+
 /// The caller's span. What is malformed counts as not given, as the standard
 /// demands. What other systems keep in `tracestate` is read of a sampled trace
 /// alone: of another nothing is sent to anybody.
@@ -43,9 +46,15 @@ fn hex(text: &str, digits: usize) -> Option<u128> {
     if fits { u128::from_str_radix(text, 16).ok() } else { None }
 }
 
+/// Whole entries, from the front, where the latest are.
 fn state(headers: &HeaderMap) -> TraceState {
     let given = headers.get_all(TRACESTATE).iter().filter_map(|value| value.to_str().ok());
-    given.collect::<Vec<_>>().join(",").parse().unwrap_or_default()
+    let given = given.collect::<Vec<_>>().join(",");
+    let kept = match given.get(..=TRACESTATE_LENGTH_MAX) {
+        Some(more) => more.rsplit_once(',').map_or("", |(kept, _)| kept),
+        None => &given,
+    };
+    kept.parse().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -89,5 +98,23 @@ mod tests {
         assert!(remote(&twice).is_some());
         twice.append(TRACEPARENT, GOOD.parse().unwrap());
         assert!(remote(&twice).is_none(), "nobody knows which one");
+    }
+    #[test]
+    fn keeps_as_much_of_the_state_as_the_standard_asks_for() {
+        let kept = |given: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for given in given {
+                headers.append(TRACESTATE, given.parse().unwrap());
+            }
+            state(&headers).header()
+        };
+        assert_eq!(kept(&["a=1", "b=2,c=3"]), "a=1,b=2,c=3");
+        let [a, b] = ["a=", "b="].map(|key| format!("{key}{}", "x".repeat(253)));
+        let fits = format!("{a},{b}x");
+        assert_eq!(fits.len(), TRACESTATE_LENGTH_MAX);
+        assert_eq!(kept(&[&fits]), fits);
+        assert_eq!(kept(&[&fits, "c=3"]), fits);
+        assert_eq!(kept(&["c=3", &fits]), format!("c=3,{a}"));
+        assert_eq!(kept(&["x".repeat(TRACESTATE_LENGTH_MAX + 1).as_str()]), "");
     }
 }
