@@ -132,9 +132,10 @@ impl Service {
                         }
                     }
                     // A queue that is full is no reason to fill the other one.
-                    answered => {
+                    Err(full @ BatchError::QueueFull(_)) => return Err(full),
+                    Ok(read) => {
                         replica.health.metrics.answered.inc();
-                        return answered;
+                        return Ok(read);
                     }
                 }
             }
