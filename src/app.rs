@@ -274,7 +274,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     let (stop, metrics) = (CancellationToken::new(), Metrics::new());
     let gate = Gate::open(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
     let gate = gate.map_err(StartError::Settings)?;
-    let tls = Tls::open(&settings.tls, stop.clone()).map_err(StartError::Settings)?;
+    let tls = Tls::open(&settings.tls, &metrics, stop.clone()).map_err(StartError::Settings)?;
     if tls.is_none() && !settings.is_local() {
         warn!("calls and tokens travel unencrypted: give --tls-cert and --tls-key, or see to it otherwise");
     }

@@ -7,6 +7,7 @@ mod activity;
 mod connection;
 mod slots;
 mod tls;
+mod validity;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -24,6 +25,7 @@ pub use activity::Overdue;
 pub use connection::{Connections, Protocol, TURN_BYTES};
 pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed};
 pub use tls::{Certificates, Tls, read_certificates};
+pub use validity::Validity;
 
 /// How long to wait when a socket can't be accepted: the process is out of
 /// descriptors, and trying at once would only burn the processor.

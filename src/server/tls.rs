@@ -11,7 +11,8 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::settings::TlsSettings;
+use super::validity::first_end;
+use crate::{presence::Timestamp, settings::TlsSettings, telemetry::Metrics};
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -34,10 +35,16 @@ impl Tls {
     /// The doors' certificates, if there are any: for gRPC, and for HTTP. They are
     /// read again until `stop`; files that can't be used leave those before in
     /// force. The error says what is wrong with them now.
-    pub fn open(settings: &TlsSettings, stop: CancellationToken) -> Result<Option<(Self, Self)>, String> {
+    pub fn open(
+        settings: &TlsSettings,
+        metrics: &Metrics,
+        stop: CancellationToken,
+    ) -> Result<Option<(Self, Self)>, String> {
         let Some(paths) = Paths::of(settings) else { return Ok(None) };
         let mut files = paths.read()?;
         let (grpc, http) = files.configs()?;
+        let metrics = metrics.clone();
+        metrics.set_certificate_expiry(files.first_end());
         let ((send_grpc, grpc), (send_http, http)) = (watch::channel(grpc), watch::channel(http));
         tokio::spawn(async move {
             let mut failing = false;
@@ -47,6 +54,7 @@ impl Tls {
                 match read {
                     Ok(Some((grpc, http))) => {
                         info!("read the changed certificate");
+                        metrics.set_certificate_expiry(files.first_end());
                         send_grpc.send_replace(grpc);
                         send_http.send_replace(http);
                     }
@@ -131,6 +139,11 @@ impl Paths {
 }
 
 impl Files {
+    /// When the doors' certificate, or the first of the chain behind it, ends.
+    fn first_end(&self) -> Option<Timestamp> {
+        first_end(&certificates("--tls-cert", &self.cert).unwrap_or_default())
+    }
+
     fn configs(&self) -> Result<Configs, String> {
         let grpc = self.config(self.client_ca.as_deref(), &[HTTP_2])?;
         let http = self.config(None, &[HTTP_2, HTTP_1])?;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::Door;
+use crate::presence::Timestamp;
 pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
 
 /// From a tenth of a millisecond, below what a durable write can take, to the
@@ -39,6 +40,7 @@ struct Families {
     connections: Family<DoorLabels, Gauge>,
     connections_refused: Family<DoorLabels, Counter>,
     connections_overdue: Family<OverdueLabels, Counter>,
+    certificate_expiry: Gauge,
     token_keys: Gauge,
     token_key_errors: Counter,
     sessions_swept: Counter,
@@ -108,6 +110,7 @@ impl Metrics {
         let connections = Family::default();
         let connections_refused = Family::default();
         let connections_overdue = Family::default();
+        let certificate_expiry = Gauge::default();
         let (token_keys, token_key_errors) = (Gauge::default(), Counter::default());
         let sessions_swept = Counter::default();
 
@@ -153,6 +156,12 @@ impl Metrics {
             "Connections that were closed because their client did too little, or cancelled too much",
             connections_overdue.clone(),
         );
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate in --tls-cert, or the first behind it, expires, since 1970; 0 without TLS",
+            Unit::Seconds,
+            certificate_expiry.clone(),
+        );
         registry.register("token_keys", "Keys in force to verify tokens with", token_keys.clone());
         registry.register(
             "token_key_errors",
@@ -182,6 +191,7 @@ impl Metrics {
             connections,
             connections_refused,
             connections_overdue,
+            certificate_expiry,
             token_keys,
             token_key_errors,
             sessions_swept,
@@ -237,6 +247,11 @@ impl Metrics {
     /// Counts a connection that was closed because its client overstayed.
     pub fn connection_overdue(&self, door: Door, reason: &'static str) {
         self.0.connections_overdue.get_or_create(&OverdueLabels { door: door.as_str(), reason }).inc();
+    }
+
+    /// The doors' certificates are valid until then, if that is known.
+    pub fn set_certificate_expiry(&self, end: Option<Timestamp>) {
+        self.0.certificate_expiry.set(end.map_or(0, |end| end.as_millis() / 1_000));
     }
 
     /// So many keys verify tokens.

@@ -46,6 +46,14 @@ fn presence(server: &Server) -> String {
     format!("https://localhost:{}/v1.0/users/a/presence", server.addresses.http.port())
 }
 
+/// When the certificate expires, as the metric says.
+async fn expiry(server: &Server) -> String {
+    let metrics = reqwest::get(format!("http://{}/metrics", server.addresses.admin)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let name = "presence_tls_certificate_expiry_timestamp_seconds ";
+    metrics.lines().find_map(|line| line.strip_prefix(name)).expect("the metric").to_owned()
+}
+
 #[tokio::test]
 async fn both_doors_are_encrypted_and_say_so() {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
@@ -76,9 +84,12 @@ async fn both_doors_are_encrypted_and_say_so() {
 #[tokio::test]
 async fn a_certificate_is_read_again_when_it_changes() {
     let (old, new, folder) = (Authority::new(), Authority::new(), TempDir::new().unwrap());
-    old.write(folder.path());
+    let (cert, key) = old.issue_between((2020, 1, 1), (2090, 1, 1));
+    fs::write(folder.path().join("tls.crt"), cert).unwrap();
+    fs::write(folder.path().join("tls.key"), key).unwrap();
     let server = start(folder.path(), None).await;
     let url = presence(&server);
+    assert_eq!(expiry(&server).await, "3786912000");
     assert!(http(&old).get(&url).send().await.is_ok());
     assert!(http(&new).get(&url).send().await.is_err());
 
@@ -86,6 +97,7 @@ async fn a_certificate_is_read_again_when_it_changes() {
     fs::write(folder.path().join("tls.key"), old.issue().1).unwrap();
     sleep(Duration::from_secs(6)).await;
     assert!(http(&old).get(&url).send().await.is_ok());
+    assert_eq!(expiry(&server).await, "3786912000");
 
     new.write(folder.path());
     let changed = async {
@@ -95,6 +107,7 @@ async fn a_certificate_is_read_again_when_it_changes() {
     };
     timeout(Duration::from_secs(20), changed).await.expect("the new certificate is used");
     grpc(&new, &server, None).await.unwrap();
+    assert_eq!(expiry(&server).await, "67090118400", "what is not said is 4096");
     assert!(http(&old).get(&url).send().await.is_err());
     server.stop().await;
 }
