@@ -22,7 +22,6 @@
 
 mod runner;
 mod statement;
-mod trouble;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -34,7 +33,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     store::{Store, StoreError},
-    telemetry::Metrics,
+    telemetry::{Metrics, StatementMetrics},
 };
 
 use runner::{Answer, Call, Runner};
@@ -162,6 +161,7 @@ pub struct Batcher<S: Statement> {
     /// What the statement is called in metrics and logs.
     name: &'static str,
     queue: mpsc::Sender<Call<S>>,
+    metrics: StatementMetrics,
     /// A permit for each member that may wait.
     room: Arc<Semaphore>,
 }
@@ -188,9 +188,10 @@ impl<S: Statement> Batcher<S> {
         limits: Limits,
     ) -> Self {
         let (queue, calls) = mpsc::channel(limits.queue_max);
-        let runner = Runner::new(name, store, clock, metrics);
+        let metrics = metrics.statement(name);
+        let runner = Runner::new(name, store, clock, metrics.clone());
         tokio::spawn(dispatch(calls, runner, limits));
-        Self { name, queue, room: Arc::new(Semaphore::new(limits.queue_max)) }
+        Self { name, queue, metrics, room: Arc::new(Semaphore::new(limits.queue_max)) }
     }
 
     /// Has one `member` done; its answer alone.
@@ -213,6 +214,7 @@ impl<S: Statement> Batcher<S> {
                 Err(StoreError::Unavailable(format!("{} ended without an answer", self.name)).into())
             }
             Err(_) => {
+                self.metrics.given_up();
                 Err(StoreError::Unavailable(format!("{} not done within {CALL_TIMEOUT:?}", self.name)).into())
             }
         }

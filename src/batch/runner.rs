@@ -5,12 +5,12 @@ use std::{ops::Range, slice, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{debug, info, warn};
 
-use super::{CALL_TIMEOUT, Statement, trouble::Trouble};
+use super::{CALL_TIMEOUT, Statement};
 use crate::{
     clock::{Clock, Stopwatch},
     presence::Timestamp,
     store::{LATE, Store, StoreError},
-    telemetry::{Metrics, QueueSpan, StatementMetrics, StatementSpan, Trace},
+    telemetry::{QueueSpan, StatementMetrics, StatementSpan, Trace, Trouble},
 };
 
 /// How long a caller waits until its statement begins. What is done for one that has
@@ -63,19 +63,6 @@ impl<S: Statement> Caller<S> {
     fn answer(self, outcome: Result<Answer<S>, StoreError>) {
         let _ = self.answer.send(outcome);
     }
-
-    /// Refuses it if it has waited too long; `None`, too, if it has gone.
-    fn in_time(self) -> Option<Self> {
-        if self.answer.is_closed() {
-            return None;
-        }
-        if self.has_time() {
-            return Some(self);
-        }
-        let text = format!("its turn did not come within {QUEUE_TIMEOUT:?}");
-        self.answer(Err(StoreError::Unavailable(text)));
-        None
-    }
 }
 
 /// A caller whose statement runs.
@@ -93,17 +80,26 @@ pub(super) struct Runner {
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: StatementMetrics,
+    /// With the statement.
     trouble: Trouble,
+    /// With calls that wait too long for it.
+    queue_trouble: Trouble,
 }
 
 impl Runner {
-    pub(super) fn new(name: &'static str, store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        metrics: StatementMetrics,
+    ) -> Self {
         Self {
             name,
             store: Arc::clone(store),
             clock: clock.clone(),
-            metrics: metrics.statement(name),
+            metrics,
             trouble: Trouble::none(QUIET),
+            queue_trouble: Trouble::none(QUIET),
         }
     }
 
@@ -112,7 +108,7 @@ impl Runner {
         let mut members = Vec::new();
         let mut callers: Vec<Waiting<S>> = Vec::with_capacity(batch.len());
         for Call { members: own, caller, queued, _room } in batch {
-            let Some(caller) = caller.in_time() else { continue };
+            let Some(caller) = self.in_time(caller) else { continue };
             let start = members.len();
             members.extend(own);
             let trace = queued.map(|queued| queued.finish());
@@ -130,7 +126,7 @@ impl Runner {
             }
             Err(StoreError::Data(_)) if callers.len() > 1 => {
                 for Waiting { members: own, caller, trace } in callers {
-                    let Some(caller) = caller.in_time() else { continue };
+                    let Some(caller) = self.in_time(caller) else { continue };
                     let alone = Waiting { members: own.clone(), caller, trace };
                     let own = members.get(own).unwrap_or_default();
                     let outcome = self.execute(own, slice::from_ref(&alone)).await;
@@ -143,6 +139,24 @@ impl Runner {
                 }
             }
         }
+    }
+
+    /// Refuses a caller that has waited too long; `None`, too, if it has gone.
+    fn in_time<S: Statement>(&self, caller: Caller<S>) -> Option<Caller<S>> {
+        if caller.answer.is_closed() {
+            return None;
+        }
+        if caller.has_time() {
+            return Some(caller);
+        }
+        self.metrics.given_up();
+        if self.queue_trouble.begins() {
+            let statement = self.name;
+            warn!(statement, "calls are given up: their turn does not come within {QUEUE_TIMEOUT:?}");
+        }
+        let text = format!("its turn did not come within {QUEUE_TIMEOUT:?}");
+        caller.answer(Err(StoreError::Unavailable(text)));
+        None
     }
 
     /// One statement; a conflict is tried once more, if there is time.
@@ -168,8 +182,10 @@ impl Runner {
         match &outcome {
             Ok(_) if self.trouble.ends() => info!(statement, "works again"),
             Ok(_) => {}
+            // Those whose data it is are told, and logged.
+            Err(error @ StoreError::Data(_)) => debug!(statement, %error, "failed"),
             Err(error) if self.trouble.begins() => {
-                warn!(statement, %error, "failed; until it works again, more is logged at debug");
+                warn!(statement, %error, "failed; more within a minute is logged at debug");
             }
             Err(error) => debug!(statement, %error, "failed"),
         }

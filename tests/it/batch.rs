@@ -110,6 +110,7 @@ struct Bench {
     store: Arc<FakeStore>,
     clock: ManualClock,
     batches: Arc<Batches>,
+    metrics: Metrics,
     begun: mpsc::Receiver<Vec<String>>,
 }
 
@@ -123,8 +124,9 @@ impl Bench {
         let clock = ManualClock::new(START);
         let limits = Limits { batch_max, queue_max, workers };
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as _;
-        let batches = Batches::start(&dynamic, &Clock::Manual(clock.clone()), &Metrics::new(), limits);
-        Self { store, clock, batches: Arc::new(batches), begun }
+        let metrics = Metrics::new();
+        let batches = Batches::start(&dynamic, &Clock::Manual(clock.clone()), &metrics, limits);
+        Self { store, clock, batches: Arc::new(batches), metrics, begun }
     }
 
     /// Sets a session of each user, in one call; it is in the queue when this
@@ -135,6 +137,13 @@ impl Bench {
         let call = tokio::spawn(async move { batches.set_sessions.call(sets).await.map(|(now, _)| now) });
         yield_now().await;
         call
+    }
+
+    /// How many calls were given up.
+    fn given_up(&self) -> String {
+        let name = "presence_calls_given_up_total{statement=\"set_sessions\"} ";
+        let metrics = self.metrics.encode();
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
     }
 
     fn let_through(&self, statements: usize) {
@@ -322,6 +331,7 @@ async fn nobody_waits_longer_than_three_seconds_the_queue_included() {
         assert!(matches!(error, BatchError::Store(StoreError::Unavailable(_))), "{error:?}");
     }
     assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(bench.given_up(), "2");
 }
 
 /// Done after its caller gave up it could undo what the caller did next.
@@ -336,6 +346,7 @@ async fn nothing_begins_for_a_caller_that_may_give_up_before_it_is_done() {
     assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (Ok(START), Ok(START)));
     let error = waits.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("its turn did not come within 1.5s"), "{error}");
+    assert_eq!(bench.given_up(), "1");
     assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
     assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
 }

@@ -56,6 +56,36 @@ impl WatchMetrics {
     }
 }
 
+/// The metrics of what encrypts and what lets in.
+pub(super) struct KeyMetrics {
+    pub(super) certificate_expiry: Gauge,
+    pub(super) token_keys: Gauge,
+    pub(super) token_key_errors: Counter,
+}
+
+impl KeyMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            certificate_expiry: Gauge::default(),
+            token_keys: Gauge::default(),
+            token_key_errors: Counter::default(),
+        };
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            "When the certificate in --tls-cert, or the first behind it, expires, since 1970; 0 without TLS",
+            Unit::Seconds,
+            metrics.certificate_expiry.clone(),
+        );
+        registry.register("token_keys", "Keys in force to verify tokens with", metrics.token_keys.clone());
+        registry.register(
+            "token_key_errors",
+            "Attempts to read the keys of tokens that failed",
+            metrics.token_key_errors.clone(),
+        );
+        metrics
+    }
+}
+
 /// The metrics of reads that may be old; clones are the same.
 #[derive(Clone, Debug)]
 pub struct ReplicaMetrics {
@@ -90,9 +120,15 @@ pub struct StatementMetrics {
     pub(super) duration: Histogram,
     pub(super) errors: Counter,
     pub(super) members: Histogram,
+    pub(super) calls_given_up: Counter,
 }
 
 impl StatementMetrics {
+    /// Counts a call whose statement did not begin, or end, in time.
+    pub fn given_up(&self) {
+        self.calls_given_up.inc();
+    }
+
     /// Counts a statement of so many members that starts now.
     #[must_use]
     pub fn start(&self, members: usize) -> StatementTimer<'_> {

@@ -15,6 +15,7 @@ use std::{
 
 use super::Door;
 use crate::presence::Timestamp;
+use groups::KeyMetrics;
 pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
 
 /// From a tenth of a millisecond, below what a durable write can take, to the
@@ -34,15 +35,14 @@ struct Families {
     statement_duration: Family<StatementLabels, Histogram, fn() -> Histogram>,
     statement_errors: Family<StatementLabels, Counter>,
     batch_members: Family<StatementLabels, Histogram, fn() -> Histogram>,
+    calls_given_up: Family<StatementLabels, Counter>,
     pool_connections: Family<PoolLabels, Gauge>,
     ready: Gauge,
     clock_skew: Gauge<f64, AtomicU64>,
     connections: Family<DoorLabels, Gauge>,
     connections_refused: Family<DoorLabels, Counter>,
     connections_overdue: Family<OverdueLabels, Counter>,
-    certificate_expiry: Gauge,
-    token_keys: Gauge,
-    token_key_errors: Counter,
+    keys: KeyMetrics,
     sessions_swept: Counter,
     hold_streams: Gauge,
     watch: WatchMetrics,
@@ -105,13 +105,12 @@ impl Metrics {
         let statement_duration = Family::new_with_constructor(seconds as fn() -> Histogram);
         let statement_errors = Family::default();
         let batch_members = Family::new_with_constructor(members as fn() -> Histogram);
+        let calls_given_up = Family::default();
         let pool_connections = Family::default();
         let (ready, clock_skew) = (Gauge::default(), Gauge::default());
         let connections = Family::default();
         let connections_refused = Family::default();
         let connections_overdue = Family::default();
-        let certificate_expiry = Gauge::default();
-        let (token_keys, token_key_errors) = (Gauge::default(), Counter::default());
         let sessions_swept = Counter::default();
 
         let mut registry = Registry::with_prefix("presence");
@@ -137,6 +136,11 @@ impl Metrics {
             batch_members.clone(),
         );
         registry.register(
+            "calls_given_up",
+            "Calls whose statement did not begin, or end, in time",
+            calls_given_up.clone(),
+        );
+        registry.register(
             "pool_connections",
             "Connections to the database, of the lanes, of the rest (main), and to the read replica, by state",
             pool_connections.clone(),
@@ -156,18 +160,7 @@ impl Metrics {
             "Connections that were closed because their client did too little, or cancelled too much",
             connections_overdue.clone(),
         );
-        registry.register_with_unit(
-            "tls_certificate_expiry_timestamp",
-            "When the certificate in --tls-cert, or the first behind it, expires, since 1970; 0 without TLS",
-            Unit::Seconds,
-            certificate_expiry.clone(),
-        );
-        registry.register("token_keys", "Keys in force to verify tokens with", token_keys.clone());
-        registry.register(
-            "token_key_errors",
-            "Attempts to read the keys of tokens that failed",
-            token_key_errors.clone(),
-        );
+        let keys = KeyMetrics::register(&mut registry);
         registry.register(
             "sessions_swept",
             "Sessions removed because they ended longer ago than the retention time",
@@ -185,15 +178,14 @@ impl Metrics {
             statement_duration,
             statement_errors,
             batch_members,
+            calls_given_up,
             pool_connections,
             ready,
             clock_skew,
             connections,
             connections_refused,
             connections_overdue,
-            certificate_expiry,
-            token_keys,
-            token_key_errors,
+            keys,
             sessions_swept,
             hold_streams,
             watch,
@@ -219,6 +211,7 @@ impl Metrics {
             duration: self.0.statement_duration.get_or_create_owned(&labels),
             errors: self.0.statement_errors.get_or_create_owned(&labels),
             members: self.0.batch_members.get_or_create_owned(&labels),
+            calls_given_up: self.0.calls_given_up.get_or_create_owned(&labels),
         }
     }
 
@@ -251,17 +244,17 @@ impl Metrics {
 
     /// The doors' certificates are valid until then, if that is known.
     pub fn set_certificate_expiry(&self, end: Option<Timestamp>) {
-        self.0.certificate_expiry.set(end.map_or(0, |end| end.as_millis() / 1_000));
+        self.0.keys.certificate_expiry.set(end.map_or(0, |end| end.as_millis() / 1_000));
     }
 
     /// So many keys verify tokens.
     pub fn set_token_keys(&self, keys: usize) {
-        self.0.token_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.0.keys.token_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// The keys of tokens could not be read.
     pub fn token_keys_failed(&self) {
-        self.0.token_key_errors.inc();
+        self.0.keys.token_key_errors.inc();
     }
 
     /// So many sessions were removed that ended long ago.
