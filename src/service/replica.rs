@@ -2,7 +2,8 @@
 //!
 //! Who asks for one says that an old answer will do, not that none will: while the
 //! replica is away the database answers. A failing read takes the replica for away
-//! at once; only the loop that asks it every second takes it for back.
+//! at once; only the loop that asks it every second takes it for back, once nothing
+//! has failed there for some seconds.
 
 use std::{
     sync::{
@@ -18,11 +19,11 @@ use tracing::{info, warn};
 
 use super::Service;
 use crate::{
-    batch::{BatchError, Batcher, CALL_TIMEOUT, Reads, Statement},
+    batch::{BatchError, Batcher, CALL_TIMEOUT, Load, Reads, Statement},
     clock::Clock,
     presence::Timestamp,
     store::{Store, StoreError},
-    telemetry::ReplicaMetrics,
+    telemetry::{ReplicaMetrics, Trouble},
 };
 
 /// How often the replica is asked.
@@ -30,6 +31,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the replica may take, so that there is time left for the database.
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long nothing must have failed there for it to be taken for back.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Where a read may come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +63,7 @@ impl ReadFrom {
 #[derive(Clone, Debug)]
 pub struct ReplicaHealth {
     answers: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
     metrics: ReplicaMetrics,
 }
 
@@ -66,7 +71,7 @@ impl ReplicaHealth {
     /// It has not answered yet.
     #[must_use]
     pub fn new(metrics: ReplicaMetrics) -> Self {
-        Self { answers: Arc::default(), metrics }
+        Self { answers: Arc::default(), trouble: Arc::new(Trouble::none(QUIET)), metrics }
     }
 
     /// Asks the replica again and again until `stop`.
@@ -74,21 +79,29 @@ impl ReplicaHealth {
         while !stop.is_cancelled() {
             // Fails, too, while its tables are older than what is read from them.
             match replica.load(clock.now(), &[]).await {
-                Ok(_) => self.tell(None),
-                Err(error) => self.tell(Some(&error)),
+                Ok(_) => self.works(),
+                Err(error) => self.fails(&error),
             }
             stop.run_until_cancelled(sleep(INTERVAL)).await;
         }
         replica.close().await;
     }
 
-    fn tell(&self, error: Option<&StoreError>) {
-        let answers = error.is_none();
-        self.metrics.up.set(i64::from(answers));
-        match (self.answers.swap(answers, Ordering::Relaxed), error) {
-            (false, None) => info!("the read replica answers"),
-            (true, Some(error)) => warn!(%error, "the read replica is away: the database answers for it"),
-            _ => {}
+    fn works(&self) {
+        if self.trouble.lasts() || self.answers() {
+            return;
+        }
+        self.trouble.ends();
+        self.answers.store(true, Ordering::Relaxed);
+        self.metrics.up.set(1);
+        info!("the read replica answers");
+    }
+
+    fn fails(&self, error: &StoreError) {
+        self.answers.store(false, Ordering::Relaxed);
+        self.metrics.up.set(0);
+        if self.trouble.begins() {
+            warn!(%error, "the read replica is away: the database answers for it");
         }
     }
 
@@ -123,17 +136,21 @@ impl Service {
         };
         let either = async {
             if replica.health.answers() {
-                let read = timeout(REPLICA_TIMEOUT, batcher(&replica.reads).call(members.clone()));
-                let late = || StoreError::Unavailable(format!("not read within {REPLICA_TIMEOUT:?}"));
-                match read.await.unwrap_or_else(|_| Err(late().into())) {
-                    Err(BatchError::Store(error)) => {
+                match timeout(REPLICA_TIMEOUT, batcher(&replica.reads).call(members.clone())).await {
+                    Ok(Err(BatchError::Store(error))) => {
                         if let StoreError::Unavailable(_) = error {
-                            replica.health.tell(Some(&error));
+                            replica.health.fails(&error);
                         }
                     }
+                    // Lists and counts may take so long by themselves.
+                    Err(_) if S::NAME != Load::NAME => {}
+                    Err(_) => {
+                        let text = format!("not read within {REPLICA_TIMEOUT:?}");
+                        replica.health.fails(&StoreError::Unavailable(text));
+                    }
                     // A queue that is full is no reason to fill the other one.
-                    Err(full @ BatchError::QueueFull(_)) => return Err(full),
-                    Ok(read) => {
+                    Ok(Err(full @ BatchError::QueueFull(_))) => return Err(full),
+                    Ok(Ok(read)) => {
                         replica.health.metrics.answered.inc();
                         return Ok(read);
                     }
@@ -152,6 +169,17 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Metrics;
+
+    #[test]
+    fn a_replica_is_not_taken_for_back_as_soon_as_it_answers_once() {
+        let health = ReplicaHealth::new(Metrics::new().replica());
+        health.works();
+        assert!(health.answers());
+        health.fails(&StoreError::Unavailable("gone".to_owned()));
+        health.works();
+        assert!(!health.answers());
+    }
 
     #[test]
     fn only_who_says_so_reads_from_a_replica() {
