@@ -111,9 +111,13 @@ const fn limits(settings: &Settings) -> Limits {
 }
 
 /// The most connections to PostgreSQL that a replica with these settings opens: its
-/// lanes', its own, and the watch hub's, one of which listens.
+/// lanes', its own, and the watch hub's, one of which listens. Past a pgbouncer there is
+/// that one, and when it starts, one that migrates.
 #[must_use]
 pub fn database_connections(settings: &Settings) -> u32 {
+    if settings.postgres.database_direct_url.is_some() {
+        return 2;
+    }
     let lanes = u32::try_from(settings.lanes.number()).unwrap_or(u32::MAX);
     lanes
         .saturating_mul(Batches::connections(limits(settings)))

@@ -7,47 +7,56 @@ use crate::{
     store::{Cause, Inspector, Schema, Unreached},
 };
 
+/// The flag whose URL leads to the database.
+pub(super) const URL: &str = "--database-url";
+
 pub(super) async fn check(settings: &Settings, clock: &Clock) -> Vec<Finding> {
     // Through a pgbouncer it can't be told what the database is like.
     let direct = settings.postgres.database_direct_url.as_ref();
-    let url = direct.filter(|_| settings.postgres.postgres_pgbouncer).unwrap_or(&settings.database_url);
+    let (flag, url) = match direct.filter(|_| settings.postgres.postgres_pgbouncer) {
+        Some(url) => ("--database-direct-url", url),
+        None => (URL, &settings.database_url),
+    };
     match Inspector::new(url.expose()) {
         Ok(Inspector::Postgres(postgres)) => {
-            let mut findings = postgres::check(settings, clock, postgres).await;
+            let mut findings = postgres::check(settings, clock, flag, postgres).await;
             findings.extend(postgres::other_ways(settings).await);
             findings
         }
         Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, &sqlite).await,
         Err(error) => {
-            let advice = "give --database-url as `presenced --help` says";
+            let advice = format!("give {flag} as `presenced --help` says");
             vec![Finding::fail(Fault::Settings, "database", error.to_string(), advice)]
         }
     }
 }
 
-/// A database that can't be reached, or has stopped to answer.
-pub(super) fn unreached(place: &str, Unreached { cause, text }: &Unreached) -> Finding {
+/// A database that the URL of a flag leads to, and that can't be reached, or has
+/// stopped to answer.
+pub(super) fn unreached(flag: &str, place: &str, Unreached { cause, text }: &Unreached) -> Finding {
     let (because, advice) = match cause {
         Cause::UnknownHost => {
-            ("its host has no address", "check the host in --database-url, and this machine's DNS")
+            ("its host has no address", format!("check the host in {flag}, and this machine's DNS"))
         }
         Cause::Refused => {
-            ("nobody listens there", "start the database, or check the host and the port in --database-url")
+            ("nobody listens there", format!("start the database, or check the host and the port in {flag}"))
         }
         Cause::NoAnswer => (
             "it does not answer",
-            "see whether it hangs, and whether a firewall is between; check the host and the port in --database-url",
+            format!(
+                "see whether it hangs, and whether a firewall is between; check the host and the port in {flag}"
+            ),
         ),
         Cause::Tls => (
             "there is no TLS as it is asked for",
-            "check the server's certificate, and sslmode and sslrootcert in --database-url",
+            format!("check the server's certificate, and sslmode and sslrootcert in {flag}"),
         ),
         Cause::Authentication => (
             "it does not let the user in",
-            "check the user and the password in --database-url, and the server's pg_hba.conf",
+            format!("check the user and the password in {flag}, and the server's pg_hba.conf"),
         ),
-        Cause::NoDatabase => ("there is no such database", "create it, or check its name in --database-url"),
-        Cause::Other => ("it can't be used", "check --database-url, and see the database's own log"),
+        Cause::NoDatabase => ("there is no such database", format!("create it, or check its name in {flag}")),
+        Cause::Other => ("it can't be used", format!("check {flag}, and see the database's own log")),
     };
     Finding::fail(Fault::Database, "database", format!("{place}: {because}: {text}"), advice)
 }

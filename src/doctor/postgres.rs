@@ -2,14 +2,14 @@
 
 use super::{
     Fault, Finding,
-    database::{schema, unreached},
+    database::{URL, schema, unreached},
 };
 use crate::{
     app::database_connections,
     clock::Clock,
     health::{SKEW_MAX, is_skewed, skew_ms},
     settings::{PostgresSettings, Settings},
-    store::{PostgresInspector, Schema, Server, Table, Unreached},
+    store::{PostgresInspector, Server, Table, Unreached},
 };
 
 /// What our statements need.
@@ -25,12 +25,13 @@ const DEAD_MIN: i64 = 100_000;
 pub(super) async fn check(
     settings: &Settings,
     clock: &Clock,
+    flag: &str,
     mut postgres: PostgresInspector,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     // What was found before the database stopped to answer is said, too.
-    if let Err(error) = ask(settings, clock, &mut postgres, &mut findings).await {
-        findings.push(unreached(&postgres.describe(), &error));
+    if let Err(error) = ask(settings, clock, flag, &mut postgres, &mut findings).await {
+        findings.push(unreached(flag, &postgres.describe(), &error));
     }
     findings
 }
@@ -43,11 +44,16 @@ pub(super) async fn other_ways(settings: &Settings) -> Vec<Finding> {
     if *postgres_pgbouncer {
         let reached = reach(settings.database_url.expose(), true).await;
         findings.push(reached.map_or_else(
-            |(place, error)| unreached(&place, &error),
+            |(place, error)| unreached(URL, &place, &error),
             |place| Finding::ok("pgbouncer", place),
         ));
     }
     if let Some(url) = database_read_url {
+        if let Err(error) = PostgresInspector::new(url.expose()) {
+            let advice = "give --database-read-url as `presenced --help` says";
+            findings.push(Finding::fail(Fault::Settings, "read replica", error.to_string(), advice));
+            return findings;
+        }
         let advice = "start it, or check --database-read-url: until then the database answers for it";
         findings.push(reach(url.expose(), *postgres_pgbouncer).await.map_or_else(
             |(place, error)| Finding::warn("read replica", format!("{place}: {error}"), advice),
@@ -74,6 +80,7 @@ async fn reach(url: &str, through_pgbouncer: bool) -> Result<String, (String, Un
 async fn ask(
     settings: &Settings,
     clock: &Clock,
+    flag: &str,
     postgres: &mut PostgresInspector,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Unreached> {
@@ -101,8 +108,7 @@ async fn ask(
     };
     findings.push(schema(&standing, settings.no_migrate));
     let tables = postgres.tables().await?;
-    let makes = !settings.no_migrate && matches!(standing, Schema::Older { theirs: 0, .. });
-    findings.push(writes(postgres.user(), &server, &tables, makes));
+    findings.push(writes(flag, postgres.user(), &server, &tables, !settings.no_migrate));
     findings.extend(tables.iter().map(table));
     Ok(())
 }
@@ -116,14 +122,12 @@ fn version(place: &str, Server { version, major, .. }: &Server) -> Finding {
     Finding::fail(Fault::Database, "database", detail, format!("upgrade PostgreSQL to {MAJOR_MIN} or later"))
 }
 
-/// Whether it can be written, and if tables are to be made, whether they can.
-fn writes(user: &str, server: &Server, tables: &[Table], makes_tables: bool) -> Finding {
+/// Whether it can be written, and if it is to be migrated, whether it can: sqlx makes
+/// its table unless that is there, and the right to make it is asked for first.
+fn writes(flag: &str, user: &str, server: &Server, tables: &[Table], migrates: bool) -> Finding {
     let refused = tables.iter().find(|table| !table.may_write);
     let (detail, advice) = if server.is_standby {
-        (
-            "it is a standby, which can only be read".to_owned(),
-            "give the primary in --database-url".to_owned(),
-        )
+        ("it is a standby, which can only be read".to_owned(), format!("give the primary in {flag}"))
     } else if server.is_read_only {
         (
             "its transactions are read-only".to_owned(),
@@ -134,11 +138,14 @@ fn writes(user: &str, server: &Server, tables: &[Table], makes_tables: bool) -> 
             format!("the user {user} may not read and write {name}"),
             format!("grant select, insert, update, delete on {name} to {user}"),
         )
-    } else if makes_tables && !server.may_create {
+    } else if migrates && !server.may_create {
         let schema = &server.schema;
         (
             format!("the user {user} may not make tables in the schema {schema:?}"),
-            format!("grant create on its schema to {user}, or run `presenced migrate` as a user who may"),
+            format!(
+                "give --no-migrate, and run `presenced migrate` as a user who may; or grant create on its schema to \
+                 {user}"
+            ),
         )
     } else {
         return Finding::ok("writes", "allowed");
@@ -264,7 +271,7 @@ mod tests {
             "FAIL  database: here, version 14.1, which is too old",
         );
         let standby = "FAIL  writes: it is a standby, which can only be read";
-        assert_found(writes("me", &server(15, true), &[], false), standby);
+        assert_found(writes("--database-url", "me", &server(15, true), &[], false), standby);
         let off = "warn  durability: synchronous_commit is off: a crash of the database can lose what was acknowledged";
         assert_found(durability(&server(15, false)), off);
     }

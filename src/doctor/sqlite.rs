@@ -9,7 +9,7 @@ use rustix::{
 
 use super::{
     Fault, Finding,
-    database::{schema, unreached},
+    database::{URL, schema, unreached},
 };
 use crate::{
     settings::Settings,
@@ -41,7 +41,7 @@ pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<
         match access(file, Access::READ_OK | Access::WRITE_OK) {
             Ok(()) => match sqlite.look().await {
                 Ok(found) => findings.extend(of_file(settings, &place, file, &found)),
-                Err(error) => findings.push(unreached(&place, &error)),
+                Err(error) => findings.push(unreached(URL, &place, &error)),
             },
             Err(error) => findings.push(unwritable(file, &error.to_string())),
         }

@@ -66,6 +66,9 @@ async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), 
     // A newer database is `check`'s business.
     migrator.set_ignore_missing(true);
     migrator.run_direct(None, connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(sqlx::Error::Database(error)) => {
+            OpenError::Incompatible(format!("it can't be migrated: {error}"))
+        }
         MigrateError::Execute(error) => unreachable(error),
         error => OpenError::Incompatible(error.to_string()),
     })

@@ -168,6 +168,17 @@ async fn a_server_that_forgets_and_users_that_may_not_are_told() {
     let line = "FAIL  writes: the user guest may not read and write presence_sessions";
     let advice = "      grant select, insert, update, delete on presence_sessions to guest";
     assert_says(&doctor(&guest, &[]), 69, &[line, advice]);
+
+    // It may do all that the service does, but for the migrations.
+    let sql = "grant select, insert, update, delete on presence_sessions, presence_users to guest";
+    execute(Engine::Postgres, url, sql.to_owned()).await;
+    assert_says(&doctor(&guest, &["--no-migrate"]), 0, &["ok    writes: allowed"]);
+    let line = "FAIL  writes: the user guest may not make tables in the schema \"public\"";
+    assert_says(&doctor(&guest, &[]), 69, &[line, "      give --no-migrate, and run `presenced migrate` …"]);
+    let migrate = run(&["migrate", "--database-url", &guest]);
+    assert_eq!(migrate.status.code(), Some(69));
+    let said = String::from_utf8_lossy(&migrate.stderr);
+    assert!(said.contains("it can't be migrated: permission denied for schema public"), "{said}");
 }
 
 #[tokio::test]
@@ -222,13 +233,24 @@ async fn a_pgbouncer_and_a_read_replica_are_looked_for_and_the_database_past_the
         "ok    read replica: PostgreSQL at …, database …",
     ];
     assert_says(&good, 0, &lines);
+    let many = [&flags[..], &[&bouncer.url, "--batch-workers", "100"]].concat();
+    let line = "ok    connections: a replica opens up to 2, the server allows …";
+    assert_says(&doctor(&bouncer.url, &many), 0, &[line]);
 
     let gone = format!("postgres://presence@{}/presence", nobody());
     let broken = doctor(&gone, &[&flags[..], &[&gone]].concat());
     let lines = [
         "ok    database: PostgreSQL at …, version …",
         "FAIL  database: PostgreSQL at …: nobody listens there: …",
+        "      start the database, or check the host and the port in --database-url",
         "warn  read replica: PostgreSQL at …: …",
     ];
     assert_says(&broken, 69, &lines);
+
+    let direct = doctor(&bouncer.url, &["--postgres-pgbouncer", "--database-direct-url", &gone]);
+    let advice = "      start the database, or check the host and the port in --database-direct-url";
+    assert_says(&direct, 69, &["FAIL  database: PostgreSQL at …: nobody listens there: …", advice]);
+    let misspelt = format!("{}?sslmod=require", database.url);
+    let line = "FAIL  read replica: bad database URL: …it has the parameter \"sslmod\", which is none of …";
+    assert_says(&doctor(&database.url, &["--database-read-url", &misspelt]), 64, &[line]);
 }
