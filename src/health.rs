@@ -15,7 +15,7 @@ use crate::{
     clock::Clock,
     grpc::SERVICE_NAME,
     presence::Timestamp,
-    store::{Database, Store},
+    store::{Database, Store, StoreError},
     telemetry::Metrics,
 };
 
@@ -98,13 +98,14 @@ impl Health {
         stop: CancellationToken,
     ) {
         while !stop.is_cancelled() {
-            let readiness = ask(&*store, &clock, &self.metrics).await;
+            let (readiness, error) = match ask(&*store, &clock, &self.metrics).await {
+                Ok(readiness) => (readiness, String::new()),
+                Err(error) => (Readiness::StoreUnavailable, error.to_string()),
+            };
             let turned = readiness != self.readiness();
             self.tell(readiness).await;
             if turned && readiness == Readiness::StoreUnavailable {
-                let because = database.unreachable_because().await;
-                let because =
-                    because.as_deref().unwrap_or("it can be connected to, but does not do its work");
+                let because = database.unreachable_because().await.unwrap_or(error);
                 warn!(store = database.describe(), because, "the store is unavailable");
             }
             stop.run_until_cancelled(sleep(INTERVAL)).await;
@@ -140,23 +141,18 @@ impl Health {
     }
 }
 
-async fn ask(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Readiness {
+async fn ask(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Result<Readiness, StoreError> {
     let before = clock.now();
-    let database = match store.database_time().await {
-        Ok(time) => time,
-        Err(error) => {
-            debug!(%error, "the store does not answer");
-            return Readiness::StoreUnavailable;
-        }
-    };
+    let database =
+        store.database_time().await.inspect_err(|error| debug!(%error, "the store does not answer"))?;
     let after = clock.now();
     let skew_ms = skew_ms(before, database, after);
     metrics.set_clock_skew(skew_ms);
     if is_skewed(skew_ms) {
         warn!(%database, ours = %after, "the clock is off the database's");
-        return Readiness::ClockSkew;
+        return Ok(Readiness::ClockSkew);
     }
-    Readiness::Ready
+    Ok(Readiness::Ready)
 }
 
 /// How far our clock is off the database's, which read its own somewhere between our
