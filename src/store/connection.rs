@@ -22,6 +22,9 @@ use crate::clock::Stopwatch;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an idle connection may take to say that it is alive, so that there is time
+/// left to open another one.
+const PING_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a statement may take.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
@@ -122,7 +125,7 @@ impl<DB: Database> ConnectionPool<DB> {
             let fit = if idle_for > IDLE_TIMEOUT || opened.elapsed() > self.limits.max_age {
                 false
             } else if idle_for >= self.trusted_for() {
-                connection.ping().await.is_ok()
+                timeout(PING_TIMEOUT, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
             } else {
                 true
             };
