@@ -33,6 +33,13 @@ impl fmt::Display for Secret {
     /// The URL without what may be secret: the password before the host, and
     /// the parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It may be a password with a ? that is not escaped.
+        if self.0.split_once('?').is_some_and(|(_, behind)| behind.contains('@')) {
+            return match self.0.split_once("://") {
+                Some((scheme, _)) => write!(f, "{scheme}://…"),
+                None => write!(f, "…"),
+            };
+        }
         let (url, parameters) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(url, _)| (url, "?…"));
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         match rest.rsplit_once('@') {
@@ -86,6 +93,8 @@ mod tests {
             ("postgres://me:pass@word@db:5432/presence", "postgres://me:…@db:5432/presence"),
             ("postgres://me@db/presence?password=x", "postgres://me@db/presence?…"),
             ("sqlite://presence.db", "sqlite://presence.db"),
+            ("postgres://me:pass?word@db/presence", "postgres://…"),
+            ("pass?word@db", "…"),
         ] {
             let secret: Secret = url.parse().unwrap();
             assert_eq!(format!("{secret}"), shown);

@@ -163,7 +163,12 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     for name in names.filter(|name| !name.is_empty()) {
         if !PARAMETERS.contains(&name) && !name.starts_with("options[") {
             let allowed = PARAMETERS.join(", ");
-            return Err(OpenError::Url(format!("it has the parameter {name:?}, which is none of {allowed}")));
+            // It may be what stands behind a ? in a password.
+            let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-'));
+            let which =
+                if is_name { format!("the parameter {name:?}, which") } else { "one that".to_owned() };
+            let what = format!("of its parameters it has {which} is none of {allowed}");
+            return Err(OpenError::Url(format!("{what}; in a password a ? is written %3F")));
         }
     }
     let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Url(error.to_string()))?;
@@ -274,5 +279,20 @@ impl Row for PgRow {
 
     fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.try_get_unchecked::<Option<Timestamptz>, _>(column)?.map(|Timestamptz(time)| time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_may_be_a_password_is_not_shown() {
+        let text = |url| options(url).unwrap_err().to_string();
+        assert!(
+            text("postgres://me@db/presence?sslmod=require").contains("it has the parameter \"sslmod\", ")
+        );
+        let text = text("postgres://me:pass?word@db/presence");
+        assert!(!text.contains("word@") && text.contains("in a password a ? is written %3F"), "{text}");
     }
 }
