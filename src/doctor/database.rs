@@ -4,7 +4,7 @@ use super::{Fault, Finding, postgres, sqlite};
 use crate::{
     clock::Clock,
     settings::Settings,
-    store::{Cause, Inspector, Schema, Unreached},
+    store::{Cause, Inspector, OpenError, Schema, Unreached},
 };
 
 /// The flag whose URL leads to the database.
@@ -24,11 +24,14 @@ pub(super) async fn check(settings: &Settings, clock: &Clock) -> Vec<Finding> {
             findings
         }
         Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, &sqlite).await,
-        Err(error) => {
-            let advice = format!("give {flag} as `presenced --help` says");
-            vec![Finding::fail(Fault::Settings, "database", error.to_string(), advice)]
-        }
+        Err(error) => vec![bad_url("database", flag, &error)],
     }
+}
+
+/// A URL that the service refuses, too.
+pub(super) fn bad_url(check: &str, flag: &str, error: &OpenError) -> Finding {
+    let advice = format!("give {flag} as `presenced --help` says");
+    Finding::fail(Fault::Settings, check, error.to_string(), advice)
 }
 
 /// A database that the URL of a flag leads to, and that can't be reached, or has

@@ -2,7 +2,7 @@
 
 use super::{
     Fault, Finding,
-    database::{URL, schema, unreached},
+    database::{URL, bad_url, schema, unreached},
 };
 use crate::{
     app::database_connections,
@@ -42,38 +42,39 @@ pub(super) async fn other_ways(settings: &Settings) -> Vec<Finding> {
     let PostgresSettings { postgres_pgbouncer, database_read_url, .. } = &settings.postgres;
     let mut findings = Vec::new();
     if *postgres_pgbouncer {
-        let reached = reach(settings.database_url.expose(), true).await;
-        findings.push(reached.map_or_else(
-            |(place, error)| unreached(URL, &place, &error),
-            |place| Finding::ok("pgbouncer", place),
-        ));
+        let url = settings.database_url.expose();
+        findings.push(way("pgbouncer", URL, url, true, |place, error| unreached(URL, place, error)).await);
     }
     if let Some(url) = database_read_url {
-        if let Err(error) = PostgresInspector::new(url.expose()) {
-            let advice = "give --database-read-url as `presenced --help` says";
-            findings.push(Finding::fail(Fault::Settings, "read replica", error.to_string(), advice));
-            return findings;
-        }
-        let advice = "start it, or check --database-read-url: until then the database answers for it";
-        findings.push(reach(url.expose(), *postgres_pgbouncer).await.map_or_else(
-            |(place, error)| Finding::warn("read replica", format!("{place}: {error}"), advice),
-            |place| Finding::ok("read replica", place),
-        ));
+        const FLAG: &str = "--database-read-url";
+        let away = |place: &str, error: &Unreached| {
+            let advice = format!("start it, or check {FLAG}: until then the database answers for it");
+            Finding::warn("read replica", format!("{place}: {error}"), advice)
+        };
+        findings.push(way("read replica", FLAG, url.expose(), *postgres_pgbouncer, away).await);
     }
     findings
 }
 
-/// What is reached, or what is not and why.
-async fn reach(url: &str, through_pgbouncer: bool) -> Result<String, (String, Unreached)> {
+/// Whether what the URL of a flag leads to is there; `away` says what it is if not.
+async fn way(
+    check: &str,
+    flag: &str,
+    url: &str,
+    through_pgbouncer: bool,
+    away: impl FnOnce(&str, &Unreached) -> Finding,
+) -> Finding {
     let way = if through_pgbouncer {
         PostgresInspector::through_pgbouncer(url)
     } else {
         PostgresInspector::new(url)
     };
-    let mut way = way.map_err(|error| ("its URL".to_owned(), error.into()))?;
-    match way.reach().await {
-        Ok(()) => Ok(way.describe()),
-        Err(error) => Err((way.describe(), error)),
+    match way {
+        Ok(mut way) => match way.reach().await {
+            Ok(()) => Finding::ok(check, way.describe()),
+            Err(error) => away(&way.describe(), &error),
+        },
+        Err(error) => bad_url(check, flag, &error),
     }
 }
 

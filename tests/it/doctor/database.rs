@@ -253,4 +253,7 @@ async fn a_pgbouncer_and_a_read_replica_are_looked_for_and_the_database_past_the
     let misspelt = format!("{}?sslmod=require", database.url);
     let line = "FAIL  read replica: bad database URL: …it has the parameter \"sslmod\", which is none of …";
     assert_says(&doctor(&database.url, &["--database-read-url", &misspelt]), 64, &[line]);
+    let line = "FAIL  pgbouncer: bad database URL: …it has the parameter \"sslmod\", which is none of …";
+    let advice = "      give --database-url as `presenced --help` says";
+    assert_says(&doctor(&misspelt, &flags[..3]), 64, &[line, advice]);
 }
