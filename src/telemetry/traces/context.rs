@@ -99,6 +99,7 @@ mod tests {
         twice.append(TRACEPARENT, GOOD.parse().unwrap());
         assert!(remote(&twice).is_none(), "nobody knows which one");
     }
+
     #[test]
     fn keeps_as_much_of_the_state_as_the_standard_asks_for() {
         let kept = |given: &[&str]| {

@@ -9,7 +9,10 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate as CaCertificate, Channel, ClientTlsConfig, Identity};
 
-use crate::support::{authority::Authority, database::Engine, server::Server};
+use crate::{
+    support::{authority::Authority, database::Engine, server::Server},
+    watch::metric,
+};
 
 /// A client that trusts this authority alone, and opens a connection for each
 /// request.
@@ -47,11 +50,8 @@ fn presence(server: &Server) -> String {
 }
 
 /// When the certificate expires, as the metric says.
-async fn expiry(server: &Server) -> String {
-    let metrics = reqwest::get(format!("http://{}/metrics", server.addresses.admin)).await.unwrap();
-    let metrics = metrics.text().await.unwrap();
-    let name = "presence_tls_certificate_expiry_timestamp_seconds ";
-    metrics.lines().find_map(|line| line.strip_prefix(name)).expect("the metric").to_owned()
+async fn expiry(server: &Server) -> u64 {
+    metric(server.addresses, "presence_tls_certificate_expiry_timestamp_seconds").await
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_certificate_is_read_again_when_it_changes() {
     fs::write(folder.path().join("tls.key"), key).unwrap();
     let server = start(folder.path(), None).await;
     let url = presence(&server);
-    assert_eq!(expiry(&server).await, "3786912000");
+    assert_eq!(expiry(&server).await, 3_786_912_000);
     assert!(http(&old).get(&url).send().await.is_ok());
     assert!(http(&new).get(&url).send().await.is_err());
 
@@ -97,7 +97,7 @@ async fn a_certificate_is_read_again_when_it_changes() {
     fs::write(folder.path().join("tls.key"), old.issue().1).unwrap();
     sleep(Duration::from_secs(6)).await;
     assert!(http(&old).get(&url).send().await.is_ok());
-    assert_eq!(expiry(&server).await, "3786912000");
+    assert_eq!(expiry(&server).await, 3_786_912_000);
 
     new.write(folder.path());
     let changed = async {
@@ -107,7 +107,7 @@ async fn a_certificate_is_read_again_when_it_changes() {
     };
     timeout(Duration::from_secs(20), changed).await.expect("the new certificate is used");
     grpc(&new, &server, None).await.unwrap();
-    assert_eq!(expiry(&server).await, "67090118400", "what is not said is 4096");
+    assert_eq!(expiry(&server).await, 67_090_118_400, "what is not said is 4096");
     assert!(http(&old).get(&url).send().await.is_err());
     server.stop().await;
 }
