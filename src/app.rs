@@ -15,20 +15,20 @@ use crate::{
     admin::{self, Admin},
     auth::Gate,
     batch::{Batches, Limits},
+    cleanup,
     clock::Clock,
     health::Health,
-    lane::{Lane, Parts},
     server::{Slots, Tls, accept, bind, connections_max},
     service::{ReplicaHealth, Streams},
     settings::Settings,
     store::{Database, OpenError, Store},
-    sweep,
-    telemetry::{Door, Metrics, Traces},
+    telemetry::{Api, Metrics, Traces},
     watch::{self, Hub, Sources},
+    worker::{Parts, Worker},
 };
 
 /// The connections that the main runtime keeps for itself, for health and the
-/// sweep.
+/// cleanup.
 const OWN_CONNECTIONS: u32 = 2;
 
 /// Its connections to the read replica, to ask whether it answers.
@@ -73,14 +73,14 @@ pub struct App {
     /// Asks the store; ends at `stop`.
     health_loop: JoinHandle<()>,
     /// Removes what ended long ago; ends at `stop`.
-    sweep: JoinHandle<()>,
+    cleanup: JoinHandle<()>,
     /// Tells those who watch; ends at `stop`.
     hub: JoinHandle<()>,
-    /// The admin door, which answers until the end.
+    /// the admin listener, which answers until the end.
     admin: JoinHandle<()>,
     acceptors: JoinSet<()>,
     traces: Traces,
-    lanes: Vec<oneshot::Receiver<()>>,
+    workers: Vec<oneshot::Receiver<()>>,
     stop: CancellationToken,
     abort: CancellationToken,
 }
@@ -107,19 +107,23 @@ pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenErr
 
 /// How much each batcher takes on.
 const fn limits(settings: &Settings) -> Limits {
-    Limits { batch_max: settings.batch_max, queue_max: settings.queue_max, workers: settings.batch_workers }
+    Limits {
+        batch_max: settings.batch_max,
+        queue_max: settings.queue_max,
+        workers: settings.concurrent_statements,
+    }
 }
 
 /// The most connections to PostgreSQL that a replica with these settings opens: its
-/// lanes', its own, and the watch hub's, one of which listens. Past a pgbouncer there is
+/// workers', its own, and the watch hub's, one of which listens. Past a pgbouncer there is
 /// that one, and when it starts, one that migrates.
 #[must_use]
 pub fn database_connections(settings: &Settings) -> u32 {
     if settings.postgres.database_direct_url.is_some() {
         return 2;
     }
-    let lanes = u32::try_from(settings.lanes.number()).unwrap_or(u32::MAX);
-    lanes
+    let workers = u32::try_from(settings.workers.number()).unwrap_or(u32::MAX);
+    workers
         .saturating_mul(Batches::connections(limits(settings)))
         .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 1)
 }
@@ -143,8 +147,9 @@ impl App {
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
         let Parts { database, replica, clock, metrics, traces, health, stop, abort, streams, .. } =
             parts.clone();
-        let lanes =
-            start_lanes(if database.has_one_writer() { 1 } else { settings.lanes.number() }, &parts).await?;
+        let workers =
+            start_workers(if database.has_one_writer() { 1 } else { settings.workers.number() }, &parts)
+                .await?;
 
         let store = database.open(OWN_CONNECTIONS);
         let health_loop = tokio::spawn(health.clone().watch(
@@ -161,7 +166,7 @@ impl App {
             metrics: metrics.clone(),
         };
         let hub = tokio::spawn(watch::run(streams.hub, sources, stop.clone()));
-        let sweep = tokio::spawn(sweep::run(
+        let cleanup = tokio::spawn(cleanup::run(
             Arc::clone(&store),
             clock.clone(),
             metrics.clone(),
@@ -174,7 +179,7 @@ impl App {
             tokio::spawn(health.watch(Arc::clone(&store), clock, stop.clone()));
             store
         });
-        let stores = pools([Arc::clone(&store), watched], replica, &lanes);
+        let stores = pools([Arc::clone(&store), watched], replica, &workers);
         let admin = tokio::spawn(admin::serve(
             Admin {
                 health: health.clone(),
@@ -185,28 +190,28 @@ impl App {
             admin,
         ));
 
-        let listeners = [(Door::Grpc, grpc), (Door::Graph, http)];
-        let acceptors = accept_all(listeners, settings, &metrics, &lanes, &stop);
+        let listeners = [(Api::Grpc, grpc), (Api::Http, http)];
+        let acceptors = accept_all(listeners, settings, &metrics, &workers, &stop);
         info!(
             grpc = %addresses.grpc,
             http = %addresses.http,
             admin = %addresses.admin,
-            lanes = lanes.len(),
+            workers = workers.len(),
             "listening"
         );
-        let lanes = lanes.into_iter().map(|lane| lane.ended).collect();
+        let workers = workers.into_iter().map(|worker| worker.ended).collect();
         Ok(Self {
             addresses,
             database,
             store,
             health,
             health_loop,
-            sweep,
+            cleanup,
             hub,
             admin,
             acceptors,
             traces,
-            lanes,
+            workers,
             stop,
             abort,
         })
@@ -218,12 +223,13 @@ impl App {
         self.addresses
     }
 
-    /// Resolves when a lane, or the hub, has ended by itself, which is a fault: the
+    /// Resolves when a worker, or the hub, has ended by itself, which is a fault: the
     /// process can't serve what it served.
     pub async fn part_ended(&mut self) {
         poll_fn(|context| {
-            let lane_ended = self.lanes.iter_mut().any(|lane| Pin::new(lane).poll(context).is_ready());
-            let ended = lane_ended || Pin::new(&mut self.hub).poll(context).is_ready();
+            let worker_ended =
+                self.workers.iter_mut().any(|worker| Pin::new(worker).poll(context).is_ready());
+            let ended = worker_ended || Pin::new(&mut self.hub).poll(context).is_ready();
             if ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -238,14 +244,14 @@ impl App {
         while self.acceptors.join_next().await.is_some() {}
 
         let drained = {
-            let lanes = async {
-                for lane in &mut self.lanes {
+            let workers = async {
+                for worker in &mut self.workers {
                     // An error, too, says that it has ended.
-                    let _ = lane.await;
+                    let _ = worker.await;
                 }
             };
             tokio::select! {
-                drained = timeout(drain_timeout, lanes) => drained.is_ok(),
+                drained = timeout(drain_timeout, workers) => drained.is_ok(),
                 () = hurry => false,
             }
         };
@@ -255,7 +261,7 @@ impl App {
         let close = async {
             // An error says that it has ended, too.
             let _ = (&mut self.health_loop).await;
-            let _ = (&mut self.sweep).await;
+            let _ = (&mut self.cleanup).await;
             let _ = (&mut self.hub).await;
             self.store.close().await;
             self.database.close().await;
@@ -271,7 +277,7 @@ impl App {
     }
 }
 
-/// What all lanes are made of. What is wrong with the settings shows before the
+/// What all workers are made of. What is wrong with the settings shows before the
 /// database is asked.
 async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     settings.check().map_err(StartError::Settings)?;
@@ -320,36 +326,36 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
 fn pools(
     main: [Arc<dyn Store>; 2],
     replica: Option<Arc<dyn Store>>,
-    lanes: &[Lane],
+    workers: &[Worker],
 ) -> Vec<(&'static str, Arc<dyn Store>)> {
-    let replicas = lanes.iter().filter_map(|lane| lane.stores.replica.clone());
-    let lanes = lanes.iter().map(|lane| ("lanes", Arc::clone(&lane.stores.primary)));
+    let replicas = workers.iter().filter_map(|worker| worker.stores.replica.clone());
+    let workers = workers.iter().map(|worker| ("workers", Arc::clone(&worker.stores.primary)));
     let main = main.map(|store| ("main", store)).into_iter();
-    main.chain(lanes).chain(replica.into_iter().chain(replicas).map(|store| ("replica", store))).collect()
+    main.chain(workers).chain(replica.into_iter().chain(replicas).map(|store| ("replica", store))).collect()
 }
 
-async fn start_lanes(number: usize, parts: &Parts) -> io::Result<Vec<Lane>> {
-    let mut lanes = Vec::with_capacity(number);
+async fn start_workers(number: usize, parts: &Parts) -> io::Result<Vec<Worker>> {
+    let mut workers = Vec::with_capacity(number);
     for index in 0..number {
-        lanes.push(Lane::start(format!("lane-{index}"), parts.clone()).await?);
+        workers.push(Worker::start(format!("worker-{index}"), parts.clone()).await?);
     }
-    Ok(lanes)
+    Ok(workers)
 }
 
-/// Takes connections in for the lanes until `stop`.
+/// Takes connections in for the workers until `stop`.
 fn accept_all(
-    listeners: [(Door, TcpListener); 2],
+    listeners: [(Api, TcpListener); 2],
     settings: &Settings,
     metrics: &Metrics,
-    lanes: &[Lane],
+    workers: &[Worker],
     stop: &CancellationToken,
 ) -> JoinSet<()> {
     let slots = connections_max(settings.limits.connections_max);
     let mut acceptors = JoinSet::new();
-    for (door, listener) in listeners {
-        let incoming = lanes.iter().map(|lane| lane.incoming.clone()).collect();
-        let slots = Slots::new(slots, metrics.connections(door));
-        acceptors.spawn(accept(door, listener, slots, incoming, stop.clone()));
+    for (api, listener) in listeners {
+        let incoming = workers.iter().map(|worker| worker.incoming.clone()).collect();
+        let slots = Slots::new(slots, metrics.connections(api));
+        acceptors.spawn(accept(api, listener, slots, incoming, stop.clone()));
     }
     acceptors
 }

@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     doctor::{self, Fault},
     graph,
-    settings::{BenchDoor, BenchSettings, Cli, Command, Secret, Settings},
+    settings::{BenchApi, BenchSettings, Cli, Command, Secret, Settings},
     store::OpenError,
     telemetry::{LogFormat, init_logs},
 };
@@ -164,9 +164,9 @@ fn print_openapi() -> ExitCode {
 
 /// Runs a benchmark; a call that failed is a failure.
 fn run_bench(bench: &BenchSettings, settings: &Settings) -> ExitCode {
-    let default = match bench.door {
-        BenchDoor::Grpc => settings.grpc_addr,
-        BenchDoor::Http | BenchDoor::Http2 => settings.http_addr,
+    let default = match bench.api {
+        BenchApi::Grpc => settings.grpc_addr,
+        BenchApi::Http | BenchApi::Http2 => settings.http_addr,
     };
     let report = match bench::run(bench, default) {
         Ok(report) => report,

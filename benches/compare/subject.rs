@@ -67,11 +67,11 @@ pub(crate) fn measure(
     arguments: &[&str],
 ) -> Sample {
     let http = arguments.iter().any(|argument| argument.starts_with("http"));
-    let door = if http { service.http } else { service.grpc };
+    let api = if http { service.http } else { service.grpc };
     let used =
         || (cpu_seconds(&service.id()), database.map_or(0.0, Postgres::cpu_seconds), statements(service));
     let before = used();
-    let report = bench(door, width, seconds, arguments);
+    let report = bench(api, width, seconds, arguments);
     let after = used();
     let number = |name: &str| report[name].as_f64().unwrap();
     let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();

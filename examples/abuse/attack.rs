@@ -12,21 +12,21 @@ use tokio::{
     time::{interval, sleep, timeout},
 };
 
-/// An attack: its name, the door it is for, and what it is.
-pub(crate) const ATTACKS: [(&str, Door, &str); 9] = [
-    ("slow", Door::Http, "1,000 connections that send a byte a second"),
-    ("silent", Door::Http, "1,000 connections that say nothing"),
-    ("half-open", Door::Grpc, "1,000 connections that send half a preface"),
-    ("flood", Door::Http, "10,000 connections at once"),
-    ("rapid-reset", Door::Grpc, "20,000 requests a second, each cancelled at once, on HTTP/2"),
-    ("headers", Door::Http, "100 headers of 1 MiB a second"),
-    ("gzip-bomb", Door::Http, "20 bodies a second of 250 KiB that unpack to 250 MiB"),
-    ("nesting", Door::Http, "50 JSON bodies a second of 750 KiB, nested 150,000 deep"),
-    ("batch", Door::Http, "20 batches a second of 1 MiB that name 20,000 requests"),
+/// An attack: its name, the API it is for, and what it is.
+pub(crate) const ATTACKS: [(&str, Api, &str); 9] = [
+    ("slow", Api::Http, "1,000 connections that send a byte a second"),
+    ("silent", Api::Http, "1,000 connections that say nothing"),
+    ("half-open", Api::Grpc, "1,000 connections that send half a preface"),
+    ("flood", Api::Http, "10,000 connections at once"),
+    ("rapid-reset", Api::Grpc, "20,000 requests a second, each cancelled at once, on HTTP/2"),
+    ("headers", Api::Http, "100 headers of 1 MiB a second"),
+    ("gzip-bomb", Api::Http, "20 bodies a second of 250 KiB that unpack to 250 MiB"),
+    ("nesting", Api::Http, "50 JSON bodies a second of 750 KiB, nested 150,000 deep"),
+    ("batch", Api::Http, "20 batches a second of 1 MiB that name 20,000 requests"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Api {
     Grpc,
     Http,
 }

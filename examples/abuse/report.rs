@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    attack::{ATTACKS, Door},
+    attack::{ATTACKS, Api},
     client::{self, Felt},
     service::{Running, Service, cpu_seconds, median, memory},
 };
@@ -96,9 +96,9 @@ pub(crate) fn run(binary: &str, seconds: u64, rounds: u64) {
     );
     let only = env::var("ABUSE_ATTACKS").unwrap_or_default();
     let wanted = |kind: &str| only.is_empty() || only.split(',').any(|of| of == kind);
-    for (kind, door, what) in ATTACKS.into_iter().filter(|(kind, ..)| wanted(kind)) {
+    for (kind, api, what) in ATTACKS.into_iter().filter(|(kind, ..)| wanted(kind)) {
         let service = Service::start(binary, &["--database-url", "sqlite::memory:"]);
-        let victim = if door == Door::Grpc { service.grpc } else { service.http };
+        let victim = if api == Api::Grpc { service.grpc } else { service.http };
         client::run(service.http, PAUSE);
         let before = service.memory();
         let (mut at_sink, mut here) = (Vec::new(), Vec::new());

@@ -46,7 +46,7 @@ impl Service {
         let listening: serde_json::Value = serde_json::from_str(&listening.expect("it listens")).unwrap();
         // Nobody else reads what it logs.
         thread::spawn(move || lines.for_each(drop));
-        let address = |door: &str| listening[door].as_str().unwrap().parse().unwrap();
+        let address = |api: &str| listening[api].as_str().unwrap().parse().unwrap();
         Self {
             grpc: address("grpc"),
             http: address("http"),

@@ -32,15 +32,15 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// The service without its sockets, over SQLite.
-struct Doors {
+struct Apis {
     runtime: Runtime,
-    grpc: grpc::Routes,
-    graph: graph::Routes,
+    grpc: grpc::GrpcApi,
+    graph: graph::HttpApi,
     /// Takes tokens that [`KEY`] signed.
     gate: Gate,
 }
 
-static DOORS: LazyLock<Mutex<Doors>> = LazyLock::new(|| Mutex::new(Doors::open()));
+static APIS: LazyLock<Mutex<Apis>> = LazyLock::new(|| Mutex::new(Apis::open()));
 
 /// The example of RFC 8037 as PKCS #8, and its public half.
 const KEY: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20\
@@ -51,7 +51,7 @@ const KEY_SET: &str =
 /// `{"alg":"EdDSA","kid":"k"}`.
 const HEADER: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ";
 
-impl Doors {
+impl Apis {
     fn open() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (grpc, graph, gate) = runtime.block_on(async {
@@ -90,7 +90,7 @@ impl Doors {
                 stop: stop.clone(),
             };
             let service = std::sync::Arc::new(Service::new(batches, None, Clock::System, streams));
-            let grpc = grpc::Context {
+            let grpc = grpc::GrpcState {
                 service: service.clone(),
                 gate: nobody.clone(),
                 metrics: metrics.clone(),
@@ -99,8 +99,8 @@ impl Doors {
                 reflection: true,
             };
             let health = Health::new(metrics.clone()).await;
-            let grpc = grpc::Routes::new(grpc, health.reporter()).expect("routes");
-            let graph = graph::Context {
+            let grpc = grpc::GrpcApi::new(grpc, health.reporter()).expect("routes");
+            let graph = graph::HttpState {
                 service,
                 gate: nobody,
                 clock: Clock::System,
@@ -111,12 +111,12 @@ impl Doors {
                 cors_origins: std::sync::Arc::default(),
                 web: grpc::Web::new(grpc.clone()),
             };
-            (grpc, graph::Routes::new(graph, true).expect("routes"), gate)
+            (grpc, graph::HttpApi::new(graph, true).expect("routes"), gate)
         });
         Self { runtime, grpc, graph, gate }
     }
 
-    /// Answers a request of HTTP's door; no answer is the service's fault.
+    /// Answers a request of HTTP's API; no answer is the service's fault.
     fn ask_http(&self, request: Request) {
         let asked = format!("{} {}", request.method(), request.uri());
         let answer = self.runtime.block_on(async {
@@ -157,8 +157,8 @@ fn settings(arguments: &[&str]) -> Settings {
     Cli::try_parse_from(arguments).expect("settings").settings
 }
 
-fn with_doors(ask: impl FnOnce(&Doors)) {
-    ask(&DOORS.lock().unwrap_or_else(PoisonError::into_inner));
+fn with_apis(ask: impl FnOnce(&Apis)) {
+    ask(&APIS.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn http_request(method: Method, path: &str, body: &[u8]) -> Option<Request> {
@@ -189,7 +189,7 @@ pub fn json(data: &[u8]) {
     if first & 0x80 != 0 {
         request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    with_doors(|doors| doors.ask_http(request));
+    with_apis(|apis| apis.ask_http(request));
 }
 
 /// Paths and query strings: the first byte chooses the verb.
@@ -200,13 +200,13 @@ pub fn paths(data: &[u8]) {
     let Ok(path) = str::from_utf8(path) else { return };
     let method = METHODS[usize::from(*first) % METHODS.len()].clone();
     let Some(request) = http_request(method, path, b"") else { return };
-    with_doors(|doors| doors.ask_http(request));
+    with_apis(|apis| apis.ask_http(request));
 }
 
 /// Batches of requests.
 pub fn batch(data: &[u8]) {
     let Some(request) = http_request(Method::POST, "/v1.0/$batch", data) else { return };
-    with_doors(|doors| doors.ask_http(request));
+    with_apis(|apis| apis.ask_http(request));
 }
 
 /// Messages of gRPC: the first byte chooses the method, and whether the rest is a
@@ -240,7 +240,7 @@ pub fn protobuf(data: &[u8]) {
     let Some(mut request) = http_request(Method::POST, &path, body) else { return };
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-    with_doors(|doors| doors.ask_grpc(request));
+    with_apis(|apis| apis.ask_grpc(request));
 }
 
 /// Durations, and times with a zone behind a line break.
@@ -272,8 +272,8 @@ pub fn tokens(data: &[u8]) {
     };
     let Ok(value) = HeaderValue::try_from(format!("Bearer {token}")) else { return };
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
-    with_doors(|doors| {
-        let admitted = doors.runtime.block_on(doors.gate.admit(&headers));
+    with_apis(|apis| {
+        let admitted = apis.runtime.block_on(apis.gate.admit(&headers));
         assert!(!forged || admitted.is_err(), "let in: {token}");
     });
 }

@@ -1,4 +1,4 @@
-//! The admin door: probes and metrics. It may listen anywhere, and so shows
+//! the admin listener: probes and metrics. It may listen anywhere, and so shows
 //! nothing about users.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -27,7 +27,7 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// The connections that may be open at once: a few scrapers and probes.
 const CONNECTIONS_MAX: usize = 128;
 
-/// What the admin door shows.
+/// What the admin listener shows.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// For `/readyz`.
@@ -40,7 +40,7 @@ pub struct Admin {
     pub limits: LimitSettings,
 }
 
-/// Serves the admin door; never ends by itself.
+/// Serves the admin listener; never ends by itself.
 pub async fn serve(admin: Admin, listener: TcpListener) {
     let limits = admin.limits;
     let router = Router::new()

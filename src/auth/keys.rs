@@ -44,13 +44,13 @@ pub(super) enum Source {
 /// The keys in force; clones are one.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    read: watch::Receiver<Read>,
+    read: watch::Receiver<KeySnapshot>,
     unknown_key: Arc<Notify>,
 }
 
 /// What the last attempt to read the set left in force.
 #[derive(Clone, Debug)]
-struct Read {
+struct KeySnapshot {
     keys: Arc<KeySet>,
     at: Stopwatch,
 }
@@ -126,7 +126,7 @@ impl Keys {
         if keys.is_empty() {
             warn!("there is no key to verify tokens with: nobody is let in");
         }
-        let (send, read) = watch::channel(Read { keys, at: Stopwatch::start() });
+        let (send, read) = watch::channel(KeySnapshot { keys, at: Stopwatch::start() });
         let unknown_key = Arc::new(Notify::new());
         tokio::spawn({
             let unknown_key = Arc::clone(&unknown_key);
@@ -164,7 +164,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, send: watch::Sender<Read>, unknown_key: Arc<Notify>) {
+    async fn run(mut self, send: watch::Sender<KeySnapshot>, unknown_key: Arc<Notify>) {
         loop {
             let interval = self.source.interval(!self.failing && !send.borrow().keys.is_empty());
             tokio::select! {

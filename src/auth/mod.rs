@@ -1,4 +1,4 @@
-//! Who calls: from a request's headers to a [`Caller`], the same for every door.
+//! Who calls: from a request's headers to a [`Caller`], the same for every API.
 //!
 //! What a caller may then do is decided in `service/permission.rs`.
 

@@ -36,7 +36,7 @@ use crate::{
     telemetry::{Metrics, StatementMetrics},
 };
 
-use runner::{Answer, Call, Runner};
+use runner::{PendingCall, Results, Runner};
 pub use statement::{
     ClearSessions, CountUsers, ExtendSessions, ListPage, Load, SetSessions, Statement, UpdateUsers,
 };
@@ -67,7 +67,7 @@ pub enum BatchError {
     Store(#[from] StoreError),
 }
 
-/// The batchers of one lane, one for each method of its store.
+/// The batchers of one worker, one for each method of its store.
 #[derive(Debug)]
 pub struct Batches {
     /// For [`Store::set_sessions`].
@@ -160,7 +160,7 @@ impl Batches {
 pub struct Batcher<S: Statement> {
     /// What the statement is called in metrics and logs.
     name: &'static str,
-    queue: mpsc::Sender<Call<S>>,
+    queue: mpsc::Sender<PendingCall<S>>,
     metrics: StatementMetrics,
     /// A permit for each member that may wait.
     room: Arc<Semaphore>,
@@ -195,18 +195,18 @@ impl<S: Statement> Batcher<S> {
     }
 
     /// Has one `member` done; its answer alone.
-    pub async fn call_one(&self, member: S::Member) -> Result<S::Answer, BatchError> {
+    pub async fn call_one(&self, member: S::Member) -> Result<S::Output, BatchError> {
         let (_, mut answers) = self.call(vec![member]).await?;
         answers.pop().ok_or_else(|| StoreError::Data(format!("{} answered nothing", self.name)).into())
     }
 
     /// Has `members` done as a whole, together with whatever else waits;
     /// answers them in order, with the `now` of the statement that did them.
-    pub async fn call(&self, members: Vec<S::Member>) -> Result<Answer<S>, BatchError> {
+    pub async fn call(&self, members: Vec<S::Member>) -> Result<Results<S>, BatchError> {
         let weight = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let full = |_| BatchError::QueueFull(self.name);
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(full)?;
-        let (call, answered) = Call::new(self.name, members, room);
+        let (call, answered) = PendingCall::new(self.name, members, room);
         self.queue.try_send(call).map_err(|_| BatchError::QueueFull(self.name))?;
         match timeout(CALL_TIMEOUT, answered).await {
             Ok(Ok(answer)) => Ok(answer?),
@@ -223,7 +223,7 @@ impl<S: Statement> Batcher<S> {
 
 /// Takes what has gathered whenever a worker is free, until the batcher is
 /// dropped.
-async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<Call<S>>, runner: Runner, limits: Limits) {
+async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<PendingCall<S>>, runner: Runner, limits: Limits) {
     let workers = Arc::new(Semaphore::new(limits.workers.into()));
     let runner = Arc::new(runner);
     while let Ok(worker) = Arc::clone(&workers).acquire_owned().await {
@@ -239,10 +239,10 @@ async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<Call<S>>, runner: Runn
 
 /// `first` and the calls that wait behind it, up to `batch_max` members.
 fn gather<S: Statement>(
-    first: Call<S>,
-    calls: &mut mpsc::Receiver<Call<S>>,
+    first: PendingCall<S>,
+    calls: &mut mpsc::Receiver<PendingCall<S>>,
     batch_max: usize,
-) -> Vec<Call<S>> {
+) -> Vec<PendingCall<S>> {
     let mut members = first.members.len();
     let mut batch = vec![first];
     while members < batch_max {

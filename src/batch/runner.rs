@@ -9,24 +9,24 @@ use super::{CALL_TIMEOUT, Statement};
 use crate::{
     clock::{Clock, Stopwatch},
     presence::Timestamp,
-    store::{LATE, Store, StoreError},
-    telemetry::{QueueSpan, StatementMetrics, StatementSpan, Trace, Trouble},
+    store::{LATE_AFTER, Store, StoreError},
+    telemetry::{LogThrottle, QueueSpan, StatementMetrics, StatementSpan, Trace},
 };
 
 /// How long a caller waits until its statement begins. What is done for one that has
 /// gone could undo what it does next: it does nothing before the store can tell that
 /// the statement is late.
-const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE);
+const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE_AFTER);
 
 /// How long a statement must not have failed for the log to say that it works again.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// What a caller gets: the instant for which it holds, and an answer for each
 /// member.
-pub(super) type Answer<S> = (Timestamp, Vec<<S as Statement>::Answer>);
+pub(super) type Results<S> = (Timestamp, Vec<<S as Statement>::Output>);
 
 /// A call that waits for its turn.
-pub(super) struct Call<S: Statement> {
+pub(super) struct PendingCall<S: Statement> {
     pub(super) members: Vec<S::Member>,
     caller: Caller<S>,
     /// If its request is traced.
@@ -34,13 +34,13 @@ pub(super) struct Call<S: Statement> {
     _room: OwnedSemaphorePermit,
 }
 
-impl<S: Statement> Call<S> {
+impl<S: Statement> PendingCall<S> {
     /// A call that begins to wait for `statement`, and where its answer comes.
     pub(super) fn new(
         statement: &'static str,
         members: Vec<S::Member>,
         room: OwnedSemaphorePermit,
-    ) -> (Self, oneshot::Receiver<Result<Answer<S>, StoreError>>) {
+    ) -> (Self, oneshot::Receiver<Result<Results<S>, StoreError>>) {
         let (answer, answered) = oneshot::channel();
         let caller = Caller { answer, waits: Stopwatch::start() };
         (Self { members, caller, queued: QueueSpan::start(statement), _room: room }, answered)
@@ -49,7 +49,7 @@ impl<S: Statement> Call<S> {
 
 /// Who waits for an answer.
 struct Caller<S: Statement> {
-    answer: oneshot::Sender<Result<Answer<S>, StoreError>>,
+    answer: oneshot::Sender<Result<Results<S>, StoreError>>,
     waits: Stopwatch,
 }
 
@@ -60,7 +60,7 @@ impl<S: Statement> Caller<S> {
     }
 
     /// Answers it, unless it has gone.
-    fn answer(self, outcome: Result<Answer<S>, StoreError>) {
+    fn answer(self, outcome: Result<Results<S>, StoreError>) {
         let _ = self.answer.send(outcome);
     }
 }
@@ -81,9 +81,9 @@ pub(super) struct Runner {
     clock: Clock,
     metrics: StatementMetrics,
     /// With the statement.
-    trouble: Trouble,
+    throttle: LogThrottle,
     /// With calls that wait too long for it.
-    queue_trouble: Trouble,
+    queue_throttle: LogThrottle,
 }
 
 impl Runner {
@@ -98,16 +98,16 @@ impl Runner {
             store: Arc::clone(store),
             clock: clock.clone(),
             metrics,
-            trouble: Trouble::none(QUIET),
-            queue_trouble: Trouble::none(QUIET),
+            throttle: LogThrottle::none(QUIET),
+            queue_throttle: LogThrottle::none(QUIET),
         }
     }
 
     /// Runs a batch as one statement, and answers its callers.
-    pub(super) async fn run<S: Statement>(&self, batch: Vec<Call<S>>) {
+    pub(super) async fn run<S: Statement>(&self, batch: Vec<PendingCall<S>>) {
         let mut members = Vec::new();
         let mut callers: Vec<Waiting<S>> = Vec::with_capacity(batch.len());
-        for Call { members: own, caller, queued, _room } in batch {
+        for PendingCall { members: own, caller, queued, _room } in batch {
             let Some(caller) = self.in_time(caller) else { continue };
             let start = members.len();
             members.extend(own);
@@ -150,7 +150,7 @@ impl Runner {
             return Some(caller);
         }
         self.metrics.given_up();
-        if self.queue_trouble.begins() {
+        if self.queue_throttle.begins() {
             let statement = self.name;
             warn!(statement, "calls are given up: their turn does not come within {QUEUE_TIMEOUT:?}");
         }
@@ -164,7 +164,7 @@ impl Runner {
         &self,
         members: &[S::Member],
         callers: &[Waiting<S>],
-    ) -> Result<Answer<S>, StoreError> {
+    ) -> Result<Results<S>, StoreError> {
         let now = self.clock.now();
         let timer = self.metrics.start(members.len());
         let traces = callers.iter().filter_map(|waiting| waiting.trace.as_ref());
@@ -180,11 +180,11 @@ impl Runner {
         }
         let statement = self.name;
         match &outcome {
-            Ok(_) if self.trouble.ends() => info!(statement, "works again"),
+            Ok(_) if self.throttle.ends() => info!(statement, "works again"),
             Ok(_) => {}
             // Those whose data it is are told, and logged.
             Err(error @ StoreError::Data(_)) => debug!(statement, %error, "failed"),
-            Err(error) if self.trouble.begins() => {
+            Err(error) if self.throttle.begins() => {
                 warn!(statement, %error, "failed; more within a minute is logged at debug");
             }
             Err(error) => debug!(statement, %error, "failed"),

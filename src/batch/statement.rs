@@ -16,14 +16,14 @@ pub trait Statement: Send + Sync + 'static {
     /// What it does one thing to.
     type Member: Send + Sync + 'static;
     /// What it says of one member.
-    type Answer: Send + 'static;
+    type Output: Send + 'static;
 
     /// Runs it; one answer for each member, in order.
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
         members: &[Self::Member],
-    ) -> Result<Vec<Self::Answer>, StoreError>;
+    ) -> Result<Vec<Self::Output>, StoreError>;
 }
 
 /// [`Store::set_sessions`].
@@ -34,7 +34,7 @@ pub struct SetSessions;
 impl Statement for SetSessions {
     const NAME: &'static str = "set_sessions";
     type Member = SetSession;
-    type Answer = ();
+    type Output = ();
 
     async fn execute(
         store: &dyn Store,
@@ -54,7 +54,7 @@ pub struct ClearSessions;
 impl Statement for ClearSessions {
     const NAME: &'static str = "clear_sessions";
     type Member = SessionKey;
-    type Answer = bool;
+    type Output = bool;
 
     async fn execute(
         store: &dyn Store,
@@ -73,7 +73,7 @@ pub struct ExtendSessions;
 impl Statement for ExtendSessions {
     const NAME: &'static str = "extend_sessions";
     type Member = SetSession;
-    type Answer = bool;
+    type Output = bool;
 
     async fn execute(
         store: &dyn Store,
@@ -92,7 +92,7 @@ pub struct Load;
 impl Statement for Load {
     const NAME: &'static str = "load";
     type Member = UserKey;
-    type Answer = User;
+    type Output = User;
 
     async fn execute(
         store: &dyn Store,
@@ -115,7 +115,7 @@ macro_rules! one_at_a_time {
         impl Statement for $name {
             const NAME: &'static str = stringify!($method);
             type Member = $member;
-            type Answer = $answer;
+            type Output = $answer;
 
             async fn execute(
                 store: &dyn Store,

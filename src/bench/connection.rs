@@ -13,7 +13,7 @@ use super::{
     http1::Http1,
     http2::{Dialect, Http2},
 };
-use crate::settings::{BenchDoor, BenchSettings};
+use crate::settings::{BenchApi, BenchSettings};
 
 /// How long the service may take to let a connection in.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,10 +66,10 @@ impl Connection {
             Http2::open(&mut outbox);
             Wire::Http2(Box::new(Http2::new(authority, token, dialect)))
         };
-        let wire = match settings.door {
-            BenchDoor::Grpc => http2(Dialect::Grpc(session_id.clone())),
-            BenchDoor::Http2 => http2(Dialect::Graph(Graph::new(session_id))),
-            BenchDoor::Http => Wire::Http1(Http1::new(authority, token, Graph::new(session_id))),
+        let wire = match settings.api {
+            BenchApi::Grpc => http2(Dialect::Grpc(session_id.clone())),
+            BenchApi::Http2 => http2(Dialect::Graph(Graph::new(session_id))),
+            BenchApi::Http => Wire::Http1(Http1::new(authority, token, Graph::new(session_id))),
         };
         let mut connection =
             Self { stream, wire, under_way: HashMap::new(), streams, inbox: Vec::new(), outbox };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Stopwatch,
-    settings::{BenchDoor, BenchOperation, BenchSettings},
+    settings::{BenchApi, BenchOperation, BenchSettings},
 };
 
 /// How long the last calls may take.
@@ -59,7 +59,7 @@ pub(super) struct Load {
     /// The connections that can take a call, once for each.
     free: VecDeque<usize>,
     stopwatch: Stopwatch,
-    door: BenchDoor,
+    api: BenchApi,
     rate: Option<u32>,
     /// Whether `NOT_FOUND` is an answer like another one.
     clears: bool,
@@ -118,7 +118,7 @@ impl Load {
             calls,
             free,
             stopwatch: Stopwatch::start(),
-            door: settings.door,
+            api: settings.api,
             rate: settings.rate,
             clears: settings.operation == BenchOperation::Clear,
             progress,
@@ -129,11 +129,11 @@ impl Load {
     /// Loads the users if that is wanted, warms up, measures.
     pub(super) fn run(&mut self, settings: &BenchSettings) -> io::Result<Measured> {
         if settings.load {
-            let (batch, _) = batch_sizes(BenchOperation::BatchSet, self.door);
+            let (batch, _) = batch_sizes(BenchOperation::BatchSet, self.api);
             self.calls.load_all(batch.into());
             let loaded = self.phase("load", None)?;
             if let Some((code, calls)) =
-                loaded.codes.iter().find(|(code, _)| !is_done(self.door, false, **code))
+                loaded.codes.iter().find(|(code, _)| !is_done(self.api, false, **code))
             {
                 return Err(io::Error::other(format!(
                     "{calls} calls that load users failed with code {code}"
@@ -242,7 +242,7 @@ impl Load {
                 *measured.codes.entry(code).or_default() += 1;
                 if pace.end.is_none_or(|end| now <= end) {
                     measured.calls += 1;
-                    measured.members += if is_done(self.door, self.clears, code) { call.members } else { 0 };
+                    measured.members += if is_done(self.api, self.clears, code) { call.members } else { 0 };
                 }
                 let latency = u64::try_from(now.saturating_sub(call.due).as_nanos()).unwrap_or(u64::MAX);
                 measured.latency.saturating_record(latency);
@@ -253,10 +253,10 @@ impl Load {
 }
 
 /// Whether the code says that a call did what it should.
-pub(super) fn is_done(door: BenchDoor, clears: bool, code: u16) -> bool {
-    match door {
-        BenchDoor::Grpc => code == 0 || (clears && code == 5),
-        BenchDoor::Http | BenchDoor::Http2 => code == 200 || (clears && code == 404),
+pub(super) fn is_done(api: BenchApi, clears: bool, code: u16) -> bool {
+    match api {
+        BenchApi::Grpc => code == 0 || (clears && code == 5),
+        BenchApi::Http | BenchApi::Http2 => code == 200 || (clears && code == 404),
     }
 }
 

@@ -19,9 +19,8 @@ use std::{
 };
 
 use crate::{
-    graph::BATCH_REQUESTS_MAX,
-    service::{REQUESTS_MAX, USER_IDS_MAX},
-    settings::{BenchDoor, BenchOperation, BenchSettings},
+    presence::{BATCH_ITEMS_MAX, REQUESTS_MAX, USER_IDS_MAX},
+    settings::{BenchApi, BenchOperation, BenchSettings},
 };
 use call::Calls;
 use connection::Connection;
@@ -49,9 +48,9 @@ pub fn run(settings: &BenchSettings, default: SocketAddr) -> Result<Report, Benc
     let target = settings.target.clone().unwrap_or_else(|| default.to_string());
     let mut settings = settings.clone();
     settings.batch_size = Some(batch_size(&settings)?);
-    if settings.operation == BenchOperation::Health && settings.door != BenchDoor::Grpc {
+    if settings.operation == BenchOperation::Health && settings.api != BenchApi::Grpc {
         return Err(BenchError::Settings(
-            "--operation health takes --door grpc: HTTP has no such call".into(),
+            "--operation health takes --API grpc: HTTP has no such call".into(),
         ));
     }
     let token = settings.token_file.as_ref().map(fs::read_to_string).transpose().map_err(|error| {
@@ -79,10 +78,10 @@ fn resolve(target: &str) -> Result<SocketAddr, BenchError> {
 }
 
 /// The members that a call has unless it is said, and at most.
-fn batch_sizes(operation: BenchOperation, door: BenchDoor) -> (u16, usize) {
-    match (operation, door) {
-        (BenchOperation::BatchSet, BenchDoor::Grpc) => (500, REQUESTS_MAX),
-        (BenchOperation::BatchSet, _) => (20, BATCH_REQUESTS_MAX),
+fn batch_sizes(operation: BenchOperation, api: BenchApi) -> (u16, usize) {
+    match (operation, api) {
+        (BenchOperation::BatchSet, BenchApi::Grpc) => (500, REQUESTS_MAX),
+        (BenchOperation::BatchSet, _) => (20, BATCH_ITEMS_MAX),
         (BenchOperation::BatchGet, _) => (650, USER_IDS_MAX),
         _ => (1, 1),
     }
@@ -90,12 +89,12 @@ fn batch_sizes(operation: BenchOperation, door: BenchDoor) -> (u16, usize) {
 
 /// The members of one call.
 fn batch_size(settings: &BenchSettings) -> Result<u16, BenchError> {
-    let (default, max) = batch_sizes(settings.operation, settings.door);
+    let (default, max) = batch_sizes(settings.operation, settings.api);
     match settings.batch_size {
         None => Ok(default),
         Some(size) if usize::from(size) <= max => Ok(size),
         Some(size) => Err(BenchError::Settings(format!(
-            "--batch-size {size}: a call of this operation at this door takes {max} at most"
+            "--batch-size {size}: a call of this operation at this API takes {max} at most"
         ))),
     }
 }

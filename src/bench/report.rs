@@ -6,7 +6,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::load::{Measured, UNANSWERED, is_done};
-use crate::settings::{BenchDoor, BenchOperation, BenchSettings};
+use crate::settings::{BenchApi, BenchOperation, BenchSettings};
 
 /// The share of calls that were answered as soon as a latency, in percent.
 const PERCENTILES: [f64; 6] = [50.0, 75.0, 90.0, 99.0, 99.9, 99.99];
@@ -17,7 +17,7 @@ pub struct Report {
     /// What was called.
     operation: String,
     /// How.
-    door: String,
+    api: String,
     /// Where.
     target: String,
     /// Connections that were open.
@@ -51,7 +51,7 @@ impl Report {
         let Measured { length, calls, members, codes, latency, processor } = measured;
         let seconds = length.as_secs_f64();
         let clears = settings.operation == BenchOperation::Clear;
-        let failed = codes.iter().filter(|(code, _)| !is_done(settings.door, clears, **code));
+        let failed = codes.iter().filter(|(code, _)| !is_done(settings.api, clears, **code));
         let at = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64() * 1_000.0;
         let percentiles = PERCENTILES
             .iter()
@@ -60,7 +60,7 @@ impl Report {
         let (connections, streams) = settings.width();
         Self {
             operation: name(&settings.operation),
-            door: name(&settings.door),
+            api: name(&settings.api),
             target: target.to_owned(),
             connections,
             streams,
@@ -71,7 +71,7 @@ impl Report {
             calls_per_second: ratio(*calls, seconds),
             members_per_second: ratio(*members, seconds),
             errors: failed.map(|(_, calls)| calls).sum(),
-            codes: codes.iter().map(|(code, calls)| (code_name(settings.door, *code), *calls)).collect(),
+            codes: codes.iter().map(|(code, calls)| (code_name(settings.api, *code), *calls)).collect(),
             latency_ms: percentiles.chain(ends).collect(),
             client_processor_us_per_call: processor.as_secs_f64() * 1e6 / ratio(*calls, 1.0).max(1.0),
         }
@@ -93,14 +93,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, door, target, connections, streams, users, batch_size, seconds, .. } = self;
+        let Self { operation, api, target, connections, streams, users, batch_size, seconds, .. } = self;
         write!(f, "{operation}")?;
         if *batch_size > 1 {
             write!(f, " of {batch_size}")?;
         }
         writeln!(
             f,
-            " over {door} at {target}, {users} users, {connections} connections with {streams} calls each, {}, \
+            " over {api} at {target}, {users} users, {connections} connections with {streams} calls each, {}, \
              {seconds:.1} s",
             self.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} calls/s due")),
         )?;
@@ -130,11 +130,11 @@ fn ratio(number: u64, of: f64) -> f64 {
     if of > 0.0 { number / of } else { 0.0 }
 }
 
-fn code_name(door: BenchDoor, code: u16) -> String {
-    match door {
+fn code_name(api: BenchApi, code: u16) -> String {
+    match api {
         _ if code == UNANSWERED => "unanswered".to_owned(),
-        BenchDoor::Grpc => format!("{:?}", Code::from_i32(code.into())),
-        BenchDoor::Http | BenchDoor::Http2 => code.to_string(),
+        BenchApi::Grpc => format!("{:?}", Code::from_i32(code.into())),
+        BenchApi::Http | BenchApi::Http2 => code.to_string(),
     }
 }
 

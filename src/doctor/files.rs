@@ -11,14 +11,14 @@ pub(super) fn check(limits: &LimitSettings) -> Vec<Finding> {
     vec![match connections_possible() {
         Ok((files, possible)) if possible < wanted => Finding::warn(
             "files",
-            format!("{files} open files are room for {possible} connections to each door, not for {wanted}"),
+            format!("{files} open files are room for {possible} connections to each API, not for {wanted}"),
             format!(
                 "raise the limit (ulimit -n, LimitNOFILE=) to {}, or give fewer --connections-max",
                 files_needed(wanted)
             ),
         ),
         Ok((files, _)) => {
-            Finding::ok("files", format!("{files} open files are room for {wanted} connections to each door"))
+            Finding::ok("files", format!("{files} open files are room for {wanted} connections to each API"))
         }
         Err(error) => Finding::warn(
             "files",

@@ -15,22 +15,22 @@ enum Port {
 }
 
 pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
-    let doors = [
+    let apis = [
         ("--grpc-addr", settings.grpc_addr),
         ("--http-addr", settings.http_addr),
         ("--admin-addr", settings.admin_addr),
     ];
-    let ports = look(&doors);
+    let ports = look(&apis);
     let taken = ports.iter().any(|(.., port)| matches!(port, Port::Taken));
     let running = if taken { running(settings.admin_addr).await } else { None };
     ports.into_iter().map(|(flag, address, port)| finding(flag, address, port, running)).collect()
 }
 
 /// Binds all of them, and lets go of them only then.
-fn look(doors: &[(&'static str, SocketAddr)]) -> Vec<(&'static str, SocketAddr, Port)> {
+fn look(apis: &[(&'static str, SocketAddr)]) -> Vec<(&'static str, SocketAddr, Port)> {
     let mut held = Vec::new();
     let mut ports: Vec<(&'static str, SocketAddr, Port)> = Vec::new();
-    for &(flag, address) in doors {
+    for &(flag, address) in apis {
         let earlier = ports.iter().find(|(_, other, _)| collide(*other, address));
         let port = match (earlier, bind(flag, address)) {
             (Some((earlier, ..)), _) => Port::Same(earlier),

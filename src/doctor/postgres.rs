@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     health::{SKEW_MAX, is_skewed, skew_ms},
     settings::{PostgresSettings, Settings},
-    store::{PostgresInspector, Server, Table, Unreached},
+    store::{PostgresInspector, Server, TableStats, Unreached},
 };
 
 /// What our statements need.
@@ -125,7 +125,7 @@ fn version(place: &str, Server { version, major, .. }: &Server) -> Finding {
 
 /// Whether it can be written, and if it is to be migrated, whether it can: sqlx makes
 /// its table unless that is there, and the right to make it is asked for first.
-fn writes(flag: &str, user: &str, server: &Server, tables: &[Table], migrates: bool) -> Finding {
+fn writes(flag: &str, user: &str, server: &Server, tables: &[TableStats], migrates: bool) -> Finding {
     let refused = tables.iter().find(|table| !table.may_write);
     let (detail, advice) = if server.is_standby {
         ("it is a standby, which can only be read".to_owned(), format!("give the primary in {flag}"))
@@ -134,7 +134,7 @@ fn writes(flag: &str, user: &str, server: &Server, tables: &[Table], migrates: b
             "its transactions are read-only".to_owned(),
             "turn default_transaction_read_only off for the server, the database and the user".to_owned(),
         )
-    } else if let Some(Table { name, .. }) = refused {
+    } else if let Some(TableStats { name, .. }) = refused {
         (
             format!("the user {user} may not read and write {name}"),
             format!("grant select, insert, update, delete on {name} to {user}"),
@@ -189,8 +189,8 @@ fn autovacuum(server: &Server) -> Finding {
     Finding::warn("autovacuum", detail, "set autovacuum = on in postgresql.conf")
 }
 
-fn table(table: &Table) -> Finding {
-    let Table { name, options, live, dead, vacuumed, .. } = table;
+fn table(table: &TableStats) -> Finding {
+    let TableStats { name, options, live, dead, vacuumed, .. } = table;
     let option = |name: &str| {
         options
             .iter()
@@ -229,7 +229,7 @@ fn connections(needed: u32, allowed: u32) -> Finding {
         "a replica opens up to {needed}, the server allows {allowed}: room for {fit} {}",
         if fit == 1 { "replica" } else { "replicas" }
     );
-    let advice = "raise max_connections, or give fewer --lanes or --batch-workers";
+    let advice = "raise max_connections, or give fewer --workers or --concurrent-statements";
     match fit {
         0 => Finding::fail(Fault::Database, "connections", detail, advice),
         1 => Finding::warn("connections", format!("{detail}, so none to replace it"), advice),
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_not_vacuumed_is_warned_of() {
-        let of = |live, dead| Table {
+        let of = |live, dead| TableStats {
             name: "presence_sessions".to_owned(),
             options: vec!["fillfactor=70".to_owned(), "autovacuum_enabled=true".to_owned()],
             may_write: true,

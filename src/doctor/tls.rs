@@ -47,9 +47,9 @@ fn unencrypted(settings: &Settings) -> Finding {
     )
 }
 
-/// The doors' own: everybody refuses it once it has expired.
+/// The APIs' own: everybody refuses it once it has expired.
 fn own_certificate(validity: Validity, now: Timestamp) -> Finding {
-    match (validity, trouble("the certificate in --tls-cert", validity, now)) {
+    match (validity, throttle("the certificate in --tls-cert", validity, now)) {
         (Validity::Past | Validity::Future(_), Some((detail, advice))) => {
             Finding::fail(Fault::Other, "tls", detail, advice)
         }
@@ -63,14 +63,14 @@ fn own_certificate(validity: Validity, now: Timestamp) -> Finding {
 
 /// Those behind it: a client may know another way from it to whom it trusts.
 fn behind_it(validity: Validity, now: Timestamp) -> Option<Finding> {
-    let (detail, advice) = trouble("a certificate of the chain in --tls-cert", validity, now)?;
+    let (detail, advice) = throttle("a certificate of the chain in --tls-cert", validity, now)?;
     Some(Finding::warn("tls", detail, advice))
 }
 
 /// Those who sign the callers' certificates. The service takes them as they are; the
 /// callers may not.
 fn client_ca(validity: Validity, now: Timestamp) -> Finding {
-    match (validity, trouble("a certificate in --tls-client-ca", validity, now)) {
+    match (validity, throttle("a certificate in --tls-client-ca", validity, now)) {
         (_, Some((detail, advice))) => Finding::warn("client-ca", detail, advice),
         (Validity::Until(end), None) => Finding::ok("client-ca", format!("valid until {end}")),
         _ => Finding::ok("client-ca", "how long it is valid is not known"),
@@ -78,7 +78,7 @@ fn client_ca(validity: Validity, now: Timestamp) -> Finding {
 }
 
 /// What is the matter with a certificate, and what to do.
-fn trouble(certificate: &str, validity: Validity, now: Timestamp) -> Option<(String, &'static str)> {
+fn throttle(certificate: &str, validity: Validity, now: Timestamp) -> Option<(String, &'static str)> {
     const RENEW: &str = "renew it; the service reads the file again by itself";
     const WAIT: &str = "wait, or give another one; see whether this machine's clock is right";
     match validity {

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Context,
+    HttpState,
     answers::{collection, entity},
     body::{BulkJson, Json},
     events,
@@ -25,11 +25,14 @@ use super::{
     },
     routes::Matched,
 };
-use crate::service::{Caller, Given, ReadFrom, USER_IDS_MAX};
+use crate::{
+    presence::USER_IDS_MAX,
+    service::{Caller, Input, ReadFrom},
+};
 
 /// The user that the path names, by an id or as `me`.
 #[derive(Debug)]
-pub(super) struct User(Given<String>);
+pub(super) struct User(Input<String>);
 
 impl<S: Sync> FromRequestParts<S> for User {
     type Rejection = Refusal;
@@ -39,7 +42,7 @@ impl<S: Sync> FromRequestParts<S> for User {
             return me(parts.extensions.get());
         };
         match percent_decode_str(id).decode_utf8() {
-            Ok(id) => Ok(Self(Given::text(id.into_owned()))),
+            Ok(id) => Ok(Self(Input::text(id.into_owned()))),
             Err(_) => Err(Refusal::bad_request("The path is not UTF-8.")),
         }
     }
@@ -49,7 +52,7 @@ impl<S: Sync> FromRequestParts<S> for User {
 fn me(caller: Option<&Caller>) -> Result<User, Refusal> {
     match caller {
         Some(caller) if caller.is_authenticated() => match caller.user_id() {
-            Some(user_id) => Ok(User(Given::Value(user_id.to_string()))),
+            Some(user_id) => Ok(User(Input::Value(user_id.to_string()))),
             None => {
                 Err(Refusal::bad_request("/me request is only valid with delegated authentication flow."))
             }
@@ -84,10 +87,10 @@ impl<S: Sync> FromRequestParts<S> for LocationDone {
 }
 
 /// What an action answers: whether it was done, and nothing else.
-type Done = Result<StatusCode, Refusal>;
+type ActionResult = Result<StatusCode, Refusal>;
 
 pub(super) async fn get_presence(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     User(user_id): User,
@@ -98,98 +101,98 @@ pub(super) async fn get_presence(
 }
 
 pub(super) async fn set_presence(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetPresenceBody>,
-) -> Done {
+) -> ActionResult {
     context.service.set_presence(&caller, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_presence(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<ClearPresenceBody>,
-) -> Done {
+) -> ActionResult {
     context.service.clear_presence(&caller, user_id, body.session_id).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_user_preferred_presence(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetUserPreferredPresenceBody>,
-) -> Done {
+) -> ActionResult {
     context.service.set_user_preferred_presence(&caller, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_user_preferred_presence(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-) -> Done {
+) -> ActionResult {
     context.service.clear_user_preferred_presence(&caller, user_id).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_status_message(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetStatusMessageBody>,
-) -> Done {
+) -> ActionResult {
     context.service.set_status_message(&caller, body.of(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_manual_location(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
     Json(body): Json<SetLocationBody>,
-) -> Done {
+) -> ActionResult {
     context.service.set_manual_location(&caller, body.of(user_id)).await?;
     Ok(done)
 }
 
 pub(super) async fn set_automatic_location(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
     Json(body): Json<SetLocationBody>,
-) -> Done {
+) -> ActionResult {
     context.service.set_automatic_location(&caller, body.of(user_id)).await?;
     Ok(done)
 }
 
 pub(super) async fn clear_automatic_location(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
-) -> Done {
+) -> ActionResult {
     context.service.clear_automatic_location(&caller, user_id).await?;
     Ok(done)
 }
 
 pub(super) async fn clear_location(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     LocationDone(done): LocationDone,
-) -> Done {
+) -> ActionResult {
     context.service.clear_location(&caller, user_id).await?;
     Ok(done)
 }
 
 pub(super) async fn get_presences_by_user_id(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     root: ServiceRoot,
@@ -201,7 +204,7 @@ pub(super) async fn get_presences_by_user_id(
 }
 
 pub(super) async fn list_presences(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     root: ServiceRoot,
@@ -214,7 +217,7 @@ pub(super) async fn list_presences(
 }
 
 pub(super) async fn count_presences(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     _: NoOptions,
@@ -224,7 +227,7 @@ pub(super) async fn count_presences(
 }
 
 pub(super) async fn watch_presences(
-    State(context): State<Arc<Context>>,
+    State(context): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     ids: Ids,
     UserIds(user_ids): UserIds,

@@ -16,8 +16,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Context, refusal::Refusal};
-use crate::{server::TURN_BYTES, service::Given, settings::LimitSettings};
+use super::{HttpState, refusal::Refusal};
+use crate::{server::TURN_BYTES, service::Input, settings::LimitSettings};
 
 /// The longest list whose elements are looked at: longer than any may be.
 const LIST_MAX: usize = 1_000;
@@ -37,13 +37,13 @@ pub(super) struct Json<T>(pub(super) T);
 impl<S, T> FromRequest<S> for Json<T>
 where
     S: Sync,
-    Arc<Context>: FromRef<S>,
+    Arc<HttpState>: FromRef<S>,
     T: DeserializeOwned + Default,
 {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let limits = Arc::<Context>::from_ref(state).limits;
+        let limits = Arc::<HttpState>::from_ref(state).limits;
         let max = ACTION_MAX_BYTES.min(limits.message_max());
         let body = body_of(request, &limits, max).await?;
         parse(&body).map(Self)
@@ -57,18 +57,18 @@ pub(super) struct BulkJson<T>(pub(super) T);
 impl<S, T> FromRequest<S> for BulkJson<T>
 where
     S: Sync,
-    Arc<Context>: FromRef<S>,
+    Arc<HttpState>: FromRef<S>,
     T: DeserializeOwned + Default + Send + 'static,
 {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let limits = Arc::<Context>::from_ref(state).limits;
+        let limits = Arc::<HttpState>::from_ref(state).limits;
         let body = body_of(request, &limits, limits.message_max()).await?;
         if body.len() <= TURN_BYTES {
             return parse(&body).map(Self);
         }
-        // Nobody else on this lane would get an answer meanwhile.
+        // Nobody else on this worker would get an answer meanwhile.
         let parsed = ASIDE.spawn_blocking(move || parse(&body)).await;
         parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string()))).map(Self)
     }
@@ -194,14 +194,14 @@ fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
 
 /// A property as a text; `null` and `""` count as missing. A value of another
 /// type is unreadable, and named with whatever else is wrong.
-pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<String>, D::Error> {
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
     Value::deserialize(deserializer).map(text_of)
 }
 
 /// A property as a text that may be empty; `null` counts as missing.
-pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<String>, D::Error> {
+pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => Given::Value(text),
+        Value::String(text) => Input::Value(text),
         other => text_of(other),
     })
 }
@@ -209,7 +209,7 @@ pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Giv
 /// A property as a list of texts; `null` counts as missing.
 pub(super) fn texts<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Given<Vec<Given<String>>>, D::Error> {
+) -> Result<Input<Vec<Input<String>>>, D::Error> {
     let text_in = |json: &str| serde_json::from_str(json).map_or_else(|_| unreadable(json), text_of);
     <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), text_in))
 }
@@ -217,43 +217,43 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(
 /// A property as an object; `null` counts as missing.
 pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
-) -> Result<Given<T>, D::Error> {
+) -> Result<Input<T>, D::Error> {
     Value::deserialize(deserializer).map(object_of)
 }
 
 /// A property as a list of objects; `null` counts as missing.
 pub(super) fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
-) -> Result<Given<Vec<Given<T>>>, D::Error> {
+) -> Result<Input<Vec<Input<T>>>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), object_in))
 }
 
 /// A list in JSON that was found to be valid. Its elements are read only if there
 /// are not far too many: of a megabyte they would take fifty.
-fn list_in<T>(json: &str, element: impl Fn(&str) -> Given<T>) -> Given<Vec<Given<T>>> {
+fn list_in<T>(json: &str, element: impl Fn(&str) -> Input<T>) -> Input<Vec<Input<T>>> {
     if json == "null" {
-        return Given::Missing;
+        return Input::Missing;
     }
     match serde_json::from_str::<Vec<&RawValue>>(json) {
         Ok(elements) if elements.len() > LIST_MAX => {
-            Given::Unreadable(format!("a list of {} elements", elements.len()))
+            Input::Unreadable(format!("a list of {} elements", elements.len()))
         }
-        Ok(elements) => Given::Value(elements.into_iter().map(|json| element(json.get())).collect()),
+        Ok(elements) => Input::Value(elements.into_iter().map(|json| element(json.get())).collect()),
         Err(_) => unreadable(json),
     }
 }
 
-fn object_in<T: DeserializeOwned>(json: &str) -> Given<T> {
+fn object_in<T: DeserializeOwned>(json: &str) -> Input<T> {
     match json {
-        "null" => Given::Missing,
+        "null" => Input::Missing,
         json if json.starts_with('{') => serde_json::from_str(json)
-            .map_or_else(|_| Given::Unreadable("an object of another kind".to_owned()), Given::Value),
+            .map_or_else(|_| Input::Unreadable("an object of another kind".to_owned()), Input::Value),
         json => unreadable(json),
     }
 }
 
 /// A value that is none of those that are wanted, by how it begins.
-fn unreadable<T>(json: &str) -> Given<T> {
+fn unreadable<T>(json: &str) -> Input<T> {
     let what = match json.as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",
@@ -261,23 +261,23 @@ fn unreadable<T>(json: &str) -> Given<T> {
         Some(b't' | b'f') => "a boolean",
         _ => "a number",
     };
-    Given::Unreadable(what.to_owned())
+    Input::Unreadable(what.to_owned())
 }
 
-fn object_of<T: DeserializeOwned>(value: Value) -> Given<T> {
+fn object_of<T: DeserializeOwned>(value: Value) -> Input<T> {
     match value {
-        Value::Null => Given::Missing,
+        Value::Null => Input::Missing,
         value @ Value::Object(_) => serde_json::from_value(value)
-            .map_or_else(|_| Given::Unreadable("an object of another kind".to_owned()), Given::Value),
-        other => Given::Unreadable(type_of(&other).to_owned()),
+            .map_or_else(|_| Input::Unreadable("an object of another kind".to_owned()), Input::Value),
+        other => Input::Unreadable(type_of(&other).to_owned()),
     }
 }
 
-fn text_of(value: Value) -> Given<String> {
+fn text_of(value: Value) -> Input<String> {
     match value {
-        Value::Null => Given::Missing,
-        Value::String(text) => Given::text(text),
-        other => Given::Unreadable(type_of(&other).to_owned()),
+        Value::Null => Input::Missing,
+        Value::String(text) => Input::text(text),
+        other => Input::Unreadable(type_of(&other).to_owned()),
     }
 }
 

@@ -13,7 +13,7 @@ use http::{
 use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{Context, docs, refusal::Refusal};
+use super::{HttpState, docs, refusal::Refusal};
 
 /// An answer of the API is data: nothing in it is ever shown or run.
 const DATA: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -45,7 +45,7 @@ pub(super) fn protect(headers: &mut HeaderMap, policy: HeaderValue, encrypted: b
 /// service's own nor named, while nobody is authenticated. A browser sends a form,
 /// or a text, to anybody without asking first: every page that a person on this
 /// machine looks at could otherwise change presences.
-pub(super) fn is_foreign(context: &Context, request: &Request) -> bool {
+pub(super) fn is_foreign(context: &HttpState, request: &Request) -> bool {
     if !context.gate.is_open() {
         return false;
     }

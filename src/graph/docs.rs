@@ -19,7 +19,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     openapi::document,
-    routes::{Route, Table},
+    routes::{Route, RouteTable},
 };
 
 /// Where the page's files are.
@@ -31,7 +31,7 @@ static CONFIG: LazyLock<Arc<Config<'static>>> =
     LazyLock::new(|| Arc::new(Config::new(["/openapi.json"]).try_it_out_enabled(true).validator_url("none")));
 
 /// Puts the document and its page among the routes.
-pub(super) fn add_to(table: &mut Table) -> Result<(), InsertError> {
+pub(super) fn add_to(table: &mut RouteTable) -> Result<(), InsertError> {
     table.add(Route::open("openapi", "/openapi.json", get(openapi)))?;
     table.add(Route::open("docs", "/docs", get(page_root)))?;
     table.add(Route::open("docs", &format!("{PAGE}{{*file}}"), get(page)))

@@ -13,20 +13,19 @@ use tower::{Service, ServiceExt};
 use tower_http::decompression::RequestDecompression;
 
 use super::{
-    Context,
+    HttpState,
     ids::Ids,
     refusal::{Refusal, finish},
-    routes::{Route, Table},
+    routes::{Route, RouteTable},
 };
-use crate::telemetry::{Door, RequestTimer};
+use crate::telemetry::{Api, RequestTimer};
 
-impl Table {
+impl RouteTable {
     /// Answers one request, with `request-id` and `client-request-id`, which is the
     /// same where the client sent none.
     pub(super) async fn answer(&self, mut request: Request) -> Response {
         let context = &*self.context;
-        let mut timer =
-            RequestTimer::start(&context.metrics, &context.traces, Door::Graph, request.headers());
+        let mut timer = RequestTimer::start(&context.metrics, &context.traces, Api::Http, request.headers());
         let route = self.find(&mut request, timer.id);
         timer.operation = route.map_or("unknown", |route| route.operation);
         if let Some(span) = &mut timer.span {
@@ -43,7 +42,7 @@ impl Table {
 
 /// Lets the caller in, and has the operation know who it is; then its body is
 /// unpacked. Only who is let in learns that there is nothing at a path.
-async fn admit(context: &Context, route: Option<&Route>, mut request: Request) -> Response {
+async fn admit(context: &HttpState, route: Option<&Route>, mut request: Request) -> Response {
     if route.is_none_or(|route| !route.open) {
         match context.gate.admit(request.headers()).await {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
@@ -61,12 +60,12 @@ async fn admit(context: &Context, route: Option<&Route>, mut request: Request) -
 }
 
 /// A refusal as the answer to a request that never was one: a batch's item.
-pub(super) fn finish_refusal(context: &Context, refusal: Refusal) -> Response {
+pub(super) fn finish_refusal(context: &HttpState, refusal: Refusal) -> Response {
     identified(refusal.into_response(), context, Ids::new())
 }
 
 /// The answer with the body of an error, if it is one, and its ids.
-fn identified(response: Response, context: &Context, ids: Ids) -> Response {
+fn identified(response: Response, context: &HttpState, ids: Ids) -> Response {
     let mut response = finish(response, &ids, context.clock.now());
     ids.add_to(response.headers_mut());
     response

@@ -56,9 +56,8 @@ use crate::{
     telemetry::{Metrics, Traces},
 };
 use batch::Batching;
-use routes::{Route, Table};
+use routes::{Route, RouteTable};
 
-pub use batch::REQUESTS_MAX as BATCH_REQUESTS_MAX;
 pub use openapi::document;
 
 /// The smallest body that is packed, in bytes: less than this saves nothing.
@@ -67,9 +66,9 @@ const COMPRESS_MIN_BYTES: u16 = 256;
 /// The versions of Graph's API; both offer the same.
 const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
 
-/// What a request of this door needs.
+/// What a request of this API needs.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct HttpState {
     /// The operations.
     pub service: Arc<Operations>,
     /// Lets callers in.
@@ -82,7 +81,7 @@ pub struct Context {
     pub traces: Traces,
     /// What one client may take.
     pub limits: LimitSettings,
-    /// Whether this door speaks TLS itself.
+    /// Whether this API speaks TLS itself.
     pub encrypted: bool,
     /// Origins whose pages may call from a browser.
     pub cors_origins: Arc<[String]>,
@@ -90,9 +89,9 @@ pub struct Context {
     pub web: Web,
 }
 
-/// Why the door can't be opened.
+/// Why the API can't be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum RoutesError {
+pub enum HttpApiError {
     /// An origin is none.
     #[error("--cors-origins: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
@@ -101,28 +100,28 @@ pub enum RoutesError {
     Path(#[from] InsertError),
 }
 
-/// The door; clones are the same.
+/// The API; clones are the same.
 ///
 /// What surrounds a request is called function by function rather than stacked as
 /// axum's layers, each of which would cost about a microsecond: half of what the
 /// rest of a call costs.
 #[derive(Clone, Debug)]
-pub struct Routes(Arc<Inner>);
+pub struct HttpApi(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    context: Arc<Context>,
+    context: Arc<HttpState>,
     /// What a batch may ask for.
-    api: Arc<Table>,
+    api: Arc<RouteTable>,
     /// What it may not: another batch, a stream, and the document.
-    others: Table,
+    others: RouteTable,
     /// What pages of other origins are told, if any may call.
     cors: Option<CorsLayer>,
 }
 
-impl Routes {
-    /// The door's routes; with `reflection` the document is among them.
-    pub fn new(context: Context, reflection: bool) -> Result<Self, RoutesError> {
+impl HttpApi {
+    /// The API's routes; with `reflection` the document is among them.
+    pub fn new(context: HttpState, reflection: bool) -> Result<Self, HttpApiError> {
         let cors = browsers::cors(&context.cors_origins)?;
         let context = Arc::new(context);
         let (api, mut others) = tables(&context)?;
@@ -141,8 +140,8 @@ impl Routes {
 
 /// Every operation at each of its paths, in both versions: what a batch may ask for,
 /// and what it may not, as it would never be answered.
-fn tables(context: &Arc<Context>) -> Result<(Table, Table), InsertError> {
-    let (mut api, mut streams) = (Table::new(Arc::clone(context)), Table::new(Arc::clone(context)));
+fn tables(context: &Arc<HttpState>) -> Result<(RouteTable, RouteTable), InsertError> {
+    let (mut api, mut streams) = (RouteTable::new(Arc::clone(context)), RouteTable::new(Arc::clone(context)));
     for version in VERSIONS {
         for (path, operation) in operations::all() {
             let methods: MethodRouter = (operation.route)().with_state(Arc::clone(context));
@@ -153,7 +152,7 @@ fn tables(context: &Arc<Context>) -> Result<(Table, Table), InsertError> {
     Ok((api, streams))
 }
 
-impl Service<Request> for Routes {
+impl Service<Request> for HttpApi {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
@@ -172,7 +171,7 @@ impl Inner {
     /// Has a request answered, from the outside in: what browsers must know, and
     /// pages of which origins may see; one spelling of each path, before anything
     /// looks at it; answers packed for those who ask, errors included; then what
-    /// surrounds each operation ([`Table::answer`]).
+    /// surrounds each operation ([`RouteTable::answer`]).
     async fn guard(self: Arc<Self>, request: Request) -> Response {
         let policy = browsers::policy(request.uri().path());
         let (encrypted, bodiless) = (self.context.encrypted, request.method() == Method::HEAD);

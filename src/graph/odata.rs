@@ -11,12 +11,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::{
-    Context,
+    HttpState,
     answers::{PresenceJson, Shown},
     refusal::Refusal,
     routes::Matched,
 };
-use crate::{presence::UserId, service::Given};
+use crate::{presence::UserId, service::Input};
 
 /// What is left as it is of an id in a link or a context.
 const IN_LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
@@ -41,9 +41,9 @@ pub(super) struct Select(Option<Vec<&'static str>>);
 pub(super) struct ListOptions {
     pub(super) select: Select,
     /// `$top`.
-    pub(super) page_size: Given<u32>,
+    pub(super) page_size: Input<u32>,
     /// `$skiptoken`, from the link to the page.
-    pub(super) page_token: Given<String>,
+    pub(super) page_token: Input<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Select {
@@ -60,14 +60,14 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"])?;
-        let given = |text: Option<String>| text.map_or(Given::Missing, Given::text);
+        let given = |text: Option<String>| text.map_or(Input::Missing, Input::text);
         Ok(Self { select: Select::parse(select)?, page_size: given(top).parse(), page_token: given(token) })
     }
 }
 
 /// `ids`: the users that are asked for.
 #[derive(Debug)]
-pub(super) struct UserIds(pub(super) Given<Vec<Given<String>>>);
+pub(super) struct UserIds(pub(super) Input<Vec<Input<String>>>);
 
 impl<S: Sync> FromRequestParts<S> for UserIds {
     type Rejection = Refusal;
@@ -76,13 +76,13 @@ impl<S: Sync> FromRequestParts<S> for UserIds {
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let lists: Vec<_> = query.filter(|(name, _)| name == "ids").map(|(_, list)| list).collect();
         let ids = match lists.as_slice() {
-            [] => return Ok(Self(Given::Missing)),
+            [] => return Ok(Self(Input::Missing)),
             // Split once it is decoded: what browsers make of a list has its commas encoded.
-            [list] => list.split(',').map(ToOwned::to_owned).map(Given::text).collect(),
-            // Given several times, each is one id, which may hold a comma.
-            ids => ids.iter().map(|id| Given::text(id.to_string())).collect(),
+            [list] => list.split(',').map(ToOwned::to_owned).map(Input::text).collect(),
+            // Input several times, each is one id, which may hold a comma.
+            ids => ids.iter().map(|id| Input::text(id.to_string())).collect(),
         };
-        Ok(Self(Given::Value(ids)))
+        Ok(Self(Input::Value(ids)))
     }
 }
 
@@ -170,14 +170,14 @@ pub(super) struct ServiceRoot {
 
 impl<S: Sync> FromRequestParts<S> for ServiceRoot
 where
-    Arc<Context>: FromRef<S>,
+    Arc<HttpState>: FromRef<S>,
 {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let path = parts.extensions.get::<Matched>();
         let version = path.map_or("", |path| path.version);
-        let encrypted = Arc::<Context>::from_ref(state).encrypted;
+        let encrypted = Arc::<HttpState>::from_ref(state).encrypted;
         let scheme = if encrypted { "https" } else { forwarded_scheme(&parts.headers) };
         let host = authority(parts);
         let host = host.as_ref().map_or("", Authority::as_str);
@@ -210,9 +210,9 @@ impl ServiceRoot {
     }
 
     /// The page behind `user_id`.
-    pub(super) fn next_link(&self, user_id: &UserId, page_size: &Given<u32>, select: &Select) -> String {
+    pub(super) fn next_link(&self, user_id: &UserId, page_size: &Input<u32>, select: &Select) -> String {
         let mut link = format!("{}/communications/presences?", self.url);
-        if let Given::Value(size) = page_size {
+        if let Input::Value(size) = page_size {
             link = format!("{link}$top={size}&");
         }
         if let Some(selected) = &select.0 {

@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use super::{
     VERSIONS, batch,
     odata::PROPERTIES,
-    operations::{self, Answer, Operation, QueryOption, Register, Schemas, register},
+    operations::{self, HttpOperation, OperationResponse, QueryOption, Register, Schemas, register},
     refusal, requests,
 };
 
@@ -93,14 +93,14 @@ pub fn document() -> OpenApi {
         .build()
 }
 
-fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> OperationBuilder {
+fn of(path: &str, operation: &HttpOperation, error: &str, schemas: &mut Schemas) -> OperationBuilder {
     let mut responses = ResponsesBuilder::new();
     for (code, text) in ERRORS.iter().chain(if operation.body.is_some() { &BODY_ERRORS[..] } else { &[] }) {
         responses = responses.response(*code, json(text, error));
     }
     responses = match operation.answer {
-        Answer::Json(answer) => responses.response("200", json("Done.", &answer(schemas))),
-        Answer::Count => {
+        OperationResponse::Json(answer) => responses.response("200", json("Done.", &answer(schemas))),
+        OperationResponse::Count => {
             let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
             let text = ContentBuilder::new().schema(Some(number)).build();
             responses.response(
@@ -108,21 +108,28 @@ fn of(path: &str, operation: &Operation, error: &str, schemas: &mut Schemas) -> 
                 ResponseBuilder::new().description("The number.").content("text/plain", text).build(),
             )
         }
-        Answer::Events => {
+        OperationResponse::Events => {
             let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
             let response = ResponseBuilder::new().description("The stream has begun.");
             responses.response("200", response.content("text/event-stream", text).build())
         }
-        Answer::Empty | Answer::EmptyOrNotFound | Answer::EmptyOrNoContent => {
+        OperationResponse::Empty
+        | OperationResponse::EmptyOrNotFound
+        | OperationResponse::EmptyOrNoContent => {
             responses.response("200", ResponseBuilder::new().description("Done.").build())
         }
     };
     responses = match operation.answer {
-        Answer::EmptyOrNotFound => responses.response("404", json("No such session is live.", error)),
-        Answer::EmptyOrNoContent => {
+        OperationResponse::EmptyOrNotFound => {
+            responses.response("404", json("No such session is live.", error))
+        }
+        OperationResponse::EmptyOrNoContent => {
             responses.response("204", ResponseBuilder::new().description("Done, on /beta.").build())
         }
-        Answer::Json(_) | Answer::Count | Answer::Empty | Answer::Events => responses,
+        OperationResponse::Json(_)
+        | OperationResponse::Count
+        | OperationResponse::Empty
+        | OperationResponse::Events => responses,
     };
     let mut builder = OperationBuilder::new()
         .operation_id(Some(operation_id(path, operation.name)))
@@ -192,7 +199,7 @@ fn query(option: QueryOption) -> Parameter {
                 .schema_type(SchemaType::Type(Type::Integer))
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
                 .minimum(Some(1))
-                .maximum(Some(crate::service::USER_IDS_MAX));
+                .maximum(Some(crate::presence::USER_IDS_MAX));
             ("$top", "The presences on a page; 100 if not given.", Schema::from(number.build()))
         }
         QueryOption::SkipToken => {
@@ -200,10 +207,10 @@ fn query(option: QueryOption) -> Parameter {
         }
         QueryOption::Ids => {
             let ids = ArrayBuilder::new().items(RefOr::T(requests::user_id())).min_items(Some(1));
-            let ids = ids.max_items(Some(crate::service::USER_IDS_MAX));
+            let ids = ids.max_items(Some(crate::presence::USER_IDS_MAX));
             (
                 "ids",
-                "The users, with commas between them, encoded or not. Given several times, each is one user, \
+                "The users, with commas between them, encoded or not. Input several times, each is one user, \
                  whose id may hold a comma.",
                 ids.build().into(),
             )

@@ -10,7 +10,7 @@ use utoipa::{
 };
 
 use super::{
-    Context, actions,
+    HttpState, actions,
     answers::{CollectionJson, PresenceJson},
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
@@ -26,18 +26,18 @@ pub(super) const PRESENCES: [&str; 3] =
 pub(super) const WATCH_PATH: &str = "/communications/watchPresences";
 
 /// What can be done below one path.
-pub(super) struct Operation {
+pub(super) struct HttpOperation {
     /// In the service's words: for metrics and logs, and the document's id.
     pub(super) name: &'static str,
     pub(super) method: HttpMethod,
     /// Behind one of [`PRESENCES`], or the whole path.
     pub(super) path: &'static str,
-    pub(super) route: fn() -> MethodRouter<Arc<Context>>,
+    pub(super) route: fn() -> MethodRouter<Arc<HttpState>>,
     /// What it does, in a line, and then the rest.
     pub(super) summary: &'static str,
     pub(super) description: &'static str,
     pub(super) body: Option<Register>,
-    pub(super) answer: Answer,
+    pub(super) answer: OperationResponse,
     pub(super) query: &'static [QueryOption],
     /// Whether its answer may be old, for those who want that.
     pub(super) may_be_old: bool,
@@ -45,7 +45,7 @@ pub(super) struct Operation {
 
 /// What a success answers.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
+pub(super) enum OperationResponse {
     /// 200 with JSON.
     Json(Register),
     /// 200 with a number as text.
@@ -60,7 +60,7 @@ pub(super) enum Answer {
     Events,
 }
 
-impl Answer {
+impl OperationResponse {
     /// Whether it goes on until the service or the client ends it.
     pub(super) const fn is_stream(self) -> bool {
         matches!(self, Self::Events)
@@ -90,7 +90,7 @@ pub(super) fn register<T: ToSchema + PartialSchema>(schemas: &mut Schemas) -> St
     name
 }
 
-pub(super) const NOTHING: Operation = Operation {
+pub(super) const NOTHING: HttpOperation = HttpOperation {
     name: "",
     method: HttpMethod::Post,
     path: "",
@@ -98,14 +98,14 @@ pub(super) const NOTHING: Operation = Operation {
     summary: "",
     description: "",
     body: None,
-    answer: Answer::Empty,
+    answer: OperationResponse::Empty,
     query: &[],
     may_be_old: false,
 };
 
 /// What can be done with one user's presence, behind each of [`PRESENCES`].
-pub(super) const OF_PRESENCE: [Operation; 10] = [
-    Operation {
+pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
+    HttpOperation {
         name: "get_presence",
         method: HttpMethod::Get,
         path: "",
@@ -113,12 +113,12 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
         summary: "Get a presence",
         description: "What the user is shown as. Every well-formed id is a user: one without a live session is \
                       Offline/Offline.",
-        answer: Answer::Json(register::<PresenceJson>),
+        answer: OperationResponse::Json(register::<PresenceJson>),
         query: &[QueryOption::Select],
         may_be_old: true,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "set_presence",
         path: "/setPresence",
         route: || post(actions::set_presence),
@@ -128,17 +128,17 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
         body: Some(register::<SetPresenceBody>),
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "clear_presence",
         path: "/clearPresence",
         route: || post(actions::clear_presence),
         summary: "End a session",
         description: "404 if no such session is live: it never was, has expired, or was cleared.",
         body: Some(register::<ClearPresenceBody>),
-        answer: Answer::EmptyOrNotFound,
+        answer: OperationResponse::EmptyOrNotFound,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "set_user_preferred_presence",
         path: "/setUserPreferredPresence",
         route: || post(actions::set_user_preferred_presence),
@@ -147,7 +147,7 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
         body: Some(register::<SetUserPreferredPresenceBody>),
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "clear_user_preferred_presence",
         path: "/clearUserPreferredPresence",
         route: || post(actions::clear_user_preferred_presence),
@@ -155,7 +155,7 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
         description: "Nothing happens if nothing was preferred.",
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "set_status_message",
         path: "/setStatusMessage",
         route: || post(actions::set_status_message),
@@ -164,49 +164,49 @@ pub(super) const OF_PRESENCE: [Operation; 10] = [
         body: Some(register::<SetStatusMessageBody>),
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "set_manual_location",
         path: "/setManualLocation",
         route: || post(actions::set_manual_location),
         summary: "Set the work location that the user chose",
         description: "It counts before the automatic one.",
         body: Some(register::<SetLocationBody>),
-        answer: Answer::EmptyOrNoContent,
+        answer: OperationResponse::EmptyOrNoContent,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "set_automatic_location",
         path: "/setAutomaticLocation",
         route: || post(actions::set_automatic_location),
         summary: "Set the work location that something found out",
         description: "It counts while the user has chosen none.",
         body: Some(register::<SetLocationBody>),
-        answer: Answer::EmptyOrNoContent,
+        answer: OperationResponse::EmptyOrNoContent,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "clear_automatic_location",
         path: "/clearAutomaticLocation",
         route: || post(actions::clear_automatic_location),
         summary: "Take the automatic work location away",
         description: "The manual one stays. Nothing happens if there is none.",
-        answer: Answer::EmptyOrNoContent,
+        answer: OperationResponse::EmptyOrNoContent,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "clear_location",
         path: "/clearLocation",
         route: || post(actions::clear_location),
         summary: "Take both work locations away",
         description: "Nothing happens if there is none.",
-        answer: Answer::EmptyOrNoContent,
+        answer: OperationResponse::EmptyOrNoContent,
         ..NOTHING
     },
 ];
 
 /// What can be done with many presences.
-pub(super) const OF_PRESENCES: [Operation; 4] = [
-    Operation {
+pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
+    HttpOperation {
         name: "batch_get_presences",
         path: "/communications/getPresencesByUserId",
         route: || post(actions::get_presences_by_user_id),
@@ -214,12 +214,12 @@ pub(super) const OF_PRESENCES: [Operation; 4] = [
         description: "One presence for each distinct id, in the order in which the ids were first given, all at \
                       one instant.",
         body: Some(register::<GetPresencesByUserIdBody>),
-        answer: Answer::Json(register::<CollectionJson>),
+        answer: OperationResponse::Json(register::<CollectionJson>),
         query: &[QueryOption::Select],
         may_be_old: true,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "list_presences",
         method: HttpMethod::Get,
         path: "/communications/presences",
@@ -227,23 +227,23 @@ pub(super) const OF_PRESENCES: [Operation; 4] = [
         summary: "List the users with a live session",
         description: "In the order of their ids. A user who is there all the time is on one page and no more, \
                       whatever else changes. An extension: Graph's metadata names it, its documentation does not.",
-        answer: Answer::Json(register::<CollectionJson>),
+        answer: OperationResponse::Json(register::<CollectionJson>),
         query: &[QueryOption::Select, QueryOption::Top, QueryOption::SkipToken],
         may_be_old: true,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "count_presences",
         method: HttpMethod::Get,
         path: "/communications/presences/$count",
         route: || get(actions::count_presences),
         summary: "Count the users with a live session",
         description: "An extension: Graph's metadata names it, its documentation does not.",
-        answer: Answer::Count,
+        answer: OperationResponse::Count,
         may_be_old: true,
         ..NOTHING
     },
-    Operation {
+    HttpOperation {
         name: "watch_presences",
         method: HttpMethod::Get,
         path: WATCH_PATH,
@@ -255,14 +255,14 @@ pub(super) const OF_PRESENCES: [Operation; 4] = [
                       back in time. Before the service ends the stream it says why: an `error` with the data of \
                       an Error. Who opens it anew begins with a snapshot, so nothing is missed. It can't be a \
                       part of a batch. An extension: Graph has change notifications instead.",
-        answer: Answer::Events,
+        answer: OperationResponse::Events,
         query: &[QueryOption::Ids, QueryOption::Select],
         ..NOTHING
     },
 ];
 
 /// Every operation with each of its paths.
-pub(super) fn all() -> impl Iterator<Item = (String, Operation)> {
+pub(super) fn all() -> impl Iterator<Item = (String, HttpOperation)> {
     let of_presence = PRESENCES.into_iter().flat_map(|presence| {
         OF_PRESENCE.into_iter().map(move |operation| (format!("{presence}{}", operation.path), operation))
     });

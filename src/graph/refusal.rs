@@ -1,4 +1,4 @@
-//! Errors in Graph's shape, whoever found them: the service, this door, or
+//! Errors in Graph's shape, whoever found them: the service, this API, or
 //! axum.
 
 use std::borrow::Cow;
@@ -35,7 +35,7 @@ impl Refusal {
         Self { status, code, message: message.into(), details: Vec::new(), cause: None }
     }
 
-    /// A field of the request that this door alone knows is wrong.
+    /// A field of the request that this API alone knows is wrong.
     pub(super) fn field(name: &str, what: &str) -> Self {
         Self::fields(vec![(name.to_owned(), what.to_owned())])
     }

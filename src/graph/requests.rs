@@ -12,10 +12,8 @@ use utoipa::{
 
 use super::body::{any_text, object, text, texts};
 use crate::{
-    presence::{Activity, Availability, ID_MAX_CHARS, Pair, WorkLocationType, parse_duration},
-    service::{
-        Expiry, Given, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence, USER_IDS_MAX,
-    },
+    presence::{Activity, Availability, ID_MAX_CHARS, Pair, USER_IDS_MAX, WorkLocationType, parse_duration},
+    service::{Expiry, Input, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence},
 };
 
 /// A session to open or refresh.
@@ -27,25 +25,25 @@ pub(super) struct SetPresenceBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
-    session_id: Given<String>,
+    session_id: Input<String>,
     /// With `activity` one of the pairs Available/Available, Busy/InACall,
     /// Busy/InAConferenceCall, Away/Away, DoNotDisturb/Presenting; in any case.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = session_availability)]
-    availability: Given<String>,
+    availability: Input<String>,
     /// See `availability`.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = session_activity)]
-    activity: Given<String>,
+    activity: Input<String>,
     /// How long the session lives unless it is refreshed: an ISO 8601 duration
     /// from PT5M to PT4H; PT5M if not given.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "PT1H")]
-    expiration_duration: Given<String>,
+    expiration_duration: Input<String>,
 }
 
 impl SetPresenceBody {
-    pub(super) fn of(self, user_id: Given<String>) -> SetPresence {
+    pub(super) fn of(self, user_id: Input<String>) -> SetPresence {
         SetPresence {
             user_id,
             session_id: self.session_id,
@@ -66,7 +64,7 @@ pub(super) struct ClearPresenceBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
-    pub(super) session_id: Given<String>,
+    pub(super) session_id: Input<String>,
 }
 
 /// A preferred presence to set.
@@ -79,21 +77,21 @@ pub(super) struct SetUserPreferredPresenceBody {
     /// Offline/OffWork; in any case.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = preferred_availability)]
-    availability: Given<String>,
+    availability: Input<String>,
     /// See `availability`.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = preferred_activity)]
-    activity: Given<String>,
+    activity: Input<String>,
     /// How long the preference lasts: an ISO 8601 duration of more than nothing
     /// and 365 days at most. If not given, P1D for Busy and DoNotDisturb, P7D
     /// for the rest.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "PT8H")]
-    expiration_duration: Given<String>,
+    expiration_duration: Input<String>,
 }
 
 impl SetUserPreferredPresenceBody {
-    pub(super) fn of(self, user_id: Given<String>) -> SetUserPreferredPresence {
+    pub(super) fn of(self, user_id: Input<String>) -> SetUserPreferredPresence {
         SetUserPreferredPresence {
             user_id,
             availability: self.availability.parse(),
@@ -110,7 +108,7 @@ impl SetUserPreferredPresenceBody {
 pub(super) struct SetStatusMessageBody {
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = StatusMessageBody, required = true)]
-    status_message: Given<StatusMessageBody>,
+    status_message: Input<StatusMessageBody>,
 }
 
 /// The message, and when it ends.
@@ -120,12 +118,12 @@ pub(super) struct SetStatusMessageBody {
 pub(super) struct StatusMessageBody {
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = ItemBody, required = true)]
-    message: Given<ItemBody>,
+    message: Input<ItemBody>,
     /// When the message ends by itself, which must lie ahead; never if not
     /// given.
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<DateTimeTimeZone>)]
-    expiry_date_time: Given<DateTimeTimeZone>,
+    expiry_date_time: Input<DateTimeTimeZone>,
 }
 
 /// A text. Graph: itemBody.
@@ -136,11 +134,11 @@ pub(super) struct ItemBody {
     /// 280 Unicode characters at most. An empty one takes the message away.
     #[serde(default, deserialize_with = "any_text")]
     #[schema(value_type = String, required = true, max_length = 280, example = "In the workshop until noon")]
-    content: Given<String>,
+    content: Input<String>,
     /// `text`, and nothing else.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "text")]
-    content_type: Given<String>,
+    content_type: Input<String>,
 }
 
 /// A local time. Graph: dateTimeTimeZone.
@@ -151,30 +149,30 @@ pub(super) struct DateTimeTimeZone {
     /// A date and time without an offset.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "2036-10-18T17:05:33.2079781")]
-    date_time: Given<String>,
+    date_time: Input<String>,
     /// A time zone as Windows or IANA name it; UTC if not given.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "Pacific Standard Time")]
-    time_zone: Given<String>,
+    time_zone: Input<String>,
 }
 
 impl SetStatusMessageBody {
-    pub(super) fn of(self, user_id: Given<String>) -> SetStatusMessage {
+    pub(super) fn of(self, user_id: Input<String>) -> SetStatusMessage {
         // What is not there as a whole is named once, by its content.
         let (message, expiry) = match self.status_message {
-            Given::Value(it) => (it.message, it.expiry_date_time),
-            Given::Missing => (Given::Missing, Given::Missing),
-            Given::Unreadable(what) => (Given::Unreadable(what), Given::Missing),
+            Input::Value(it) => (it.message, it.expiry_date_time),
+            Input::Missing => (Input::Missing, Input::Missing),
+            Input::Unreadable(what) => (Input::Unreadable(what), Input::Missing),
         };
         let (content, content_type) = match message {
-            Given::Value(it) => (it.content, it.content_type),
-            Given::Missing => (Given::Missing, Given::Missing),
-            Given::Unreadable(what) => (no_object(&what, "a content"), Given::Missing),
+            Input::Value(it) => (it.content, it.content_type),
+            Input::Missing => (Input::Missing, Input::Missing),
+            Input::Unreadable(what) => (no_object(&what, "a content"), Input::Missing),
         };
         let expiry = match expiry {
-            Given::Value(it) => Expiry::Local { date_time: it.date_time, time_zone: it.time_zone },
-            Given::Missing => Expiry::At(Given::Missing),
-            Given::Unreadable(what) => Expiry::At(no_object(&what, "dateTime and timeZone")),
+            Input::Value(it) => Expiry::Local { date_time: it.date_time, time_zone: it.time_zone },
+            Input::Missing => Expiry::At(Input::Missing),
+            Input::Unreadable(what) => Expiry::At(no_object(&what, "dateTime and timeZone")),
         };
         SetStatusMessage { user_id, content, content_type, expiry }
     }
@@ -188,15 +186,15 @@ pub(super) struct SetLocationBody {
     /// The kind of place; in any case.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = work_location_type)]
-    work_location_type: Given<String>,
+    work_location_type: Input<String>,
     /// Which place: 1 to 128 visible ASCII characters.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, max_length = 128, example = "eb706f15-137e-4722-b4d1-b601481d9251")]
-    place_id: Given<String>,
+    place_id: Input<String>,
 }
 
 impl SetLocationBody {
-    pub(super) fn of(self, user_id: Given<String>) -> SetLocation {
+    pub(super) fn of(self, user_id: Input<String>) -> SetLocation {
         SetLocation { user_id, work_location_type: self.work_location_type.parse(), place_id: self.place_id }
     }
 }
@@ -209,12 +207,12 @@ pub(super) struct GetPresencesByUserIdBody {
     /// 1 to 650 user ids.
     #[serde(default, deserialize_with = "texts")]
     #[schema(required = true, schema_with = user_ids)]
-    pub(super) ids: Given<Vec<Given<String>>>,
+    pub(super) ids: Input<Vec<Input<String>>>,
 }
 
 /// Something else stands where an object belongs.
-fn no_object<T>(what: &str, of: &str) -> Given<T> {
-    Given::Unreadable(format!("{what} where an object with {of} belongs"))
+fn no_object<T>(what: &str, of: &str) -> Input<T> {
+    Input::Unreadable(format!("{what} where an object with {of} belongs"))
 }
 
 fn user_ids() -> Schema {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use axum::{extract::Request, routing::MethodRouter};
 use matchit::{InsertError, Router};
 
-use super::{Context, operations::Operation};
+use super::{HttpState, operations::HttpOperation};
 use crate::telemetry::RequestId;
 
 /// What a path stands for.
@@ -41,7 +41,7 @@ pub(super) struct Matched {
 impl Route {
     /// An operation at one of its paths, which stands behind the version.
     pub(super) fn new(
-        operation: &Operation,
+        operation: &HttpOperation,
         version: &'static str,
         path: &str,
         methods: MethodRouter,
@@ -63,15 +63,15 @@ impl fmt::Debug for Route {
     }
 }
 
-/// Routes by their paths.
+/// HttpApi by their paths.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) context: Arc<Context>,
+pub(super) struct RouteTable {
+    pub(super) context: Arc<HttpState>,
     routes: Router<Route>,
 }
 
-impl Table {
-    pub(super) fn new(context: Arc<Context>) -> Self {
+impl RouteTable {
+    pub(super) fn new(context: Arc<HttpState>) -> Self {
         Self { context, routes: Router::new() }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         Activity, Availability, DecidingRule, Pair, Session, Timestamp, WorkLocationSource, WorkLocationType,
     },
     service::{
-        Event, Expiry, Explanation, Given, Held, HoldPresence, Presence, SetLocation, SetPresence,
+        Event, Expiry, Explanation, Held, HoldPresence, Input, Presence, SetLocation, SetPresence,
         SetStatusMessage, SetUserPreferredPresence,
     },
 };
@@ -16,11 +16,11 @@ use crate::{
 impl From<pb::SetPresenceRequest> for SetPresence {
     fn from(request: pb::SetPresenceRequest) -> Self {
         Self {
-            user_id: Given::text(request.user_id),
-            session_id: Given::text(request.session_id),
+            user_id: Input::text(request.user_id),
+            session_id: Input::text(request.session_id),
             availability: availability(request.availability),
             activity: activity(request.activity),
-            expiration_duration: request.expiration_duration.map_or(Given::Missing, duration),
+            expiration_duration: request.expiration_duration.map_or(Input::Missing, duration),
         }
     }
 }
@@ -28,11 +28,11 @@ impl From<pb::SetPresenceRequest> for SetPresence {
 impl From<pb::HoldPresenceRequest> for HoldPresence {
     fn from(request: pb::HoldPresenceRequest) -> Self {
         Self {
-            user_id: Given::text(request.user_id),
-            session_id: Given::text(request.session_id),
+            user_id: Input::text(request.user_id),
+            session_id: Input::text(request.session_id),
             availability: availability(request.availability),
             activity: activity(request.activity),
-            grace: request.grace.map_or(Given::Missing, duration),
+            grace: request.grace.map_or(Input::Missing, duration),
         }
     }
 }
@@ -52,10 +52,10 @@ impl From<Held> for pb::HoldPresenceResponse {
 
 /// A span on the wire. Only what is negative, or no valid Duration, is
 /// unreadable: whether it is too long is for the service to say.
-fn duration(duration: prost_types::Duration) -> Given<Duration> {
+fn duration(duration: prost_types::Duration) -> Input<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
-        (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) => Given::Value(Duration::new(seconds, nanos)),
-        _ => Given::Unreadable(format!("{} s {} ns", duration.seconds, duration.nanos)),
+        (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) => Input::Value(Duration::new(seconds, nanos)),
+        _ => Input::Unreadable(format!("{} s {} ns", duration.seconds, duration.nanos)),
     }
 }
 
@@ -69,11 +69,11 @@ macro_rules! same_names {
             }
         }
 
-        fn $read(number: i32) -> Given<$name> {
+        fn $read(number: i32) -> Input<$name> {
             match pb::$name::try_from(number) {
-                Ok(pb::$name::Unspecified) => Given::Missing,
-                $(Ok(pb::$name::$value) => Given::Value($name::$value),)+
-                Err(_) => Given::Unreadable(number.to_string()),
+                Ok(pb::$name::Unspecified) => Input::Missing,
+                $(Ok(pb::$name::$value) => Input::Value($name::$value),)+
+                Err(_) => Input::Unreadable(number.to_string()),
             }
         }
     };
@@ -118,10 +118,10 @@ impl From<Presence> for pb::Presence {
 impl From<pb::SetUserPreferredPresenceRequest> for SetUserPreferredPresence {
     fn from(request: pb::SetUserPreferredPresenceRequest) -> Self {
         Self {
-            user_id: Given::text(request.user_id),
+            user_id: Input::text(request.user_id),
             availability: availability(request.availability),
             activity: activity(request.activity),
-            expiration_duration: request.expiration_duration.map_or(Given::Missing, duration),
+            expiration_duration: request.expiration_duration.map_or(Input::Missing, duration),
         }
     }
 }
@@ -129,10 +129,10 @@ impl From<pb::SetUserPreferredPresenceRequest> for SetUserPreferredPresence {
 impl From<pb::SetStatusMessageRequest> for SetStatusMessage {
     fn from(request: pb::SetStatusMessageRequest) -> Self {
         Self {
-            user_id: Given::text(request.user_id),
-            content: Given::Value(request.content),
-            content_type: Given::Missing,
-            expiry: Expiry::At(request.expire_time.map_or(Given::Missing, |time| instant(&time))),
+            user_id: Input::text(request.user_id),
+            content: Input::Value(request.content),
+            content_type: Input::Missing,
+            expiry: Expiry::At(request.expire_time.map_or(Input::Missing, |time| instant(&time))),
         }
     }
 }
@@ -140,9 +140,9 @@ impl From<pb::SetStatusMessageRequest> for SetStatusMessage {
 /// A location to set: the two requests differ in their names alone.
 pub(super) fn set_location(user_id: String, location_type: i32, place_id: String) -> SetLocation {
     SetLocation {
-        user_id: Given::text(user_id),
+        user_id: Input::text(user_id),
         work_location_type: work_location_type(location_type),
-        place_id: Given::text(place_id),
+        place_id: Input::text(place_id),
     }
 }
 
@@ -211,12 +211,12 @@ fn timestamp(at: Timestamp) -> prost_types::Timestamp {
 }
 
 /// An instant on the wire, to the millisecond.
-fn instant(time: &prost_types::Timestamp) -> Given<Timestamp> {
+fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
     match u32::try_from(time.nanos) {
         Ok(nanos @ 0..1_000_000_000) if (YEAR_1..YEAR_10000).contains(&time.seconds) => {
-            Given::Value(Timestamp::from_millis(time.seconds * 1_000 + i64::from(nanos / 1_000_000)))
+            Input::Value(Timestamp::from_millis(time.seconds * 1_000 + i64::from(nanos / 1_000_000)))
         }
-        _ => Given::Unreadable(format!("{} s {} ns", time.seconds, time.nanos)),
+        _ => Input::Unreadable(format!("{} s {} ns", time.seconds, time.nanos)),
     }
 }
 

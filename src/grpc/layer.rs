@@ -12,7 +12,7 @@ use super::{Admitted, Inner, status::to_status};
 use crate::{
     batch::CALL_TIMEOUT,
     service::Error,
-    telemetry::{Door, RequestId, RequestTimer},
+    telemetry::{Api, RequestId, RequestTimer},
 };
 
 /// The path of the call whose message may be larger than the others'.
@@ -52,7 +52,7 @@ impl Inner {
     /// message in time; once it has, everything is answered within seconds.
     pub(super) async fn observe(&self, mut request: Request) -> Response {
         let context = &self.context;
-        let mut timer = RequestTimer::start(&context.metrics, &context.traces, Door::Grpc, request.headers());
+        let mut timer = RequestTimer::start(&context.metrics, &context.traces, Api::Grpc, request.headers());
         let id = timer.id;
         let path = request.uri().path();
         let operation_of = operation(&OPERATIONS, path);

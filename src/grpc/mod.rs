@@ -1,4 +1,4 @@
-//! The gRPC door: decodes, calls one method of the service, encodes.
+//! the gRPC API: decodes, calls one method of the service, encodes.
 
 mod convert;
 mod layer;
@@ -46,9 +46,9 @@ pub use web::Web;
 /// The name of the service, for health checks.
 pub use pb::presence_service_server::SERVICE_NAME;
 
-/// What a call of this door needs.
+/// What a call of this API needs.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct GrpcState {
     /// The operations.
     pub service: Arc<Operations>,
     /// Lets callers in.
@@ -63,25 +63,25 @@ pub struct Context {
     pub reflection: bool,
 }
 
-/// The door: the service, health and reflection; clones are the same.
+/// The API: the service, health and reflection; clones are the same.
 ///
 /// Calls of the service take no way through a router: it would cost a tenth of
 /// what a call costs.
 #[derive(Clone, Debug)]
-pub struct Routes(Arc<Inner>);
+pub struct GrpcApi(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    context: Context,
+    context: GrpcState,
     presence: PresenceServiceServer<presence_service::Handler>,
     /// The same for longer messages.
     watch: PresenceServiceServer<presence_service::Handler>,
     others: Router,
 }
 
-impl Routes {
-    /// The door's routes.
-    pub fn new(context: Context, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
+impl GrpcApi {
+    /// The API's routes.
+    pub fn new(context: GrpcState, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
         let message_max = context.limits.message_max();
         let presence =
             PresenceServiceServer::new(presence_service::Handler::new(Arc::clone(&context.service)));
@@ -99,7 +99,7 @@ impl Routes {
     }
 }
 
-impl Service<Request> for Routes {
+impl Service<Request> for GrpcApi {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;

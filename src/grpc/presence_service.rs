@@ -23,7 +23,8 @@ use super::{
     status::to_status,
 };
 use crate::{
-    service::{Caller, Error, Given, ReadFrom, Service, WATCHED_MAX},
+    presence::WATCHED_MAX,
+    service::{Caller, Error, Input, ReadFrom, Service},
     telemetry::RequestId,
 };
 
@@ -74,7 +75,7 @@ impl PresenceService for Handler {
         request: Request<ClearPresenceRequest>,
     ) -> Result<Response<ClearPresenceResponse>, Status> {
         let (caller, message, refuse) = open(request)?;
-        let (user_id, session_id) = (Given::text(message.user_id), Given::text(message.session_id));
+        let (user_id, session_id) = (Input::text(message.user_id), Input::text(message.session_id));
         self.service.clear_presence(&caller, user_id, session_id).await.map_err(refuse)?;
         Ok(Response::new(ClearPresenceResponse {}))
     }
@@ -85,7 +86,7 @@ impl PresenceService for Handler {
     ) -> Result<Response<GetPresenceResponse>, Status> {
         let from = read_from(&request);
         let (caller, message, refuse) = open(request)?;
-        let user_id = Given::text(message.user_id);
+        let user_id = Input::text(message.user_id);
         let presence = self.service.get_presence(&caller, from, user_id).await.map_err(refuse)?;
         Ok(Response::new(GetPresenceResponse { presence: Some(presence.into()) }))
     }
@@ -96,7 +97,7 @@ impl PresenceService for Handler {
     ) -> Result<Response<BatchGetPresencesResponse>, Status> {
         let from = read_from(&request);
         let (caller, message, refuse) = open(request)?;
-        let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
+        let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
         let presences = self.service.batch_get_presences(&caller, from, user_ids).await.map_err(refuse)?;
         Ok(Response::new(BatchGetPresencesResponse {
             presences: presences.into_iter().map(Into::into).collect(),
@@ -127,7 +128,7 @@ impl PresenceService for Handler {
         request: Request<ClearUserPreferredPresenceRequest>,
     ) -> Result<Response<ClearUserPreferredPresenceResponse>, Status> {
         let (caller, message, refuse) = open(request)?;
-        let user_id = Given::text(message.user_id);
+        let user_id = Input::text(message.user_id);
         self.service.clear_user_preferred_presence(&caller, user_id).await.map_err(refuse)?;
         Ok(Response::new(ClearUserPreferredPresenceResponse {}))
     }
@@ -166,7 +167,7 @@ impl PresenceService for Handler {
         request: Request<ClearAutomaticLocationRequest>,
     ) -> Result<Response<ClearAutomaticLocationResponse>, Status> {
         let (caller, message, refuse) = open(request)?;
-        self.service.clear_automatic_location(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
+        self.service.clear_automatic_location(&caller, Input::text(message.user_id)).await.map_err(refuse)?;
         Ok(Response::new(ClearAutomaticLocationResponse {}))
     }
 
@@ -175,7 +176,7 @@ impl PresenceService for Handler {
         request: Request<ClearLocationRequest>,
     ) -> Result<Response<ClearLocationResponse>, Status> {
         let (caller, message, refuse) = open(request)?;
-        self.service.clear_location(&caller, Given::text(message.user_id)).await.map_err(refuse)?;
+        self.service.clear_location(&caller, Input::text(message.user_id)).await.map_err(refuse)?;
         Ok(Response::new(ClearLocationResponse {}))
     }
 
@@ -184,7 +185,7 @@ impl PresenceService for Handler {
         request: Request<ExplainPresenceRequest>,
     ) -> Result<Response<ExplainPresenceResponse>, Status> {
         let (caller, message, refuse) = open(request)?;
-        let explanation = self.service.explain_presence(&caller, Given::text(message.user_id)).await;
+        let explanation = self.service.explain_presence(&caller, Input::text(message.user_id)).await;
         Ok(Response::new(explanation.map_err(refuse)?.into()))
     }
 
@@ -195,7 +196,7 @@ impl PresenceService for Handler {
         request: Request<WatchPresencesRequest>,
     ) -> Result<Response<Self::WatchPresencesStream>, Status> {
         let (caller, message, refuse) = open(request)?;
-        let user_ids = Given::Value(message.user_ids.into_iter().map(Given::text).collect());
+        let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
         let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX).map_err(refuse)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(refuse)).boxed()))
     }

@@ -1,4 +1,4 @@
-//! gRPC-Web: the same calls from browsers, which come to the HTTP door.
+//! gRPC-Web: the same calls from browsers, which come to the HTTP API.
 
 use axum::{
     body::Body,
@@ -9,7 +9,7 @@ use http::{Method, header::CONTENT_TYPE};
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, util::MapRequest};
 
-use super::Routes;
+use super::GrpcApi;
 
 /// What may be called.
 const SERVICES: [&str; 2] = ["/presence.v1.PresenceService/", "/grpc.health.v1.Health/"];
@@ -23,16 +23,16 @@ const CONTENT_TYPES: [&str; 4] = [
 ];
 
 type Plain = http::Request<tonic::body::Body>;
-type OfPlain = MapRequest<Routes, fn(Plain) -> Request>;
+type OfPlain = MapRequest<GrpcApi, fn(Plain) -> Request>;
 
-/// The gRPC door behind what translates; clones are the same.
+/// the gRPC API behind what translates; clones are the same.
 #[derive(Clone, Debug)]
 pub struct Web(GrpcWebService<OfPlain>);
 
 impl Web {
     /// Calls of these routes.
     #[must_use]
-    pub fn new(routes: Routes) -> Self {
+    pub fn new(routes: GrpcApi) -> Self {
         let plain = MapRequest::new(routes, (|request: Plain| request.map(Body::new)) as fn(_) -> _);
         Self(GrpcWebLayer::new().layer(plain))
     }

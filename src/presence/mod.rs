@@ -8,6 +8,7 @@
 mod aggregate;
 mod duration;
 mod id;
+mod limits;
 mod pair;
 mod session;
 mod shown;
@@ -19,6 +20,7 @@ mod zone;
 pub use aggregate::{DecidingRule, Decision, explain, next_transition, presence_of};
 pub use duration::{DurationError, parse_duration};
 pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId};
+pub use limits::{BATCH_ITEMS_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX};
 pub use pair::{Activity, Availability, Pair};
 pub use session::{
     AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX, GRACE_MIN,

@@ -39,7 +39,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a connection is ended that its client keeps open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overdue {
+pub enum TimedOut {
     /// It did not say in time what it wants.
     Header,
     /// It wanted nothing for long.
@@ -50,7 +50,7 @@ pub enum Overdue {
     Resets,
 }
 
-impl Overdue {
+impl TimedOut {
     /// As the metrics name it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -65,7 +65,7 @@ impl Overdue {
 
 /// What happens on one connection; clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Activity(Arc<Shared>);
+pub(super) struct ConnectionActivity(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -99,7 +99,7 @@ struct Marks {
     resets_since: Stopwatch,
 }
 
-impl Activity {
+impl ConnectionActivity {
     pub(super) fn new(limits: &LimitSettings) -> Self {
         let now = Stopwatch::start();
         Self(Arc::new(Shared {
@@ -132,7 +132,7 @@ impl Activity {
         let mut marks = self.marks();
         (marks.progress, marks.header) = (Stopwatch::start(), None);
         drop(marks);
-        UnderWay { activity: self.clone(), state: State::Asked }
+        UnderWay { activity: self.clone(), state: State::Requested }
     }
 
     /// Bytes have come in.
@@ -183,8 +183,8 @@ impl Activity {
         }
     }
 
-    /// Resolves when the client has overstayed, and says how.
-    pub(super) async fn overdue(&self, limits: &LimitSettings) -> Overdue {
+    /// Resolves when the client has timed out, and says how.
+    pub(super) async fn timed_out(&self, limits: &LimitSettings) -> TimedOut {
         loop {
             let (why, left) = self.next_limit(limits);
             if left.is_zero() {
@@ -194,29 +194,29 @@ impl Activity {
             let shortest = limits.header_timeout.min(limits.send_timeout).min(left);
             tokio::select! {
                 () = sleep(shortest) => {}
-                () = self.0.resets.notified() => return Overdue::Resets,
+                () = self.0.resets.notified() => return TimedOut::Resets,
             }
         }
     }
 
     /// The limit that will be reached next if nothing happens, and when.
-    fn next_limit(&self, limits: &LimitSettings) -> (Overdue, Duration) {
+    fn next_limit(&self, limits: &LimitSettings) -> (TimedOut, Duration) {
         let under_way = *self.0.under_way.borrow();
         let marks = self.marks();
         if let Some(blocked) = marks.blocked {
-            return (Overdue::Send, limits.send_timeout.saturating_sub(blocked.elapsed()));
+            return (TimedOut::Send, limits.send_timeout.saturating_sub(blocked.elapsed()));
         }
         if under_way > 0 && under_way == marks.waiting {
-            return (Overdue::Send, limits.send_timeout);
+            return (TimedOut::Send, limits.send_timeout);
         }
         let (why, limit, since) = match (under_way > 0, marks.header) {
             // It may be the request's body that is on its way.
-            (true, _) => (Overdue::Send, limits.send_timeout.max(limits.body_timeout), marks.progress),
-            (false, Some(header)) => (Overdue::Header, limits.header_timeout, header),
+            (true, _) => (TimedOut::Send, limits.send_timeout.max(limits.body_timeout), marks.progress),
+            (false, Some(header)) => (TimedOut::Header, limits.header_timeout, header),
             (false, None) if marks.received < BEGUN_BYTES && (marks.http2 || marks.received == 0) => {
-                (Overdue::Header, limits.header_timeout, marks.progress)
+                (TimedOut::Header, limits.header_timeout, marks.progress)
             }
-            (false, None) => (Overdue::Idle, limits.idle_timeout, marks.progress),
+            (false, None) => (TimedOut::Idle, limits.idle_timeout, marks.progress),
         };
         (why, limit.saturating_sub(since.elapsed()))
     }
@@ -243,14 +243,14 @@ impl Activity {
 /// A request that is being answered.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    activity: Activity,
+    activity: ConnectionActivity,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There is no answer yet.
-    Asked,
+    Requested,
     /// There is something for the client to take.
     Ready,
     /// The client has taken all there is, and waits for more.
@@ -277,7 +277,7 @@ impl UnderWay {
         let before = std::mem::replace(&mut self.state, state);
         let mut marks = self.activity.marks();
         marks.progress = Stopwatch::start();
-        marks.answering += usize::from(before == State::Asked);
+        marks.answering += usize::from(before == State::Requested);
         marks.waiting += usize::from(state == State::Waiting);
         marks.waiting -= usize::from(before == State::Waiting);
     }
@@ -288,10 +288,10 @@ impl Drop for UnderWay {
         self.activity.0.under_way.send_modify(|requests| *requests -= 1);
         let mut marks = self.activity.marks();
         (marks.progress, marks.header) = (Stopwatch::start(), None);
-        marks.answering -= usize::from(self.state != State::Asked);
+        marks.answering -= usize::from(self.state != State::Requested);
         marks.waiting -= usize::from(self.state == State::Waiting);
         drop(marks);
-        if self.state == State::Asked {
+        if self.state == State::Requested {
             self.activity.cancelled();
         }
     }
@@ -299,12 +299,12 @@ impl Drop for UnderWay {
 
 /// A stream whose bytes are noticed.
 #[derive(Debug)]
-pub(super) struct Noticed<S> {
+pub(super) struct TrackedIo<S> {
     pub(super) stream: S,
-    pub(super) activity: Activity,
+    pub(super) activity: ConnectionActivity,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Noticed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -320,7 +320,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noticed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noticed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -35,7 +35,7 @@ use tower::Service;
 use tracing::debug;
 
 use super::{
-    activity::{Activity, Noticed, Overdue, UnderWay},
+    activity::{ConnectionActivity, TimedOut, TrackedIo, UnderWay},
     tls::Tls,
 };
 use crate::{clock::about, settings::LimitSettings};
@@ -55,7 +55,7 @@ pub enum Protocol {
     Http1Or2,
 }
 
-/// Serves one door's connections; clones are the same.
+/// Serves one API's connections; clones are the same.
 #[derive(Clone, Debug)]
 pub struct Connections<S> {
     /// What is spoken.
@@ -78,9 +78,9 @@ where
         + Sync
         + 'static,
 {
-    /// Serves a connection until the client leaves, or overstays: then says how.
+    /// Serves a connection until the client leaves, or times out: then says how.
     /// At `stop` the requests under way are still answered.
-    pub async fn serve(self, stream: TcpStream) -> Option<Overdue> {
+    pub async fn serve(self, stream: TcpStream) -> Option<TimedOut> {
         let Some(tls) = &self.tls else { return self.serve_http(stream).await };
         let acceptor = TlsAcceptor::from(tls.config());
         let handshake = timeout(self.limits.header_timeout, acceptor.accept(stream));
@@ -90,7 +90,7 @@ where
                 debug!(%error, "a TLS handshake failed");
                 None
             }
-            Some(Err(_)) => Some(Overdue::Header),
+            Some(Err(_)) => Some(TimedOut::Header),
             None => None,
         }
     }
@@ -98,33 +98,33 @@ where
     async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Option<Overdue> {
+    ) -> Option<TimedOut> {
         let Self { protocol, service: respond, limits, stop, .. } = self;
-        let activity = Activity::new(&limits);
+        let activity = ConnectionActivity::new(&limits);
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut request_under_way = activity.begin();
             let (activity, http2) = (activity.clone(), request.version() == Version::HTTP_2);
-            // Each of the doors is ready whenever it is called.
-            let answer = respond
-                .clone()
-                .call(request.map(|body| Body::new(Asked { body: Some(body), read: 0, http2, activity })));
+            // Each of the APIs is ready whenever it is called.
+            let answer = respond.clone().call(
+                request.map(|body| Body::new(RequestBody { body: Some(body), read: 0, http2, activity })),
+            );
             async move {
                 answer.await.map(|mut answer: Response| {
                     request_under_way.goes_on();
                     say_whether_last(&mut answer, !http2 && request_under_way.is_last());
-                    answer.map(|body| Body::new(Answer { body, request_under_way }))
+                    answer.map(|body| Body::new(ResponseBody { body, request_under_way }))
                 })
             }
         });
         let builder = builder(protocol, &limits);
-        let stream = TokioIo::new(Noticed { stream, activity: activity.clone() });
+        let stream = TokioIo::new(TrackedIo { stream, activity: activity.clone() });
         let mut connection = pin!(builder.serve_connection(stream, service));
         let mut age = pin!(sleep(about(limits.connection_max_age)));
-        let (ended, overdue) = loop {
+        let (ended, timed_out) = loop {
             tokio::select! {
                 ended = connection.as_mut() => break (Some(ended), None),
                 () = stop.cancelled() => break (None, None),
-                overdue = activity.overdue(&limits) => break (None, Some(overdue)),
+                timed_out = activity.timed_out(&limits) => break (None, Some(timed_out)),
                 // In HTTP/1 the next answer says so: to close a connection on which a
                 // request is on its way would lose it.
                 () = age.as_mut(), if !activity.is_old() => if activity.grow_old() {
@@ -132,13 +132,13 @@ where
                 },
             }
         };
-        let ended = match (ended, overdue) {
+        let ended = match (ended, timed_out) {
             (Some(ended), _) => ended,
             // It is told to leave, in case it wants to say something just now.
-            (None, None | Some(Overdue::Idle)) => {
+            (None, None | Some(TimedOut::Idle)) => {
                 connection.as_mut().graceful_shutdown();
                 let last = async {
-                    match overdue {
+                    match timed_out {
                         Some(_) => sleep(limits.send_timeout).await,
                         None => pending().await,
                     }
@@ -152,7 +152,7 @@ where
             (None, Some(_)) => Ok(()),
         };
         drop(ended.inspect_err(|error| debug!(%error, "a connection broke")));
-        overdue
+        timed_out
     }
 }
 
@@ -173,16 +173,16 @@ const DISCARD_MAX_BYTES: usize = 4 * 1_024 * 1_024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a request, which its client may break off.
-struct Asked {
+struct RequestBody {
     /// `None` once it is to be thrown away.
     body: Option<Incoming>,
     /// Since others had a turn, in bytes.
     read: usize,
     http2: bool,
-    activity: Activity,
+    activity: ConnectionActivity,
 }
 
-impl HttpBody for Asked {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -223,7 +223,7 @@ impl HttpBody for Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
             let mut request_under_way = self.activity.begin();
@@ -237,12 +237,12 @@ impl Drop for Asked {
 }
 
 /// A body that keeps its request under way until it has been sent.
-struct Answer {
+struct ResponseBody {
     body: Body,
     request_under_way: UnderWay,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,4 +1,4 @@
-//! Sockets: accepted in one place, handed to the lanes in turn, served as HTTP.
+//! Sockets: accepted in one place, handed to the workers in turn, served as HTTP.
 //!
 //! Not by `SO_REUSEPORT`: with it, a second copy of the service that was
 //! started by mistake would take half of the connections in silence.
@@ -19,9 +19,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::telemetry::Door;
+use crate::telemetry::Api;
 
-pub use activity::Overdue;
+pub use activity::TimedOut;
 pub use connection::{Connections, Protocol, TURN_BYTES};
 pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed};
 pub use tls::{Certificates, Tls, read_certificates};
@@ -31,7 +31,7 @@ pub use validity::Validity;
 /// descriptors, and trying at once would only burn the processor.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// The connections that each lane is handed before those that it has get a
+/// The connections that each worker is handed before those that it has get a
 /// turn: ten thousand at once must not hold up a request that is under way.
 const ACCEPT_BURST: usize = 4;
 /// How long that turn is.
@@ -40,11 +40,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 /// The connections that the system keeps for us meanwhile.
 const BACKLOG: u32 = 4_096;
 
-/// A connection on its way to a lane. It belongs to no runtime meanwhile.
+/// A connection on its way to a worker. It belongs to no runtime meanwhile.
 #[derive(Debug)]
 pub struct Incoming {
     /// Where it came in.
-    pub door: Door,
+    pub api: Api,
     /// The socket.
     pub stream: std::net::TcpStream,
     /// The room that it takes.
@@ -65,18 +65,18 @@ pub fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Accepts connections of one door and hands them to the lanes in turn, until
+/// Accepts connections of one API and hands them to the workers in turn, until
 /// `stop`. One for which there is no room is closed at once: its client learns
 /// of it, and may find room elsewhere.
 pub async fn accept(
-    door: Door,
+    api: Api,
     listener: TcpListener,
     slots: Slots,
-    lanes: Vec<mpsc::Sender<Incoming>>,
+    workers: Vec<mpsc::Sender<Incoming>>,
     stop: CancellationToken,
 ) {
-    let burst = lanes.len() * ACCEPT_BURST;
-    for (number, lane) in lanes.iter().cycle().enumerate() {
+    let burst = workers.len() * ACCEPT_BURST;
+    for (number, worker) in workers.iter().cycle().enumerate() {
         let hand_over = async {
             if number % burst == burst - 1 {
                 sleep(ACCEPT_PAUSE).await;
@@ -84,8 +84,8 @@ pub async fn accept(
             let stream = next(&listener).await;
             let Some(slot) = slots.take() else { return };
             match stream.into_std() {
-                // A lane that does not listen has ended, and the process with it.
-                Ok(stream) => drop(lane.send(Incoming { door, stream, slot }).await),
+                // A worker that does not listen has ended, and the process with it.
+                Ok(stream) => drop(worker.send(Incoming { api, stream, slot }).await),
                 Err(error) => warn!(%error, "lost a connection"),
             }
         };

@@ -1,4 +1,4 @@
-//! How many connections a door may have at once.
+//! How many connections a API may have at once.
 
 use std::{io, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::telemetry::ConnectionMetrics;
 /// database's connections, logs, certificates.
 const OTHER_FILES: u64 = 512;
 
-/// Room for the connections of one door; clones are the same.
+/// Room for the connections of one API; clones are the same.
 #[derive(Clone, Debug)]
 pub struct Slots {
     free: Arc<Semaphore>,
@@ -49,7 +49,7 @@ impl Drop for Slot {
     }
 }
 
-/// So many connections, or as many as the two doors can have with the files
+/// So many connections, or as many as the two APIs can have with the files
 /// that the process may open: it is allowed as many as the system lets it have.
 /// Connections must never take the last file, which the database may need.
 #[must_use]
@@ -72,7 +72,7 @@ pub fn connections_max(wanted: u32) -> u32 {
 }
 
 /// The files that the process may open, and the connections that each of the two
-/// doors can have with them.
+/// APIs can have with them.
 pub fn connections_possible() -> io::Result<(u64, u32)> {
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     let possible = u32::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(u32::MAX).max(1);

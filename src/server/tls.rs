@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// The certificate in force at one door; clones are one.
+/// The certificate in force at one API; clones are one.
 #[derive(Clone, Debug)]
 pub struct Tls(watch::Receiver<Arc<ServerConfig>>);
 
@@ -32,7 +32,7 @@ impl Tls {
         Arc::clone(&self.0.borrow())
     }
 
-    /// The doors' certificates, if there are any: for gRPC, and for HTTP. They are
+    /// The APIs' certificates, if there are any: for gRPC, and for HTTP. They are
     /// read again until `stop`; files that can't be used leave those before in
     /// force. The error says what is wrong with them now.
     pub fn open(
@@ -86,10 +86,10 @@ struct Files {
 /// For gRPC, and for HTTP.
 type Configs = (Arc<ServerConfig>, Arc<ServerConfig>);
 
-/// What the doors' files hold that is no secret.
+/// What the APIs' files hold that is no secret.
 #[derive(Clone, Debug)]
 pub struct Certificates {
-    /// The doors' own, and the chain behind it.
+    /// The APIs' own, and the chain behind it.
     pub chain: Vec<CertificateDer<'static>>,
     /// Those who sign the certificates of gRPC's callers.
     pub client_ca: Vec<CertificateDer<'static>>,
@@ -139,7 +139,7 @@ impl Paths {
 }
 
 impl Files {
-    /// When the doors' certificate, or the first of the chain behind it, ends.
+    /// When the APIs' certificate, or the first of the chain behind it, ends.
     fn first_end(&self) -> Option<Timestamp> {
         first_end(&certificates("--tls-cert", &self.cert).unwrap_or_default())
     }

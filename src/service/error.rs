@@ -15,7 +15,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// limit to a few KiB.
 pub const VIOLATIONS_MAX: usize = 10;
 
-/// What kind of error it is: it decides the code at each door.
+/// What kind of error it is: it decides the code at each API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The request is wrong, whatever the state.
@@ -53,7 +53,7 @@ pub enum Reason {
     TooMany,
     /// The message can't be read as one.
     MessageMalformed,
-    /// The message is larger than the door lets in.
+    /// The message is larger than the API lets in.
     MessageTooLarge,
     /// There is no token.
     TokenMissing,

@@ -6,7 +6,7 @@ use super::Reason;
 
 /// A field as a caller sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Given<T> {
+pub enum Input<T> {
     /// Not sent, or empty.
     #[default]
     Missing,
@@ -16,7 +16,7 @@ pub enum Given<T> {
     Unreadable(String),
 }
 
-impl Given<String> {
+impl Input<String> {
     /// The text of a field; an empty one counts as missing.
     #[must_use]
     pub fn text(text: String) -> Self {
@@ -25,21 +25,21 @@ impl Given<String> {
 
     /// Reads the text as a `T`.
     #[must_use]
-    pub fn parse<T: FromStr>(self) -> Given<T> {
+    pub fn parse<T: FromStr>(self) -> Input<T> {
         self.parse_with(|text| text.parse().ok())
     }
 
     /// Reads the text with `parse`.
-    pub fn parse_with<T>(self, parse: impl FnOnce(&str) -> Option<T>) -> Given<T> {
+    pub fn parse_with<T>(self, parse: impl FnOnce(&str) -> Option<T>) -> Input<T> {
         match self {
-            Self::Missing => Given::Missing,
-            Self::Value(text) => parse(&text).map_or_else(|| Given::Unreadable(quote(&text)), Given::Value),
-            Self::Unreadable(what) => Given::Unreadable(what),
+            Self::Missing => Input::Missing,
+            Self::Value(text) => parse(&text).map_or_else(|| Input::Unreadable(quote(&text)), Input::Value),
+            Self::Unreadable(what) => Input::Unreadable(what),
         }
     }
 }
 
-/// A field of a request; each door spells it its own way.
+/// A field of a request; each API spells it its own way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// `user_id`.

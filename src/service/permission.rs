@@ -36,9 +36,9 @@ pub enum Operation {
     HoldPresence,
     /// `ExplainPresence`.
     ExplainPresence,
-    /// The list of those who are there; at the Graph door alone.
+    /// The list of those who are there; at the HTTP API alone.
     ListPresences,
-    /// Their number; at the Graph door alone.
+    /// Their number; at the HTTP API alone.
     CountPresences,
 }
 

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     presence::Timestamp,
     store::{Store, StoreError},
-    telemetry::{ReplicaMetrics, Trouble},
+    telemetry::{LogThrottle, ReplicaMetrics},
 };
 
 /// How often the replica is asked.
@@ -63,7 +63,7 @@ impl ReadFrom {
 #[derive(Clone, Debug)]
 pub struct ReplicaHealth {
     answers: Arc<AtomicBool>,
-    trouble: Arc<Trouble>,
+    throttle: Arc<LogThrottle>,
     metrics: ReplicaMetrics,
 }
 
@@ -71,7 +71,7 @@ impl ReplicaHealth {
     /// It has not answered yet.
     #[must_use]
     pub fn new(metrics: ReplicaMetrics) -> Self {
-        Self { answers: Arc::default(), trouble: Arc::new(Trouble::none(QUIET)), metrics }
+        Self { answers: Arc::default(), throttle: Arc::new(LogThrottle::none(QUIET)), metrics }
     }
 
     /// Asks the replica again and again until `stop`.
@@ -88,10 +88,10 @@ impl ReplicaHealth {
     }
 
     fn works(&self) {
-        if self.trouble.lasts() || self.answers() {
+        if self.throttle.lasts() || self.answers() {
             return;
         }
-        self.trouble.ends();
+        self.throttle.ends();
         self.answers.store(true, Ordering::Relaxed);
         self.metrics.up.set(1);
         info!("the read replica answers");
@@ -100,7 +100,7 @@ impl ReplicaHealth {
     fn fails(&self, error: &StoreError) {
         self.answers.store(false, Ordering::Relaxed);
         self.metrics.up.set(0);
-        if self.trouble.begins() {
+        if self.throttle.begins() {
             warn!(%error, "the read replica is away: the database answers for it");
         }
     }
@@ -110,7 +110,7 @@ impl ReplicaHealth {
     }
 }
 
-/// A lane's way to the replica.
+/// A worker's way to the replica.
 #[derive(Debug)]
 pub struct Replica {
     /// Its batchers.
@@ -126,7 +126,7 @@ impl Service {
         from: ReadFrom,
         batcher: fn(&Reads) -> &Batcher<S>,
         members: Vec<S::Member>,
-    ) -> Result<(Timestamp, Vec<S::Answer>), BatchError>
+    ) -> Result<(Timestamp, Vec<S::Output>), BatchError>
     where
         S::Member: Clone,
     {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Expiry, Field, Given, Path, Reason, Violation, field::quote};
+use super::{Error, Expiry, Field, Input, Path, Reason, Violation, field::quote};
 use crate::presence::{
     Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
     GRACE_MIN, PREFERRED_EXPIRATION_MAX, Pair, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp,
@@ -46,17 +46,17 @@ impl Checks {
     }
 
     /// A user id: required.
-    pub(super) fn user_id(&mut self, given: Given<String>) -> Option<UserId> {
+    pub(super) fn user_id(&mut self, given: Input<String>) -> Option<UserId> {
         self.required(Field::UserId, given.parse(), USER_ID_ALLOWED)
     }
 
     /// A session id: required.
-    pub(super) fn session_id(&mut self, given: Given<String>) -> Option<SessionId> {
+    pub(super) fn session_id(&mut self, given: Input<String>) -> Option<SessionId> {
         self.required(Field::SessionId, given.parse(), ID_ALLOWED)
     }
 
     /// User ids: 1 to `max`.
-    pub(super) fn user_ids(&mut self, given: Given<Vec<Given<String>>>, max: usize) -> Option<Vec<UserId>> {
+    pub(super) fn user_ids(&mut self, given: Input<Vec<Input<String>>>, max: usize) -> Option<Vec<UserId>> {
         let given = self.required(Field::UserIds, given, "must be a list of user ids")?;
         if given.is_empty() {
             self.refuse(Field::UserIds, Reason::FieldRequired, REQUIRED);
@@ -73,12 +73,12 @@ impl Checks {
         let mut ids = Vec::with_capacity(given.len());
         for (index, id) in given.into_iter().enumerate() {
             let what = match id.parse() {
-                Given::Value(id) => {
+                Input::Value(id) => {
                     ids.push(id);
                     continue;
                 }
-                Given::Missing => "nothing".to_owned(),
-                Given::Unreadable(what) => what,
+                Input::Missing => "nothing".to_owned(),
+                Input::Unreadable(what) => what,
             };
             self.violations.push(Violation {
                 path: Path::Element(Field::UserIds, index),
@@ -92,8 +92,8 @@ impl Checks {
     /// A pair that a session can set: required. Graph: setPresence.
     pub(super) fn session_pair(
         &mut self,
-        availability: Given<Availability>,
-        activity: Given<Activity>,
+        availability: Input<Availability>,
+        activity: Input<Activity>,
     ) -> Option<Pair> {
         self.pair(availability, activity, &Pair::OF_SESSION)
     }
@@ -102,16 +102,16 @@ impl Checks {
     /// setUserPreferredPresence.
     pub(super) fn preferred_pair(
         &mut self,
-        availability: Given<Availability>,
-        activity: Given<Activity>,
+        availability: Input<Availability>,
+        activity: Input<Activity>,
     ) -> Option<Pair> {
         self.pair(availability, activity, &Pair::PREFERRED)
     }
 
     fn pair(
         &mut self,
-        availability: Given<Availability>,
-        activity: Given<Activity>,
+        availability: Input<Availability>,
+        activity: Input<Activity>,
         pairs: &[Pair],
     ) -> Option<Pair> {
         let listed = pairs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -128,7 +128,7 @@ impl Checks {
 
     /// How long a session shall live: 5 to 240 minutes, 5 if not given. Graph:
     /// setPresence.
-    pub(super) fn session_expiration(&mut self, given: &Given<Duration>) -> Option<Duration> {
+    pub(super) fn session_expiration(&mut self, given: &Input<Duration>) -> Option<Duration> {
         let allowed = EXPIRATION_MIN..=EXPIRATION_MAX;
         self.expiration(given, EXPIRATION_DEFAULT, |duration| allowed.contains(duration), EXPIRATION_ALLOWED)
     }
@@ -138,7 +138,7 @@ impl Checks {
     /// setUserPreferredPresence.
     pub(super) fn preferred_expiration(
         &mut self,
-        given: &Given<Duration>,
+        given: &Input<Duration>,
         pair: Option<Pair>,
     ) -> Option<Duration> {
         let default = pair.map_or(Duration::ZERO, preferred_expiration_default);
@@ -149,16 +149,16 @@ impl Checks {
     }
 
     /// How long a held session outlives its stream: 5 s to 5 min, 15 s if not given.
-    pub(super) fn grace(&mut self, given: &Given<Duration>) -> Option<Duration> {
+    pub(super) fn grace(&mut self, given: &Input<Duration>) -> Option<Duration> {
         let in_range = |grace: &Duration| (GRACE_MIN..=GRACE_MAX).contains(grace);
         self.duration(Field::Grace, given, GRACE_DEFAULT, in_range, GRACE_ALLOWED)
     }
 
     /// A field of a later message of a stream, which can't be other than it was.
-    pub(super) fn same<T: PartialEq>(&mut self, field: Field, given: &Given<T>, first: &T) -> Option<()> {
+    pub(super) fn same<T: PartialEq>(&mut self, field: Field, given: &Input<T>, first: &T) -> Option<()> {
         match given {
-            Given::Missing => Some(()),
-            Given::Value(value) if value == first => Some(()),
+            Input::Missing => Some(()),
+            Input::Value(value) if value == first => Some(()),
             _ => {
                 let allowed = "must be as in the first message, or not given";
                 self.refuse(field, Reason::FieldInvalid, allowed);
@@ -169,7 +169,7 @@ impl Checks {
 
     fn expiration(
         &mut self,
-        given: &Given<Duration>,
+        given: &Input<Duration>,
         default: Duration,
         in_range: impl FnOnce(&Duration) -> bool,
         allowed: &str,
@@ -180,34 +180,34 @@ impl Checks {
     fn duration(
         &mut self,
         field: Field,
-        given: &Given<Duration>,
+        given: &Input<Duration>,
         default: Duration,
         in_range: impl FnOnce(&Duration) -> bool,
         allowed: &str,
     ) -> Option<Duration> {
         let refusal = match given {
-            Given::Missing => return Some(default),
-            Given::Value(duration) if in_range(duration) => return Some(*duration),
-            Given::Value(_) => format!("is out of range: it {allowed}"),
-            Given::Unreadable(what) => format!("{allowed}, not {what}"),
+            Input::Missing => return Some(default),
+            Input::Value(duration) if in_range(duration) => return Some(*duration),
+            Input::Value(_) => format!("is out of range: it {allowed}"),
+            Input::Unreadable(what) => format!("{allowed}, not {what}"),
         };
         self.refuse(field, Reason::DurationOutOfRange, refusal);
         None
     }
 
     /// What a status message is written in: text. Graph: setStatusMessage.
-    pub(super) fn status_content_type(&mut self, given: &Given<String>) {
+    pub(super) fn status_content_type(&mut self, given: &Input<String>) {
         let what = match given {
-            Given::Missing => return,
-            Given::Value(text) if text.eq_ignore_ascii_case("text") => return,
-            Given::Value(other) => quote(other),
-            Given::Unreadable(what) => what.clone(),
+            Input::Missing => return,
+            Input::Value(text) if text.eq_ignore_ascii_case("text") => return,
+            Input::Value(other) => quote(other),
+            Input::Unreadable(what) => what.clone(),
         };
         self.refuse(Field::ContentType, Reason::FieldInvalid, format!("must be \"text\", not {what}"));
     }
 
     /// A status message: required, empty to take it away.
-    pub(super) fn status_content(&mut self, given: Given<String>) -> Option<String> {
+    pub(super) fn status_content(&mut self, given: Input<String>) -> Option<String> {
         let content = self.required(Field::Content, given, CONTENT_ALLOWED)?;
         let chars = content.chars().count();
         if chars > STATUS_MESSAGE_MAX_CHARS || content.contains('\0') {
@@ -232,9 +232,9 @@ impl Checks {
         Some(at.min(Timestamp::LATEST))
     }
 
-    fn local_time(&mut self, date_time: Given<String>, time_zone: Given<String>) -> Option<Timestamp> {
+    fn local_time(&mut self, date_time: Input<String>, time_zone: Input<String>) -> Option<Timestamp> {
         let zone = match time_zone {
-            Given::Missing => Some("UTC".to_owned()),
+            Input::Missing => Some("UTC".to_owned()),
             given => self.required(Field::TimeZone, given, TIME_ZONE_ALLOWED),
         };
         let time = self.required(Field::ExpireTime, date_time, EXPIRE_TIME_ALLOWED);
@@ -254,24 +254,24 @@ impl Checks {
     }
 
     /// The kind of place a user works at: required. Graph: setManualLocation.
-    pub(super) fn work_location_type(&mut self, given: Given<WorkLocationType>) -> Option<WorkLocationType> {
+    pub(super) fn work_location_type(&mut self, given: Input<WorkLocationType>) -> Option<WorkLocationType> {
         self.required(Field::WorkLocationType, given, "must be office, remote or timeOff")
     }
 
     /// A place, if one is given.
-    pub(super) fn place_id(&mut self, given: Given<String>) -> Option<PlaceId> {
+    pub(super) fn place_id(&mut self, given: Input<String>) -> Option<PlaceId> {
         self.optional(Field::PlaceId, given.parse(), ID_ALLOWED)
     }
 
     /// How many users a page may have.
-    pub(super) fn page_size(&mut self, given: Given<u32>, default: u32, max: usize) -> Option<u32> {
+    pub(super) fn page_size(&mut self, given: Input<u32>, default: u32, max: usize) -> Option<u32> {
         let what = match given {
-            Given::Missing => return Some(default),
-            Given::Value(size) if size > 0 && usize::try_from(size).is_ok_and(|size| size <= max) => {
+            Input::Missing => return Some(default),
+            Input::Value(size) if size > 0 && usize::try_from(size).is_ok_and(|size| size <= max) => {
                 return Some(size);
             }
-            Given::Value(size) => size.to_string(),
-            Given::Unreadable(what) => what,
+            Input::Value(size) => size.to_string(),
+            Input::Unreadable(what) => what,
         };
         let refusal = format!("must be a whole number from 1 to {max}, not {what}");
         self.refuse(Field::PageSize, Reason::FieldInvalid, refusal);
@@ -279,27 +279,27 @@ impl Checks {
     }
 
     /// Behind whom a page begins, unless it is the first.
-    pub(super) fn page_token(&mut self, given: Given<String>) -> Option<UserId> {
+    pub(super) fn page_token(&mut self, given: Input<String>) -> Option<UserId> {
         self.optional(Field::PageToken, given.parse(), "must be taken from a page before")
     }
 
     /// A field that may be missing.
-    fn optional<T>(&mut self, field: Field, given: Given<T>, allowed: &str) -> Option<T> {
+    fn optional<T>(&mut self, field: Field, given: Input<T>, allowed: &str) -> Option<T> {
         match given {
-            Given::Missing => None,
+            Input::Missing => None,
             given => self.required(field, given, allowed),
         }
     }
 
     /// A field that must be there and readable.
-    fn required<T>(&mut self, field: Field, given: Given<T>, allowed: &str) -> Option<T> {
+    fn required<T>(&mut self, field: Field, given: Input<T>, allowed: &str) -> Option<T> {
         match given {
-            Given::Value(value) => Some(value),
-            Given::Missing => {
+            Input::Value(value) => Some(value),
+            Input::Missing => {
                 self.refuse(field, Reason::FieldRequired, REQUIRED);
                 None
             }
-            Given::Unreadable(what) => {
+            Input::Unreadable(what) => {
                 self.refuse(field, Reason::FieldInvalid, format!("{allowed}, not {what}"));
                 None
             }

@@ -20,7 +20,7 @@ pub struct BenchSettings {
 
     /// How it is called.
     #[arg(long, value_enum, default_value = "grpc")]
-    pub door: BenchDoor,
+    pub api: BenchApi,
 
     /// Users, of which each call picks at random: bench-0 and so on.
     #[arg(long, default_value_t = 100_000, value_name = "NUMBER")]
@@ -89,9 +89,9 @@ pub struct BenchSettings {
 impl BenchSettings {
     /// The connections that are opened, and the calls that each can have under way.
     pub(crate) fn width(&self) -> (u32, u16) {
-        match self.door {
-            BenchDoor::Grpc | BenchDoor::Http2 => (self.connections.into(), self.streams),
-            BenchDoor::Http => (u32::from(self.connections) * u32::from(self.streams), 1),
+        match self.api {
+            BenchApi::Grpc | BenchApi::Http2 => (self.connections.into(), self.streams),
+            BenchApi::Http => (u32::from(self.connections) * u32::from(self.streams), 1),
         }
     }
 }
@@ -117,7 +117,7 @@ pub enum BenchOperation {
 
 /// How a benchmark calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BenchDoor {
+pub enum BenchApi {
     /// gRPC.
     Grpc,
     /// Graph's paths over HTTP/1.1.

@@ -18,7 +18,7 @@ use crate::telemetry::LogFormat;
 use parse::{at_least_one, duration, positive_duration, queue_max};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
-pub use bench::{BenchDoor, BenchOperation, BenchSettings};
+pub use bench::{BenchApi, BenchOperation, BenchSettings};
 pub use database::PostgresSettings;
 pub use limits::LimitSettings;
 pub use parse::Secret;
@@ -27,9 +27,9 @@ pub use streams::StreamSettings;
 pub use tls::TlsSettings;
 pub use traces::{OtlpEndpoint, TraceSettings};
 
-/// The most lanes that are started by themselves: with more, batches get small
+/// The most workers that are started by themselves: with more, batches get small
 /// and connections many.
-const LANES_MAX: usize = 8;
+const WORKERS_MAX: usize = 8;
 
 /// A self-hosted presence service: durable sessions, one presence per user,
 /// over gRPC and Microsoft Graph's HTTP paths.
@@ -122,23 +122,29 @@ pub struct Settings {
     #[arg(long, env = "PRESENCE_NO_MIGRATE", global = true, value_parser = BoolishValueParser::new())]
     pub no_migrate: bool,
 
-    /// Lanes, each with a thread and database connections of its own; auto is one for each core, 8
+    /// Workers, each with a thread and database connections of its own; auto is one for each core, 8
     /// at most. SQLite always has one.
-    #[arg(long, env = "PRESENCE_LANES", default_value = "auto", global = true, value_name = "NUMBER")]
-    pub lanes: Lanes,
+    #[arg(long, env = "PRESENCE_WORKERS", default_value = "auto", global = true, value_name = "NUMBER")]
+    pub workers: Workers,
 
     /// Sets, clears or reads in one statement; 1 turns batching off.
     #[arg(long, env = "PRESENCE_BATCH_MAX", default_value_t = 500, global = true, value_name = "NUMBER")]
     #[arg(value_parser = at_least_one)]
     pub batch_max: usize,
 
-    /// Statements of each kind (sets, clears, reads) that a lane runs at once; it opens a database
+    /// Statements of each kind (sets, clears, reads) that a worker runs at once; it opens a database
     /// connection for each.
-    #[arg(long, env = "PRESENCE_BATCH_WORKERS", default_value_t = 2, global = true, value_name = "NUMBER")]
+    #[arg(
+        long,
+        env = "PRESENCE_CONCURRENT_STATEMENTS",
+        default_value_t = 2,
+        global = true,
+        value_name = "NUMBER"
+    )]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub batch_workers: u16,
+    pub concurrent_statements: u16,
 
-    /// Sets, clears or reads of each kind that may wait in a lane before calls
+    /// Sets, clears or reads of each kind that may wait in a worker before calls
     /// are refused.
     #[arg(long, env = "PRESENCE_QUEUE_MAX", default_value_t = 20_000, global = true, value_name = "NUMBER")]
     #[arg(value_parser = queue_max)]
@@ -223,27 +229,27 @@ impl Settings {
     }
 }
 
-/// How many lanes to start for a database with many writers.
+/// How many workers to start for a database with many writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lanes {
+pub enum Workers {
     /// One for each core, 8 at most.
     Auto,
     /// So many.
     Number(usize),
 }
 
-impl Lanes {
+impl Workers {
     /// The number.
     #[must_use]
     pub fn number(self) -> usize {
         match self {
-            Self::Auto => std::thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX),
+            Self::Auto => std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX),
             Self::Number(number) => number,
         }
     }
 }
 
-impl FromStr for Lanes {
+impl FromStr for Workers {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -288,13 +294,13 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for arguments in [
-            ["--lanes", "0"],
+            ["--workers", "0"],
             ["--batch-max", "0"],
             ["--queue-max", "999"],
             ["--drain-timeout", "-1s"],
             ["--drain-timeout", "soon"],
             ["--grpc-addr", "here"],
-            ["--batch-workers", "0"],
+            ["--concurrent-statements", "0"],
             ["--nothing", "1"],
         ] {
             assert!(settings(&arguments).is_err(), "{arguments:?}");

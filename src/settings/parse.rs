@@ -67,7 +67,7 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// A call may carry 1,000 members, which must fit.
 pub(super) fn queue_max(text: &str) -> Result<usize, String> {
-    let fits = |number: &usize| (crate::service::REQUESTS_MAX..=1_000_000).contains(number);
+    let fits = |number: &usize| (crate::presence::REQUESTS_MAX..=1_000_000).contains(number);
     text.parse().ok().filter(fits).ok_or_else(|| "must be a whole number from 1000 to 1000000".to_owned())
 }
 

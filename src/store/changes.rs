@@ -1,8 +1,8 @@
-//! Hints that watchers must read users again, whichever process wrote.
+//! Invalidations that watchers must read users again, whichever process wrote.
 //!
-//! A hint says of whom, never what: whoever gets it reads. So it may come twice,
+//! An invalidation says of whom, never what: whoever gets it reads. So it may come twice,
 //! or for nothing, but it must not be lost in silence: where one may have been,
-//! [`Hint::Everything`] is told.
+//! [`Invalidation::Everything`] is told.
 
 use std::{
     future::pending,
@@ -17,31 +17,31 @@ use uuid::Uuid;
 
 use super::{UserKey, postgres::Listener};
 
-/// The hints that may wait in this process for one who listens; past that they
-/// become [`Hint::Everything`].
+/// The invalidations that may wait in this process for one who listens; past that they
+/// become [`Invalidation::Everything`].
 const WAITING_MAX: usize = 1_024;
 
 /// Whom to read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub enum Invalidation {
     /// These users.
     Users(Vec<UserKey>),
     /// Whoever is watched: something may have been missed.
     Everything,
 }
 
-/// The hints of one database, from now on.
+/// The invalidations of one database, from now on.
 #[derive(Debug)]
 pub struct Changes(Source);
 
 #[derive(Debug)]
 enum Source {
     Postgres(Box<Listener>),
-    /// SQLite has one process. Whether the first hint was told stands beside it.
+    /// SQLite has one process. Whether the first invalidation was told stands beside it.
     Process(broadcast::Receiver<Vec<UserKey>>, bool, Wanted),
 }
 
-/// Whether hints are wanted, which they are unless it is said; clones are one.
+/// Whether invalidations are wanted, which they are unless it is said; clones are one.
 ///
 /// To know of whom to tell costs SQLite a tenth of its sets.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Changes {
         Self(Source::Postgres(Box::new(listener)))
     }
 
-    /// To say whether these hints are wanted. PostgreSQL tells its replicas in any
+    /// To say whether these invalidations are wanted. PostgreSQL tells its replicas in any
     /// case.
     #[must_use]
     pub fn wanted(&self) -> Wanted {
@@ -78,24 +78,24 @@ impl Changes {
         }
     }
 
-    /// The next hint, however long it takes.
+    /// The next invalidation, however long it takes.
     ///
-    /// * The first is [`Hint::Everything`]: from then on it listens, and what
+    /// * The first is [`Invalidation::Everything`]: from then on it listens, and what
     ///   is written is told.
-    /// * Hints come after the commit: a read that starts then sees the write. Of a
+    /// * Invalidations come after the commit: a read that starts then sees the write. Of a
     ///   write whose end was not waited for they may come before.
-    /// * If a hint may have been lost, [`Hint::Everything`] comes, and once more
+    /// * If an invalidation may have been lost, [`Invalidation::Everything`] comes, and once more
     ///   it listens from then on.
-    pub async fn next(&mut self) -> Hint {
+    pub async fn next(&mut self) -> Invalidation {
         match &mut self.0 {
             Source::Postgres(listener) => listener.next().await,
             Source::Process(_, told @ false, _) => {
                 *told = true;
-                Hint::Everything
+                Invalidation::Everything
             }
             Source::Process(receiver, true, _) => match receiver.recv().await {
-                Ok(users) => Hint::Users(users),
-                Err(RecvError::Lagged(_)) => Hint::Everything,
+                Ok(users) => Invalidation::Users(users),
+                Err(RecvError::Lagged(_)) => Invalidation::Everything,
                 // The database is gone, and with it all who write.
                 Err(RecvError::Closed) => pending().await,
             },
@@ -103,19 +103,19 @@ impl Changes {
     }
 }
 
-/// Tells the hints of this process to itself.
+/// Tells the invalidations of this process to itself.
 #[derive(Clone, Debug)]
-pub(super) struct Teller {
+pub(super) struct Notifier {
     sender: broadcast::Sender<Vec<UserKey>>,
     wanted: Wanted,
 }
 
-impl Teller {
+impl Notifier {
     pub(super) fn new() -> Self {
         Self { sender: broadcast::Sender::new(WAITING_MAX), wanted: Wanted::new() }
     }
 
-    /// Hints from now on.
+    /// Invalidations from now on.
     pub(super) fn changes(&self) -> Changes {
         Changes(Source::Process(self.sender.subscribe(), false, self.wanted.clone()))
     }
@@ -138,7 +138,7 @@ impl Teller {
     }
 }
 
-/// A user as hints are written: `TENANT USER`. An id has no blanks.
+/// A user as invalidations are written: `TENANT USER`. An id has no blanks.
 pub(super) fn read_user(text: &str) -> Option<UserKey> {
     let (tenant_id, user_id) = text.split_once(' ')?;
     Some(UserKey { tenant_id: Uuid::try_parse(tenant_id).ok()?, user_id: user_id.parse().ok()? })

@@ -82,13 +82,13 @@ struct Idle<DB: Database> {
 
 /// A connection for one statement. It is closed if it is dropped.
 #[derive(Debug)]
-pub(super) struct Lent<DB: Database> {
+pub(super) struct PooledConnection<DB: Database> {
     connection: DB::Connection,
     opened: Stopwatch,
     _room: OwnedSemaphorePermit,
 }
 
-impl<DB: Database> Deref for Lent<DB> {
+impl<DB: Database> Deref for PooledConnection<DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
@@ -96,7 +96,7 @@ impl<DB: Database> Deref for Lent<DB> {
     }
 }
 
-impl<DB: Database> DerefMut for Lent<DB> {
+impl<DB: Database> DerefMut for PooledConnection<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         &mut self.connection
     }
@@ -110,14 +110,14 @@ impl<DB: Database> ConnectionPool<DB> {
     }
 
     /// A connection for one statement, within [`ACQUIRE_TIMEOUT`].
-    pub(super) async fn acquire(&self) -> Result<Lent<DB>, StoreError> {
+    pub(super) async fn acquire(&self) -> Result<PooledConnection<DB>, StoreError> {
         let lent = timeout(ACQUIRE_TIMEOUT, self.lend()).await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable(format!("no connection to the database within {ACQUIRE_TIMEOUT:?}")))
         });
         lent.map_err(|error| self.failed(error))
     }
 
-    async fn lend(&self) -> Result<Lent<DB>, StoreError> {
+    async fn lend(&self) -> Result<PooledConnection<DB>, StoreError> {
         let closed = |_| StoreError::Unavailable("the connections are closed".to_owned());
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
         while let Some(Idle { mut connection, opened, since }) = self.next_idle() {
@@ -130,13 +130,13 @@ impl<DB: Database> ConnectionPool<DB> {
                 true
             };
             if fit {
-                return Ok(Lent { connection, opened, _room: room });
+                return Ok(PooledConnection { connection, opened, _room: room });
             }
             // The database need not hear of it for us to go on.
             tokio::spawn(limit(connection.close_hard()));
         }
         let connection = DB::Connection::connect_with(&self.options).await?;
-        Ok(Lent { connection, opened: Stopwatch::start(), _room: room })
+        Ok(PooledConnection { connection, opened: Stopwatch::start(), _room: room })
     }
 
     fn next_idle(&self) -> Option<Idle<DB>> {
@@ -151,7 +151,7 @@ impl<DB: Database> ConnectionPool<DB> {
     /// something went wrong that is not the statement's own fault.
     pub(super) fn settle<T>(
         &self,
-        connection: Lent<DB>,
+        connection: PooledConnection<DB>,
         statement: &'static str,
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
@@ -161,7 +161,7 @@ impl<DB: Database> ConnectionPool<DB> {
         };
         let outcome = outcome.map_err(|error| self.failed(error.into()));
         if !matches!(outcome, Err(StoreError::Unavailable(_))) {
-            let Lent { connection, opened, _room } = connection;
+            let PooledConnection { connection, opened, _room } = connection;
             // Before there is room for another one.
             locked(&self.idle).push(Idle { connection, opened, since: Stopwatch::start() });
         }

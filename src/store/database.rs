@@ -10,7 +10,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     Changes, OpenError, Store,
-    changes::Teller,
+    changes::Notifier,
     connection::{CONNECT_TIMEOUT, PoolOptions},
     postgres::{self, Listener, PostgresStore},
     schema,
@@ -41,7 +41,7 @@ enum Engine {
         /// does, and the pools open and close theirs as they like.
         anchor: Mutex<Option<SqliteConnection>>,
         /// What the stores say to those who watch.
-        teller: Teller,
+        notifier: Notifier,
     },
 }
 
@@ -70,7 +70,7 @@ impl Database {
             Kind::Sqlite => Engine::Sqlite {
                 options: sqlite::options(url)?,
                 anchor: Mutex::default(),
-                teller: Teller::new(),
+                notifier: Notifier::new(),
             },
         };
         Self::reached(engine).await
@@ -156,7 +156,7 @@ impl Database {
         }
     }
 
-    /// Whether one lane at most can use it: SQLite has a single writer.
+    /// Whether one worker at most can use it: SQLite has a single writer.
     #[must_use]
     pub fn has_one_writer(&self) -> bool {
         matches!(self.engine, Engine::Sqlite { .. })
@@ -190,19 +190,19 @@ impl Database {
                 Arc::new(PostgresStore::through_pgbouncer(pgbouncer, pool))
             }
             Engine::Postgres { direct, pgbouncer: None } => Arc::new(PostgresStore::new(direct, pool)),
-            Engine::Sqlite { options, teller, .. } => {
-                Arc::new(SqliteStore::new(options, pool, teller.clone()))
+            Engine::Sqlite { options, notifier, .. } => {
+                Arc::new(SqliteStore::new(options, pool, notifier.clone()))
             }
         }
     }
 
-    /// Hints of what all its stores write, those of other processes included.
+    /// Invalidations of what all its stores write, those of other processes included.
     /// Listens once it is asked for the first one.
     #[must_use]
     pub fn changes(&self) -> Changes {
         match &self.engine {
             Engine::Postgres { direct, .. } => Changes::on_postgres(Listener::new(direct.clone())),
-            Engine::Sqlite { teller, .. } => teller.changes(),
+            Engine::Sqlite { notifier, .. } => notifier.changes(),
         }
     }
 

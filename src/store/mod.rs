@@ -32,12 +32,12 @@ use uuid::Uuid;
 
 use crate::presence::{Pair, PlaceId, SessionId, Timestamp, User, UserId, WorkLocation};
 
-pub use changes::{Changes, Hint, Wanted};
+pub use changes::{Changes, Invalidation, Wanted};
 pub use connection::PoolUse;
 pub use database::Database;
 pub use error::{OpenError, StoreError};
 pub use inspect::{Cause, Inspector, Unreached};
-pub use postgres::{PostgresInspector, Server, Table};
+pub use postgres::{PostgresInspector, Server, TableStats};
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
 
@@ -54,7 +54,7 @@ pub const SESSIONS_MAX: usize = 100;
 ///
 /// Where it is not the write that is late, a clock is behind the one that wrote the
 /// row; then less time than this has passed, and the statement is run again without it.
-pub const LATE: Duration = Duration::from_secs(1);
+pub const LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// A user of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,14 +172,14 @@ pub struct ListUsers {
 
 /// A range of sessions in the order of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bite {
+pub struct Chunk {
     /// Only those behind this one.
     pub after: Option<SessionKey>,
     /// And up to this one.
     pub through: Option<SessionKey>,
 }
 
-impl Bite {
+impl Chunk {
     /// Above every id: they are visible ASCII.
     const ABOVE: &str = "\u{7f}";
 
@@ -285,16 +285,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The session that stands `rows` places behind `after`, in the order of their
     /// keys; `None` if there are not as many.
-    async fn bite_end(&self, after: Option<&SessionKey>, rows: u32)
-    -> Result<Option<SessionKey>, StoreError>;
+    async fn chunk_end(
+        &self,
+        after: Option<&SessionKey>,
+        rows: u32,
+    ) -> Result<Option<SessionKey>, StoreError>;
 
-    /// Removes the sessions of a bite that ended at `before` or earlier; says how
+    /// Removes the sessions of a chunk that ended at `before` or earlier; says how
     /// many.
     ///
     /// * One that is live, or ended later, stays, and so does one that is set
     ///   meanwhile.
     /// * A set never waits for more than the statement itself.
-    async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError>;
+    async fn remove_ended(&self, before: Timestamp, chunk: &Chunk) -> Result<u64, StoreError>;
 
     /// What the database takes for the time; also how to learn that it answers.
     async fn database_time(&self) -> Result<Timestamp, StoreError>;

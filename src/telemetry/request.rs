@@ -13,22 +13,22 @@ use super::{
 };
 use crate::clock::Stopwatch;
 
-/// Which way a request came in.
+/// The interface that a request came in through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// gRPC.
+pub enum Api {
+    /// The gRPC API.
     Grpc,
-    /// Graph's HTTP/JSON.
-    Graph,
+    /// The HTTP API.
+    Http,
 }
 
-impl Door {
+impl Api {
     /// The name in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
-            Self::Graph => "graph",
+            Self::Http => "http",
         }
     }
 }
@@ -75,7 +75,7 @@ const GONE: &str = "gone";
 #[derive(Debug)]
 pub struct RequestTimer {
     metrics: Metrics,
-    door: Door,
+    api: Api,
     /// The operation's name, `unknown` until it is known.
     pub operation: &'static str,
     /// The request's id.
@@ -91,12 +91,12 @@ pub struct RequestTimer {
 impl RequestTimer {
     /// A request has come in with these headers.
     #[must_use]
-    pub fn start(metrics: &Metrics, traces: &Traces, door: Door, headers: &HeaderMap) -> Self {
+    pub fn start(metrics: &Metrics, traces: &Traces, api: Api, headers: &HeaderMap) -> Self {
         let stopwatch = Stopwatch::start();
         let Belongs { trace_id, span } = traces.request(headers);
         Self {
             metrics: metrics.clone(),
-            door,
+            api,
             operation: "unknown",
             id: RequestId::of_trace(trace_id),
             span,
@@ -126,15 +126,15 @@ impl RequestTimer {
 
 impl Drop for RequestTimer {
     fn drop(&mut self) {
-        let Self { metrics, door, operation, id, span, stopwatch, code, .. } = self;
+        let Self { metrics, api, operation, id, span, stopwatch, code, .. } = self;
         let took = stopwatch.elapsed();
-        metrics.request(*door, operation, code.0, took);
+        metrics.request(*api, operation, code.0, took);
         if let Some(span) = span.take() {
-            span.finish(*door, operation, *id, *code);
+            span.finish(*api, operation, *id, *code);
         }
         // As an integer of 64 bits: one of 128 would be a text in JSON.
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let (door, code, trace_id) = (door.as_str(), code.0, id.trace_id());
-        debug!(door, operation, code, took_us, request_id = %id, trace_id, "request");
+        let (api, code, trace_id) = (api.as_str(), code.0, id.trace_id());
+        debug!(api, operation, code, took_us, request_id = %id, trace_id, "request");
     }
 }

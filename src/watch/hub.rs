@@ -12,12 +12,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Hub, Inbox, mailbox::Slot, users::Users};
+use super::{Hub, Inbox, mailbox::UserSlot, users::Users};
 use crate::{
     batch::{BatchError, Batcher, Limits, Load},
     clock::Clock,
     presence::{Timestamp, User},
-    store::{Changes, Hint, Store, StoreError, UserKey, Wanted},
+    store::{Changes, Invalidation, Store, StoreError, UserKey, Wanted},
     telemetry::Metrics,
 };
 
@@ -28,8 +28,8 @@ const READS_AT_ONCE: u16 = 2;
 /// The connections that reading uses.
 pub const CONNECTIONS: u32 = READS_AT_ONCE as u32;
 
-/// The hints that may wait for the hub; who tells them waits meanwhile.
-const HINTS_WAITING_MAX: usize = 64;
+/// The invalidations that may wait for the hub; who tells them waits meanwhile.
+const INVALIDATIONS_WAITING_MAX: usize = 64;
 
 /// Everybody is read once in so many of these ticks, a part in each, whether or
 /// not anything was heard: so that nothing that went wrong lasts. Where many are
@@ -64,7 +64,7 @@ pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
         workers: READS_AT_ONCE,
     };
     let load = Arc::new(Batcher::start(&store, &clock, &metrics, limits));
-    let (tell, hints) = mpsc::channel(HINTS_WAITING_MAX);
+    let (tell, invalidations) = mpsc::channel(INVALIDATIONS_WAITING_MAX);
     let wanted = changes.wanted();
     wanted.set(false);
     // Dropped with what it holds when the hub ends.
@@ -73,26 +73,26 @@ pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
     let users = Users::new(hub.metrics().clone());
     let running =
         Running { hub, users, wanted, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
-    stop.run_until_cancelled(running.run(hints)).await;
+    stop.run_until_cancelled(running.run(invalidations)).await;
     drop(listening);
     store.close().await;
 }
 
-/// Hands hints over until the hub has ended.
-async fn listen(mut changes: Changes, tell: mpsc::Sender<Hint>) {
+/// Hands invalidations over until the hub has ended.
+async fn listen(mut changes: Changes, tell: mpsc::Sender<Invalidation>) {
     while tell.send(changes.next().await).await.is_ok() {}
 }
 
 /// What came of a read.
 struct Outcome {
-    users: Vec<(Slot, Option<(User, Timestamp)>)>,
+    users: Vec<(UserSlot, Option<(User, Timestamp)>)>,
     error: Option<BatchError>,
 }
 
 struct Running {
     hub: Hub,
     users: Users,
-    /// Hints are wanted while anybody is watched.
+    /// Invalidations are wanted while anybody is watched.
     wanted: Wanted,
     load: Arc<Batcher<Load>>,
     clock: Clock,
@@ -104,7 +104,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, mut hints: mpsc::Receiver<Hint>) {
+    async fn run(mut self, mut invalidations: mpsc::Receiver<Invalidation>) {
         let mut ticks = interval(TICK);
         loop {
             // Before anything is read: what commits later is told.
@@ -115,10 +115,10 @@ impl Running {
             let retry: OptionFuture<_> = self.retry.as_mut().into();
             tokio::select! {
                 () = self.hub.knocked() => self.open_and_close(),
-                Some(hint) = hints.recv() => {
-                    self.hear(hint);
-                    while let Ok(hint) = hints.try_recv() {
-                        self.hear(hint);
+                Some(invalidation) = invalidations.recv() => {
+                    self.hear(invalidation);
+                    while let Ok(invalidation) = invalidations.try_recv() {
+                        self.hear(invalidation);
                     }
                 }
                 Some(()) = transition => self.users.pass_time(self.clock.now()),
@@ -144,15 +144,15 @@ impl Running {
         }
     }
 
-    fn hear(&mut self, hint: Hint) {
-        match hint {
-            Hint::Users(keys) => {
-                self.hub.metrics().hints.inc_by(u64::try_from(keys.len()).unwrap_or(u64::MAX));
+    fn hear(&mut self, invalidation: Invalidation) {
+        match invalidation {
+            Invalidation::Users(keys) => {
+                self.hub.metrics().invalidations.inc_by(u64::try_from(keys.len()).unwrap_or(u64::MAX));
                 for key in &keys {
                     self.users.changed(key);
                 }
             }
-            Hint::Everything => self.users.read_everybody(),
+            Invalidation::Everything => self.users.read_everybody(),
         }
     }
 
@@ -194,7 +194,7 @@ impl Running {
 
 /// Reads users. One of whom the database holds what can't be read must not stand
 /// in the way of the others: then each is read by itself.
-async fn read(load: &Batcher<Load>, users: Vec<(Slot, UserKey)>) -> Outcome {
+async fn read(load: &Batcher<Load>, users: Vec<(UserSlot, UserKey)>) -> Outcome {
     let (slots, keys): (Vec<_>, Vec<_>) = users.into_iter().unzip();
     match load.call(keys.clone()).await {
         Ok((now, kept)) => {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::{clock::Stopwatch, presence::Presence, telemetry::WatchMetrics};
 
 /// The number of a watched user. It stays the user's while a stream watches it.
-pub(super) type Slot = usize;
+pub(super) type UserSlot = usize;
 
 /// What a stream is told of one user.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct News {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     /// The users whose news come here; the hub's.
-    pub(super) users: OnceLock<Box<[Slot]>>,
+    pub(super) users: OnceLock<Box<[UserSlot]>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
     metrics: WatchMetrics,
@@ -38,8 +38,8 @@ pub(super) struct Mailbox {
 #[derive(Debug, Default)]
 struct Waiting {
     /// In the order in which the stream will be told of them.
-    order: VecDeque<Slot>,
-    newest: HashMap<Slot, News>,
+    order: VecDeque<UserSlot>,
+    newest: HashMap<UserSlot, News>,
     /// Whether news took the place of older news since it was last empty.
     slow: bool,
 }

@@ -3,9 +3,9 @@
 //! State, not events: a stream is told the latest presence of each user that it
 //! follows, never a backlog; one that reads slowly is told less often. The hub
 //! lives on the main runtime and knows the watched users only. It reads a user
-//! when a stream begins, when a [`Hint`](crate::store::Hint) says that something
+//! when a stream begins, when a [`Invalidation`](crate::store::Invalidation) says that something
 //! was written, and when the time has come at which the presence changes by
-//! itself; and it tells the streams, which live on the lanes, if what is shown
+//! itself; and it tells the streams, which live on the workers, if what is shown
 //! differs.
 
 mod hub;

@@ -13,8 +13,8 @@ use presenced::{
     batch::{BatchError, Batches, Limits},
     clock::{Clock, ManualClock},
     presence::{Pair, Timestamp, User, UserId},
-    store::{Bite, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
-    telemetry::{Door, Metrics, RequestTimer, Traces},
+    store::{Chunk, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
+    telemetry::{Api, Metrics, RequestTimer, Traces},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -87,11 +87,11 @@ impl Store for FakeStore {
         Ok(0)
     }
 
-    async fn bite_end(&self, _: Option<&SessionKey>, _: u32) -> Result<Option<SessionKey>, StoreError> {
+    async fn chunk_end(&self, _: Option<&SessionKey>, _: u32) -> Result<Option<SessionKey>, StoreError> {
         Ok(None)
     }
 
-    async fn remove_ended(&self, _: Timestamp, _: &Bite) -> Result<u64, StoreError> {
+    async fn remove_ended(&self, _: Timestamp, _: &Chunk) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -276,7 +276,7 @@ async fn each_traced_call_shows_the_statement_it_shared_and_that_it_failed() {
     for user in ["b", "c"] {
         let (batches, traces) = (Arc::clone(&bench.batches), traces.clone());
         calls.spawn(async move {
-            let timer = RequestTimer::start(&Metrics::new(), &traces, Door::Grpc, &HeaderMap::new());
+            let timer = RequestTimer::start(&Metrics::new(), &traces, Api::Grpc, &HeaderMap::new());
             let call = batches.set_sessions.call_one(set(user, "a", IN_A_CALL, HOUR));
             assert!(timer.work(pin!(call)).await.is_err());
             timer.finish("UNAVAILABLE", 14);

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
     process::{Process, command},
 };
@@ -39,22 +39,22 @@ async fn report(target: SocketAddr, arguments: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn every_operation_is_called_and_counted_at_both_doors() {
+async fn every_operation_is_called_and_counted_through_both_apis() {
     let database = TestDatabase::new(Engine::Sqlite).await;
     let server = Process::start(&database.url, &[]).await;
     let all = ["set", "get", "clear", "batch-set", "batch-get", "mix"];
-    for (door, address, done, operations) in [
+    for (api, address, done, operations) in [
         ("grpc", server.grpc, "Ok", [&all[..], &["health"]].concat()),
         ("http", server.http, "200", all.to_vec()),
         ("http2", server.http, "200", all.to_vec()),
     ] {
         for operation in operations {
-            let report = report(address, &["--door", door, "--operation", operation]).await;
+            let report = report(address, &["--api", api, "--operation", operation]).await;
             let calls = report["codes"][done].as_u64().unwrap();
             assert!(calls > 0 && report["calls_per_second"].as_f64().unwrap() > 0.0, "{report}");
             let each =
                 report["members_per_second"].as_f64().unwrap() / report["calls_per_second"].as_f64().unwrap();
-            let wanted = match (operation, door) {
+            let wanted = match (operation, api) {
                 ("batch-set", "grpc") => 500.0,
                 ("batch-set", _) => 20.0,
                 ("batch-get", _) => 650.0,
@@ -74,13 +74,13 @@ async fn every_operation_is_called_and_counted_at_both_doors() {
 async fn all_users_are_loaded_and_calls_do_what_they_say() {
     let database = TestDatabase::new(Engine::Sqlite).await;
     let server = Process::start(&database.url, &[]).await;
-    let client = Client::new(Door::Grpc, server.grpc, server.http);
+    let client = Client::new(Api::Grpc, server.grpc, server.http);
     let presence = async |user: &str| client.get(user).await;
-    for (door, address) in [("grpc", server.grpc), ("http", server.http), ("http2", server.http)] {
-        report(address, &["--door", door, "--operation", "get", "--load", "--session-id", door]).await;
+    for (api, address) in [("grpc", server.grpc), ("http", server.http), ("http2", server.http)] {
+        report(address, &["--api", api, "--operation", "get", "--load", "--session-id", api]).await;
         for user in ["bench-0", "bench-517", "bench-999"] {
             assert_eq!(presence(user).await, Outcome::Presences(vec![format!("{user} Busy/InACall")]));
-            assert_eq!(client.clear(user, door).await, Outcome::Done);
+            assert_eq!(client.clear(user, api).await, Outcome::Done);
         }
     }
     assert_eq!(presence("bench-1000").await, Outcome::Presences(vec!["bench-1000 Offline/Offline".into()]));
@@ -92,15 +92,15 @@ async fn all_users_are_loaded_and_calls_do_what_they_say() {
 async fn sets_show_different_things_if_they_are_to_change_something() {
     let database = TestDatabase::new(Engine::Sqlite).await;
     let server = Process::start(&database.url, &[]).await;
-    let client = Client::new(Door::Grpc, server.grpc, server.http);
+    let client = Client::new(Api::Grpc, server.grpc, server.http);
     let users: Vec<String> = (0..650).map(|user| format!("bench-{user}")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
-    for (door, address) in [("grpc", server.grpc), ("http", server.http), ("http2", server.http)] {
-        report(address, &["--door", door, "--load", "--changes", "--rate", "1000"]).await;
+    for (api, address) in [("grpc", server.grpc), ("http", server.http), ("http2", server.http)] {
+        report(address, &["--api", api, "--load", "--changes", "--rate", "1000"]).await;
         let Outcome::Presences(presences) = client.batch_get(&users).await else { panic!("they are read") };
         let shown: HashSet<&str> =
             presences.iter().map(|presence| presence.split_once(' ').unwrap().1).collect();
-        assert_eq!(shown.len(), 5, "{door}: {shown:?}");
+        assert_eq!(shown.len(), 5, "{api}: {shown:?}");
     }
 }
 
@@ -130,8 +130,8 @@ async fn failures_are_counted_and_named() {
     let (code, out, _) = bench(strict.grpc, &["--token-file", token.to_str().unwrap()]).await;
     assert_eq!(code, Some(70));
     assert!(out.contains("Unauthenticated"), "{out}");
-    for door in ["http", "http2"] {
-        let (code, out, _) = bench(strict.http, &["--door", door]).await;
+    for api in ["http", "http2"] {
+        let (code, out, _) = bench(strict.http, &["--api", api]).await;
         assert_eq!(code, Some(70));
         assert!(out.contains(" 401; "), "{out}");
     }
@@ -139,10 +139,10 @@ async fn failures_are_counted_and_named() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (target, arguments, code, says) in [
         (closed, &[][..], 70, "refused"),
-        (server.http, &["--door", "http", "--operation", "health"], 64, "takes --door grpc"),
+        (server.http, &["--api", "http", "--operation", "health"], 64, "takes --API grpc"),
         (server.grpc, &["--operation", "batch-get", "--batch-size", "651"], 64, "takes 650 at most"),
         (server.grpc, &["--streams", "257"], 70, "give --streams 256 or less"),
-        (server.grpc, &["--door", "http"], 70, "not HTTP/1.1"),
+        (server.grpc, &["--api", "http"], 70, "not HTTP/1.1"),
         (server.grpc, &["--token-file", "/nowhere"], 64, "--token-file"),
     ] {
         let (found, out, err) = bench(target, arguments).await;

@@ -9,7 +9,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
     golden::is_golden,
     on_every_engine,
@@ -93,7 +93,7 @@ fn bad_settings_end_with_64() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
     assert_refused(&run(&["--database-url", "mysql://db/presence"]), 64, "postgres:// or sqlite:");
     assert_refused(&run(&["--database-url", "sqlite:"]), 64, "names no file");
-    let output = command().env("PRESENCE_LANES", "0").output().unwrap();
+    let output = command().env("PRESENCE_WORKERS", "0").output().unwrap();
     assert_refused(&output, 64, "1 or more");
     let output =
         command().env("PRESENCE_ALLOW_INSECURE", "0").args(["--http-addr", "0.0.0.0:0"]).output().unwrap();
@@ -141,7 +141,7 @@ fn print_config_shows_every_setting_and_no_password() {
     let output = command()
         .args([
             "--print-config",
-            "--lanes",
+            "--workers",
             "3",
             "--database-url",
             "postgres://me:hunter2@db/presence?password=x",
@@ -158,7 +158,7 @@ fn print_config_shows_every_setting_and_no_password() {
     assert!(text.contains("database-direct-url = postgres://me:…@primary/presence (flag)\n"), "{text}");
     assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
     assert!(text.contains("otlp-endpoint =  (environment)\n"), "an empty one is none: {text}");
-    assert!(text.contains("lanes = 3 (flag)\n") && text.contains("batch-max = 500 (default)\n"), "{text}");
+    assert!(text.contains("workers = 3 (flag)\n") && text.contains("batch-max = 500 (default)\n"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     assert_eq!(text.lines().count(), help.matches("[env: ").count(), "{text}");
@@ -180,8 +180,8 @@ async fn signals_drain_and_the_log_says_so() {
     for name in ["TERM", "INT"] {
         let mut process = Process::start("sqlite::memory:", &[]).await;
         let (grpc, http) = (process.grpc, process.http);
-        // Connections that are open and idle, of both doors, must not hold it up.
-        let clients = [Door::Grpc, Door::Graph].map(|door| Client::new(door, grpc, http));
+        // Connections that are open and idle, of both APIs, must not hold it up.
+        let clients = [Api::Grpc, Api::Http].map(|api| Client::new(api, grpc, http));
         for client in &clients {
             assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
         }
@@ -211,7 +211,7 @@ async fn a_first_start_creates_the_file_and_a_stop_leaves_one() {
     let file = folder.path().join("presence.db");
     let url = format!("sqlite://{}", file.display());
     let mut process = Process::start(&url, &[]).await;
-    let client = Client::new(Door::Graph, process.grpc, process.http);
+    let client = Client::new(Api::Http, process.grpc, process.http);
     assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
     assert!(file.exists());
     process.signal("TERM");
@@ -220,7 +220,7 @@ async fn a_first_start_creates_the_file_and_a_stop_leaves_one() {
     assert_eq!(left, ["presence.db"], "the journal was merged into it");
 
     let process = Process::start(&url, &[]).await;
-    let client = Client::new(Door::Graph, process.grpc, process.http);
+    let client = Client::new(Api::Http, process.grpc, process.http);
     assert_eq!(client.get("u").await, Outcome::Presences(vec!["u Busy/InACall".into()]));
 }
 
@@ -264,15 +264,15 @@ pub async fn execute(engine: Engine, url: &str, sql: String) {
 #[tokio::test]
 async fn metrics_count_requests_batches_and_connections() {
     let process = Process::start("sqlite::memory:", &[]).await;
-    for door in [Door::Grpc, Door::Graph] {
-        let client = Client::new(door, process.grpc, process.http);
+    for api in [Api::Grpc, Api::Http] {
+        let client = Client::new(api, process.grpc, process.http);
         client.set("u", "app", "Busy/InACall", "").await;
         client.get("u").await;
         client.clear("u", "other").await;
     }
     // A connection is handed back a moment after its answer.
     let idle =
-        |metrics: &str| metrics.contains("presence_pool_connections{pool=\"lanes\",state=\"busy\"} 0\n");
+        |metrics: &str| metrics.contains("presence_pool_connections{pool=\"workers\",state=\"busy\"} 0\n");
     let mut metrics = String::new();
     while !idle(&metrics) {
         let answer = reqwest::get(format!("http://{}/metrics", process.admin)).await.unwrap();
@@ -281,11 +281,11 @@ async fn metrics_count_requests_batches_and_connections() {
         metrics = answer.text().await.unwrap();
     }
     for line in [
-        r#"presence_requests_total{operation="set_presence",door="grpc",code="OK"} 1"#,
-        r#"presence_requests_total{operation="set_presence",door="graph",code="200"} 1"#,
-        r#"presence_requests_total{operation="clear_presence",door="grpc",code="NOT_FOUND"} 1"#,
-        r#"presence_requests_total{operation="clear_presence",door="graph",code="404"} 1"#,
-        r#"presence_request_duration_seconds_count{operation="get_presence",door="graph"} 1"#,
+        r#"presence_requests_total{operation="set_presence",api="grpc",code="OK"} 1"#,
+        r#"presence_requests_total{operation="set_presence",api="http",code="200"} 1"#,
+        r#"presence_requests_total{operation="clear_presence",api="grpc",code="NOT_FOUND"} 1"#,
+        r#"presence_requests_total{operation="clear_presence",api="http",code="404"} 1"#,
+        r#"presence_request_duration_seconds_count{operation="get_presence",api="http"} 1"#,
         r#"presence_batch_members_sum{statement="load"} 2.0"#,
         "presence_ready 1",
         concat!("presence_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),

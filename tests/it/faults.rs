@@ -24,7 +24,7 @@ use tonic_health::pb::{
 use tonic_types::StatusExt;
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
     process::Process,
     proxy::{Network, Proxy},
@@ -54,8 +54,8 @@ impl Bench {
         let database = TestDatabase::new(Engine::Postgres).await;
         let (proxy, url) = Proxy::to(&database.url).await;
         let app = start(&settings(&url, flags), Clock::System).await;
-        let client = |door| Client::new(door, app.addresses().grpc, app.addresses().http);
-        let (grpc, graph) = (client(Door::Grpc), client(Door::Graph));
+        let client = |api| Client::new(api, app.addresses().grpc, app.addresses().http);
+        let (grpc, graph) = (client(Api::Grpc), client(Api::Http));
         let bench = Self { app, proxy, grpc, graph, database };
         bench.works().await;
         bench
@@ -70,7 +70,7 @@ impl Bench {
         }
     }
 
-    /// All that a user can do is refused in time, by both doors.
+    /// All that a user can do is refused in time, by both APIs.
     async fn is_unavailable_in_time(&self) {
         let mut calls = JoinSet::new();
         for client in [&self.grpc, &self.graph] {
@@ -259,7 +259,7 @@ async fn a_second_signal_ends_a_stop_at_once() {
     let (proxy, url) = Proxy::to(&database.url).await;
     let mut process = Process::start(&url, &[]).await;
     proxy.set(Network::Hung);
-    let client = Client::new(Door::Grpc, process.grpc, process.http);
+    let client = Client::new(Api::Grpc, process.grpc, process.http);
     let under_way = tokio::spawn(async move { client.set("u", "app", "Busy/InACall", "PT1H").await });
     sleep(Duration::from_millis(100)).await;
     let stopwatch = Stopwatch::start();
@@ -274,8 +274,8 @@ async fn a_second_signal_ends_a_stop_at_once() {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_429_with_a_retry_hint() {
-    let bench = Bench::with(&["--lanes", "1", "--queue-max", "1000"]).await;
+async fn a_full_queue_is_429_with_a_retry_delay() {
+    let bench = Bench::with(&["--workers", "1", "--queue-max", "1000"]).await;
     bench.proxy.set(Network::Hung);
     let channel = bench.channel().await;
     let request = |user: usize| SetPresenceRequest {

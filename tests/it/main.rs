@@ -20,7 +20,6 @@ mod clients;
 mod conformance;
 mod docs;
 mod doctor;
-mod doors;
 mod faults;
 mod fuzz;
 mod graph;
@@ -36,6 +35,7 @@ mod replicas;
 #[expect(dead_code, reason = "single tests take some of it")]
 #[path = "../../examples/torture/rows/mod.rs"]
 mod rows;
+mod server;
 mod support;
 mod torture;
 mod traces;

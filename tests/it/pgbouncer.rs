@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     support::{
-        client::{Client, Door, Outcome},
+        client::{Api, Client, Outcome},
         database::{Engine, TestDatabase},
         pgbouncer::{Pgbouncer, SERVERS_MAX},
         process::{Process, command},
@@ -22,11 +22,11 @@ use crate::{
 };
 
 fn flags(database: &TestDatabase) -> [&str; 5] {
-    ["--postgres-pgbouncer", "--database-direct-url", &database.url, "--lanes", "4"]
+    ["--postgres-pgbouncer", "--database-direct-url", &database.url, "--workers", "4"]
 }
 
-fn client(door: Door, app: &App) -> Client {
-    Client::new(door, app.addresses().grpc, app.addresses().http)
+fn client(api: Api, app: &App) -> Client {
+    Client::new(api, app.addresses().grpc, app.addresses().http)
 }
 
 async fn ready(app: &App) -> bool {
@@ -44,8 +44,8 @@ async fn replicas_work_on_fewer_connections_to_the_database_than_they_have() {
 
     let mut users = JoinSet::new();
     for user in 0..USERS {
-        let doors = if user % 2 == 0 { [Door::Grpc, Door::Graph] } else { [Door::Graph, Door::Grpc] };
-        let clients = [client(doors[0], &replicas[0]), client(doors[1], &replicas[1])];
+        let apis = if user % 2 == 0 { [Api::Grpc, Api::Http] } else { [Api::Http, Api::Grpc] };
+        let clients = [client(apis[0], &replicas[0]), client(apis[1], &replicas[1])];
         users.spawn(goes_back_and_forth(format!("user-{user}"), clients));
     }
     let (mut clients, mut servers) = (0, 0);
@@ -97,7 +97,7 @@ async fn a_write_on_one_replica_is_told_on_another_behind_it() {
     let bouncer = Pgbouncer::to(&database.url).await;
     let settings = settings(&bouncer.url, &flags(&database));
     let replicas = [start(&settings, Clock::System).await, start(&settings, Clock::System).await];
-    let here = client(Door::Grpc, &replicas[0]);
+    let here = client(Api::Grpc, &replicas[0]);
     let mut watcher = Watcher::of(replicas[1].addresses(), &["a"], &["a Offline/Offline"]).await;
     for _ in 0..5 {
         assert_eq!(here.set("a", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
@@ -113,7 +113,7 @@ async fn a_pgbouncer_that_is_cut_off_is_503_and_comes_back_by_itself() {
     let bouncer = Pgbouncer::to(&database.url).await;
     let (proxy, url) = Proxy::to(&bouncer.url).await;
     let app = start(&settings(&url, &flags(&database)), Clock::System).await;
-    let client = client(Door::Graph, &app);
+    let client = client(Api::Http, &app);
     for network in [Network::Cut, Network::Hung] {
         assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
         proxy.set(network);
@@ -140,6 +140,6 @@ async fn migrations_pass_it_by() {
         command().args(["migrate", "--database-url", &bouncer.url]).args(flags(&database)).status();
     assert!(migrated.unwrap().success());
     let process = Process::start(&bouncer.url, &[&flags(&database)[..], &["--no-migrate"]].concat()).await;
-    let client = Client::new(Door::Grpc, process.grpc, process.http);
+    let client = Client::new(Api::Grpc, process.grpc, process.http);
     assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
 }

@@ -18,7 +18,7 @@ use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
 use crate::{
     support::{
-        client::{Client, Door, Outcome, words},
+        client::{Api, Client, Outcome, words},
         database::{Cluster, Engine, TestDatabase},
         process::nobody,
         proxy::{Network, Proxy},
@@ -104,8 +104,8 @@ impl Reader {
     }
 }
 
-fn client(app: &App, door: Door) -> Client {
-    Client::new(door, app.addresses().grpc, app.addresses().http)
+fn client(app: &App, api: Api) -> Client {
+    Client::new(api, app.addresses().grpc, app.addresses().http)
 }
 
 fn shown(presence: &str) -> Outcome {
@@ -118,7 +118,7 @@ async fn only_who_asks_for_it_reads_what_the_replica_shows() {
     let standby = Cluster::standby();
     let url = standby.url_of(&database);
     let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
-    let (reader, client) = (Reader::new(&app).await, client(&app, Door::Graph));
+    let (reader, client) = (Reader::new(&app).await, client(&app, Api::Http));
     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
     reader.comes_to_get("u Busy/InACall").await;
     reader.comes_to_be_up(1).await;
@@ -137,8 +137,8 @@ async fn only_who_asks_for_it_reads_what_the_replica_shows() {
     assert_eq!(client.set("new", "app", "Away/Away", "PT1H").await, Outcome::Done);
 
     reader.all_show("Busy").await;
-    for door in [Door::Grpc, Door::Graph] {
-        let client = self::client(&app, door);
+    for api in [Api::Grpc, Api::Http] {
+        let client = self::client(&app, api);
         assert_eq!(client.get("u").await, shown("u DoNotDisturb/Presenting"));
         assert_eq!(client.batch_get(&["new"]).await, shown("new Away/Away"));
     }
@@ -157,10 +157,10 @@ async fn while_the_replica_is_away_the_database_answers_for_it() {
     // A replica that shows something else: it is another database.
     let other = TestDatabase::new(Engine::Postgres).await;
     let old = start(&settings(&other.url, &[]), Clock::System).await;
-    assert_eq!(client(&old, Door::Grpc).set("u", "app", "Away/Away", "PT1H").await, Outcome::Done);
+    assert_eq!(client(&old, Api::Grpc).set("u", "app", "Away/Away", "PT1H").await, Outcome::Done);
     let (proxy, url) = Proxy::to(&other.url).await;
     let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
-    let (reader, client) = (Reader::new(&app).await, client(&app, Door::Grpc));
+    let (reader, client) = (Reader::new(&app).await, client(&app, Api::Grpc));
     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
     for network in [Network::Cut, Network::Hung] {
         reader.comes_to_be_up(1).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
     number,
     process::Process,
@@ -21,7 +21,7 @@ async fn replicas_that_start_at_once_migrate_an_empty_database_once() {
     }
     let replicas = starts.join_all().await;
     for replica in &replicas {
-        let client = Client::new(Door::Graph, replica.grpc, replica.http);
+        let client = Client::new(Api::Http, replica.grpc, replica.http);
         assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
     }
 }
@@ -36,7 +36,7 @@ async fn a_set_that_one_replica_acknowledged_is_read_from_the_other_at_once() {
     for user in 0..USERS {
         let clients = [0, 1].map(|replica: usize| {
             let (grpc, http) = (replicas[replica].grpc, replicas[replica].http);
-            Client::new(if user % 2 == 0 { Door::Grpc } else { Door::Graph }, grpc, http)
+            Client::new(if user % 2 == 0 { Api::Grpc } else { Api::Http }, grpc, http)
         });
         let share = pairs / USERS + usize::from(user < pairs % USERS);
         users.spawn(async move {
@@ -74,23 +74,23 @@ async fn a_set_that_one_replica_acknowledged_is_read_from_the_other_at_once() {
 async fn a_session_that_ended_long_ago_is_removed_by_any_replica() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let first = Process::start(&database.url, &[]).await;
-    let client = Client::new(Door::Grpc, first.grpc, first.http);
+    let client = Client::new(Api::Grpc, first.grpc, first.http);
     for user in ["gone", "here"] {
         assert_eq!(client.set(user, "app", "Busy/InACall", "").await, Outcome::Done);
     }
     assert_eq!(client.clear("gone", "app").await, Outcome::Done);
     sleep(Duration::from_millis(10)).await;
-    // It sweeps when it starts.
+    // It cleans up when it starts.
     let second = Process::start(&database.url, &["--retention", "1ms"]).await;
     let metrics = format!("http://{}/metrics", second.admin);
     let mut text = String::new();
     for _ in 0..100 {
         text = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
-        if !text.contains("presence_sessions_swept_total 0") {
+        if !text.contains("presence_sessions_removed_total 0") {
             break;
         }
         sleep(Duration::from_millis(50)).await;
     }
-    assert!(text.contains("presence_sessions_swept_total 1\n"), "{text}");
+    assert!(text.contains("presence_sessions_removed_total 1\n"), "{text}");
     assert_eq!(client.get("here").await, Outcome::Presences(vec!["here Busy/InACall".into()]));
 }

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tonic::{Request, transport::Channel};
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     collector::{Collector, Sent},
     database::Engine,
     on_every_engine,
@@ -33,9 +33,9 @@ fn sampled() -> String {
 }
 
 /// Sets the user's session, in the trace of the header.
-async fn set(server: &Server, door: Door, traceparent: &str) {
-    match door {
-        Door::Grpc => {
+async fn set(server: &Server, api: Api, traceparent: &str) {
+    match api {
+        Api::Grpc => {
             let channel = Channel::from_shared(format!("http://{}", server.addresses.grpc)).unwrap();
             let mut client = PresenceServiceClient::new(channel.connect_lazy());
             let mut request = Request::new(SetPresenceRequest {
@@ -51,7 +51,7 @@ async fn set(server: &Server, door: Door, traceparent: &str) {
             metadata.insert("authorization", TOKEN.parse().unwrap());
             client.set_presence(request).await.unwrap();
         }
-        Door::Graph => {
+        Api::Http => {
             let url = format!("{}/v1.0/users/{USER}/presence/setPresence", server.graph());
             let request = reqwest::Client::new().post(url).json(&body());
             let request = request.header("traceparent", traceparent).header("tracestate", "vendor=state");
@@ -78,12 +78,12 @@ fn only<'a>(spans: &'a [Sent], name: &str) -> &'a Sent {
 }
 
 async fn a_trace_shows_where_the_time_of_a_request_went(engine: Engine) {
-    for door in [Door::Grpc, Door::Graph] {
+    for api in [Api::Grpc, Api::Http] {
         let collector = Collector::start().await;
         let server =
             Server::start_with(engine, &["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "0"])
                 .await;
-        set(&server, door, &sampled()).await;
+        set(&server, api, &sampled()).await;
         server.stop().await;
 
         let spans = collector.spans();
@@ -92,14 +92,14 @@ async fn a_trace_shows_where_the_time_of_a_request_went(engine: Engine) {
         assert_eq!((request.kind, request.parent_id.as_str()), (SpanKind::Server, PARENT));
         assert!(!request.failed);
         assert_eq!(request.attributes.remove("presence.request_id").unwrap().len(), 36);
-        let expected = match door {
-            Door::Grpc => attributes([
+        let expected = match api {
+            Api::Grpc => attributes([
                 ("rpc.system", "grpc"),
                 ("rpc.service", "presence.v1.PresenceService"),
                 ("rpc.method", "SetPresence"),
                 ("rpc.grpc.status_code", "0"),
             ]),
-            Door::Graph => attributes([
+            Api::Http => attributes([
                 ("http.request.method", "POST"),
                 ("http.route", "/v1.0/users/{id}/presence/setPresence"),
                 ("http.response.status_code", "200"),
@@ -141,8 +141,8 @@ async fn the_caller_decides_whether_it_is_traced_and_otherwise_the_ratio_does() 
         let collector = Collector::start().await;
         let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", ratio];
         let server = Server::start_with(Engine::Sqlite, &flags).await;
-        for door in [Door::Grpc, Door::Graph] {
-            set(&server, door, &traceparent).await;
+        for api in [Api::Grpc, Api::Http] {
+            set(&server, api, &traceparent).await;
         }
         server.stop().await;
         let spans = collector.spans();
@@ -188,8 +188,8 @@ async fn what_the_caller_did_wrong_is_no_fault_of_the_service() {
     let collector = Collector::start().await;
     let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "1"];
     let server = Server::start_with(Engine::Sqlite, &flags).await;
-    for door in [Door::Grpc, Door::Graph] {
-        let client = Client::new(door, server.addresses.grpc, server.addresses.http);
+    for api in [Api::Grpc, Api::Http] {
+        let client = Client::new(api, server.addresses.grpc, server.addresses.http);
         assert_eq!(client.clear(USER, SESSION).await, Outcome::NotFound);
     }
     let stranger = format!("{}/v1.0/users/{USER}/nothing", server.graph());
@@ -217,7 +217,7 @@ async fn a_collector_that_is_away_or_hangs_holds_up_nothing() {
         let begun = Stopwatch::start();
         let flags = ["--otlp-endpoint", &url, "--otlp-sample-ratio", "1", "--queue-max", "1000"];
         let mut process = Process::start("sqlite::memory:", &flags).await;
-        let client = Client::new(Door::Grpc, process.grpc, process.http);
+        let client = Client::new(Api::Grpc, process.grpc, process.http);
         // More than fit into a batch, so that some are sent at once.
         for _ in 0..400 {
             assert_eq!(client.set(USER, SESSION, "Busy/InACall", "").await, Outcome::Done);

@@ -53,7 +53,7 @@ fn measure(plan: Plan, users: u32, database: &Postgres, services: &[Service; 2])
     let show = |what: &str, work: &dyn Fn()| {
         let used = || {
             let told = metric(watched.admin, "presence_watch_sent_total");
-            let heard = metric(watched.admin, "presence_watch_hints_total");
+            let heard = metric(watched.admin, "presence_watch_invalidations_total");
             let read = metric(watched.admin, "presence_watch_reads_total");
             [cpu_seconds(&watched.id()) * 100.0, database.cpu_seconds() * 100.0, heard, read, told]
         };

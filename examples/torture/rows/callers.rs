@@ -30,7 +30,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_millis(3_500);
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// What a fault may add to the memory, in MiB: full queues, and many connections.
 const MEMORY: u64 = 100;
-/// The members that may wait in the service's one lane: far fewer than call.
+/// The members that may wait in the service's one worker: far fewer than call.
 const QUEUE_MAX: usize = 1_000;
 const CALLERS_OF_A_CONNECTION: usize = 200;
 /// How long a caller waits after an answer.
@@ -83,7 +83,7 @@ impl Felt {
     }
 }
 
-/// A service, with callers at both its doors.
+/// A service, with callers at both its APIs.
 pub struct Bench {
     name: String,
     process: Process,
@@ -94,7 +94,7 @@ pub struct Bench {
 impl Bench {
     /// Starts the service; all that is called works.
     pub async fn start(name: &str, url: &str, load: Load) -> Self {
-        let process = Process::start(url, &["--lanes", "1", "--queue-max", &QUEUE_MAX.to_string()]).await;
+        let process = Process::start(url, &["--workers", "1", "--queue-max", &QUEUE_MAX.to_string()]).await;
         let mut bench = Self { name: name.to_owned(), process, load, before: 0 };
         // As many callers as later, so that their connections are counted before.
         let felt = bench.call(load.callers, WARM_UP).await;
@@ -162,7 +162,7 @@ impl Bench {
             }
     }
 
-    /// Each caller sets and gets in turn, each at one of the doors, for so long.
+    /// Each caller sets and gets in turn, each at one of the APIs, for so long.
     async fn call(&self, callers: usize, lasts: Duration) -> Felt {
         let (over, mut tasks) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         let turn = Arc::new(AtomicUsize::new(0));
@@ -172,7 +172,7 @@ impl Bench {
         for caller in 0..callers {
             let caller = Caller {
                 grpc: clients[caller / CALLERS_OF_A_CONNECTION].clone(),
-                // One in fifty comes by the other door.
+                // One in fifty comes by the other API.
                 http: (caller.is_multiple_of(50)).then(|| (http.clone(), self.process.http)),
                 over: Arc::clone(&over),
                 turn: Arc::clone(&turn),

@@ -83,7 +83,7 @@ pub async fn late(users: usize, silence: Duration) -> Row {
     let silent = Process::start(&url, &[]).await;
     let other = Process::start(&cluster.url(), &[]).await;
     let (silent, other) = ((connect(silent.grpc), silent), (connect(other.grpc), other));
-    // Its connections to the database are open, those of the lane that is called.
+    // Its connections to the database are open, those of the worker that is called.
     let _ = set_all(&silent.0, users, Availability::Busy).await;
     proxy.set(Network::Hung);
     let stopwatch = Stopwatch::start();

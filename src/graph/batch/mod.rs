@@ -25,19 +25,17 @@ use serde_json::Value;
 use utoipa::{ToSchema, openapi::HttpMethod};
 
 use super::{
-    Context,
+    HttpState,
     answers::json,
     body::{BulkJson, objects, text, texts},
     layer::finish_refusal,
     odata::authority,
-    operations::{Answer, NOTHING, Operation, register},
+    operations::{HttpOperation, NOTHING, OperationResponse, register},
     refusal::Refusal,
-    routes::{Matched, Table},
+    routes::{Matched, RouteTable},
 };
-use crate::service::{Given, ReadFrom};
+use crate::service::{Input, ReadFrom};
 use plan::{Planned, plan, waves};
-
-pub use plan::REQUESTS_MAX;
 
 pub(super) const PATH: &str = "/$batch";
 
@@ -45,7 +43,7 @@ pub(super) const PATH: &str = "/$batch";
 /// fill the queue for everybody else.
 const RUNNING_MAX: usize = 5;
 
-pub(super) const OPERATION: Operation = Operation {
+pub(super) const OPERATION: HttpOperation = HttpOperation {
     name: "batch",
     method: HttpMethod::Post,
     path: PATH,
@@ -53,7 +51,7 @@ pub(super) const OPERATION: Operation = Operation {
     description: "They run at once, unless dependsOn says that one runs after another; if that one fails, the \
                   dependent is answered with 424. Each is answered by itself, in the order of the request.",
     body: Some(register::<BatchBody>),
-    answer: Answer::Json(register::<BatchAnswer>),
+    answer: OperationResponse::Json(register::<BatchAnswer>),
     ..NOTHING
 };
 
@@ -65,7 +63,7 @@ pub(super) struct BatchBody {
     /// 1 to 20 requests.
     #[serde(default, deserialize_with = "objects")]
     #[schema(value_type = Vec<BatchItem>, required = true, min_items = 1, max_items = 20)]
-    requests: Given<Vec<Given<BatchItem>>>,
+    requests: Input<Vec<Input<BatchItem>>>,
 }
 
 /// One request.
@@ -76,15 +74,15 @@ struct BatchItem {
     /// whatever its case.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, example = "1")]
-    id: Given<String>,
+    id: Input<String>,
     /// The verb.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "GET")]
-    method: Given<String>,
+    method: Input<String>,
     /// Behind the version, or absolute with this service's host.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "/users/fa8bf3dc-eca7-46b7-bad1-db199b62afc3/presence")]
-    url: Given<String>,
+    url: Input<String>,
     /// Its headers.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
@@ -96,7 +94,7 @@ struct BatchItem {
     /// The ids of the requests that must succeed before.
     #[serde(default, deserialize_with = "texts")]
     #[schema(value_type = Option<Vec<String>>)]
-    depends_on: Given<Vec<Given<String>>>,
+    depends_on: Input<Vec<Input<String>>>,
 }
 
 /// The answers, in the order of the requests.
@@ -125,11 +123,11 @@ struct ItemAnswer {
 /// What the batch needs: the way of a request, and how to refuse one.
 #[derive(Clone, Debug)]
 pub(super) struct Batching {
-    pub(super) api: Arc<Table>,
-    pub(super) context: Arc<Context>,
+    pub(super) api: Arc<RouteTable>,
+    pub(super) context: Arc<HttpState>,
 }
 
-impl FromRef<Batching> for Arc<Context> {
+impl FromRef<Batching> for Arc<HttpState> {
     fn from_ref(batching: &Batching) -> Self {
         Arc::clone(&batching.context)
     }

@@ -9,11 +9,9 @@ use serde_json::Value;
 use super::{BatchBody, BatchItem, Origin, PATH};
 use crate::{
     graph::{VERSIONS, operations::WATCH_PATH, paths::rewrite, refusal::Refusal},
-    service::Given,
+    presence::BATCH_ITEMS_MAX,
+    service::Input,
 };
-
-/// The requests that one batch may carry. Graph: JSON batching.
-pub const REQUESTS_MAX: usize = 20;
 
 const NO_URL: &str = "must be a URL, such as /users/{id}/presence";
 
@@ -30,14 +28,14 @@ pub(super) struct Planned {
 /// runs.
 pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Refusal> {
     let items = match body.requests {
-        Given::Value(items) if items.is_empty() => return Err(Refusal::field("requests", "is required")),
-        Given::Value(items) if items.len() > REQUESTS_MAX => {
-            let what = format!("must be {REQUESTS_MAX} at most, not {}", items.len());
+        Input::Value(items) if items.is_empty() => return Err(Refusal::field("requests", "is required")),
+        Input::Value(items) if items.len() > BATCH_ITEMS_MAX => {
+            let what = format!("must be {BATCH_ITEMS_MAX} at most, not {}", items.len());
             return Err(Refusal::field("requests", &what));
         }
-        Given::Value(items) => items,
-        Given::Missing => return Err(Refusal::field("requests", "is required")),
-        Given::Unreadable(what) => {
+        Input::Value(items) => items,
+        Input::Missing => return Err(Refusal::field("requests", "is required")),
+        Input::Unreadable(what) => {
             return Err(Refusal::field("requests", &format!("must be a list of requests, not {what}")));
         }
     };
@@ -47,7 +45,7 @@ pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Ref
     for (place, item) in items.into_iter().enumerate() {
         let mut refuse =
             |field: &str, what: &str| wrong.push((format!("requests[{place}]{field}"), what.to_owned()));
-        let Given::Value(item) = item else {
+        let Input::Value(item) = item else {
             refuse("", "must be an object");
             continue;
         };
@@ -55,7 +53,7 @@ pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Ref
         let method = method(&item.method, &mut refuse);
         let uri = url(item.url, origin, &mut refuse);
         let headers = headers(item.headers, origin, &mut refuse);
-        if let (Given::Value(id), Some(method), Some(uri), Some(mut headers)) =
+        if let (Input::Value(id), Some(method), Some(uri), Some(mut headers)) =
             (item.id, method, uri, headers)
         {
             let body = if item.body.is_null() {
@@ -73,17 +71,17 @@ pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Ref
 }
 
 /// Where each id stands, in lower case.
-fn places(items: &[Given<BatchItem>], wrong: &mut Vec<(String, String)>) -> HashMap<String, usize> {
+fn places(items: &[Input<BatchItem>], wrong: &mut Vec<(String, String)>) -> HashMap<String, usize> {
     let mut places = HashMap::new();
     for (place, item) in items.iter().enumerate() {
-        let Given::Value(item) = item else { continue };
+        let Input::Value(item) = item else { continue };
         let what = match &item.id {
-            Given::Value(id) => match places.insert(id.to_lowercase(), place) {
+            Input::Value(id) => match places.insert(id.to_lowercase(), place) {
                 None => continue,
                 Some(_) => "is the id of another request, too".to_owned(),
             },
-            Given::Missing => "is required".to_owned(),
-            Given::Unreadable(what) => format!("must be a string, not {what}"),
+            Input::Missing => "is required".to_owned(),
+            Input::Unreadable(what) => format!("must be a string, not {what}"),
         };
         wrong.push((format!("requests[{place}].id"), what));
     }
@@ -91,21 +89,21 @@ fn places(items: &[Given<BatchItem>], wrong: &mut Vec<(String, String)>) -> Hash
 }
 
 fn depends_on(
-    given: Given<Vec<Given<String>>>,
+    given: Input<Vec<Input<String>>>,
     places: &HashMap<String, usize>,
     refuse: &mut impl FnMut(&str, &str),
 ) -> Vec<usize> {
     let ids = match given {
-        Given::Missing => Vec::new(),
-        Given::Value(ids) => ids,
-        Given::Unreadable(what) => {
+        Input::Missing => Vec::new(),
+        Input::Value(ids) => ids,
+        Input::Unreadable(what) => {
             refuse(".dependsOn", &format!("must be a list of ids, not {what}"));
             Vec::new()
         }
     };
-    let place = |id: Given<String>| match id {
-        Given::Value(id) => places.get(&id.to_lowercase()).copied(),
-        Given::Missing | Given::Unreadable(_) => None,
+    let place = |id: Input<String>| match id {
+        Input::Value(id) => places.get(&id.to_lowercase()).copied(),
+        Input::Missing | Input::Unreadable(_) => None,
     };
     let found: Vec<_> = ids.into_iter().map(place).collect();
     if found.contains(&None) {
@@ -114,11 +112,11 @@ fn depends_on(
     found.into_iter().flatten().collect()
 }
 
-fn method(given: &Given<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<Method> {
+fn method(given: &Input<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<Method> {
     let known = [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
     let method = match given {
-        Given::Value(text) => known.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text)),
-        Given::Missing | Given::Unreadable(_) => None,
+        Input::Value(text) => known.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text)),
+        Input::Missing | Input::Unreadable(_) => None,
     };
     if method.is_none() {
         refuse(".method", "must be GET, POST, PATCH, PUT or DELETE");
@@ -128,12 +126,12 @@ fn method(given: &Given<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<
 
 /// The item's path, with the version in front. An absolute URL must be one of
 /// ours: this service calls nobody else.
-fn url(given: Given<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -> Option<Uri> {
+fn url(given: Input<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -> Option<Uri> {
     let mut refuse = |what: &str| {
         refuse(".url", what);
         None
     };
-    let Given::Value(text) = given else { return refuse(NO_URL) };
+    let Input::Value(text) = given else { return refuse(NO_URL) };
     let absolute = ["http://", "https://"]
         .iter()
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));

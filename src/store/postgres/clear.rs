@@ -2,7 +2,9 @@
 
 use sqlx::Row as _;
 
-use super::{Begun, LATE, Statements, halfway, listener::tell_changed, places, timestamptz::Timestamptz};
+use super::{
+    Begun, LATE_AFTER, Statements, halfway, listener::tell_changed, places, timestamptz::Timestamptz,
+};
 use crate::{
     presence::Timestamp,
     store::{SessionKey, StoreError, keys, rows::at_place},
@@ -54,7 +56,7 @@ pub(super) async fn clear_sessions(
 ) -> Result<Vec<bool>, StoreError> {
     let (begun, distinct) = (Begun::now(), keys::first_of_each(keys));
     let mut answers = vec![false; keys.len()];
-    let left = clear(statements, now, now + LATE, &distinct, &mut answers).await?;
+    let left = clear(statements, now, now + LATE_AFTER, &distinct, &mut answers).await?;
     if !left.is_empty() {
         begun.may_go_on()?;
         clear(statements, now, Timestamp::LATEST, &left, &mut answers).await.map_err(halfway)?;

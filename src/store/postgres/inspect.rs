@@ -86,7 +86,7 @@ pub struct Server {
 
 /// One of our tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct TableStats {
     /// Its name.
     pub name: String,
     /// Storage options, as `name=value`.
@@ -149,9 +149,9 @@ impl PostgresInspector {
     }
 
     /// The tables that are there.
-    pub async fn tables(&mut self) -> Result<Vec<Table>, Unreached> {
+    pub async fn tables(&mut self) -> Result<Vec<TableStats>, Unreached> {
         let rows: Vec<TableRow> = answer(sqlx::query_as(TABLES).fetch_all(self.connection().await?)).await?;
-        let table = |(name, options, may_write, live, dead, vacuumed): TableRow| Table {
+        let table = |(name, options, may_write, live, dead, vacuumed): TableRow| TableStats {
             name,
             options,
             may_write,

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::store::{
-    changes::{Hint, read_user},
+    changes::{Invalidation, read_user},
     connection::limit,
 };
 
@@ -53,16 +53,16 @@ impl Listener {
         Self { options, listening: None }
     }
 
-    /// The next hint; see [`crate::store::Changes::next`]. What this future had
+    /// The next invalidation; see [`crate::store::Changes::next`]. What this future had
     /// begun is begun anew if it is dropped; nothing that was heard is lost.
-    pub(in crate::store) async fn next(&mut self) -> Hint {
+    pub(in crate::store) async fn next(&mut self) -> Invalidation {
         loop {
             let Some(listener) = &mut self.listening else {
                 self.listening = Some(self.listen().await);
-                return Hint::Everything;
+                return Invalidation::Everything;
             };
             let lost = match timeout(QUIET_MAX, listener.try_recv()).await {
-                Ok(Ok(Some(notification))) => return hint(notification.payload()),
+                Ok(Ok(Some(notification))) => return invalidation(notification.payload()),
                 Ok(Ok(None)) => "the connection was closed".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => match limit(listener.execute("select 1")).await {
@@ -105,13 +105,13 @@ impl Listener {
     }
 }
 
-fn hint(payload: &str) -> Hint {
+fn invalidation(payload: &str) -> Invalidation {
     let users: Option<Vec<_>> = payload.lines().map(read_user).collect();
     users.map_or_else(
         || {
             warn!(payload, "a notification that can't be read");
-            Hint::Everything
+            Invalidation::Everything
         },
-        Hint::Users,
+        Invalidation::Users,
     )
 }

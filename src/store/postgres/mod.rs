@@ -6,13 +6,13 @@
 //! distributed by user. The time is an array of one element, not sent once for each
 //! row. The rare statements, in `users`, take plain parameters.
 
+mod cleanup;
 mod clear;
 mod extend;
 mod inspect;
 mod listener;
 mod set;
 mod statement;
-mod sweep;
 mod timestamptz;
 mod users;
 
@@ -27,7 +27,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Bite, LATE, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser,
+    Chunk, LATE_AFTER, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser,
     UserKey,
     connection::PoolOptions,
     keys,
@@ -37,7 +37,7 @@ use crate::{
     clock::Stopwatch,
     presence::{Timestamp, User, UserId},
 };
-pub use inspect::{PostgresInspector, Server, Table};
+pub use inspect::{PostgresInspector, Server, TableStats};
 pub(super) use listener::Listener;
 use statement::Statements;
 pub(super) use statement::pooled;
@@ -74,7 +74,7 @@ impl Begun {
 
     /// Whether what was left alone may be written after all: an error if not.
     fn may_go_on(&self) -> Result<(), StoreError> {
-        if self.0.elapsed() < LATE {
+        if self.0.elapsed() < LATE_AFTER {
             return Ok(());
         }
         Err(StoreError::Unavailable("it came late, and something newer was there".to_owned()))
@@ -115,8 +115,8 @@ pub(super) const STATEMENTS: [&str; 11] = [
     users::CLEAR,
     users::LIST,
     users::COUNT,
-    sweep::BITE_END,
-    sweep::REMOVE,
+    cleanup::CHUNK_END,
+    cleanup::REMOVE,
 ];
 
 /// Sessions on PostgreSQL.
@@ -219,16 +219,16 @@ impl Store for PostgresStore {
         users::count_users(&self.statements, now, *tenant_id).await
     }
 
-    async fn bite_end(
+    async fn chunk_end(
         &self,
         after: Option<&SessionKey>,
         rows: u32,
     ) -> Result<Option<SessionKey>, StoreError> {
-        sweep::bite_end(&self.statements, after, rows).await
+        cleanup::chunk_end(&self.statements, after, rows).await
     }
 
-    async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError> {
-        sweep::remove_ended(&self.statements, before, bite).await
+    async fn remove_ended(&self, before: Timestamp, chunk: &Chunk) -> Result<u64, StoreError> {
+        cleanup::remove_ended(&self.statements, before, chunk).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {

@@ -3,7 +3,8 @@
 use sqlx::Row as _;
 
 use super::{
-    Begun, LATE, Statements, halfway, listener::tell_changed, places, sessions, timestamptz::Timestamptz,
+    Begun, LATE_AFTER, Statements, halfway, listener::tell_changed, places, sessions,
+    timestamptz::Timestamptz,
 };
 use crate::{
     presence::Timestamp,
@@ -143,7 +144,7 @@ pub(super) async fn set_sessions(
     sets: &[SetSession],
 ) -> Result<(), StoreError> {
     let (begun, sets) = (Begun::now(), keys::last_of_each(sets));
-    let left = set(statements, now, now + LATE, &sets).await?;
+    let left = set(statements, now, now + LATE_AFTER, &sets).await?;
     if left.is_empty() {
         return Ok(());
     }

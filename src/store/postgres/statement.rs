@@ -27,12 +27,12 @@ pub(super) struct Statements {
 
 /// What came of a statement.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct StatementResult {
     pub(super) rows: Vec<PgRow>,
     pub(super) affected: u64,
 }
 
-impl Done {
+impl StatementResult {
     /// The one row of a statement that always has one.
     pub(super) fn row(&self) -> Result<&PgRow, StoreError> {
         self.rows.first().ok_or_else(|| StoreError::Data("no row where there is always one".to_owned()))
@@ -70,7 +70,7 @@ impl Statements {
         &self,
         name: &'static str,
         statement: Query<'_, Postgres, PgArguments>,
-    ) -> Result<Done, StoreError> {
+    ) -> Result<StatementResult, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let outcome = limit(async {
             match &self.begin {
@@ -102,7 +102,7 @@ async fn in_transaction(
     connection: &mut PgConnection,
     begin: &Arc<str>,
     statement: Query<'_, Postgres, PgArguments>,
-) -> Result<Done, sqlx::Error> {
+) -> Result<StatementResult, sqlx::Error> {
     connection.execute(AssertSqlSafe(Arc::clone(begin))).await?;
     let done = execute(connection, statement.persistent(false)).await;
     connection.execute(if done.is_ok() { "commit" } else { "rollback" }).await?;
@@ -112,8 +112,8 @@ async fn in_transaction(
 async fn execute(
     connection: &mut PgConnection,
     statement: Query<'_, Postgres, PgArguments>,
-) -> Result<Done, sqlx::Error> {
-    let mut done = Done::default();
+) -> Result<StatementResult, sqlx::Error> {
+    let mut done = StatementResult::default();
     let mut results = connection.fetch_many(statement);
     while let Some(result) = results.try_next().await? {
         match result {

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Begun, LATE, Statements, Timestamptz, listener::tell_changed};
+use super::{Begun, LATE_AFTER, Statements, Timestamptz, listener::tell_changed};
 use crate::{
     presence::{Timestamp, UserId},
     store::{ListUsers, StoreError, UpdateUser, rows::stored},
@@ -100,7 +100,7 @@ pub(super) async fn update_user(
 ) -> Result<(), StoreError> {
     let begun = Begun::now();
     // That nothing was changed may also say that there was nothing to clear.
-    if !change_user(statements, now, now + LATE, update).await? {
+    if !change_user(statements, now, now + LATE_AFTER, update).await? {
         begun.may_go_on()?;
         change_user(statements, now, Timestamp::LATEST, update).await?;
     }

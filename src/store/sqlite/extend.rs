@@ -9,7 +9,7 @@ use crate::{
     presence::{Pair, Timestamp},
     store::{
         SessionKey, SetSession, StoreError,
-        changes::Teller,
+        changes::Notifier,
         connection::{ConnectionPool, limit},
         keys,
         rows::stored,
@@ -40,7 +40,7 @@ returning tenant_id, user_id, session_id, availability, activity, changed_at >= 
 /// [`crate::store::Store::extend_sessions`].
 pub(super) async fn extend_sessions(
     writer: &ConnectionPool<Sqlite>,
-    teller: &Teller,
+    notifier: &Notifier,
     now: Timestamp,
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
@@ -50,7 +50,7 @@ pub(super) async fn extend_sessions(
     let outcome = limit(statement.fetch_all(&mut *connection)).await;
     let rows = writer.settle(connection, "extend_sessions", outcome);
     let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(extended).collect());
-    teller.tell(|| match &extended {
+    notifier.tell(|| match &extended {
         Ok(extended) => {
             let changed = extended.iter().filter(|(.., changed)| *changed);
             changed.map(|(key, ..)| key.user.clone()).collect()

@@ -4,9 +4,9 @@
 //! have connections of their own and, the journal being a write-ahead log, wait
 //! for nobody. A batch travels as one JSON array, unpacked by `json_each`.
 
+mod cleanup;
 mod extend;
 mod inspect;
-mod sweep;
 mod users;
 
 use std::{path::Path, str::FromStr, time::Duration};
@@ -20,8 +20,8 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    Bite, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
-    changes::{Teller, read_user},
+    Chunk, ListUsers, OpenError, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
+    changes::{Notifier, read_user},
     connection::{ConnectionPool, PoolOptions, limit},
     keys,
     rows::{self, Row, at_place, load_columns, stored},
@@ -122,8 +122,8 @@ pub(super) const STATEMENTS: [&str; 12] = [
     users::CLEAR,
     users::LIST,
     users::COUNT,
-    sweep::BITE_END,
-    sweep::REMOVE,
+    cleanup::CHUNK_END,
+    cleanup::REMOVE,
 ];
 
 /// Sessions in SQLite.
@@ -131,12 +131,12 @@ pub(super) const STATEMENTS: [&str; 12] = [
 pub(super) struct SqliteStore {
     writer: ConnectionPool<Sqlite>,
     readers: ConnectionPool<Sqlite>,
-    teller: Teller,
+    notifier: Notifier,
 }
 
 impl SqliteStore {
     /// A store with one writing connection beside those of `readers`.
-    pub(super) fn new(options: &SqliteConnectOptions, readers: PoolOptions, teller: Teller) -> Self {
+    pub(super) fn new(options: &SqliteConnectOptions, readers: PoolOptions, notifier: Notifier) -> Self {
         let writer = options
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
@@ -144,7 +144,7 @@ impl SqliteStore {
         Self {
             writer: ConnectionPool::new(writer, PoolOptions { size: 1, ..readers }),
             readers: ConnectionPool::new(options.clone(), readers),
-            teller,
+            notifier,
         }
     }
 }
@@ -189,11 +189,11 @@ impl Store for SqliteStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
         let sets = keys::last_of_each(sets);
         let mut connection = self.writer.acquire().await?;
-        let tell = self.teller.is_wanted();
+        let tell = self.notifier.is_wanted();
         let statement = sqlx::query_scalar(if tell { SET_AND_TELL } else { SET_SESSIONS });
         let outcome = limit(statement.bind(sessions(now, &sets)?).fetch_all(&mut *connection)).await;
         let changed: Result<Vec<Option<String>>, _> = self.writer.settle(connection, "set_sessions", outcome);
-        self.teller.tell(|| match &changed {
+        self.notifier.tell(|| match &changed {
             Ok(changed) if tell => changed.iter().flatten().filter_map(|user| read_user(user)).collect(),
             // It is wanted since, or the set failed and may have happened.
             _ => sets.iter().map(|set| set.key.user.clone()).collect(),
@@ -212,7 +212,7 @@ impl Store for SqliteStore {
         let outcome = limit(statement.fetch_all(&mut *connection)).await;
         let rows = self.writer.settle(connection, "clear_sessions", outcome);
         let ended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(session_key).collect());
-        self.teller.tell(|| match &ended {
+        self.notifier.tell(|| match &ended {
             Ok(ended) => ended.iter().map(|key| key.user.clone()).collect(),
             // It may have happened.
             Err(_) => keys.iter().map(|key| key.user.clone()).collect(),
@@ -228,7 +228,7 @@ impl Store for SqliteStore {
     }
 
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
-        extend::extend_sessions(&self.writer, &self.teller, now, held).await
+        extend::extend_sessions(&self.writer, &self.notifier, now, held).await
     }
 
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
@@ -242,7 +242,7 @@ impl Store for SqliteStore {
     }
 
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
-        users::update_user(&self.writer, &self.teller, now, update).await
+        users::update_user(&self.writer, &self.notifier, now, update).await
     }
 
     async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError> {
@@ -253,16 +253,16 @@ impl Store for SqliteStore {
         users::count_users(&self.readers, now, *tenant_id).await
     }
 
-    async fn bite_end(
+    async fn chunk_end(
         &self,
         after: Option<&SessionKey>,
         rows: u32,
     ) -> Result<Option<SessionKey>, StoreError> {
-        sweep::bite_end(&self.readers, after, rows).await
+        cleanup::chunk_end(&self.readers, after, rows).await
     }
 
-    async fn remove_ended(&self, before: Timestamp, bite: &Bite) -> Result<u64, StoreError> {
-        sweep::remove_ended(&self.writer, before, bite).await
+    async fn remove_ended(&self, before: Timestamp, chunk: &Chunk) -> Result<u64, StoreError> {
+        cleanup::remove_ended(&self.writer, before, chunk).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {

@@ -7,7 +7,7 @@ use crate::{
     presence::{Timestamp, UserId},
     store::{
         ListUsers, StoreError, UpdateUser,
-        changes::Teller,
+        changes::Notifier,
         connection::{ConnectionPool, limit},
         rows::stored,
     },
@@ -85,7 +85,7 @@ where tenant_id = ?1
 
 pub(super) async fn update_user(
     pool: &ConnectionPool<Sqlite>,
-    teller: &Teller,
+    notifier: &Notifier,
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
@@ -122,7 +122,7 @@ pub(super) async fn update_user(
     let done = pool.settle(connection, "update_user", outcome);
     // If it failed, it may have happened.
     if done.as_ref().map_or(true, |done| done.rows_affected() > 0) {
-        teller.tell(|| vec![update.user.clone()]);
+        notifier.tell(|| vec![update.user.clone()]);
     }
     done.map(drop)
 }

@@ -15,8 +15,8 @@ pub struct WatchMetrics {
     pub streams: Gauge,
     /// The users that are watched.
     pub users: Gauge,
-    /// The users that hints named, watched or not.
-    pub hints: Counter,
+    /// The users that invalidations named, watched or not.
+    pub invalidations: Counter,
     /// The users that were read.
     pub reads: Counter,
     /// The presences that were sent.
@@ -25,7 +25,7 @@ pub struct WatchMetrics {
     pub coalesced: Counter,
     /// The streams of which that is so, until they have taken everything.
     pub slow_readers: Gauge,
-    /// From a hint, or a transition, until what it changed is sent.
+    /// From an invalidation, or a transition, until what it changed is sent.
     pub delay: Histogram,
 }
 
@@ -34,7 +34,7 @@ impl WatchMetrics {
         let metrics = Self {
             streams: Gauge::default(),
             users: Gauge::default(),
-            hints: Counter::default(),
+            invalidations: Counter::default(),
             reads: Counter::default(),
             sent: Counter::default(),
             coalesced: Counter::default(),
@@ -43,7 +43,11 @@ impl WatchMetrics {
         };
         registry.register("watch_streams", "Streams that watch users", metrics.streams.clone());
         registry.register("watch_users", "Users that are watched", metrics.users.clone());
-        registry.register("watch_hints", "Users of whom a write was heard", metrics.hints.clone());
+        registry.register(
+            "watch_invalidations",
+            "Users of whom a write was heard",
+            metrics.invalidations.clone(),
+        );
         registry.register("watch_reads", "Users read for those who watch", metrics.reads.clone());
         registry.register("watch_sent", "Presences sent to those who watch", metrics.sent.clone());
         let help = "Presences that took the place of one that had not been sent yet";

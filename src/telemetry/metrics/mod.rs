@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use super::Door;
+use super::Api;
 use crate::presence::Timestamp;
 use groups::KeyMetrics;
 pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
@@ -24,7 +24,7 @@ const SECONDS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
 const MEMBERS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
 
-/// The metrics of the process, shared by all its lanes; clones are the same.
+/// The metrics of the process, shared by all its workers; clones are the same.
 #[derive(Clone)]
 pub struct Metrics(Arc<Families>);
 
@@ -39,11 +39,11 @@ struct Families {
     pool_connections: Family<PoolLabels, Gauge>,
     ready: Gauge,
     clock_skew: Gauge<f64, AtomicU64>,
-    connections: Family<DoorLabels, Gauge>,
-    connections_refused: Family<DoorLabels, Counter>,
-    connections_overdue: Family<OverdueLabels, Counter>,
+    connections: Family<ApiLabels, Gauge>,
+    connections_refused: Family<ApiLabels, Counter>,
+    connections_timed_out: Family<TimedOutLabels, Counter>,
     keys: KeyMetrics,
-    sessions_swept: Counter,
+    sessions_removed: Counter,
     hold_streams: Gauge,
     watch: WatchMetrics,
     replica: ReplicaMetrics,
@@ -52,14 +52,14 @@ struct Families {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     operation: &'static str,
-    door: &'static str,
+    api: &'static str,
     code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabels {
     operation: &'static str,
-    door: &'static str,
+    api: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,13 +74,13 @@ struct PoolLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DoorLabels {
-    door: &'static str,
+struct ApiLabels {
+    api: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OverdueLabels {
-    door: &'static str,
+struct TimedOutLabels {
+    api: &'static str,
     reason: &'static str,
 }
 
@@ -110,8 +110,8 @@ impl Metrics {
         let (ready, clock_skew) = (Gauge::default(), Gauge::default());
         let connections = Family::default();
         let connections_refused = Family::default();
-        let connections_overdue = Family::default();
-        let sessions_swept = Counter::default();
+        let connections_timed_out = Family::default();
+        let sessions_removed = Counter::default();
 
         let mut registry = Registry::with_prefix("presence");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -142,7 +142,7 @@ impl Metrics {
         );
         registry.register(
             "pool_connections",
-            "Connections to the database, of the lanes, of the rest (main), and to the read replica, by state",
+            "Connections to the database, of the workers, of the rest (main), and to the read replica, by state",
             pool_connections.clone(),
         );
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
@@ -156,15 +156,15 @@ impl Metrics {
             connections_refused.clone(),
         );
         registry.register(
-            "connections_overdue",
+            "connections_timed_out",
             "Connections that were closed because their client did too little, or cancelled too much",
-            connections_overdue.clone(),
+            connections_timed_out.clone(),
         );
         let keys = KeyMetrics::register(&mut registry);
         registry.register(
-            "sessions_swept",
+            "sessions_removed",
             "Sessions removed because they ended longer ago than the retention time",
-            sessions_swept.clone(),
+            sessions_removed.clone(),
         );
         let hold_streams = Gauge::default();
         registry.register("hold_streams", "Streams that hold a session", hold_streams.clone());
@@ -184,9 +184,9 @@ impl Metrics {
             clock_skew,
             connections,
             connections_refused,
-            connections_overdue,
+            connections_timed_out,
             keys,
-            sessions_swept,
+            sessions_removed,
             hold_streams,
             watch,
             replica,
@@ -194,12 +194,12 @@ impl Metrics {
     }
 
     /// Counts a request that was answered.
-    pub(super) fn request(&self, door: Door, operation: &'static str, code: &'static str, took: Duration) {
-        let door = door.as_str();
-        self.0.requests.get_or_create(&RequestLabels { operation, door, code }).inc();
+    pub(super) fn request(&self, api: Api, operation: &'static str, code: &'static str, took: Duration) {
+        let api = api.as_str();
+        self.0.requests.get_or_create(&RequestLabels { operation, api, code }).inc();
         self.0
             .request_duration
-            .get_or_create(&OperationLabels { operation, door })
+            .get_or_create(&OperationLabels { operation, api })
             .observe(took.as_secs_f64());
     }
 
@@ -227,22 +227,22 @@ impl Metrics {
         self.0.clock_skew.set(f64::from(millis) / 1_000.0);
     }
 
-    /// The metrics of one door's connections.
+    /// The metrics of one API's connections.
     #[must_use]
-    pub fn connections(&self, door: Door) -> ConnectionMetrics {
-        let labels = DoorLabels { door: door.as_str() };
+    pub fn connections(&self, api: Api) -> ConnectionMetrics {
+        let labels = ApiLabels { api: api.as_str() };
         ConnectionMetrics {
             open: self.0.connections.get_or_create_owned(&labels),
             refused: self.0.connections_refused.get_or_create_owned(&labels),
         }
     }
 
-    /// Counts a connection that was closed because its client overstayed.
-    pub fn connection_overdue(&self, door: Door, reason: &'static str) {
-        self.0.connections_overdue.get_or_create(&OverdueLabels { door: door.as_str(), reason }).inc();
+    /// Counts a connection that was closed because its client timed out.
+    pub fn connection_timed_out(&self, api: Api, reason: &'static str) {
+        self.0.connections_timed_out.get_or_create(&TimedOutLabels { api: api.as_str(), reason }).inc();
     }
 
-    /// The doors' certificates are valid until then, if that is known.
+    /// The APIs' certificates are valid until then, if that is known.
     pub fn set_certificate_expiry(&self, end: Option<Timestamp>) {
         self.0.keys.certificate_expiry.set(end.map_or(0, |end| end.as_millis() / 1_000));
     }
@@ -258,8 +258,8 @@ impl Metrics {
     }
 
     /// So many sessions were removed that ended long ago.
-    pub fn sessions_swept(&self, sessions: u64) {
-        self.0.sessions_swept.inc_by(sessions);
+    pub fn sessions_removed(&self, sessions: u64) {
+        self.0.sessions_removed.inc_by(sessions);
     }
 
     /// How many streams hold a session.
@@ -295,7 +295,7 @@ impl Metrics {
     }
 }
 
-/// The metrics of one door's connections.
+/// The metrics of one API's connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionMetrics {
     /// Those that are open.

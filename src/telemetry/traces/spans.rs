@@ -16,7 +16,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::Span;
 
 use super::Tracing;
-use crate::telemetry::{Door, RequestId};
+use crate::telemetry::{Api, RequestId};
 
 tokio::task_local! {
     /// The trace of the request that this task works for; `None` while that one is
@@ -161,28 +161,28 @@ impl RequestSpan {
         }
     }
 
-    /// It has ended with this code of its door's, or without one: its client went
+    /// It has ended with this code of its API's, or without one: its client went
     /// away.
     pub(in crate::telemetry) fn finish(
         mut self,
-        door: Door,
+        api: Api,
         operation: &'static str,
         id: RequestId,
         (name, code): (&'static str, Option<u16>),
     ) {
         self.span.update_name(Cow::Borrowed(operation));
         self.set("presence.request_id", id.to_string());
-        let attribute = match door {
-            Door::Grpc => {
+        let attribute = match api {
+            Api::Grpc => {
                 self.set("rpc.system", "grpc");
                 "rpc.grpc.status_code"
             }
-            Door::Graph => "http.response.status_code",
+            Api::Http => "http.response.status_code",
         };
         match code {
             Some(code) => {
                 self.set(attribute, i64::from(code));
-                if is_fault(door, code) {
+                if is_fault(api, code) {
                     fail(&mut self.span, name);
                 }
             }
@@ -197,12 +197,12 @@ impl RequestSpan {
 }
 
 /// Whether the service is at fault, rather than the caller, by the numbers of the
-/// door's codes; as OpenTelemetry sees it.
-const fn is_fault(door: Door, code: u16) -> bool {
-    match door {
+/// API's codes; as OpenTelemetry sees it.
+const fn is_fault(api: Api, code: u16) -> bool {
+    match api {
         // Unknown, deadline exceeded, unimplemented, internal, unavailable, data loss.
-        Door::Grpc => matches!(code, 2 | 4 | 12..=15),
-        Door::Graph => code >= 500,
+        Api::Grpc => matches!(code, 2 | 4 | 12..=15),
+        Api::Http => code >= 500,
     }
 }
 

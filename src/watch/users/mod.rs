@@ -20,7 +20,7 @@ use std::{
 
 use slab::Slab;
 
-use super::mailbox::{Mailbox, News, Slot};
+use super::mailbox::{Mailbox, News, UserSlot};
 use crate::{
     clock::Stopwatch,
     presence::{Presence, Timestamp, User, next_transition},
@@ -36,7 +36,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// Where a user is on its way to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
+enum ReadState {
     /// Nothing is to be read.
     No,
     /// Waits behind all that is urgent.
@@ -56,7 +56,7 @@ struct Watched {
     shown: Option<Arc<Presence>>,
     /// When to read it because of the time.
     due: Option<Timestamp>,
-    read: Read,
+    read: ReadState,
     /// Whether it stands in each of the two queues.
     in_urgent: bool,
     in_later: bool,
@@ -73,12 +73,12 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Users {
     watched: Slab<Watched>,
-    slots: HashMap<Arc<UserKey>, Slot>,
-    due: BTreeSet<(Timestamp, Slot)>,
-    urgent: VecDeque<Slot>,
-    later: VecDeque<Slot>,
+    slots: HashMap<Arc<UserKey>, UserSlot>,
+    due: BTreeSet<(Timestamp, UserSlot)>,
+    urgent: VecDeque<UserSlot>,
+    later: VecDeque<UserSlot>,
     /// Where the round that reads everybody goes on.
-    round: Slot,
+    round: UserSlot,
     metrics: WatchMetrics,
 }
 
@@ -97,12 +97,12 @@ impl Users {
 
     /// A stream begins that watches these users, each of them once.
     pub(super) fn watch(&mut self, keys: Vec<UserKey>, stream: &Arc<Mailbox>) {
-        let slots: Box<[Slot]> = keys.into_iter().map(|key| self.slot(key)).collect();
+        let slots: Box<[UserSlot]> = keys.into_iter().map(|key| self.slot(key)).collect();
         for slot in &slots {
             if let Some(user) = self.watched.get_mut(*slot) {
                 user.streams.push(Arc::clone(stream));
             }
-            self.read(*slot, Read::Later);
+            self.read(*slot, ReadState::Later);
         }
         // The stream is new.
         let _ = stream.users.set(slots);
@@ -113,7 +113,7 @@ impl Users {
         self.watched.is_empty()
     }
 
-    fn slot(&mut self, key: UserKey) -> Slot {
+    fn slot(&mut self, key: UserKey) -> UserSlot {
         if let Some(slot) = self.slots.get(&key) {
             return *slot;
         }
@@ -122,7 +122,7 @@ impl Users {
             key: Arc::clone(&key),
             shown: None,
             due: None,
-            read: Read::No,
+            read: ReadState::No,
             in_urgent: false,
             in_later: false,
             since: None,
@@ -151,9 +151,10 @@ impl Users {
 
     /// Its number may not be given to another user before it has left the queues
     /// and its read has ended.
-    fn forget_if_unwatched(&mut self, slot: Slot) {
+    fn forget_if_unwatched(&mut self, slot: UserSlot) {
         let gone = self.watched.get(slot).is_some_and(|user| {
-            let busy = user.in_urgent || user.in_later || matches!(user.read, Read::Running | Read::Again);
+            let busy =
+                user.in_urgent || user.in_later || matches!(user.read, ReadState::Running | ReadState::Again);
             user.streams.is_empty() && !busy
         });
         if gone {
@@ -191,7 +192,7 @@ impl Users {
     pub(super) fn read_everybody(&mut self) {
         let slots: Vec<_> = self.watched.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.read(slot, Read::Later);
+            self.read(slot, ReadState::Later);
         }
     }
 
@@ -201,28 +202,28 @@ impl Users {
         let end = self.round + self.watched.capacity().div_ceil(parts).clamp(1, max);
         for slot in self.round..end {
             if self.watched.contains(slot) {
-                self.read(slot, Read::Later);
+                self.read(slot, ReadState::Later);
             }
         }
         self.round = if end >= self.watched.capacity() { 0 } else { end };
     }
 
-    fn news(&mut self, slot: Slot) {
+    fn news(&mut self, slot: UserSlot) {
         if let Some(user) = self.watched.get_mut(slot) {
             user.since.get_or_insert_with(Stopwatch::start);
         }
-        self.read(slot, Read::Urgent);
+        self.read(slot, ReadState::Urgent);
     }
 
     /// Has a user read, `how` soon.
-    fn read(&mut self, slot: Slot, how: Read) {
+    fn read(&mut self, slot: UserSlot, how: ReadState) {
         let Some(user) = self.watched.get_mut(slot) else { return };
         match (user.read, how) {
-            (Read::Running, _) => user.read = Read::Again,
-            (Read::No, _) | (Read::Later, Read::Urgent) => {
+            (ReadState::Running, _) => user.read = ReadState::Again,
+            (ReadState::No, _) | (ReadState::Later, ReadState::Urgent) => {
                 user.read = how;
                 let (queue, queued) = match how {
-                    Read::Urgent => (&mut self.urgent, &mut user.in_urgent),
+                    ReadState::Urgent => (&mut self.urgent, &mut user.in_urgent),
                     _ => (&mut self.later, &mut user.in_later),
                 };
                 if !std::mem::replace(queued, true) {
@@ -235,7 +236,7 @@ impl Users {
 
     /// Who is to be read next, `max` at most; the urgent first, but not alone: a
     /// quarter is for the others. The read begins with this.
-    pub(super) fn begin_reads(&mut self, max: usize) -> Vec<(Slot, UserKey)> {
+    pub(super) fn begin_reads(&mut self, max: usize) -> Vec<(UserSlot, UserKey)> {
         let mut begun = Vec::new();
         while begun.len() < max {
             let others = begun.len() >= max - max / 4 || self.urgent.is_empty();
@@ -246,17 +247,17 @@ impl Users {
             let queued = if from_later { &mut user.in_later } else { &mut user.in_urgent };
             *queued = false;
             // What stood in both queues was read from the other one.
-            let wanted = if from_later { Read::Later } else { Read::Urgent };
+            let wanted = if from_later { ReadState::Later } else { ReadState::Urgent };
             if user.read != wanted {
                 self.forget_if_unwatched(slot);
                 continue;
             }
-            user.read = Read::No;
+            user.read = ReadState::No;
             if user.streams.is_empty() {
                 self.forget_if_unwatched(slot);
                 continue;
             }
-            (user.read, user.reading) = (Read::Running, user.streams.len());
+            (user.read, user.reading) = (ReadState::Running, user.streams.len());
             begun.push((slot, user.key.as_ref().clone()));
         }
         begun
@@ -264,11 +265,11 @@ impl Users {
 
     /// A read has ended: with what is kept of the user and the instant for which
     /// that holds, or with nothing, because it failed. Then it is read again.
-    pub(super) fn end_read(&mut self, slot: Slot, outcome: Option<(&User, Timestamp)>) {
+    pub(super) fn end_read(&mut self, slot: UserSlot, outcome: Option<(&User, Timestamp)>) {
         let Some(user) = self.watched.get_mut(slot) else { return };
-        let again = std::mem::replace(&mut user.read, Read::No) == Read::Again;
+        let again = std::mem::replace(&mut user.read, ReadState::No) == ReadState::Again;
         let Some((kept, now)) = outcome else {
-            let how = if user.since.is_some() { Read::Urgent } else { Read::Later };
+            let how = if user.since.is_some() { ReadState::Urgent } else { ReadState::Later };
             self.read(slot, how);
             return;
         };
@@ -297,7 +298,7 @@ impl Users {
         }
         self.due.extend(due.map(|at| (at, slot)));
         if again {
-            self.read(slot, Read::Urgent);
+            self.read(slot, ReadState::Urgent);
         }
         self.forget_if_unwatched(slot);
     }

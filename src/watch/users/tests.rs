@@ -39,11 +39,11 @@ impl Subject {
     }
 
     /// Begins whatever is to be read.
-    fn begin(&mut self) -> Vec<Slot> {
+    fn begin(&mut self) -> Vec<UserSlot> {
         self.users.begin_reads(usize::MAX).into_iter().map(|(slot, _)| slot).collect()
     }
 
-    fn end(&mut self, slots: Vec<Slot>, pair: Pair) {
+    fn end(&mut self, slots: Vec<UserSlot>, pair: Pair) {
         for slot in slots {
             self.users.end_read(slot, Some((&showing(pair), NOW)));
         }
@@ -67,7 +67,7 @@ fn a_stream_is_told_only_of_reads_that_began_after_it() {
     let first = subject.watch(&["a"]);
     let begun = subject.begin();
     let second = subject.watch(&["a"]);
-    assert_eq!(subject.begin(), [] as [Slot; 0], "one read at a time");
+    assert_eq!(subject.begin(), [] as [UserSlot; 0], "one read at a time");
     subject.end(begun, Pair::AWAY);
     assert_eq!((told(&first), told(&second)), (vec![Pair::AWAY], vec![]));
     subject.read(Pair::AWAY);
@@ -84,7 +84,7 @@ fn what_is_heard_during_a_read_has_the_user_read_again() {
     subject.end(begun, Pair::AWAY);
     subject.read(IN_A_CALL);
     assert_eq!(told(&stream), [IN_A_CALL], "the newest, in place of the first");
-    assert_eq!(subject.begin(), [] as [Slot; 0]);
+    assert_eq!(subject.begin(), [] as [UserSlot; 0]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_user_is_read_when_its_presence_changes_by_itself() {
     subject.read(Pair::AWAY);
     assert_eq!(subject.users.next_due(), Some(NOW + HOUR));
     subject.users.pass_time(NOW + HOUR - Duration::from_millis(1));
-    assert_eq!(subject.begin(), [] as [Slot; 0]);
+    assert_eq!(subject.begin(), [] as [UserSlot; 0]);
     subject.users.pass_time(NOW + HOUR);
     let begun = subject.begin();
     let ended = User { changed_at: Some(NOW + HOUR), ..User::default() };

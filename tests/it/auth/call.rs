@@ -1,4 +1,4 @@
-//! Every operation of both doors as bytes, so that one function calls them all.
+//! Every operation of both APIs as bytes, so that one function calls them all.
 
 use presenced::{
     app::Addresses,
@@ -38,7 +38,7 @@ pub enum Request {
     Http(Method, String, Value),
 }
 
-/// Every operation of both doors, to `user` and, if there is one, its `session`.
+/// Every operation of both APIs, to `user` and, if there is one, its `session`.
 pub fn all(user: &str, session: &str) -> Vec<Call> {
     let mut calls = grpc(user, session);
     calls.extend(http(user, session));
@@ -137,7 +137,7 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     calls
 }
 
-/// What a call was answered with: the code of its door, and its body or text.
+/// What a call was answered with: the code of its API, and its body or text.
 #[derive(Debug)]
 pub struct Answered {
     pub code: u16,
@@ -145,7 +145,7 @@ pub struct Answered {
     pub www_authenticate: Option<String>,
 }
 
-/// Clients of both doors.
+/// Clients of both APIs.
 pub struct Caller {
     addresses: Addresses,
     http: Client,

@@ -1,4 +1,4 @@
-//! Operation × caller: every cell has the code that it should, at both doors.
+//! Operation × caller: every cell has the code that it should, at both APIs.
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ use crate::support::{
 
 on_every_engine![nothing_crosses_tenants];
 
-/// A caller of both doors with a token.
+/// A caller of both APIs with a token.
 struct As {
     token: String,
     http: Client,
@@ -188,7 +188,7 @@ async fn an_application_that_calls_too_often_has_to_wait() {
     let guarded = Guarded::start(Engine::Sqlite, &["--rate-limit", "5/100s"]).await;
     let caller = As::new(&guarded, &application(&["Presence.Read.All"]));
     let path = format!("/users/{USER}/presence");
-    // The batch counts, and so does each of its items; both doors count together.
+    // The batch counts, and so does each of its items; both APIs count together.
     let item = |id: &str| json!({ "id": id, "method": "GET", "url": path });
     let batch = caller.post("/$batch", &json!({ "requests": [item("1"), item("2")] })).await;
     assert_eq!((batch.0, &batch.1["responses"][1]["status"]), (200, &json!(200)));

@@ -1,4 +1,4 @@
-//! The table of API cases: each runs through both doors and both engines.
+//! The table of API cases: each runs through both APIs and both engines.
 //!
 //! A case is a script of lines. The clock stands still unless a line moves it.
 
@@ -8,13 +8,17 @@ mod users;
 use std::time::Duration;
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     database::Engine,
     on_every_engine,
     server::Server,
 };
 
-on_every_engine![every_case_through_grpc, every_case_through_graph, what_one_door_does_the_other_sees];
+on_every_engine![
+    every_case_through_grpc,
+    every_case_through_graph,
+    a_write_through_one_api_is_seen_through_the_other
+];
 
 /// A line of a case.
 #[derive(Clone, Copy, Debug)]
@@ -75,18 +79,18 @@ const TOO_LONG: &str = "0123456789abcdef0123456789abcdef0123456789abcdef01234567
                         0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdefx";
 
 async fn every_case_through_grpc(engine: Engine) {
-    run_all(engine, Door::Grpc).await;
+    run_all(engine, Api::Grpc).await;
 }
 
 async fn every_case_through_graph(engine: Engine) {
-    run_all(engine, Door::Graph).await;
+    run_all(engine, Api::Http).await;
 }
 
 /// Each case on a database of its own.
-async fn run_all(engine: Engine, door: Door) {
+async fn run_all(engine: Engine, api: Api) {
     for (name, lines) in sessions::CASES.iter().chain(users::CASES) {
         let server = Server::start(engine).await;
-        let client = Client::new(door, server.addresses.grpc, server.addresses.http);
+        let client = Client::new(api, server.addresses.grpc, server.addresses.http);
         for line in *lines {
             run(&server, &client, *line, name).await;
         }
@@ -123,10 +127,10 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
     assert_eq!(outcome, want, "{case}: {line:?}");
 }
 
-async fn what_one_door_does_the_other_sees(engine: Engine) {
+async fn a_write_through_one_api_is_seen_through_the_other(engine: Engine) {
     let server = Server::start(engine).await;
     let [grpc, graph] =
-        [Door::Grpc, Door::Graph].map(|door| Client::new(door, server.addresses.grpc, server.addresses.http));
+        [Api::Grpc, Api::Http].map(|api| Client::new(api, server.addresses.grpc, server.addresses.http));
     assert_eq!(grpc.set(USER, APP, "Busy/InACall", "PT1H").await, Outcome::Done);
     assert_eq!(graph.get(USER).await, Outcome::Presences(vec![format!("{USER} Busy/InACall")]));
     assert_eq!(graph.clear(USER, APP).await, Outcome::Done);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::{Change, Changes, Hint, UpdateUser},
+    store::{Change, Changes, Invalidation, UpdateUser},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ on_every_engine![
     watchers_are_told_of_the_users_whose_session_it_ended_and_of_no_other,
     of_an_extension_they_are_told_as_of_a_set,
     watchers_are_told_of_the_user_if_anything_was_set_or_taken_away,
-    hints_come_after_the_commit,
+    invalidations_come_after_the_commit,
     a_thousand_users_are_told_of,
     what_another_store_writes_is_told,
 ];
@@ -34,11 +34,11 @@ struct Ear {
 }
 
 impl Ear {
-    /// Listens. The first hint is always that anything may have happened.
+    /// Listens. The first invalidation is always that anything may have happened.
     async fn new(engine: Engine) -> Self {
         let subject = Subject::new(engine).await;
         let mut changes = subject.database.changes();
-        assert_eq!(changes.next().await, Hint::Everything);
+        assert_eq!(changes.next().await, Invalidation::Everything);
         Self { subject, changes, fences: 0 }
     }
 
@@ -49,8 +49,9 @@ impl Ear {
         self.subject.set(start(), &[set(&fence, "a", IN_A_CALL, HOUR)]).await;
         let mut heard = BTreeSet::new();
         loop {
-            let hint = timeout(Duration::from_secs(30), self.changes.next()).await.expect("a hint");
-            let Hint::Users(users) = hint else { panic!("{hint:?}") };
+            let invalidation =
+                timeout(Duration::from_secs(30), self.changes.next()).await.expect("an invalidation");
+            let Invalidation::Users(users) = invalidation else { panic!("{invalidation:?}") };
             heard.extend(users.into_iter().map(|user| user.user_id.to_string()));
             if heard.remove(&fence) {
                 return heard.into_iter().collect();
@@ -144,13 +145,13 @@ async fn watchers_are_told_of_the_user_if_anything_was_set_or_taken_away(engine:
     }
 }
 
-async fn hints_come_after_the_commit(engine: Engine) {
+async fn invalidations_come_after_the_commit(engine: Engine) {
     let mut ear = Ear::new(engine).await;
     for round in 0..50 {
         let (user, now) = (format!("u{round}"), start() + round * MINUTE);
         let (store, sets) = (ear.subject.store.clone(), [set(&user, "a", IN_A_CALL, HOUR)]);
         let write = tokio::spawn(async move { store.set_sessions(now, &sets).await });
-        assert_eq!(ear.changes.next().await, Hint::Users(vec![key(&user, "a").user]));
+        assert_eq!(ear.changes.next().await, Invalidation::Users(vec![key(&user, "a").user]));
         assert_eq!(ear.subject.load(now, &user).await.len(), 1);
         write.await.unwrap().unwrap();
     }
@@ -174,15 +175,16 @@ async fn what_another_store_writes_is_told(engine: Engine) {
 }
 
 #[tokio::test]
-async fn if_a_hint_may_have_been_lost_everything_comes() {
+async fn if_an_invalidation_may_have_been_lost_everything_comes() {
     let mut ear = Ear::new(Engine::Postgres).await;
     let mut admin = PgConnection::connect(ear.subject.url()).await.unwrap();
     for _ in 0..3 {
         let kill = "select pg_terminate_backend(pid) from pg_stat_activity
                     where datname = current_database() and query like 'LISTEN%'";
         assert_eq!(admin.execute(kill).await.unwrap().rows_affected(), 1);
-        let hint = timeout(Duration::from_secs(30), ear.changes.next()).await.expect("a hint");
-        assert_eq!(hint, Hint::Everything);
+        let invalidation =
+            timeout(Duration::from_secs(30), ear.changes.next()).await.expect("an invalidation");
+        assert_eq!(invalidation, Invalidation::Everything);
         assert_eq!(ear.heard().await, [""; 0], "and then it listens");
     }
 }
@@ -194,5 +196,5 @@ async fn whoever_listens_too_slowly_is_told_of_everything() {
         ear.subject.set(start() + round * MINUTE, &[set("u", "a", IN_A_CALL, 5 * MINUTE)]).await;
         ear.subject.clear(start() + round * MINUTE, &[key("u", "a")]).await;
     }
-    assert_eq!(ear.changes.next().await, Hint::Everything);
+    assert_eq!(ear.changes.next().await, Invalidation::Everything);
 }

@@ -1,13 +1,13 @@
 //! The contract of `Store`, sentence by sentence, on every engine.
 
 mod changes;
+mod cleanup;
 mod clear_sessions;
 mod extend_sessions;
 mod late;
 mod list_users;
 mod load;
 mod set_sessions;
-mod sweep;
 mod update_user;
 
 use std::{sync::Arc, time::Duration};

@@ -121,7 +121,7 @@ fn too_few_files_are_warned_of() {
         &output,
         0,
         &[
-            "warn  files: 1000 open files are room for 244 connections to each door, not for 10000",
+            "warn  files: 1000 open files are room for 244 connections to each API, not for 10000",
             "      raise the limit (ulimit -n, LimitNOFILE=) to 20512, or give fewer --connections-max",
             "warn  database: SQLite in memory: all that is kept ends with the service",
         ],
@@ -129,7 +129,7 @@ fn too_few_files_are_warned_of() {
 }
 
 #[test]
-fn doors_that_are_open_to_strangers_are_warned_of() {
+fn apis_that_are_open_to_strangers_are_warned_of() {
     let open = ["doctor", "--database-url", MEMORY, "--http-addr", "0.0.0.0:0", "--grpc-addr", "127.0.0.1:0"];
     assert_says(
         &run(&[&open[..], &["--admin-addr", "127.0.0.1:0", "--allow-insecure"]].concat()),

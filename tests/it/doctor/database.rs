@@ -117,9 +117,13 @@ async fn tables_and_commits_that_were_changed_are_warned_of() {
             "warn  durability: …",
         ],
     );
-    let many = doctor(url, &["--batch-workers", "100"]);
+    let many = doctor(url, &["--concurrent-statements", "100"]);
     let line = "FAIL  connections: a replica opens up to 609, the server allows …: room for 0 replicas";
-    assert_says(&many, 69, &[line, "      raise max_connections, or give fewer --lanes or --batch-workers"]);
+    assert_says(
+        &many,
+        69,
+        &[line, "      raise max_connections, or give fewer --workers or --concurrent-statements"],
+    );
 }
 
 /// A server of its own, whose settings are as bad as its users.
@@ -233,7 +237,7 @@ async fn a_pgbouncer_and_a_read_replica_are_looked_for_and_the_database_past_the
         "ok    read replica: PostgreSQL at …, database …",
     ];
     assert_says(&good, 0, &lines);
-    let many = [&flags[..], &[&bouncer.url, "--batch-workers", "100"]].concat();
+    let many = [&flags[..], &[&bouncer.url, "--concurrent-statements", "100"]].concat();
     let line = "ok    connections: a replica opens up to 2, the server allows …";
     assert_says(&doctor(&bouncer.url, &many), 0, &[line]);
 

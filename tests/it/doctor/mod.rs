@@ -34,7 +34,7 @@ const FIXED: [&str; 10] = [
     "127.0.0.1:0",
     "--connections-max",
     "100",
-    "--lanes=2",
+    "--workers=2",
 ];
 
 /// What is said of them behind the database.
@@ -44,7 +44,7 @@ const AROUND: [&str; 6] = [
     "ok    --grpc-addr: 127.0.0.1:0 is free",
     "ok    --http-addr: 127.0.0.1:0 is free",
     "ok    --admin-addr: 127.0.0.1:0 is free",
-    "ok    files: … open files are room for 100 connections to each door",
+    "ok    files: … open files are room for 100 connections to each API",
 ];
 
 fn doctor(url: &str, flags: &[&str]) -> Output {

@@ -1,4 +1,4 @@
-//! The Graph door: what HTTP clients meet that gRPC's do not.
+//! the HTTP API: what HTTP clients meet that gRPC's do not.
 
 mod batch;
 mod manners;

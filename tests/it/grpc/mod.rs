@@ -1,4 +1,4 @@
-//! The manners of the gRPC door: what grpcurl and generated clients meet.
+//! The manners of the gRPC API: what grpcurl and generated clients meet.
 
 mod explain;
 

@@ -19,7 +19,7 @@ use tonic_types::StatusExt;
 use crate::{
     auth::Guarded,
     support::{
-        client::{Client, Door, Outcome::Done, activity_number, availability_number},
+        client::{Api, Client, Outcome::Done, activity_number, availability_number},
         database::Engine,
         on_every_engine,
         server::{START, Server},
@@ -132,7 +132,7 @@ fn message(user: &str, session: &str, pair: &str) -> HoldPresenceRequest {
 }
 
 fn client(server: &Server) -> Client {
-    Client::new(Door::Grpc, server.addresses.grpc, server.addresses.http)
+    Client::new(Api::Grpc, server.addresses.grpc, server.addresses.http)
 }
 
 fn reason(status: &Status) -> String {

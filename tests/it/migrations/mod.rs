@@ -10,7 +10,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
 
 use crate::support::{
-    client::{Client, Door, Outcome},
+    client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
     on_every_engine,
     process::{Process, command},
@@ -137,7 +137,7 @@ impl Migrated {
     /// The code of today shows what was written up to this version.
     async fn is_shown(&self, version: usize) {
         let process = Process::start(&self.database.url, &["--no-migrate"]).await;
-        let client = Client::new(Door::Graph, process.grpc, process.http);
+        let client = Client::new(Api::Http, process.grpc, process.http);
         let call = if version < 2 { "Busy/InACall" } else { "Away/Away \"back soon\" Office@desk-7 Manual" };
         for (user, shown) in
             [("call", call), ("talk", "DoNotDisturb/Presenting"), ("gone", "Offline/Offline")]

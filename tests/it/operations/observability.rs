@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     support::{
-        client::{Client, Door},
+        client::{Api, Client},
         process::{Process, nobody},
     },
     watch::Watcher,
@@ -138,15 +138,14 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
 #[test]
 fn a_metric_or_label_that_there_is_not_is_found() {
     let known = known();
-    let right =
-        "sum by (door, le) (rate(presence_request_duration_seconds_bucket{operation=~\"get.*\"}[5m]))";
-    assert_eq!(metrics_of(&known, right, "{{door}}"), Ok(1));
+    let right = "sum by (API, le) (rate(presence_request_duration_seconds_bucket{operation=~\"get.*\"}[5m]))";
+    assert_eq!(metrics_of(&known, right, "{{api}}"), Ok(1));
     for (query, legend) in [
         ("presence_nothing", ""),
         ("presence_request_duration_seconds", ""),
-        ("presence_ready{door=\"grpc\"}", ""),
+        ("presence_ready{api=\"grpc\"}", ""),
         ("sum by (state) (presence_ready)", ""),
-        ("presence_ready", "{{door}}"),
+        ("presence_ready", "{{api}}"),
     ] {
         assert!(metrics_of(&known, query, legend).is_err(), "{query}");
     }
@@ -189,7 +188,7 @@ async fn every_panel_shows_something_of_a_live_service() {
     let addresses = Addresses { grpc: service.grpc, http: service.http, admin: service.admin };
     let mut watcher = Watcher::open(addresses, &["u"]).await;
     let _silent = std::net::TcpStream::connect(service.http).unwrap();
-    let clients = [Door::Grpc, Door::Graph].map(|door| Client::new(door, service.grpc, service.http));
+    let clients = [Api::Grpc, Api::Http].map(|api| Client::new(api, service.grpc, service.http));
     let mut blank = panels();
     let asked = blank.len();
     let all = async {

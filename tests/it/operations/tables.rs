@@ -12,7 +12,7 @@ use presenced::settings::Cli;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    client::{Client, Door},
+    client::{Api, Client},
     golden::is_golden,
     process::Process,
 };
@@ -74,8 +74,8 @@ This page is made from a service that has answered something.
 #[tokio::test]
 async fn the_metrics_are_what_is_kept_in_docs() {
     let process = Process::start("sqlite::memory:", &["--header-timeout", "100ms"]).await;
-    for door in [Door::Grpc, Door::Graph] {
-        let client = Client::new(door, process.grpc, process.http);
+    for api in [Api::Grpc, Api::Http] {
+        let client = Client::new(api, process.grpc, process.http);
         client.set("u", "app", "Busy/InACall", "").await;
         client.get("u").await;
         client.clear("u", "app").await;
@@ -86,7 +86,7 @@ async fn the_metrics_are_what_is_kept_in_docs() {
     let all = async {
         loop {
             let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
-            if text.contains("presence_connections_overdue_total{") {
+            if text.contains("presence_connections_timed_out_total{") {
                 break text;
             }
             sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,4 @@
-//! A user of the service at either door, for tests that do not care which.
+//! A user of the service at either API, for tests that do not care which.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -17,14 +17,14 @@ use tonic_types::StatusExt;
 
 use super::contract;
 
-/// Which door to go through.
+/// Which API to go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Api {
     Grpc,
-    Graph,
+    Http,
 }
 
-/// What came of a call, in words that both doors share.
+/// What came of a call, in words that both APIs share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
@@ -37,22 +37,22 @@ pub enum Outcome {
     Unavailable,
 }
 
-/// A connection to one server through one door.
+/// A connection to one server through one API.
 #[derive(Clone)]
 pub enum Client {
     Grpc(PresenceServiceClient<Channel>),
-    Graph(reqwest::Client, String),
+    Http(reqwest::Client, String),
 }
 
 impl Client {
     /// Connects on the first call.
-    pub fn new(door: Door, grpc: SocketAddr, http: SocketAddr) -> Self {
-        match door {
-            Door::Grpc => {
+    pub fn new(api: Api, grpc: SocketAddr, http: SocketAddr) -> Self {
+        match api {
+            Api::Grpc => {
                 let channel = Channel::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
                 Self::Grpc(PresenceServiceClient::new(channel))
             }
-            Door::Graph => Self::Graph(reqwest::Client::new(), format!("http://{http}/v1.0")),
+            Api::Http => Self::Http(reqwest::Client::new(), format!("http://{http}/v1.0")),
         }
     }
 
@@ -70,7 +70,7 @@ impl Client {
                 };
                 done(client.clone().set_presence(request).await)
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let body = given(&[
                     ("sessionId", session),
                     ("availability", availability),
@@ -95,7 +95,7 @@ impl Client {
                 };
                 done(client.clone().set_user_preferred_presence(request).await)
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let fields = [
                     ("availability", availability),
                     ("activity", activity),
@@ -112,7 +112,7 @@ impl Client {
                 let request = ClearUserPreferredPresenceRequest { user_id: user.to_owned() };
                 done(client.clone().clear_user_preferred_presence(request).await)
             }
-            Self::Graph(http, base) => act(http, base, user, "clearUserPreferredPresence", &json!({})).await,
+            Self::Http(http, base) => act(http, base, user, "clearUserPreferredPresence", &json!({})).await,
         }
     }
 
@@ -131,7 +131,7 @@ impl Client {
                 };
                 done(client.clone().set_status_message(request).await)
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let mut message = json!({ "message": { "content": content, "contentType": "text" } });
                 if !ends.is_empty() {
                     message["expiryDateTime"] = json!({ "dateTime": ends, "timeZone": "UTC" });
@@ -159,7 +159,7 @@ impl Client {
                     done(client.clone().set_automatic_location(request).await)
                 }
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let action = if manual { "setManualLocation" } else { "setAutomaticLocation" };
                 act(http, base, user, action, &given(&[("workLocationType", kind), ("placeId", place)])).await
             }
@@ -176,7 +176,7 @@ impl Client {
             Self::Grpc(client) => {
                 done(client.clone().clear_automatic_location(ClearAutomaticLocationRequest { user_id }).await)
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let action = if both { "clearLocation" } else { "clearAutomaticLocation" };
                 act(http, base, user, action, &json!({})).await
             }
@@ -190,7 +190,7 @@ impl Client {
                     ClearPresenceRequest { user_id: user.to_owned(), session_id: session.to_owned() };
                 done(client.clone().clear_presence(request).await)
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 act(http, base, user, "clearPresence", &given(&[("sessionId", session)])).await
             }
         }
@@ -207,7 +207,7 @@ impl Client {
                     Err(status) => refused(&status),
                 }
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let url = format!("{base}/users/{}/presence", encode(user));
                 outcome("get", http.get(url).send().await.unwrap()).await
             }
@@ -225,7 +225,7 @@ impl Client {
                     Err(status) => refused(&status),
                 }
             }
-            Self::Graph(http, base) => {
+            Self::Http(http, base) => {
                 let body = json!({ "ids": users });
                 post(http, &format!("{base}/communications/getPresencesByUserId"), &body).await
             }

@@ -9,7 +9,7 @@ use presenced::{
 
 use super::{Watcher, client};
 use crate::support::{
-    client::{Client, Door, Outcome::Done},
+    client::{Api, Client, Outcome::Done},
     database::{Engine, TestDatabase},
     on_every_engine,
     server::{START, Server, settings, start},
@@ -106,7 +106,7 @@ async fn a_write_on_one_replica_is_told_on_another() {
     let settings = settings(&database.url, &[]);
     let replicas = [start(&settings, clock.clone()).await, start(&settings, clock).await];
     let addresses = replicas.each_ref().map(App::addresses);
-    let [here, there] = addresses.map(|at| Client::new(Door::Graph, at.grpc, at.http));
+    let [here, there] = addresses.map(|at| Client::new(Api::Http, at.grpc, at.http));
     let mut watcher = Watcher::of(addresses[1], &["a"], &["a Offline/Offline"]).await;
     for _ in 0..10 {
         assert_eq!(here.set("a", "app", "Busy/InACall", "PT1H").await, Done);

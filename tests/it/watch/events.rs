@@ -1,4 +1,4 @@
-//! The stream of the HTTP door: Server-Sent Events.
+//! The stream of the HTTP API: Server-Sent Events.
 
 use std::{future::pending, time::Duration};
 

@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use super::Watcher;
 use crate::support::{
-    client::{Client, Door, Outcome::Done},
+    client::{Api, Client, Outcome::Done},
     database::{Engine, TestDatabase},
     proxy::{Network, Proxy},
     server::{settings, start},
@@ -29,7 +29,7 @@ impl Replicas {
         let (proxy, url) = Proxy::to(&database.url).await;
         let watched = start(&settings(&url, &["--watch-heartbeat", "100ms"]), Clock::System).await;
         let set = start(&settings(&database.url, &[]), Clock::System).await;
-        let client = Client::new(Door::Grpc, set.addresses().grpc, set.addresses().http);
+        let client = Client::new(Api::Grpc, set.addresses().grpc, set.addresses().http);
         Self { watched, proxy, set, client, database }
     }
 
@@ -84,7 +84,7 @@ async fn outlives(fault: Network) {
         replicas.proxy.set(Network::Up);
         let mut news = watcher.news().await;
         if news == "a Busy/InAConferenceCall" {
-            // A hint that was held up on its way came first; it was true when it was read.
+            // An invalidation that was held up on its way came first; it was true when it was read.
             news = watcher.news().await;
         }
         assert_eq!(news, format!("a {pair}"));

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming, transport::Channel};
 
 use crate::support::{
-    client::{Client, Door, activity_number, availability_number, words},
+    client::{Api, Client, activity_number, availability_number, words},
     server::Server,
 };
 
@@ -110,7 +110,7 @@ pub async fn connect(addresses: Addresses) -> Channel {
 }
 
 fn client(server: &Server) -> Client {
-    Client::new(Door::Grpc, server.addresses.grpc, server.addresses.http)
+    Client::new(Api::Grpc, server.addresses.grpc, server.addresses.http)
 }
 
 fn set_request(user: &str, pair: &str) -> SetPresenceRequest {

@@ -222,7 +222,7 @@ impl World {
         let clock = ManualClock::new(START);
         let replica = async || {
             let (proxy, url) = Proxy::to(&database.url).await;
-            let app = start(&settings(&url, &["--lanes", "2"]), Clock::Manual(clock.clone())).await;
+            let app = start(&settings(&url, &["--workers", "2"]), Clock::Manual(clock.clone())).await;
             (app, Arc::new(proxy))
         };
         let ((a, proxy_a), (b, proxy_b)) = (replica().await, replica().await);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    client::Door,
+    client::Api,
     process::Process,
     tokens::{self, APP, Signer},
 };
@@ -24,7 +24,7 @@ struct Client {
     /// A shell's command: `$0` is the project's folder, and what follows the users.
     command: &'static str,
     /// Which URL it is given.
-    door: Door,
+    api: Api,
     busy: &'static str,
     offline: &'static str,
     /// At the end of a snapshot.
@@ -37,7 +37,7 @@ struct Client {
 
 const RUST: Client = Client {
     command: "cd \"$0\" && exec \"${CARGO:-cargo}\" run --locked --quiet --example watch -- \"$@\"",
-    door: Door::Grpc,
+    api: Api::Grpc,
     busy: "ada Busy/InACall",
     offline: "ada Offline/Offline",
     complete: "-- snapshot complete: 1 users",
@@ -56,7 +56,7 @@ const PYTHON: Client = Client {
 
 const NODE: Client = Client {
     command: "exec node \"$0/docs/watching/node.mjs\" \"$@\"",
-    door: Door::Graph,
+    api: Api::Http,
     refused: "-- lost: 401: ",
     silence: "-- lost: silence",
     ..RUST

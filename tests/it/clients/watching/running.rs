@@ -12,7 +12,7 @@ use tokio::{
 use super::{Client, Service, browser};
 use crate::{
     clients::TOOLS,
-    support::{client::Door, process::without_settings},
+    support::{client::Api, process::without_settings},
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -39,9 +39,9 @@ impl Running {
     /// Starts the client: it follows the user.
     pub async fn start(client: Client, service: &Service, user: &str) -> Self {
         let folder = service.folder.path();
-        let url = match client.door {
-            Door::Grpc => format!("http://{}", service.process.grpc),
-            Door::Graph => format!("http://{}", service.process.http),
+        let url = match client.api {
+            Api::Grpc => format!("http://{}", service.process.grpc),
+            Api::Http => format!("http://{}", service.process.http),
         };
         let (page, origin) = browser::serve(service, url.clone(), user);
         let mut command = shell(client.command, folder);
@@ -73,9 +73,9 @@ impl Running {
         });
         if found.await != Ok(true) {
             let missing = self.said.contains("not found") || self.said.contains("ModuleNotFoundError");
-            let hint =
+            let invalidation =
                 if missing { "a client is not installed: run scripts/test, which does it\n" } else { "" };
-            panic!("{hint}{text:?} was not said, but\n{}", self.said);
+            panic!("{invalidation}{text:?} was not said, but\n{}", self.said);
         }
     }
 

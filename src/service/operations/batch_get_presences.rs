@@ -2,11 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service, validate::Checks};
-use crate::presence::{Timestamp, User, UserId};
-
-/// The users that one call may read. Graph: getPresencesByUserId.
-pub const USER_IDS_MAX: usize = 650;
+use crate::presence::{Timestamp, USER_IDS_MAX, User, UserId};
+use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, validate::Checks};
 
 impl Service {
     /// What the users are shown as, all at one instant: one presence for each
@@ -15,7 +12,7 @@ impl Service {
         &self,
         caller: &Caller,
         from: ReadFrom,
-        user_ids: Given<Vec<Given<String>>>,
+        user_ids: Input<Vec<Input<String>>>,
     ) -> Result<Vec<Presence>, Error> {
         let user_ids = Self::distinct_user_ids(user_ids, USER_IDS_MAX)?;
         let users = self.load_users(caller, Operation::BatchGetPresences, from, user_ids).await?;
@@ -28,7 +25,7 @@ impl Service {
     /// The user ids, `max` at most, of a request that has nothing else to check;
     /// each once, in the order in which they were first given.
     pub(super) fn distinct_user_ids(
-        user_ids: Given<Vec<Given<String>>>,
+        user_ids: Input<Vec<Input<String>>>,
         max: usize,
     ) -> Result<Vec<UserId>, Error> {
         let mut checks = Checks::new();

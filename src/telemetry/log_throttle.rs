@@ -8,12 +8,12 @@ use std::{
 
 use crate::clock::Stopwatch;
 
-/// Trouble that lasts is news again after this: it may have another cause by then.
+/// LogThrottle that lasts is news again after this: it may have another cause by then.
 const REPEAT: Duration = Duration::from_mins(1);
 
-/// Trouble with one thing, or none.
+/// LogThrottle with one thing, or none.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct LogThrottle {
     /// How long it must not have failed for the trouble to be over.
     quiet: Duration,
     lasting: Mutex<Option<Lasting>>,
@@ -27,7 +27,7 @@ struct Lasting {
     told: Stopwatch,
 }
 
-impl Trouble {
+impl LogThrottle {
     /// None; what comes is over after so long without a failure.
     #[must_use]
     pub const fn none(quiet: Duration) -> Self {
@@ -65,25 +65,25 @@ mod tests {
 
     #[test]
     fn what_fails_now_and_then_is_told_once() {
-        let trouble = Trouble::none(Duration::from_hours(1));
-        assert!(!trouble.ends());
-        assert!(!trouble.lasts());
-        assert!(trouble.begins());
+        let throttle = LogThrottle::none(Duration::from_hours(1));
+        assert!(!throttle.ends());
+        assert!(!throttle.lasts());
+        assert!(throttle.begins());
         for _ in 0..10 {
-            assert!(!trouble.ends());
-            assert!(trouble.lasts());
-            assert!(!trouble.begins());
+            assert!(!throttle.ends());
+            assert!(throttle.lasts());
+            assert!(!throttle.begins());
         }
     }
 
     #[test]
     fn what_works_again_is_told_once() {
-        let trouble = Trouble::none(Duration::ZERO);
+        let throttle = LogThrottle::none(Duration::ZERO);
         for _ in 0..2 {
-            assert!(trouble.begins());
-            assert!(!trouble.lasts());
-            assert!(trouble.ends());
-            assert!(!trouble.ends());
+            assert!(throttle.begins());
+            assert!(!throttle.lasts());
+            assert!(throttle.ends());
+            assert!(!throttle.ends());
         }
     }
 }

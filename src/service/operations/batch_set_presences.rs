@@ -1,12 +1,10 @@
 //! Opens or refreshes many sessions at once.
 
-use super::{
+use crate::presence::REQUESTS_MAX;
+use crate::service::{
     Caller, Error, Field, Operation, Reason, Service, SetPresence,
     validate::{Checks, REQUIRED},
 };
-
-/// The sessions that one call may set.
-pub const REQUESTS_MAX: usize = 1_000;
 
 impl Service {
     /// Opens or refreshes all the sessions, or none; durable once this returns.

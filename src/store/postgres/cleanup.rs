@@ -5,10 +5,10 @@ use sqlx::Row as _;
 use super::{Statements, Timestamptz};
 use crate::{
     presence::Timestamp,
-    store::{Bite, SessionKey, StoreError, UserKey, rows::stored},
+    store::{Chunk, SessionKey, StoreError, UserKey, rows::stored},
 };
 
-pub(super) const BITE_END: &str = "
+pub(super) const CHUNK_END: &str = "
 select tenant_id, user_id, session_id
 from presence_sessions
 where (tenant_id, user_id, session_id) > ($1, $2, $3)
@@ -16,7 +16,7 @@ order by tenant_id, user_id, session_id
 offset $4
 limit 1";
 
-/// What is just being set is passed over: nobody waits for a sweep, and it for
+/// What is just being set is passed over: nobody waits for a cleanup, and it for
 /// nobody. What is locked is as it was read, but the whole condition is there
 /// again for whoever changes this.
 pub(super) const REMOVE: &str = "
@@ -35,18 +35,18 @@ where s.tenant_id = ended.tenant_id
   and s.session_id = ended.session_id
   and (s.cleared_at <= $7 or s.expires_at <= $7)";
 
-pub(super) async fn bite_end(
+pub(super) async fn chunk_end(
     statements: &Statements,
     after: Option<&SessionKey>,
     rows: u32,
 ) -> Result<Option<SessionKey>, StoreError> {
-    let (tenant_id, user_id, session_id) = Bite::first(after);
-    let statement = sqlx::query(BITE_END)
+    let (tenant_id, user_id, session_id) = Chunk::first(after);
+    let statement = sqlx::query(CHUNK_END)
         .bind(tenant_id)
         .bind(user_id)
         .bind(session_id)
         .bind(i64::from(rows.saturating_sub(1)));
-    let done = statements.run("bite_end", statement).await?;
+    let done = statements.run("chunk_end", statement).await?;
     let Some(row) = done.rows.first() else { return Ok(None) };
     let user = UserKey { tenant_id: row.try_get(0)?, user_id: stored(row.try_get(1)?)? };
     Ok(Some(SessionKey { user, session_id: stored(row.try_get(2)?)? }))
@@ -55,9 +55,9 @@ pub(super) async fn bite_end(
 pub(super) async fn remove_ended(
     statements: &Statements,
     before: Timestamp,
-    bite: &Bite,
+    chunk: &Chunk,
 ) -> Result<u64, StoreError> {
-    let (first, last) = (Bite::first(bite.after.as_ref()), Bite::last(bite.through.as_ref()));
+    let (first, last) = (Chunk::first(chunk.after.as_ref()), Chunk::last(chunk.through.as_ref()));
     let statement = sqlx::query(REMOVE)
         .bind(first.0)
         .bind(first.1)

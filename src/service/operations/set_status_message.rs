@@ -1,6 +1,6 @@
 //! Publishes a status message. Graph: setStatusMessage.
 
-use super::{Caller, Error, Given, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Input, Operation, Service, validate::Checks};
 use crate::{
     presence::Timestamp,
     store::{Change, UpdateUser},
@@ -10,11 +10,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetStatusMessage {
     /// Required.
-    pub user_id: Given<String>,
+    pub user_id: Input<String>,
     /// Required: up to 280 characters. An empty one takes the message away.
-    pub content: Given<String>,
+    pub content: Input<String>,
     /// `text` if missing, and nothing else. Graph: bodyType.
-    pub content_type: Given<String>,
+    pub content_type: Input<String>,
     /// When the message ends; never if missing.
     pub expiry: Expiry,
 }
@@ -23,14 +23,14 @@ pub struct SetStatusMessage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// An instant.
-    At(Given<Timestamp>),
+    At(Input<Timestamp>),
     /// A local time in a time zone, which is UTC if missing. Graph:
     /// dateTimeTimeZone.
     Local {
         /// Required.
-        date_time: Given<String>,
+        date_time: Input<String>,
         /// As Windows or IANA name it.
-        time_zone: Given<String>,
+        time_zone: Input<String>,
     },
 }
 

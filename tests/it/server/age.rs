@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     support::{
-        client::{Client, Door, Outcome},
+        client::{Api, Client, Outcome},
         database::Engine,
         server::Server,
     },
@@ -120,7 +120,7 @@ async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
 #[tokio::test]
 async fn clients_notice_nothing_when_their_connections_are_replaced() {
     let server = Server::start_with(Engine::Sqlite, &["--connection-max-age", "50ms"]).await;
-    let client = Client::new(Door::Graph, server.addresses.grpc, server.addresses.http);
+    let client = Client::new(Api::Http, server.addresses.grpc, server.addresses.http);
     for _ in 0..100 {
         assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
         sleep(Duration::from_millis(3)).await;

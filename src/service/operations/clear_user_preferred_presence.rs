@@ -1,7 +1,7 @@
 //! Takes away what a user prefers to be shown as. Graph:
 //! clearUserPreferredPresence.
 
-use super::{Caller, Error, Given, Operation, Service};
+use crate::service::{Caller, Error, Input, Operation, Service};
 use crate::store::{Change, UpdateUser};
 
 impl Service {
@@ -9,7 +9,7 @@ impl Service {
     pub async fn clear_user_preferred_presence(
         &self,
         caller: &Caller,
-        user_id: Given<String>,
+        user_id: Input<String>,
     ) -> Result<(), Error> {
         let clear = |update: &mut UpdateUser| update.preferred = Change::Clear;
         self.clear_of_user(caller, Operation::ClearUserPreferredPresence, user_id, clear).await
@@ -20,7 +20,7 @@ impl Service {
         &self,
         caller: &Caller,
         operation: Operation,
-        user_id: Given<String>,
+        user_id: Input<String>,
         clear: impl FnOnce(&mut UpdateUser),
     ) -> Result<(), Error> {
         let mut update = UpdateUser::new(caller.may(operation, Self::only_user_id(user_id)?)?);

@@ -1,14 +1,14 @@
 //! Ends a session. Graph: clearPresence.
 
-use super::{Caller, Error, Given, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Input, Operation, Service, validate::Checks};
 
 impl Service {
     /// Ends one session; not found if no such session is live.
     pub async fn clear_presence(
         &self,
         caller: &Caller,
-        user_id: Given<String>,
-        session_id: Given<String>,
+        user_id: Input<String>,
+        session_id: Input<String>,
     ) -> Result<(), Error> {
         let mut checks = Checks::new();
         let user_id = checks.user_id(user_id);

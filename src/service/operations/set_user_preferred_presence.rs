@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Caller, Error, Given, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Input, Operation, Service, validate::Checks};
 use crate::{
     presence::{Activity, Availability},
     store::{Change, UpdateUser},
@@ -12,14 +12,14 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetUserPreferredPresence {
     /// Required.
-    pub user_id: Given<String>,
+    pub user_id: Input<String>,
     /// Required: one of six pairs with the activity.
-    pub availability: Given<Availability>,
+    pub availability: Input<Availability>,
     /// Required.
-    pub activity: Given<Activity>,
+    pub activity: Input<Activity>,
     /// Up to 365 days; 1 day for `Busy` and `DoNotDisturb`, 7 for the rest if
     /// missing.
-    pub expiration_duration: Given<Duration>,
+    pub expiration_duration: Input<Duration>,
 }
 
 impl Service {

@@ -1,4 +1,4 @@
-//! TLS at both doors.
+//! TLS at both APIs.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -55,7 +55,7 @@ async fn expiry(server: &Server) -> u64 {
 }
 
 #[tokio::test]
-async fn both_doors_are_encrypted_and_say_so() {
+async fn both_apis_are_encrypted_and_say_so() {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
     authority.write(folder.path());
     let server = start(folder.path(), None).await;

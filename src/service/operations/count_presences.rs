@@ -1,6 +1,6 @@
 //! Counts the users that have a live session: see `list_presences`.
 
-use super::{Caller, Error, Operation, ReadFrom, Service};
+use crate::service::{Caller, Error, Operation, ReadFrom, Service};
 
 impl Service {
     /// How many users of the caller's tenant have a live session.

@@ -1,8 +1,11 @@
 //! Lists the users that have a live session. An extension: Graph's metadata
 //! names it, its documentation does not.
 
-use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service, USER_IDS_MAX, validate::Checks};
-use crate::{presence::UserId, store::ListUsers};
+use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, validate::Checks};
+use crate::{
+    presence::{USER_IDS_MAX, UserId},
+    store::ListUsers,
+};
 
 /// The users on a page for which no size is given.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -24,8 +27,8 @@ impl Service {
         &self,
         caller: &Caller,
         from: ReadFrom,
-        page_size: Given<u32>,
-        after: Given<String>,
+        page_size: Input<u32>,
+        after: Input<String>,
     ) -> Result<Page, Error> {
         let mut checks = Checks::new();
         let size = checks.page_size(page_size, PAGE_SIZE_DEFAULT, USER_IDS_MAX);

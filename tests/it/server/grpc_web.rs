@@ -1,4 +1,4 @@
-//! gRPC-Web at the HTTP door, as a browser speaks it: frames in a body, the last of
+//! gRPC-Web at the HTTP API, as a browser speaks it: frames in a body, the last of
 //! which is the trailers.
 
 use std::{future::pending, time::Duration};
@@ -224,7 +224,7 @@ async fn what_is_wrong_is_said_in_full() {
         assert!(matches!(status.code(), Code::InvalidArgument | Code::ResourceExhausted), "{status}");
     }
     let metrics = reqwest::get(format!("http://{}/metrics", addresses.admin)).await.unwrap();
-    let counted = r#"operation="get_presence",door="grpc",code="INVALID_ARGUMENT""#;
+    let counted = r#"operation="get_presence",api="grpc",code="INVALID_ARGUMENT""#;
     assert!(metrics.text().await.unwrap().contains(counted), "counted as gRPC's");
     server.stop().await;
 }

@@ -1,5 +1,5 @@
-//! A lane: a single-threaded runtime on a thread of its own that owns all that
-//! a request touches, from its connection to the database's. Lanes share
+//! A worker: a single-threaded runtime on a thread of its own that owns all that
+//! a request touches, from its connection to the database's. Workers share
 //! nothing, so that no answer has to wake another thread.
 
 use std::{io, sync::Arc, thread};
@@ -22,13 +22,13 @@ use crate::{
     service::{Replica, ReplicaHealth, Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
-    telemetry::{Door, Metrics, Traces},
+    telemetry::{Api, Metrics, Traces},
 };
 
-/// The connections that may wait for a lane to take them.
+/// The connections that may wait for a worker to take them.
 const INCOMING_MAX: usize = 128;
 
-/// What a lane is made of; the same for all.
+/// What a worker is made of; the same for all.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// Where the sessions are.
@@ -41,40 +41,40 @@ pub struct Parts {
     pub client_limits: LimitSettings,
     /// Lets callers in.
     pub gate: Gate,
-    /// Whether and how the doors are encrypted: gRPC, and HTTP.
+    /// Whether and how the APIs are encrypted: gRPC, and HTTP.
     pub tls: Option<(Tls, Tls)>,
-    /// Origins whose pages may call the HTTP door.
+    /// Origins whose pages may call the HTTP API.
     pub cors_origins: Arc<[String]>,
-    /// Whether the doors describe the API to anybody.
+    /// Whether the APIs describe the API to anybody.
     pub reflection: bool,
     /// What tells the time.
     pub clock: Clock,
-    /// Shared by all lanes.
+    /// Shared by all workers.
     pub metrics: Metrics,
-    /// Shared by all lanes.
+    /// Shared by all workers.
     pub traces: Traces,
-    /// Shared by all lanes.
+    /// Shared by all workers.
     pub health: Health,
     /// What streams need.
     pub streams: Streams,
-    /// Ends the lane once the requests under way are answered.
+    /// Ends the worker once the requests under way are answered.
     pub stop: CancellationToken,
-    /// Ends the lane at once.
+    /// Ends the worker at once.
     pub abort: CancellationToken,
 }
 
-/// A lane that is running.
+/// A worker that is running.
 #[derive(Debug)]
-pub struct Lane {
-    /// Where its connections go. The lane ends after all senders have.
+pub struct Worker {
+    /// Where its connections go. The worker ends after all senders have.
     pub incoming: mpsc::Sender<Incoming>,
-    /// Its stores; they belong to the lane's runtime, so only look at them.
+    /// Its stores; they belong to the worker's runtime, so only look at them.
     pub stores: Stores,
-    /// Resolves when the lane has ended.
+    /// Resolves when the worker has ended.
     pub ended: oneshot::Receiver<()>,
 }
 
-/// The stores of a lane.
+/// The stores of a worker.
 #[derive(Clone, Debug)]
 pub struct Stores {
     /// On the database.
@@ -92,8 +92,8 @@ impl Stores {
     }
 }
 
-impl Lane {
-    /// Starts a lane. The error is the system's, which gave it no thread.
+impl Worker {
+    /// Starts a worker. The error is the system's, which gave it no thread.
     pub async fn start(name: String, parts: Parts) -> io::Result<Self> {
         let (incoming, sockets) = mpsc::channel(INCOMING_MAX);
         let (started, start) = oneshot::channel();
@@ -118,24 +118,24 @@ async fn run(
     mut sockets: mpsc::Receiver<Incoming>,
     started: oneshot::Sender<io::Result<Stores>>,
 ) {
-    let (stores, doors) = match open(&parts) {
+    let (stores, apis) = match open(&parts) {
         Ok(opened) => opened,
         Err(error) => return drop(started.send(Err(error))),
     };
     drop(started.send(Ok(stores.clone())));
 
     let connections = TaskTracker::new();
-    while let Some(Incoming { door, stream, slot }) = sockets.recv().await {
+    while let Some(Incoming { api, stream, slot }) = sockets.recv().await {
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                let (metrics, doors) = (parts.metrics.clone(), doors.clone());
+                let (metrics, apis) = (parts.metrics.clone(), apis.clone());
                 connections.spawn(async move {
-                    let overdue = match door {
-                        Door::Grpc => doors.grpc.serve(stream).await,
-                        Door::Graph => doors.graph.serve(stream).await,
+                    let timed_out = match api {
+                        Api::Grpc => apis.grpc.serve(stream).await,
+                        Api::Http => apis.graph.serve(stream).await,
                     };
-                    if let Some(overdue) = overdue {
-                        metrics.connection_overdue(door, overdue.as_str());
+                    if let Some(timed_out) = timed_out {
+                        metrics.connection_timed_out(api, timed_out.as_str());
                     }
                     drop(slot);
                 });
@@ -149,13 +149,13 @@ async fn run(
 }
 
 #[derive(Clone)]
-struct Doors {
-    grpc: Connections<grpc::Routes>,
-    graph: Connections<graph::Routes>,
+struct Apis {
+    grpc: Connections<grpc::GrpcApi>,
+    graph: Connections<graph::HttpApi>,
 }
 
 /// Opens the store on this runtime, and builds everything on top of it.
-fn open(parts: &Parts) -> io::Result<(Stores, Doors)> {
+fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
     let Parts { database, limits, clock, metrics, .. } = parts;
     let primary = database.open(Batches::connections(*limits));
     let batches = Batches::start(&primary, clock, metrics, *limits);
@@ -169,7 +169,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Doors)> {
         })
         .unzip();
     let service = Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone()));
-    let grpc = grpc::Context {
+    let grpc = grpc::GrpcState {
         service: Arc::clone(&service),
         gate: parts.gate.clone(),
         metrics: metrics.clone(),
@@ -177,8 +177,8 @@ fn open(parts: &Parts) -> io::Result<(Stores, Doors)> {
         limits: parts.client_limits,
         reflection: parts.reflection,
     };
-    let grpc = grpc::Routes::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
-    let graph = graph::Context {
+    let grpc = grpc::GrpcApi::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
+    let graph = graph::HttpState {
         service,
         gate: parts.gate.clone(),
         web: grpc::Web::new(grpc.clone()),
@@ -189,11 +189,11 @@ fn open(parts: &Parts) -> io::Result<(Stores, Doors)> {
         encrypted: parts.tls.is_some(),
         cors_origins: Arc::clone(&parts.cors_origins),
     };
-    let graph = graph::Routes::new(graph, parts.reflection).map_err(io::Error::other)?;
+    let graph = graph::HttpApi::new(graph, parts.reflection).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
     let (limits, stop) = (parts.client_limits, parts.stop.clone());
     let grpc =
         Connections { protocol: Protocol::Http2, service: grpc, limits, tls: grpc_tls, stop: stop.clone() };
     let graph = Connections { protocol: Protocol::Http1Or2, service: graph, limits, tls: http_tls, stop };
-    Ok((Stores { primary, replica }, Doors { grpc, graph }))
+    Ok((Stores { primary, replica }, Apis { grpc, graph }))
 }

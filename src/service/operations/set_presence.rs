@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Caller, Error, Given, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Input, Operation, Service, validate::Checks};
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, UserId},
     store::SetSession,
@@ -12,15 +12,15 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetPresence {
     /// Required.
-    pub user_id: Given<String>,
+    pub user_id: Input<String>,
     /// Required.
-    pub session_id: Given<String>,
+    pub session_id: Input<String>,
     /// Required: one of five pairs with the activity.
-    pub availability: Given<Availability>,
+    pub availability: Input<Availability>,
     /// Required.
-    pub activity: Given<Activity>,
+    pub activity: Input<Activity>,
     /// 5 to 240 minutes; 5 if missing.
-    pub expiration_duration: Given<Duration>,
+    pub expiration_duration: Input<Duration>,
 }
 
 /// What is left to ask is whether the caller may.

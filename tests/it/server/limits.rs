@@ -75,8 +75,8 @@ async fn who_does_not_say_what_it_wants_has_to_leave() {
         }
     }
     assert!(stopwatch.elapsed() < Duration::from_secs(2), "{:?}", stopwatch.elapsed());
-    let overdue = r#"presence_connections_overdue_total{door="graph",reason="header_timeout"}"#;
-    assert!(metric(&server, overdue).await >= 4.0);
+    let timed_out = r#"presence_connections_timed_out_total{api="http",reason="header_timeout"}"#;
+    assert!(metric(&server, timed_out).await >= 4.0);
     server.stop().await;
 }
 
@@ -138,8 +138,8 @@ async fn an_answer_has_to_be_taken() {
     assert_eq!(answer.status(), 200);
     // There is no room for its body, and none is made.
     drop(timeout(PATIENCE, ended).await.expect("the connection is closed"));
-    let overdue = r#"presence_connections_overdue_total{door="graph",reason="send_timeout"}"#;
-    assert!((metric(&server, overdue).await - 1.0).abs() < f64::EPSILON);
+    let timed_out = r#"presence_connections_timed_out_total{api="http",reason="send_timeout"}"#;
+    assert!((metric(&server, timed_out).await - 1.0).abs() < f64::EPSILON);
     server.stop().await;
 }
 
@@ -154,7 +154,7 @@ async fn one_connection_too_many_is_closed_at_once() {
     assert!(closed(&mut connect(server.addresses.http).await).await < Duration::from_secs(2));
     open[0].write_all(GET.as_bytes()).await.unwrap();
     assert_eq!(status(&mut open[0]).await, "HTTP/1.1 200 OK");
-    // The other door has room of its own, and a place that was left is free.
+    // The other API has room of its own, and a place that was left is free.
     let mut grpc = connect(server.addresses.grpc).await;
     timeout(PATIENCE, grpc.read_u8()).await.expect("its settings").unwrap();
     let [first, _second] = open;
@@ -170,7 +170,7 @@ async fn one_connection_too_many_is_closed_at_once() {
         }
     };
     timeout(PATIENCE, free).await.expect("room again");
-    assert!(metric(&server, r#"presence_connections_refused_total{door="graph"}"#).await >= 1.0);
+    assert!(metric(&server, r#"presence_connections_refused_total{api="http"}"#).await >= 1.0);
     server.stop().await;
 }
 
@@ -194,8 +194,8 @@ async fn who_cancels_too_much_has_to_leave() {
     drop(timeout(PATIENCE, ended).await.expect("the connection is closed"));
     assert!(cancelled > 50, "{cancelled}");
     drop(requests);
-    let overdue = r#"presence_connections_overdue_total{door="grpc",reason="resets"}"#;
-    assert!((metric(&server, overdue).await - 1.0).abs() < f64::EPSILON);
+    let timed_out = r#"presence_connections_timed_out_total{api="grpc",reason="resets"}"#;
+    assert!((metric(&server, timed_out).await - 1.0).abs() < f64::EPSILON);
     server.stop().await;
 }
 

@@ -1,9 +1,9 @@
 //! Tells why a user is shown as it is.
 
-use super::{Caller, Error, Given, Operation, Presence, ReadFrom, Service};
 use crate::presence::{
     DecidingRule, Decision, Pair, PreferredPresence, Session, Timestamp, Transition, explain,
 };
+use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service};
 
 /// Why a user is shown as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Service {
     pub async fn explain_presence(
         &self,
         caller: &Caller,
-        user_id: Given<String>,
+        user_id: Input<String>,
     ) -> Result<Explanation, Error> {
         let (user_id, user, now) =
             self.load_user(caller, Operation::ExplainPresence, ReadFrom::Primary, user_id).await?;

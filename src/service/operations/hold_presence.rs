@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
-use super::{Caller, Error, Field, Given, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Field, Input, Operation, Service, validate::Checks};
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
     store::{SessionKey, SetSession},
@@ -32,15 +32,15 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldPresence {
     /// Required at first.
-    pub user_id: Given<String>,
+    pub user_id: Input<String>,
     /// Required at first.
-    pub session_id: Given<String>,
+    pub session_id: Input<String>,
     /// Required: one of five pairs with the activity.
-    pub availability: Given<Availability>,
+    pub availability: Input<Availability>,
     /// Required.
-    pub activity: Given<Activity>,
+    pub activity: Input<Activity>,
     /// How long the session outlives a broken stream: 5 s to 5 min; 15 s if missing.
-    pub grace: Given<Duration>,
+    pub grace: Input<Duration>,
 }
 
 /// What became of the session, and when it expires unless it is extended again.

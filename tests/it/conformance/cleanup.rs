@@ -1,6 +1,6 @@
 use presenced::{
     presence::Timestamp,
-    store::{Bite, SessionKey},
+    store::{Chunk, SessionKey},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
@@ -9,22 +9,22 @@ use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    a_bite_ends_so_many_places_behind_its_start,
+    a_chunk_ends_so_many_places_behind_its_start,
     only_what_had_ended_by_then_is_removed,
-    a_bite_removes_nothing_beside_it,
+    a_chunk_removes_nothing_beside_it,
 ];
 
-fn bite(after: Option<SessionKey>, through: Option<SessionKey>) -> Bite {
-    Bite { after, through }
+fn chunk(after: Option<SessionKey>, through: Option<SessionKey>) -> Chunk {
+    Chunk { after, through }
 }
 
-async fn remove(subject: &Subject, before: Timestamp, bite: &Bite) -> u64 {
-    subject.store.remove_ended(before, bite).await.unwrap()
+async fn remove(subject: &Subject, before: Timestamp, chunk: &Chunk) -> u64 {
+    subject.store.remove_ended(before, chunk).await.unwrap()
 }
 
-async fn a_bite_ends_so_many_places_behind_its_start(engine: Engine) {
+async fn a_chunk_ends_so_many_places_behind_its_start(engine: Engine) {
     let subject = Subject::new(engine).await;
-    assert_eq!(subject.store.bite_end(None, 1).await.unwrap(), None);
+    assert_eq!(subject.store.chunk_end(None, 1).await.unwrap(), None);
     let mut foreign = set("a", "1", IN_A_CALL, HOUR);
     foreign.key = key_of(Uuid::max(), "a", "1");
     let sets = [
@@ -34,7 +34,7 @@ async fn a_bite_ends_so_many_places_behind_its_start(engine: Engine) {
         foreign.clone(),
     ];
     subject.set(start(), &sets).await;
-    let end = async |after: Option<&SessionKey>, rows| subject.store.bite_end(after, rows).await.unwrap();
+    let end = async |after: Option<&SessionKey>, rows| subject.store.chunk_end(after, rows).await.unwrap();
     assert_eq!(end(None, 1).await, Some(key("B", "2")));
     assert_eq!(end(None, 3).await, Some(key("a", "10")));
     assert_eq!(end(Some(&key("B", "2")), 1).await, Some(key("a", "1")));
@@ -57,24 +57,24 @@ async fn only_what_had_ended_by_then_is_removed(engine: Engine) {
     subject.clear(start() + 6 * MINUTE, &[key("u", "cleared-later")]).await;
     subject.set(start() + 6 * MINUTE, &[set("u", "set-again", IN_A_CALL, HOUR)]).await;
 
-    assert_eq!(remove(&subject, start() + 4 * MINUTE, &Bite::default()).await, 0);
-    assert_eq!(remove(&subject, start() + 5 * MINUTE, &Bite::default()).await, 2);
+    assert_eq!(remove(&subject, start() + 4 * MINUTE, &Chunk::default()).await, 0);
+    assert_eq!(remove(&subject, start() + 5 * MINUTE, &Chunk::default()).await, 2);
     let live = subject.load(start() + 6 * MINUTE, "u").await;
     let live: Vec<_> = live.iter().map(|session| session.session_id.as_str()).collect();
     assert_eq!(live, ["live", "set-again"]);
-    assert_eq!(remove(&subject, start() + 6 * MINUTE, &Bite::default()).await, 2);
-    assert_eq!(remove(&subject, start() + 6 * MINUTE, &Bite::default()).await, 0);
+    assert_eq!(remove(&subject, start() + 6 * MINUTE, &Chunk::default()).await, 2);
+    assert_eq!(remove(&subject, start() + 6 * MINUTE, &Chunk::default()).await, 0);
 }
 
-async fn a_bite_removes_nothing_beside_it(engine: Engine) {
+async fn a_chunk_removes_nothing_beside_it(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets: Vec<_> = (0..5).map(|number| set("u", &number.to_string(), IN_A_CALL, 5 * MINUTE)).collect();
     subject.set(start(), &sets).await;
     let later = start() + HOUR;
-    assert_eq!(remove(&subject, later, &bite(Some(key("u", "1")), Some(key("u", "2")))).await, 1);
-    assert_eq!(remove(&subject, later, &bite(None, Some(key("u", "0")))).await, 1);
-    assert_eq!(remove(&subject, later, &bite(Some(key("u", "3")), None)).await, 1);
-    assert_eq!(remove(&subject, later, &Bite::default()).await, 2, "1 and 3 were beside");
+    assert_eq!(remove(&subject, later, &chunk(Some(key("u", "1")), Some(key("u", "2")))).await, 1);
+    assert_eq!(remove(&subject, later, &chunk(None, Some(key("u", "0")))).await, 1);
+    assert_eq!(remove(&subject, later, &chunk(Some(key("u", "3")), None)).await, 1);
+    assert_eq!(remove(&subject, later, &Chunk::default()).await, 2, "1 and 3 were beside");
 }
 
 /// SQLite has one writer, so nothing is set meanwhile there.
@@ -87,8 +87,8 @@ async fn a_session_that_is_set_meanwhile_is_passed_over() {
     let revive = "update presence_sessions set expires_at = 'infinity' where session_id = 'a'";
     setting.execute(revive).await.unwrap();
     // It would run into its time-out if it waited for the other one.
-    assert_eq!(remove(&subject, start() + HOUR, &Bite::default()).await, 1);
+    assert_eq!(remove(&subject, start() + HOUR, &Chunk::default()).await, 1);
     setting.commit().await.unwrap();
-    assert_eq!(remove(&subject, start() + HOUR, &Bite::default()).await, 0);
+    assert_eq!(remove(&subject, start() + HOUR, &Chunk::default()).await, 0);
     assert_eq!(subject.load(start() + HOUR, "u").await.len(), 1);
 }

@@ -8,11 +8,8 @@ use futures_util::{
 };
 use tokio::time::sleep;
 
-use super::{Caller, Error, Given, Operation, Presence, Service};
+use crate::service::{Caller, Error, Input, Operation, Presence, Service};
 use crate::watch::{News, Subscription};
-
-/// The users that one stream may watch, whatever asks for it.
-pub const WATCHED_MAX: usize = 10_000;
 
 /// What a stream says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl Service {
     pub fn watch_presences(
         &self,
         caller: &Caller,
-        user_ids: Given<Vec<Given<String>>>,
+        user_ids: Input<Vec<Input<String>>>,
         max: usize,
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Send + use<>, Error> {
         let user_ids = Self::distinct_user_ids(user_ids, max)?;

@@ -1,0 +1,14 @@
+//! The number of items that one request may have.
+
+/// Sessions in one `BatchSetPresences` request.
+pub const REQUESTS_MAX: usize = 1_000;
+
+/// Users in one read of many users, in a page of a list, and in a watch over
+/// HTTP. Graph: getPresencesByUserId.
+pub const USER_IDS_MAX: usize = 650;
+
+/// Users that one `WatchPresences` stream of the gRPC API may name.
+pub const WATCHED_MAX: usize = 10_000;
+
+/// Requests in one `$batch` request. Graph: JSON batching.
+pub const BATCH_ITEMS_MAX: usize = 20;

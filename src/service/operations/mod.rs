@@ -1,0 +1,25 @@
+//! The operations, one file each, named as their RPCs: validate, authorize, call.
+
+mod batch_get_presences;
+mod batch_set_presences;
+mod clear_presence;
+mod clear_user_preferred_presence;
+mod count_presences;
+mod explain_presence;
+mod get_presence;
+mod hold_presence;
+mod list_presences;
+mod locations;
+mod set_presence;
+mod set_status_message;
+mod set_user_preferred_presence;
+mod watch_presences;
+
+pub use explain_presence::Explanation;
+pub use hold_presence::{Held, HoldPresence};
+pub use list_presences::Page;
+pub use locations::SetLocation;
+pub use set_presence::SetPresence;
+pub use set_status_message::{Expiry, SetStatusMessage};
+pub use set_user_preferred_presence::SetUserPreferredPresence;
+pub use watch_presences::Event;

@@ -1,8 +1,0 @@
-//! What both doors have in common: encryption, limits, age, and what browsers are
-//! told.
-
-mod age;
-mod browsers;
-mod grpc_web;
-mod limits;
-mod tls;
