@@ -1,6 +1,6 @@
 //! The table: everything in turn, round after round, and the medians.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use tempfile::TempDir;
 
@@ -87,7 +87,9 @@ impl Servers {
         let postgres = Postgres::create("bench");
         let folder = tempfile::tempdir().unwrap();
         let batched = Service::start(PRESENCED, &["--database-url", &postgres.url]);
-        let unbatched = Service::start(PRESENCED, &["--database-url", &postgres.url, "--batch-max", "1"]);
+        let mut unbatched = Command::new(PRESENCED);
+        unbatched.env("PRESENCE_TEST_BATCH_MAX", "1");
+        let unbatched = Service::start_by(unbatched, &["--database-url", &postgres.url]);
         let file = format!("sqlite://{}", folder.path().join("bench.db").display());
         let sqlite = Service::start(PRESENCED, &["--database-url", &file]);
         for service in [&batched, &sqlite] {

@@ -33,8 +33,13 @@ pub(crate) struct Service {
 impl Service {
     /// Starts `binary` on free ports.
     pub(crate) fn start(binary: &str, arguments: &[&str]) -> Self {
+        Self::start_by(Command::new(binary), arguments)
+    }
+
+    /// Starts the service on free ports with a command that has an environment.
+    pub(crate) fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         let addresses = ["--grpc-addr", "--http-addr", "--admin-addr"].map(|flag| [flag, "127.0.0.1:0"]);
-        let mut child = Command::new(binary)
+        let mut child = command
             .args(addresses.as_flattened())
             .args(["--log-format", "json"])
             .args(arguments)

@@ -19,8 +19,3 @@ pub fn test(binary: String) {
 pub fn binary() -> &'static str {
     BINARY.get().unwrap()
 }
-
-/// As the service does by itself.
-pub fn batch_max() -> Option<String> {
-    None
-}

@@ -229,7 +229,7 @@ fn connections(needed: u32, allowed: u32) -> Finding {
         "a replica opens up to {needed}, the server allows {allowed}: room for {fit} {}",
         if fit == 1 { "replica" } else { "replicas" }
     );
-    let advice = "raise max_connections, or give fewer --workers or --concurrent-statements";
+    let advice = "raise max_connections, or give fewer --workers";
     match fit {
         0 => Finding::fail(Fault::Database, "connections", detail, advice),
         1 => Finding::warn("connections", format!("{detail}, so none to replace it"), advice),

@@ -5,10 +5,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use uuid::Uuid;
 
-use super::{
-    parse::{Secret, duration},
-    rate_limit::RateLimit,
-};
+use super::{parse::Secret, rate_limit::RateLimit};
+
+/// By how much the issuer's clock may differ from this machine's.
+const JWT_LEEWAY: Duration = Duration::from_secs(60);
 
 /// How callers are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,11 +60,6 @@ pub struct AuthSettings {
     )]
     pub jwt_audience: Vec<String>,
 
-    /// By how much the issuer's clock may differ from ours; 5m at most.
-    #[arg(long, env = "PRESENCE_JWT_LEEWAY", default_value = "60s", global = true, value_name = "DURATION")]
-    #[arg(value_parser = leeway)]
-    pub jwt_leeway: Duration,
-
     /// The tenant of tokens that name none (claim tid); without this they let nobody in.
     #[arg(long, env = "PRESENCE_JWT_DEFAULT_TENANT", global = true, value_name = "GUID")]
     pub jwt_default_tenant: Option<Uuid>,
@@ -94,6 +89,10 @@ pub struct AuthSettings {
     #[arg(long, env = "PRESENCE_CORS_ORIGINS", global = true, value_name = "ORIGINS", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     pub cors_origins: Vec<String>,
+
+    /// [`JWT_LEEWAY`]; tests replace it.
+    #[arg(skip = JWT_LEEWAY)]
+    pub jwt_leeway: Duration,
 }
 
 impl AuthSettings {
@@ -148,12 +147,6 @@ fn check_jwks_url(url: &Secret) -> Result<(), String> {
             "--jwks-url {url} must be https: on the way, anybody could put in keys and sign tokens with them"
         )),
     }
-}
-
-fn leeway(text: &str) -> Result<Duration, String> {
-    let most = Duration::from_mins(5);
-    duration(text)
-        .and_then(|leeway| if leeway > most { Err("must be 5m at most".to_owned()) } else { Ok(leeway) })
 }
 
 /// An origin as a browser sends it: scheme, host, and port unless it is the

@@ -6,6 +6,20 @@ use clap::Args;
 
 use super::parse::positive_duration;
 
+/// The requests that a client may cancel on one HTTP/2 connection in 10 s.
+const RESETS_MAX: u32 = 500;
+/// How long a client may take for a TLS handshake, the first bytes that show its
+/// protocol, and the header of an HTTP/1 request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may stall without reading a pending response.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection may have no request under way.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+/// The size of a request's headers. A request to watch 650 GUIDs over HTTP has 24 KB.
+const HEADER_MAX_BYTES: u32 = 32 * 1_024;
+
 /// Settings of limits; the comments are the text of `--help`.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Limits")]
@@ -27,39 +41,6 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub streams_max: u32,
 
-    /// Requests that a client may cancel on one HTTP/2 connection in 10 s; more, and it is closed.
-    #[arg(long, env = "PRESENCE_RESETS_MAX", default_value_t = 500, global = true, value_name = "NUMBER")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub resets_max: u32,
-
-    /// How long a client may take to say what it speaks, for a TLS handshake, and for the header of an
-    /// HTTP/1 request.
-    #[arg(
-        long,
-        env = "PRESENCE_HEADER_TIMEOUT",
-        default_value = "10s",
-        global = true,
-        value_name = "DURATION"
-    )]
-    #[arg(value_parser = positive_duration)]
-    pub header_timeout: Duration,
-
-    /// How long a client may take for the body of a request.
-    #[arg(
-        long,
-        env = "PRESENCE_BODY_TIMEOUT",
-        default_value = "20s",
-        global = true,
-        value_name = "DURATION"
-    )]
-    #[arg(value_parser = positive_duration)]
-    pub body_timeout: Duration,
-
-    /// How long a connection may have no request under way.
-    #[arg(long, env = "PRESENCE_IDLE_TIMEOUT", default_value = "5m", global = true, value_name = "DURATION")]
-    #[arg(value_parser = positive_duration)]
-    pub idle_timeout: Duration,
-
     /// How long a connection lives, give or take a tenth; its client is then told to open another, maybe
     /// to another replica. What is under way on it is answered, and streams live on.
     #[arg(
@@ -72,28 +53,6 @@ pub struct LimitSettings {
     #[arg(value_parser = positive_duration)]
     pub connection_max_age: Duration,
 
-    /// How long a client may take nothing of an answer that is ready.
-    #[arg(
-        long,
-        env = "PRESENCE_SEND_TIMEOUT",
-        default_value = "60s",
-        global = true,
-        value_name = "DURATION"
-    )]
-    #[arg(value_parser = positive_duration)]
-    pub send_timeout: Duration,
-
-    /// The headers of a request, in bytes: 650 GUIDs to watch over HTTP take 24 KB.
-    #[arg(
-        long,
-        env = "PRESENCE_HEADER_MAX_BYTES",
-        default_value_t = 32_768,
-        global = true,
-        value_name = "BYTES"
-    )]
-    #[arg(value_parser = clap::value_parser!(u32).range(8_192..=1_048_576))]
-    pub header_max_bytes: u32,
-
     /// The message of a gRPC call, and the body of an HTTP request once it is unpacked, in bytes; for
     /// one user 64 KiB at most are read of a body, whatever this says.
     #[arg(
@@ -105,6 +64,25 @@ pub struct LimitSettings {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub message_max_bytes: u32,
+
+    /// [`RESETS_MAX`]; tests replace it, like all the fields below.
+    #[arg(skip = RESETS_MAX)]
+    pub resets_max: u32,
+    /// [`HEADER_TIMEOUT`].
+    #[arg(skip = HEADER_TIMEOUT)]
+    pub header_timeout: Duration,
+    /// [`BODY_TIMEOUT`].
+    #[arg(skip = BODY_TIMEOUT)]
+    pub body_timeout: Duration,
+    /// [`SEND_TIMEOUT`].
+    #[arg(skip = SEND_TIMEOUT)]
+    pub send_timeout: Duration,
+    /// [`IDLE_TIMEOUT`].
+    #[arg(skip = IDLE_TIMEOUT)]
+    pub idle_timeout: Duration,
+    /// [`HEADER_MAX_BYTES`].
+    #[arg(skip = HEADER_MAX_BYTES)]
+    pub header_max_bytes: u32,
 }
 
 impl LimitSettings {

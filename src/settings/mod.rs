@@ -10,12 +10,12 @@ mod streams;
 mod tls;
 mod traces;
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{env, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 
-use crate::telemetry::LogFormat;
-use parse::{at_least_one, duration, positive_duration, queue_max};
+use crate::{presence::REQUESTS_MAX, telemetry::LogFormat};
+use parse::{at_least_one, duration, positive_duration};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
 pub use bench::{BenchApi, BenchOperation, BenchSettings};
@@ -30,6 +30,16 @@ pub use traces::{OtlpEndpoint, TraceSettings};
 /// The most workers that are started by themselves: with more, batches get small
 /// and connections many.
 const WORKERS_MAX: usize = 8;
+
+/// The members of one statement; 1 turns batching off.
+const BATCH_MAX: usize = 500;
+/// The statements of each kind that a worker runs at once. A worker opens a database
+/// connection for each.
+const CONCURRENT_STATEMENTS: u16 = 2;
+/// The members of each kind that may wait in a worker. It must not be less than the
+/// members of one call.
+const QUEUE_MAX: usize = 20_000;
+const _: () = assert!(QUEUE_MAX >= REQUESTS_MAX, "a call with the most members fits into an empty queue");
 
 /// A self-hosted presence service: durable sessions, one presence per user,
 /// over gRPC and Microsoft Graph's HTTP paths.
@@ -127,29 +137,6 @@ pub struct Settings {
     #[arg(long, env = "PRESENCE_WORKERS", default_value = "auto", global = true, value_name = "NUMBER")]
     pub workers: Workers,
 
-    /// Sets, clears or reads in one statement; 1 turns batching off.
-    #[arg(long, env = "PRESENCE_BATCH_MAX", default_value_t = 500, global = true, value_name = "NUMBER")]
-    #[arg(value_parser = at_least_one)]
-    pub batch_max: usize,
-
-    /// Statements of each kind (sets, clears, reads) that a worker runs at once; it opens a database
-    /// connection for each.
-    #[arg(
-        long,
-        env = "PRESENCE_CONCURRENT_STATEMENTS",
-        default_value_t = 2,
-        global = true,
-        value_name = "NUMBER"
-    )]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub concurrent_statements: u16,
-
-    /// Sets, clears or reads of each kind that may wait in a worker before calls
-    /// are refused.
-    #[arg(long, env = "PRESENCE_QUEUE_MAX", default_value_t = 20_000, global = true, value_name = "NUMBER")]
-    #[arg(value_parser = queue_max)]
-    pub queue_max: usize,
-
     /// How long a session that has ended is kept: what was last seen of a user is known for so long.
     #[arg(long, env = "PRESENCE_RETENTION", default_value = "168h", global = true, value_name = "DURATION")]
     #[arg(value_parser = positive_duration)]
@@ -196,6 +183,23 @@ pub struct Settings {
     /// Streams.
     #[command(flatten)]
     pub streams: StreamSettings,
+
+    /// [`BATCH_MAX`]; tests replace it, like the two fields below.
+    #[arg(skip = constant("PRESENCE_TEST_BATCH_MAX", BATCH_MAX))]
+    pub batch_max: usize,
+    /// [`CONCURRENT_STATEMENTS`].
+    #[arg(skip = CONCURRENT_STATEMENTS)]
+    pub concurrent_statements: u16,
+    /// [`QUEUE_MAX`].
+    #[arg(skip = constant("PRESENCE_TEST_QUEUE_MAX", QUEUE_MAX))]
+    pub queue_max: usize,
+}
+
+/// The value of a constant. Tests and tools that start the service as a process replace
+/// it by a variable of the environment; it is no setting.
+fn constant(variable: &str, value: usize) -> usize {
+    let replaced = env::var(variable).ok().and_then(|text| text.parse().ok());
+    replaced.filter(|number| *number > 0).unwrap_or(value)
 }
 
 impl Settings {
@@ -295,12 +299,9 @@ mod tests {
     fn nonsense_is_refused() {
         for arguments in [
             ["--workers", "0"],
-            ["--batch-max", "0"],
-            ["--queue-max", "999"],
             ["--drain-timeout", "-1s"],
             ["--drain-timeout", "soon"],
             ["--grpc-addr", "here"],
-            ["--concurrent-statements", "0"],
             ["--nothing", "1"],
         ] {
             assert!(settings(&arguments).is_err(), "{arguments:?}");

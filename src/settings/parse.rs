@@ -65,12 +65,6 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "must be a whole number, 1 or more".to_owned())
 }
 
-/// A call may carry 1,000 members, which must fit.
-pub(super) fn queue_max(text: &str) -> Result<usize, String> {
-    let fits = |number: &usize| (crate::presence::REQUESTS_MAX..=1_000_000).contains(number);
-    text.parse().ok().filter(fits).ok_or_else(|| "must be a whole number from 1000 to 1000000".to_owned())
-}
-
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     duration.ok_or_else(|| "must be a duration such as 10s or 1m30s".to_owned())

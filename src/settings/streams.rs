@@ -6,6 +6,9 @@ use clap::Args;
 
 use super::parse::positive_duration;
 
+/// How long a stream that watches users may be silent before it sends a heartbeat.
+const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
+
 /// Settings of streams; the comments are the text of `--help`.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Streams")]
@@ -22,17 +25,6 @@ pub struct StreamSettings {
     #[arg(value_parser = positive_duration)]
     pub stream_max_age: Duration,
 
-    /// After how long a stream that watches users, and on which nothing changes, says that it is there.
-    #[arg(
-        long,
-        env = "PRESENCE_WATCH_HEARTBEAT",
-        default_value = "15s",
-        global = true,
-        value_name = "DURATION"
-    )]
-    #[arg(value_parser = positive_duration)]
-    pub watch_heartbeat: Duration,
-
     /// Users that all streams together may follow, each counted once for each stream; more streams
     /// are refused. A million of them take up to 1 GB of memory.
     #[arg(
@@ -44,4 +36,8 @@ pub struct StreamSettings {
     )]
     #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
     pub watch_users_max: u32,
+
+    /// [`WATCH_HEARTBEAT`]; tests replace it.
+    #[arg(skip = WATCH_HEARTBEAT)]
+    pub watch_heartbeat: Duration,
 }

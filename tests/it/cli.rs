@@ -62,14 +62,13 @@ fn bad_settings_end_with_64() {
         ),
         (&["--jwks-file", "a"], "give --auth jwt"),
         (&["--jwt-audience", "a"], "give --auth jwt"),
-        (&["--jwt-leeway", "1h"], "5m at most"),
         (&["--tls-cert", "a"], "go together"),
         (&["--tls-client-ca", "a"], "--tls-cert and --tls-key, too"),
         (&["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere"),
         (&["--rate-limit", "lots"], "CALLS/DURATION"),
         (&["--cors-origins", "*"], "as browsers send it"),
         (&["--cors-origins", "https://a/"], "as browsers send it"),
-        (&["--header-timeout", "0s"], "more than nothing"),
+        (&["--retention", "0s"], "more than nothing"),
         (&["--otlp-endpoint", "collector:4317"], "http://collector:4317"),
         (&["--postgres-pgbouncer"], "takes --database-direct-url"),
         (&["--database-direct-url", "postgres://db/p"], "no effect without --postgres-pgbouncer"),
@@ -158,7 +157,10 @@ fn print_config_shows_every_setting_and_no_password() {
     assert!(text.contains("database-direct-url = postgres://me:…@primary/presence (flag)\n"), "{text}");
     assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
     assert!(text.contains("otlp-endpoint =  (environment)\n"), "an empty one is none: {text}");
-    assert!(text.contains("workers = 3 (flag)\n") && text.contains("batch-max = 500 (default)\n"), "{text}");
+    assert!(
+        text.contains("workers = 3 (flag)\n") && text.contains("streams-max = 256 (default)\n"),
+        "{text}"
+    );
     assert!(!text.contains("hunter2"), "{text}");
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     assert_eq!(text.lines().count(), help.matches("[env: ").count(), "{text}");

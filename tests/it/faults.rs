@@ -8,6 +8,7 @@ use presenced::{
     grpc::pb::{
         BatchSetPresencesRequest, SetPresenceRequest, presence_service_client::PresenceServiceClient,
     },
+    settings::Settings,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -51,9 +52,16 @@ impl Bench {
     }
 
     async fn with(flags: &[&str]) -> Self {
+        Self::tuned(flags, |_| ()).await
+    }
+
+    /// The same after `tune` has changed the settings.
+    async fn tuned(flags: &[&str], tune: impl FnOnce(&mut Settings)) -> Self {
         let database = TestDatabase::new(Engine::Postgres).await;
         let (proxy, url) = Proxy::to(&database.url).await;
-        let app = start(&settings(&url, flags), Clock::System).await;
+        let mut settings = settings(&url, flags);
+        tune(&mut settings);
+        let app = start(&settings, Clock::System).await;
         let client = |api| Client::new(api, app.addresses().grpc, app.addresses().http);
         let (grpc, graph) = (client(Api::Grpc), client(Api::Http));
         let bench = Self { app, proxy, grpc, graph, database };
@@ -275,7 +283,7 @@ async fn a_second_signal_ends_a_stop_at_once() {
 
 #[tokio::test]
 async fn a_full_queue_is_429_with_a_retry_delay() {
-    let bench = Bench::with(&["--workers", "1", "--queue-max", "1000"]).await;
+    let bench = Bench::tuned(&["--workers", "1"], |settings| settings.queue_max = 1_000).await;
     bench.proxy.set(Network::Hung);
     let channel = bench.channel().await;
     let request = |user: usize| SetPresenceRequest {

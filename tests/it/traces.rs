@@ -215,7 +215,7 @@ async fn a_collector_that_is_away_or_hangs_holds_up_nothing() {
     for address in [nobody(), silent.local_addr().unwrap().to_string()] {
         let url = format!("http://{address}");
         let begun = Stopwatch::start();
-        let flags = ["--otlp-endpoint", &url, "--otlp-sample-ratio", "1", "--queue-max", "1000"];
+        let flags = ["--otlp-endpoint", &url, "--otlp-sample-ratio", "1"];
         let mut process = Process::start("sqlite::memory:", &flags).await;
         let client = Client::new(Api::Grpc, process.grpc, process.http);
         // More than fit into a batch, so that some are sent at once.

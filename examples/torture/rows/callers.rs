@@ -22,7 +22,7 @@ use tokio::{
 use tonic::Code;
 
 use super::{Client, Row, connect, memory};
-use crate::support::process::Process;
+use crate::support::process::{Process, command};
 
 /// Within this everybody is answered, the delay of a busy machine included.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(3_500);
@@ -94,7 +94,9 @@ pub struct Bench {
 impl Bench {
     /// Starts the service; all that is called works.
     pub async fn start(name: &str, url: &str, load: Load) -> Self {
-        let process = Process::start(url, &["--workers", "1", "--queue-max", &QUEUE_MAX.to_string()]).await;
+        let mut with_queue = command();
+        with_queue.env("PRESENCE_TEST_QUEUE_MAX", QUEUE_MAX.to_string());
+        let process = Process::start_by(with_queue, url, &["--workers", "1"]).await;
         let mut bench = Self { name: name.to_owned(), process, load, before: 0 };
         // As many callers as later, so that their connections are counted before.
         let felt = bench.call(load.callers, WARM_UP).await;

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     call::{Call, Caller, all},
-    start,
+    start, start_tuned,
 };
 use crate::support::{
     database::Engine,
@@ -115,7 +115,10 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_not_more_often_than_is_g
 #[tokio::test]
 async fn a_token_that_was_verified_is_refused_once_it_has_expired() {
     let known = signer("known");
-    let (server, _folder) = start(Engine::Sqlite, &[&known], &["--jwt-leeway", "0s"]).await;
+    let (server, _folder) = start_tuned(Engine::Sqlite, &[&known], &[], |settings| {
+        settings.auth.jwt_leeway = Duration::ZERO;
+    })
+    .await;
     let caller = Caller::new(server.addresses);
     // The signature is the same each time, and so is the token.
     assert_eq!([knock(&caller, &known).await, knock(&caller, &known).await], [0, 0]);

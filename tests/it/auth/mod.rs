@@ -7,6 +7,7 @@ mod table;
 mod tenants;
 
 use jsonwebtoken::Algorithm;
+use presenced::settings::Settings;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -34,9 +35,19 @@ impl Guarded {
 /// A service that takes the tokens of these keys, which are in the folder's file
 /// `keys.json`.
 pub async fn start(engine: Engine, signers: &[&Signer], flags: &[&str]) -> (Server, TempDir) {
+    start_tuned(engine, signers, flags, |_| ()).await
+}
+
+/// The same after `tune` has changed the settings.
+pub async fn start_tuned(
+    engine: Engine,
+    signers: &[&Signer],
+    flags: &[&str],
+    tune: impl FnOnce(&mut Settings),
+) -> (Server, TempDir) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("keys.json");
     std::fs::write(&file, tokens::key_set(signers)).unwrap();
     let flags = [&tokens::FLAGS[..], &["--jwks-file", file.to_str().unwrap()], flags].concat();
-    (Server::start_with(engine, &flags).await, folder)
+    (Server::start_tuned(engine, &flags, tune).await, folder)
 }

@@ -8,7 +8,7 @@ use presenced::{
 };
 use tempfile::TempDir;
 
-use super::{AROUND, assert_prints, assert_says, doctor, good_database};
+use super::{AROUND, FIXED, assert_prints, assert_says, doctor, good_database};
 use crate::{
     cli::{execute, run},
     support::{
@@ -117,13 +117,9 @@ async fn tables_and_commits_that_were_changed_are_warned_of() {
             "warn  durability: …",
         ],
     );
-    let many = doctor(url, &["--concurrent-statements", "100"]);
-    let line = "FAIL  connections: a replica opens up to 609, the server allows …: room for 0 replicas";
-    assert_says(
-        &many,
-        69,
-        &[line, "      raise max_connections, or give fewer --workers or --concurrent-statements"],
-    );
+    let many = run(&[&FIXED[..9], &["--database-url", url, "--workers", "100"]].concat());
+    let line = "FAIL  connections: a replica opens up to 805, the server allows …: room for 0 replicas";
+    assert_says(&many, 69, &[line, "      raise max_connections, or give fewer --workers"]);
 }
 
 /// A server of its own, whose settings are as bad as its users.
@@ -237,9 +233,9 @@ async fn a_pgbouncer_and_a_read_replica_are_looked_for_and_the_database_past_the
         "ok    read replica: PostgreSQL at …, database …",
     ];
     assert_says(&good, 0, &lines);
-    let many = [&flags[..], &[&bouncer.url, "--concurrent-statements", "100"]].concat();
-    let line = "ok    connections: a replica opens up to 2, the server allows …";
-    assert_says(&doctor(&bouncer.url, &many), 0, &[line]);
+    let many = ["--workers", "100", "--database-url", &bouncer.url];
+    let many = run(&[&FIXED[..9], &many, &flags, &[&bouncer.url]].concat());
+    assert_says(&many, 0, &["ok    connections: a replica opens up to 2, the server allows …"]);
 
     let gone = format!("postgres://presence@{}/presence", nobody());
     let broken = doctor(&gone, &[&flags[..], &[&gone]].concat());

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use presenced::app::Addresses;
 use reqwest::Url;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -16,7 +15,9 @@ use tokio::time::{sleep, timeout};
 use crate::{
     support::{
         client::{Api, Client},
-        process::{Process, nobody},
+        database::Engine,
+        process::nobody,
+        server::Server,
     },
     watch::Watcher,
 };
@@ -166,7 +167,11 @@ fn prometheus_takes_its_settings_and_every_alert_fires_when_it_should() {
 /// Prometheus asks the service every second; the queries answer with numbers.
 #[tokio::test]
 async fn every_panel_shows_something_of_a_live_service() {
-    let service = Process::start("sqlite::memory:", &["--header-timeout", "100ms"]).await;
+    let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
+        settings.limits.header_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let service = server.addresses;
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("prometheus.yml");
     let scrape = format!(
@@ -185,8 +190,7 @@ async fn every_panel_shows_something_of_a_live_service() {
         .spawn()
         .expect(MISSING);
 
-    let addresses = Addresses { grpc: service.grpc, http: service.http, admin: service.admin };
-    let mut watcher = Watcher::open(addresses, &["u"]).await;
+    let mut watcher = Watcher::open(service, &["u"]).await;
     let _silent = std::net::TcpStream::connect(service.http).unwrap();
     let clients = [Api::Grpc, Api::Http].map(|api| Client::new(api, service.grpc, service.http));
     let mut blank = panels();

@@ -13,8 +13,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{
     client::{Api, Client},
+    database::Engine,
     golden::is_golden,
-    process::Process,
+    server::Server,
 };
 
 const SETTINGS: &str = "# Settings
@@ -73,16 +74,20 @@ This page is made from a service that has answered something.
 
 #[tokio::test]
 async fn the_metrics_are_what_is_kept_in_docs() {
-    let process = Process::start("sqlite::memory:", &["--header-timeout", "100ms"]).await;
+    let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
+        settings.limits.header_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let addresses = server.addresses;
     for api in [Api::Grpc, Api::Http] {
-        let client = Client::new(api, process.grpc, process.http);
+        let client = Client::new(api, addresses.grpc, addresses.http);
         client.set("u", "app", "Busy/InACall", "").await;
         client.get("u").await;
         client.clear("u", "app").await;
     }
     // One that says nothing is closed, and counted.
-    let _silent = TcpStream::connect(process.http).unwrap();
-    let url = format!("http://{}/metrics", process.admin);
+    let _silent = TcpStream::connect(addresses.http).unwrap();
+    let url = format!("http://{}/metrics", addresses.admin);
     let all = async {
         loop {
             let text = reqwest::get(&url).await.unwrap().text().await.unwrap();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use presenced::clock::Stopwatch;
+use presenced::{clock::Stopwatch, settings::LimitSettings};
 use reqwest::Client;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,6 +19,11 @@ const GET: &str = "GET /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\n\r\
 
 async fn start(flags: &[&str]) -> Server {
     Server::start_with(Engine::Sqlite, flags).await
+}
+
+/// A server whose limits `tune` has changed.
+async fn start_tuned(tune: impl FnOnce(&mut LimitSettings)) -> Server {
+    Server::start_tuned(Engine::Sqlite, &[], |settings| tune(&mut settings.limits)).await
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {
@@ -51,7 +56,7 @@ async fn metric(server: &Server, line: &str) -> f64 {
 
 #[tokio::test]
 async fn who_does_not_say_what_it_wants_has_to_leave() {
-    let server = start(&["--header-timeout", "500ms"]).await;
+    let server = start_tuned(|limits| limits.header_timeout = Duration::from_millis(500)).await;
     let (grpc, http) = (server.addresses.grpc, server.addresses.http);
     for (address, begin) in [
         (http, ""),
@@ -82,7 +87,10 @@ async fn who_does_not_say_what_it_wants_has_to_leave() {
 
 #[tokio::test]
 async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
-    let server = start(&["--idle-timeout", "1s", "--header-timeout", "500ms"]).await;
+    let server = start_tuned(|limits| {
+        (limits.idle_timeout, limits.header_timeout) = (Duration::from_secs(1), Duration::from_millis(500));
+    })
+    .await;
     let mut stream = connect(server.addresses.http).await;
     for _ in 0..4 {
         stream.write_all(GET.as_bytes()).await.unwrap();
@@ -105,7 +113,7 @@ async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
 
 #[tokio::test]
 async fn a_body_has_to_come_in_time() {
-    let server = start(&["--body-timeout", "300ms"]).await;
+    let server = start_tuned(|limits| limits.body_timeout = Duration::from_millis(300)).await;
     let mut stream = connect(server.addresses.http).await;
     let head =
         "POST /v1.0/users/a/presence/setPresence HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{";
@@ -126,7 +134,10 @@ async fn a_body_has_to_come_in_time() {
 
 #[tokio::test]
 async fn an_answer_has_to_be_taken() {
-    let server = start(&["--send-timeout", "500ms", "--body-timeout", "500ms"]).await;
+    let server = start_tuned(|limits| {
+        (limits.send_timeout, limits.body_timeout) = (Duration::from_millis(500), Duration::from_millis(500));
+    })
+    .await;
     let mut builder = h2::client::Builder::new();
     let stream = connect(server.addresses.http).await;
     let (mut requests, connection) =
@@ -176,7 +187,7 @@ async fn one_connection_too_many_is_closed_at_once() {
 
 #[tokio::test]
 async fn who_cancels_too_much_has_to_leave() {
-    let server = start(&["--resets-max", "50"]).await;
+    let server = start_tuned(|limits| limits.resets_max = 50).await;
     let (requests, connection) = h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
     let ended = tokio::spawn(connection);
     let mut cancelled = 0;
@@ -201,7 +212,10 @@ async fn who_cancels_too_much_has_to_leave() {
 
 #[tokio::test]
 async fn headers_and_messages_have_a_size() {
-    let server = start(&["--header-max-bytes", "8192", "--message-max-bytes", "2000"]).await;
+    let server = start_tuned(|limits| {
+        (limits.header_max_bytes, limits.message_max_bytes) = (8_192, 2_000);
+    })
+    .await;
     let http = Client::new();
     let url = format!("{}/v1.0/users/a/presence", server.graph());
     let large = http.get(&url).header("x-large", "x".repeat(20_000)).send().await.unwrap();

@@ -35,11 +35,6 @@ pub fn number(name: &str, default: usize) -> usize {
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
 }
 
-/// The `--batch-max` that all services are started with, if the environment names one.
-pub fn batch_max() -> Option<String> {
-    std::env::var("PRESENCE_TEST_BATCH_MAX").ok()
-}
-
 /// Whether the line is what was promised, with `…` for any text.
 pub fn matches(promised: &str, line: &str) -> bool {
     let mut parts = promised.split('…');

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{batch_max, binary};
+use super::binary;
 
 /// How long a start may take on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,12 +52,10 @@ impl Process {
         database_url: &str,
         flags: &[&str],
     ) -> Self {
-        let batch_max = batch_max();
         let [grpc, http] = addresses.map(|address| address.to_string());
         let mut child = command
             .args(["--database-url", database_url, "--grpc-addr", &grpc, "--http-addr", &http])
             .args(["--admin-addr", "127.0.0.1:0", "--log-format", "json"])
-            .args(batch_max.iter().flat_map(|max| ["--batch-max", max.as_str()]))
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
@@ -126,9 +124,11 @@ pub fn command() -> Command {
     without_settings(Command::new(binary()))
 }
 
-/// The command, with no settings from this process's environment and no input.
+/// The command, with no settings from this process's environment and no input. Variables
+/// for tests stay.
 pub fn without_settings(mut command: Command) -> Command {
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PRESENCE_")) {
+    let is_setting = |name: &str| name.starts_with("PRESENCE_") && !name.starts_with("PRESENCE_TEST_");
+    for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());

@@ -10,10 +10,7 @@ use presenced::{
     settings::{Cli, Settings},
 };
 
-use super::{
-    batch_max,
-    database::{Engine, TestDatabase},
-};
+use super::database::{Engine, TestDatabase};
 
 /// 2026-11-22T02:50:00Z.
 pub const START: Timestamp = Timestamp::from_millis(1_795_315_800_000);
@@ -33,9 +30,16 @@ impl Server {
 
     /// The same with more flags.
     pub async fn start_with(engine: Engine, flags: &[&str]) -> Self {
+        Self::start_tuned(engine, flags, |_| ()).await
+    }
+
+    /// The same after `tune` has changed the settings, also those that have no flag.
+    pub async fn start_tuned(engine: Engine, flags: &[&str], tune: impl FnOnce(&mut Settings)) -> Self {
         let database = TestDatabase::new(engine).await;
         let clock = ManualClock::new(START);
-        let app = start(&settings(&database.url, flags), Clock::Manual(clock.clone())).await;
+        let mut settings = settings(&database.url, flags);
+        tune(&mut settings);
+        let app = start(&settings, Clock::Manual(clock.clone())).await;
         Self { clock, addresses: app.addresses(), app, _database: database }
     }
 
@@ -52,9 +56,7 @@ impl Server {
 pub fn settings(url: &str, flags: &[&str]) -> Settings {
     let fixed =
         ["presenced", "--database-url", url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
-    let batch_max = batch_max();
-    let batch_max = batch_max.iter().flat_map(|max| ["--batch-max", max.as_str()]).collect::<Vec<_>>();
-    let fixed = [&fixed[..], &["--admin-addr", "127.0.0.1:0"], &batch_max, flags].concat();
+    let fixed = [&fixed[..], &["--admin-addr", "127.0.0.1:0"], flags].concat();
     Cli::try_parse_from(fixed).expect("settings").settings
 }
 

@@ -153,8 +153,12 @@ async fn a_stream_ends_at_its_maximum_age() {
 #[tokio::test]
 async fn a_quiet_stream_sends_heartbeats_and_its_client_is_none_the_worse_for_it() {
     // It is quiet for longer than a client may take nothing of what is ready.
-    let flags = ["--watch-heartbeat", "1s", "--send-timeout", "200ms", "--body-timeout", "200ms"];
-    let server = Server::start_with(Engine::Sqlite, &flags).await;
+    let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
+        settings.streams.watch_heartbeat = Duration::from_secs(1);
+        settings.limits.send_timeout = Duration::from_millis(200);
+        settings.limits.body_timeout = Duration::from_millis(200);
+    })
+    .await;
     let mut watcher = Watcher::of(server.addresses, &["a"], &["a Offline/Offline"]).await;
     for _ in 0..2 {
         assert_eq!(watcher.next().await, "heartbeat");

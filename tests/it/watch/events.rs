@@ -151,8 +151,12 @@ async fn a_stop_ends_a_stream_of_events_with_the_reason(engine: Engine) {
 #[tokio::test]
 async fn a_quiet_stream_of_events_sends_heartbeats_until_it_is_too_old() {
     // It is quiet for longer than a client may take nothing of what is ready.
-    let flags = ["--watch-heartbeat", "500ms", "--send-timeout", "100ms", "--body-timeout", "100ms"];
-    let server = Server::start_with(Engine::Sqlite, &flags).await;
+    let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
+        settings.streams.watch_heartbeat = Duration::from_millis(500);
+        settings.limits.send_timeout = Duration::from_millis(100);
+        settings.limits.body_timeout = Duration::from_millis(100);
+    })
+    .await;
     let mut events = Events::open(server.addresses, "ids=a", &[]).await;
     events.snapshot(1).await;
     for _ in 0..2 {

@@ -27,7 +27,9 @@ impl Replicas {
     async fn new() -> Self {
         let database = TestDatabase::new(Engine::Postgres).await;
         let (proxy, url) = Proxy::to(&database.url).await;
-        let watched = start(&settings(&url, &["--watch-heartbeat", "100ms"]), Clock::System).await;
+        let mut watching = settings(&url, &[]);
+        watching.streams.watch_heartbeat = Duration::from_millis(100);
+        let watched = start(&watching, Clock::System).await;
         let set = start(&settings(&database.url, &[]), Clock::System).await;
         let client = Client::new(Api::Grpc, set.addresses().grpc, set.addresses().http);
         Self { watched, proxy, set, client, database }

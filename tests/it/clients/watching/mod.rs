@@ -88,7 +88,7 @@ impl Service {
         let folder = TempDir::new().unwrap();
         let page = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", page.local_addr().unwrap());
-        let flags = [&["--cors-origins", &origin, "--watch-heartbeat", "1s"], flags].concat();
+        let flags = [&["--cors-origins", &origin], flags].concat();
         let process = Process::start(&database(&folder), &flags).await;
         let flags = flags.into_iter().map(ToOwned::to_owned).collect();
         Self { process, folder, flags, page }

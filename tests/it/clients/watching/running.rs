@@ -20,6 +20,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Longer than anything here takes on a busy machine, a build of the Rust client included.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// The seconds that the clients take for the service's heartbeat. After three times as long
+/// without one they reconnect: that is a little more than the real 15 s.
+const HEARTBEAT: &str = "7";
+
 /// What makes the Python client's stubs: the document's command.
 const STUBS: &str = "\
 python -m grpc_tools.protoc --proto_path proto --python_out . --grpc_python_out . \\
@@ -45,7 +49,7 @@ impl Running {
         };
         let (page, origin) = browser::serve(service, url.clone(), user);
         let mut command = shell(client.command, folder);
-        command.arg(user).env("PRESENCE_URL", url).env("PRESENCE_HEARTBEAT", "1").env("PAGE", origin);
+        command.arg(user).env("PRESENCE_URL", url).env("PRESENCE_HEARTBEAT", HEARTBEAT).env("PAGE", origin);
         command.env("PRESENCE_ADDRESS", service.process.grpc.to_string());
         if service.token_file().exists() {
             command.env("PRESENCE_TOKEN_FILE", service.token_file());
