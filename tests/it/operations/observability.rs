@@ -125,7 +125,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
 
     let alerts = read("deploy/prometheus/alerts.yml");
     let rules: Vec<_> = alerts.split("- alert: ").skip(1).collect();
-    let (tested, told) = (read("tests/it/operations/alerts.yml"), read("docs/operations.md"));
+    let (tested, told) = (read("tests/it/operations/alerts.yml"), read("docs/troubleshooting.md"));
     for rule in &rules {
         let query = rule.split("expr:").nth(1).unwrap().split("for:").next().unwrap();
         assert!(metrics_of(&known, query, "").unwrap() > 0, "{query}");

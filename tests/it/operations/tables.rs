@@ -20,9 +20,9 @@ use crate::support::{
 
 const SETTINGS: &str = "# Settings
 
-Each is a flag, or an environment variable; a flag comes first. `presenced --help`
-says the same, and `presenced --print-config` which are in effect and where they are
-from. This page is made from the code.
+Which settings does the service have? Each is a flag or an environment variable; the flag
+takes precedence. `presenced --help` has the same texts, and `presenced --print-config` prints
+the values in effect and their sources. A test generates this page.
 ";
 
 #[test]
@@ -64,9 +64,19 @@ fn setting(argument: &Arg) -> String {
 
 const METRICS: &str = "# Metrics
 
-At `/metrics` of `--admin-addr`, in the OpenMetrics text format. A histogram `NAME` is
-`NAME_bucket`, `NAME_sum` and `NAME_count`. What has labels shows once it has happened.
-This page is made from a service that has answered something.
+Which metrics does `/metrics` of `--admin-addr` have? It uses the OpenMetrics text format; a
+histogram `NAME` is `NAME_bucket`, `NAME_sum` and `NAME_count`. A metric with labels appears
+after its first event. A test generates this page.
+
+| label | values |
+|---|---|
+| api | `grpc`, `http` |
+| operation | the operations of both APIs, such as `set_presence`; `unknown` for an unknown path |
+| code | gRPC's names (`OK`, `UNAVAILABLE`) or HTTP's numbers (`200`, `503`); `gone` if the client did not wait |
+| statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `update_user`, `list_users`, `count_users`; from the read replica `replica_load` and so on |
+| pool | database connections of: `workers`, `main` (health, cleanup, watch hub), `replica` (the read replica) |
+| state | of a database connection: `busy`, `idle` |
+| reason | why the service closed a connection: `header_timeout`, `idle_timeout`, `send_timeout`, `resets` |
 
 | metric | type | labels | meaning |
 |---|---|---|---|
