@@ -1,6 +1,11 @@
-//! Follows what users are shown as, over gRPC: `watch ada bob`.
+//! Follows the presence of users over gRPC: `watch ada bob`.
 
-#![expect(clippy::pedantic, clippy::print_stdout, unreachable_pub, reason = "generated; and it prints")]
+#![expect(
+    clippy::pedantic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "generated code; an example prints"
+)]
 
 use std::{collections::HashMap, env, error::Error, fs, time::Duration};
 
@@ -21,16 +26,16 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 struct Watcher {
     endpoint: Endpoint,
     user_ids: Vec<String>,
-    /// A stream that says nothing for so long is taken for broken.
+    /// A stream that is silent for this time is broken.
     silence: Duration,
-    /// What each user is shown as.
+    /// The presence of each user.
     presences: HashMap<String, Presence>,
-    /// How long to wait before the next stream.
+    /// The pause before the next stream.
     pause: Duration,
 }
 
 impl Watcher {
-    /// Follows for ever; returns when trying again can't help.
+    /// Follows until a retry cannot help.
     async fn follow(&mut self) -> Status {
         loop {
             let status = match self.follow_one_stream().await {
@@ -41,7 +46,7 @@ impl Watcher {
                 return status;
             }
             println!("-- lost: {:?}: {}", status.code(), status.message());
-            // Those who lost their streams at once don't all come back at once.
+            // A random pause, so that clients do not return all at once.
             sleep(self.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             self.pause = PAUSE_MAX.min(self.pause * 2);
         }
@@ -51,10 +56,12 @@ impl Watcher {
         let mut request = Request::new(WatchPresencesRequest { user_ids: self.user_ids.clone() });
         if let Some(token) = token() {
             let value = format!("Bearer {token}").parse();
-            request.metadata_mut().insert("authorization", value.map_err(|_| Status::internal("the token"))?);
+            request
+                .metadata_mut()
+                .insert("authorization", value.map_err(|_| Status::internal("invalid token"))?);
         }
         let open = async {
-            // On a new connection: the old one may be what is broken.
+            // On a new connection: the old one may be broken.
             let connection = self.endpoint.connect().await;
             let connection = connection.map_err(|error| Status::from_error(error.into()))?;
             PresenceServiceClient::new(connection).watch_presences(request).await
@@ -81,7 +88,7 @@ async fn within<T>(time: Duration, wait: impl Future<Output = Result<T, Status>>
     timeout(time, wait).await.unwrap_or_else(|_| Err(Status::unavailable("silence")))
 }
 
-/// The access token, asked for before each stream: the last one may have expired.
+/// The access token, read before each stream: the last one may have expired.
 fn token() -> Option<String> {
     let text = fs::read_to_string(env::var("PRESENCE_TOKEN_FILE").ok()?).ok()?;
     Some(text.trim().to_owned())

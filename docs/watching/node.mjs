@@ -1,4 +1,4 @@
-// Follows what users are shown as: node node.mjs ada bob
+// Follows the presence of users: node node.mjs ada bob
 
 import { readFile } from "node:fs/promises";
 import { watch } from "./watch.mjs";

@@ -1,17 +1,17 @@
-// Follows what users are shown as, over Server-Sent Events: for browsers, and Node 20
-// or later. It is made of `fetch`, as `EventSource` can't send a token and doesn't
-// notice a connection that fell silent.
+// Follows the presence of users over Server-Sent Events, in browsers and Node 20 or later.
+// It uses `fetch`, because `EventSource` cannot send a token and does not notice a silent
+// connection.
 
 const PAUSE_MIN = 1_000;
 const PAUSE_MAX = 30_000;
 
-// Yields { event, data } for ever: "presence", "snapshotComplete" and "heartbeat" as the
-// service sends them, and "lost" with an error when a stream has ended and another one
-// will be opened. Throws when trying again can't help. To stop, leave the loop, or call
-// `return()`: it takes effect at the next message, a heartbeat at the latest.
+// Yields { event, data }: "presence", "snapshotComplete" and "heartbeat" as the service
+// sends them, and "lost" with an error before it opens another stream. Throws when a retry
+// cannot help. To stop, leave the loop, or call `return()`, which takes effect at the next
+// message, a heartbeat at the latest.
 //
-// `token`, if given, is asked for an access token before each stream: the last one may
-// have expired. `heartbeat` is the service's, in milliseconds.
+// `token`, if given, returns an access token; it is called before each stream, because the
+// last token may have expired. `heartbeat` is the service's, in milliseconds.
 export async function* watch({ url, ids, token, heartbeat = 15_000 }) {
   let pause = PAUSE_MIN;
   for (;;) {
@@ -21,10 +21,10 @@ export async function* watch({ url, ids, token, heartbeat = 15_000 }) {
         yield message;
       }
     } catch (error) {
-      if (error.hopeless) throw error;
+      if (error.fatal) throw error;
       yield { event: "lost", data: error };
     }
-    // Those who lost their streams at once don't all come back at once.
+    // A random pause, so that clients do not return all at once.
     await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
     pause = Math.min(2 * pause, PAUSE_MAX);
   }
@@ -33,14 +33,14 @@ export async function* watch({ url, ids, token, heartbeat = 15_000 }) {
 async function* oneStream({ url, ids, token, heartbeat }) {
   const control = new AbortController();
   let timer;
-  const heard = () => {
+  const restartTimer = () => {
     clearTimeout(timer);
     timer = setTimeout(() => control.abort(new Error("silence")), 3 * heartbeat);
   };
   try {
-    heard();
+    restartTimer();
     const bearer = await token?.();
-    // A lone value would be a list of users, split at its commas.
+    // A single value would be split at its commas.
     const each = ids.length === 1 ? [ids[0], ids[0]] : ids;
     const users = new URLSearchParams(each.map((id) => ["ids", id]));
     const response = await fetch(`${url}/v1.0/communications/watchPresences?${users}`, {
@@ -48,14 +48,14 @@ async function* oneStream({ url, ids, token, heartbeat }) {
       signal: control.signal,
     });
     if (!response.ok) {
-      const hopeless = [400, 403, 431].includes(response.status);
-      throw Object.assign(new Error(`${response.status}: ${await response.text()}`), { hopeless });
+      const fatal = [400, 403, 431].includes(response.status);
+      throw Object.assign(new Error(`${response.status}: ${await response.text()}`), { fatal });
     }
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; ; ) {
       const { done, value } = await reader.read();
       if (done) throw new Error("the connection ended");
-      heard();
+      restartTimer();
       const messages = (text + value).split("\n\n");
       text = messages.pop();
       for (const { event, data } of messages.map(parse)) {
@@ -69,7 +69,7 @@ async function* oneStream({ url, ids, token, heartbeat }) {
   }
 }
 
-// A message of this service: a line `event`, and a line `data` that holds JSON.
+// Parses a message: a line `event`, and a line `data` with JSON.
 function parse(message) {
   const fields = Object.fromEntries(message.split("\n").map((line) => line.split(/: ?(.*)/, 2)));
   return { event: fields.event, data: JSON.parse(fields.data ?? "null") };

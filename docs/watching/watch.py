@@ -1,4 +1,4 @@
-"""Follows what users are shown as, over gRPC: python watch.py ada bob"""
+"""Follows the presence of users over gRPC: python watch.py ada bob"""
 
 import asyncio
 import os
@@ -11,14 +11,14 @@ from presence.v1.presence_service_pb2 import WatchPresencesRequest
 from presence.v1.presence_service_pb2_grpc import PresenceServiceStub
 
 ADDRESS = os.environ.get("PRESENCE_ADDRESS", "localhost:50051")
-# A stream that says nothing for so long is taken for broken.
+# A stream that is silent for this time, in seconds, is broken.
 SILENCE = 3 * int(os.environ.get("PRESENCE_HEARTBEAT", "15"))
 PAUSE_MIN, PAUSE_MAX = 1, 30
-HOPELESS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
+FATAL = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
 
 
 def metadata():
-    """The access token, asked for before each stream: the last one may have expired."""
+    """The access token, read before each stream: the last one may have expired."""
     if "PRESENCE_TOKEN_FILE" not in os.environ:
         return None
     with open(os.environ["PRESENCE_TOKEN_FILE"]) as file:
@@ -26,8 +26,8 @@ def metadata():
 
 
 async def one_stream(user_ids):
-    """Yields what one stream says. Each is on a connection of its own: the last one may
-    be what is broken. For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials())."""
+    """Yields the messages of one stream, on a new connection: the last one may be broken.
+    For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials())."""
     async with grpc.aio.insecure_channel(ADDRESS) as channel:
         request = WatchPresencesRequest(user_ids=user_ids)
         call = PresenceServiceStub(channel).WatchPresences(request, metadata=metadata())
@@ -52,10 +52,10 @@ async def watch(user_ids):
         except asyncio.TimeoutError:
             print("-- lost: silence", flush=True)
         except grpc.aio.AioRpcError as error:
-            if error.code() in HOPELESS:
+            if error.code() in FATAL:
                 sys.exit(f"{error.code().name}: {error.details()}")
             print(f"-- lost: {error.code().name}: {error.details()}", flush=True)
-        # Those who lost their streams at once don't all come back at once.
+        # A random pause, so that clients do not return all at once.
         await asyncio.sleep(pause * random.uniform(0.5, 1))
         pause = min(2 * pause, PAUSE_MAX)
 

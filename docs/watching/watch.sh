@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Follows what users are shown as: watch.sh ada bob
-# Prints what the service sends, and opens another stream when one has ended.
+# Follows the presence of users: watch.sh ada bob
+# Prints the stream, and opens another one when it has ended.
 
-# A lone value would be a list of users, split at its commas.
+# A single value would be split at its commas.
 users=()
 for user in "$@" "$1"; do users+=(--data-urlencode "ids=$user"); done
 silence=$((3 * ${PRESENCE_HEARTBEAT:-15}))
@@ -11,7 +11,7 @@ while true; do
     header=
     [ -z "${PRESENCE_TOKEN_FILE:-}" ] || header="authorization: Bearer $(cat "$PRESENCE_TOKEN_FILE")"
     began=$SECONDS
-    # Less than a byte a second for so long is silence.
+    # A stream below a byte a second for this time is broken.
     curl --no-buffer --silent --show-error --fail-with-body --header @- \
         --speed-limit 1 --speed-time "$silence" --get "${users[@]}" \
         "${PRESENCE_URL:-http://localhost:8080}/v1.0/communications/watchPresences" <<<"$header"
