@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{HttpState, refusal::Refusal};
+use super::{refusal::Refusal, state::HttpState};
 use crate::{server::TURN_BYTES, service::Input, settings::LimitSettings};
 
 /// The longest list whose elements are looked at: longer than any may be.

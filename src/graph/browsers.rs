@@ -13,7 +13,7 @@ use http::{
 use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{HttpState, docs, refusal::Refusal};
+use super::{docs, refusal::Refusal, state::HttpState};
 
 /// An answer of the API is data: nothing in it is ever shown or run.
 const DATA: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderName, header::CACHE_CONTROL};
 use serde::Serialize;
 
-use super::{answers::PresenceJson, ids::Ids, odata::Select, refusal::Refusal};
+use super::{ids::Ids, odata::Select, refusal::Refusal, responses::PresenceProperties};
 use crate::{
     clock::Clock,
     service::{Error, Event},
@@ -28,7 +28,9 @@ pub(super) fn answer(
     clock: Clock,
 ) -> Response {
     let events = events.map(move |event| match event {
-        Ok(Event::Presence(presence)) => named("presence", &json(&select.of(PresenceJson::from(presence)))),
+        Ok(Event::Presence(presence)) => {
+            named("presence", &json(&PresenceProperties::new(presence.into(), &select)))
+        }
         Ok(Event::SnapshotComplete) => named("snapshotComplete", "{}"),
         Ok(Event::Heartbeat) => named("heartbeat", "{}"),
         Err(error) => named("error", &Refusal::from(error).into_body(&ids, clock.now())),

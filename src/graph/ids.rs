@@ -1,11 +1,11 @@
 //! The ids of a request: ours, and what its caller calls it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{refusal::Refusal, routes::Matched};
+use super::matched::Matched;
 use crate::telemetry::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -50,9 +50,9 @@ impl Ids {
 }
 
 impl<S: Sync> FromRequestParts<S> for Ids {
-    type Rejection = Refusal;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let own = parts.extensions.get().map_or_else(RequestId::new, |path: &Matched| path.request_id);
         Ok(Self::of(own, &parts.headers))
     }

@@ -13,10 +13,10 @@ use tower::{Service, ServiceExt};
 use tower_http::decompression::RequestDecompression;
 
 use super::{
-    HttpState,
     ids::Ids,
     refusal::{Refusal, finish},
     routes::{Route, RouteTable},
+    state::HttpState,
 };
 use crate::telemetry::{Api, RequestTimer};
 

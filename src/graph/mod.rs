@@ -2,22 +2,25 @@
 //!
 //! Decodes, calls one method of the service, encodes.
 
-mod actions;
-mod answers;
 mod batch;
 mod body;
 mod browsers;
 mod docs;
 mod events;
+mod handlers;
 mod ids;
 mod layer;
+mod matched;
 mod odata;
 mod openapi;
 mod operations;
 mod paths;
 mod refusal;
 mod requests;
+mod responses;
 mod routes;
+mod schemas;
+mod state;
 
 use std::{
     convert::Infallible,
@@ -29,7 +32,7 @@ use axum::{
     body::{Body, HttpBody},
     extract::Request,
     response::Response,
-    routing::{MethodRouter, post},
+    routing::MethodRouter,
 };
 use futures_util::future::BoxFuture;
 use http::{
@@ -47,47 +50,15 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use crate::{
-    auth::Gate,
-    clock::Clock,
-    grpc::Web,
-    service::Service as Operations,
-    settings::LimitSettings,
-    telemetry::{Metrics, Traces},
-};
-use batch::Batching;
+use crate::grpc::Web;
+use paths::{BATCH_PATH, VERSIONS};
 use routes::{Route, RouteTable};
 
 pub use openapi::document;
+pub use state::HttpState;
 
 /// The smallest body that is packed, in bytes: less than this saves nothing.
 const COMPRESS_MIN_BYTES: u16 = 256;
-
-/// The versions of Graph's API; both offer the same.
-const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
-
-/// What a request of this API needs.
-#[derive(Clone, Debug)]
-pub struct HttpState {
-    /// The operations.
-    pub service: Arc<Operations>,
-    /// Lets callers in.
-    pub gate: Gate,
-    /// For the dates in errors.
-    pub clock: Clock,
-    /// For the requests that are answered.
-    pub metrics: Metrics,
-    /// The same.
-    pub traces: Traces,
-    /// What one client may take.
-    pub limits: LimitSettings,
-    /// Whether this API speaks TLS itself.
-    pub encrypted: bool,
-    /// Origins whose pages may call from a browser.
-    pub cors_origins: Arc<[String]>,
-    /// Calls in gRPC-Web.
-    pub web: Web,
-}
 
 /// Why the API can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -126,10 +97,9 @@ impl HttpApi {
         let context = Arc::new(context);
         let (api, mut others) = tables(&context)?;
         let api = Arc::new(api);
-        let batching = Batching { api: Arc::clone(&api), context: Arc::clone(&context) };
-        let batch = post(batch::batch).with_state(batching);
+        let batch = batch::methods(Arc::clone(&api), Arc::clone(&context));
         for version in VERSIONS {
-            others.add(Route::new(&batch::OPERATION, version, batch::PATH, batch.clone()))?;
+            others.add(Route::new(batch::OPERATION.name, version, BATCH_PATH, batch.clone()))?;
         }
         if reflection {
             docs::add_to(&mut others)?;
@@ -146,7 +116,7 @@ fn tables(context: &Arc<HttpState>) -> Result<(RouteTable, RouteTable), InsertEr
         for (path, operation) in operations::all() {
             let methods: MethodRouter = (operation.route)().with_state(Arc::clone(context));
             let table = if operation.answer.is_stream() { &mut streams } else { &mut api };
-            table.add(Route::new(&operation, version, &path, methods))?;
+            table.add(Route::new(operation.name, version, &path, methods))?;
         }
     }
     Ok((api, streams))

@@ -8,14 +8,8 @@ use axum::{
 };
 use http::{HeaderMap, header::HOST, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value};
 
-use super::{
-    HttpState,
-    answers::{PresenceJson, Shown},
-    refusal::Refusal,
-    routes::Matched,
-};
+use super::{matched::Matched, refusal::Refusal, state::HttpState};
 use crate::{presence::UserId, service::Input};
 
 /// What is left as it is of an id in a link or a context.
@@ -140,16 +134,9 @@ impl Select {
         Ok(Self(Some(selected)))
     }
 
-    /// The presence, reduced to what was selected.
-    pub(super) fn of(&self, presence: PresenceJson) -> Shown {
-        let Some(selected) = &self.0 else { return Shown::Whole(Box::new(presence)) };
-        // A struct always is an object.
-        let mut properties = match serde_json::to_value(presence) {
-            Ok(Value::Object(properties)) => properties,
-            _ => Map::new(),
-        };
-        properties.retain(|name, _| name.starts_with('@') || selected.contains(&name.as_str()));
-        Shown::Selected(properties)
+    /// The selected properties; `None` for all.
+    pub(super) fn properties(&self) -> Option<&[&'static str]> {
+        self.0.as_deref()
     }
 
     /// As a context string names it: `(availability,activity)`.

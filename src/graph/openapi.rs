@@ -13,12 +13,13 @@ use utoipa::openapi::{
 };
 
 use super::{
-    VERSIONS, batch,
+    batch,
     odata::PROPERTIES,
-    operations::{self, HttpOperation, OperationResponse, QueryOption, Register, Schemas, register},
-    refusal, requests,
+    operations::{self, HttpOperation, OperationResponse, QueryOption},
+    paths::{BATCH_PATH, VERSIONS},
+    refusal,
+    schemas::{self, Register, Schemas, register},
 };
-
 use crate::service::ReadFrom;
 
 const JSON: &str = "application/json";
@@ -66,8 +67,8 @@ pub fn document() -> OpenApi {
         let item = PathItem::new(operation.method.clone(), of(&path, &operation, &error, &mut schemas));
         paths = paths.path(path, item);
     }
-    let batch = PathItem::new(HttpMethod::Post, of(batch::PATH, &batch::OPERATION, &error, &mut schemas));
-    let paths = paths.path(batch::PATH, batch);
+    let batch = PathItem::new(HttpMethod::Post, of(BATCH_PATH, &batch::OPERATION, &error, &mut schemas));
+    let paths = paths.path(BATCH_PATH, batch);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     // The latter while nobody is authenticated.
     let security = [SecurityRequirement::new(BEARER, [""; 0]), SecurityRequirement::default()];
@@ -171,7 +172,7 @@ fn user_id() -> Parameter {
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .description(Some("The user: 1 to 128 visible ASCII characters without \"/\"; a GUID in any case."))
-        .schema(Some(requests::user_id()))
+        .schema(Some(schemas::user_id()))
         .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))
         .build()
 }
@@ -190,7 +191,7 @@ fn read_from() -> Parameter {
 fn query(option: QueryOption) -> Parameter {
     let (name, about, schema) = match option {
         QueryOption::Select => {
-            let properties = requests::one_of(PROPERTIES.map(ToOwned::to_owned));
+            let properties = schemas::one_of(PROPERTIES.map(ToOwned::to_owned));
             let schema = ArrayBuilder::new().items(RefOr::T(properties)).min_items(Some(1)).build().into();
             ("$select", "Properties of a presence, with commas between them; all if not given.", schema)
         }
@@ -203,10 +204,10 @@ fn query(option: QueryOption) -> Parameter {
             ("$top", "The presences on a page; 100 if not given.", Schema::from(number.build()))
         }
         QueryOption::SkipToken => {
-            ("$skiptoken", "From @odata.nextLink: where the page begins.", requests::user_id())
+            ("$skiptoken", "From @odata.nextLink: where the page begins.", schemas::user_id())
         }
         QueryOption::Ids => {
-            let ids = ArrayBuilder::new().items(RefOr::T(requests::user_id())).min_items(Some(1));
+            let ids = ArrayBuilder::new().items(RefOr::T(schemas::user_id())).min_items(Some(1));
             let ids = ids.max_items(Some(crate::presence::USER_IDS_MAX));
             (
                 "ids",

@@ -4,26 +4,23 @@
 use std::sync::Arc;
 
 use axum::routing::{MethodRouter, get, post};
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{HttpMethod, RefOr, schema::Schema},
-};
+use utoipa::openapi::HttpMethod;
 
 use super::{
-    HttpState, actions,
-    answers::{CollectionJson, PresenceJson},
+    handlers,
+    paths::WATCH_PATH,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
         SetUserPreferredPresenceBody,
     },
+    responses::{CollectionJson, PresenceJson},
+    schemas::{Register, register},
+    state::HttpState,
 };
 
 /// Where a user's presence is, and its actions below it.
 pub(super) const PRESENCES: [&str; 3] =
     ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
-
-/// Where presences are followed: no item of a batch.
-pub(super) const WATCH_PATH: &str = "/communications/watchPresences";
 
 /// What can be done below one path.
 pub(super) struct HttpOperation {
@@ -77,19 +74,6 @@ pub(super) enum QueryOption {
     Ids,
 }
 
-/// The schemas of a document, by their names.
-pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
-
-/// Adds the schema of a type, and those it names, and tells its name.
-pub(super) type Register = fn(&mut Schemas) -> String;
-
-pub(super) fn register<T: ToSchema + PartialSchema>(schemas: &mut Schemas) -> String {
-    let name = T::name().into_owned();
-    schemas.push((name.clone(), T::schema()));
-    T::schemas(schemas);
-    name
-}
-
 pub(super) const NOTHING: HttpOperation = HttpOperation {
     name: "",
     method: HttpMethod::Post,
@@ -109,7 +93,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
         name: "get_presence",
         method: HttpMethod::Get,
         path: "",
-        route: || get(actions::get_presence),
+        route: || get(handlers::get_presence),
         summary: "Get a presence",
         description: "What the user is shown as. Every well-formed id is a user: one without a live session is \
                       Offline/Offline.",
@@ -121,7 +105,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "set_presence",
         path: "/setPresence",
-        route: || post(actions::set_presence),
+        route: || post(handlers::set_presence),
         summary: "Open or refresh a session",
         description: "Each call starts the session's expiry and its fade anew: an Available session shows \
                       AvailableInactive after 5 minutes without a refresh, and Away after 10.",
@@ -131,7 +115,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "clear_presence",
         path: "/clearPresence",
-        route: || post(actions::clear_presence),
+        route: || post(handlers::clear_presence),
         summary: "End a session",
         description: "404 if no such session is live: it never was, has expired, or was cleared.",
         body: Some(register::<ClearPresenceBody>),
@@ -141,7 +125,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "set_user_preferred_presence",
         path: "/setUserPreferredPresence",
-        route: || post(actions::set_user_preferred_presence),
+        route: || post(handlers::set_user_preferred_presence),
         summary: "Override what the sessions show",
         description: "It applies as long as a session is live, and waits while none is.",
         body: Some(register::<SetUserPreferredPresenceBody>),
@@ -150,7 +134,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "clear_user_preferred_presence",
         path: "/clearUserPreferredPresence",
-        route: || post(actions::clear_user_preferred_presence),
+        route: || post(handlers::clear_user_preferred_presence),
         summary: "Let the sessions show again",
         description: "Nothing happens if nothing was preferred.",
         ..NOTHING
@@ -158,7 +142,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "set_status_message",
         path: "/setStatusMessage",
-        route: || post(actions::set_status_message),
+        route: || post(handlers::set_status_message),
         summary: "Publish a status message",
         description: "It takes the place of the one before. An empty one takes it away.",
         body: Some(register::<SetStatusMessageBody>),
@@ -167,7 +151,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "set_manual_location",
         path: "/setManualLocation",
-        route: || post(actions::set_manual_location),
+        route: || post(handlers::set_manual_location),
         summary: "Set the work location that the user chose",
         description: "It counts before the automatic one.",
         body: Some(register::<SetLocationBody>),
@@ -177,7 +161,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "set_automatic_location",
         path: "/setAutomaticLocation",
-        route: || post(actions::set_automatic_location),
+        route: || post(handlers::set_automatic_location),
         summary: "Set the work location that something found out",
         description: "It counts while the user has chosen none.",
         body: Some(register::<SetLocationBody>),
@@ -187,7 +171,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "clear_automatic_location",
         path: "/clearAutomaticLocation",
-        route: || post(actions::clear_automatic_location),
+        route: || post(handlers::clear_automatic_location),
         summary: "Take the automatic work location away",
         description: "The manual one stays. Nothing happens if there is none.",
         answer: OperationResponse::EmptyOrNoContent,
@@ -196,7 +180,7 @@ pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
     HttpOperation {
         name: "clear_location",
         path: "/clearLocation",
-        route: || post(actions::clear_location),
+        route: || post(handlers::clear_location),
         summary: "Take both work locations away",
         description: "Nothing happens if there is none.",
         answer: OperationResponse::EmptyOrNoContent,
@@ -209,7 +193,7 @@ pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
     HttpOperation {
         name: "batch_get_presences",
         path: "/communications/getPresencesByUserId",
-        route: || post(actions::get_presences_by_user_id),
+        route: || post(handlers::get_presences_by_user_id),
         summary: "Get presences by user id",
         description: "One presence for each distinct id, in the order in which the ids were first given, all at \
                       one instant.",
@@ -223,7 +207,7 @@ pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
         name: "list_presences",
         method: HttpMethod::Get,
         path: "/communications/presences",
-        route: || get(actions::list_presences),
+        route: || get(handlers::list_presences),
         summary: "List the users with a live session",
         description: "In the order of their ids. A user who is there all the time is on one page and no more, \
                       whatever else changes. An extension: Graph's metadata names it, its documentation does not.",
@@ -236,7 +220,7 @@ pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
         name: "count_presences",
         method: HttpMethod::Get,
         path: "/communications/presences/$count",
-        route: || get(actions::count_presences),
+        route: || get(handlers::count_presences),
         summary: "Count the users with a live session",
         description: "An extension: Graph's metadata names it, its documentation does not.",
         answer: OperationResponse::Count,
@@ -247,7 +231,7 @@ pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
         name: "watch_presences",
         method: HttpMethod::Get,
         path: WATCH_PATH,
-        route: || get(actions::watch_presences),
+        route: || get(handlers::watch_presences),
         summary: "Follow presences",
         description: "A stream of Server-Sent Events. At first a `presence` with the data of a Presence for each \
                       distinct id, in no order; then one `snapshotComplete`; then a `presence` whenever one \

@@ -10,6 +10,15 @@ use std::borrow::Cow;
 use axum::extract::Request;
 use http::{Uri, uri::PathAndQuery};
 
+/// The versions of Graph's API; both offer the same.
+pub(super) const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
+
+/// Where presences are followed: no item of a batch.
+pub(super) const WATCH_PATH: &str = "/communications/watchPresences";
+
+/// Where batches are posted.
+pub(super) const BATCH_PATH: &str = "/$batch";
+
 /// What holds users, and so takes keys.
 const KEYED: [&str; 2] = ["users", "presences"];
 const NAMESPACE: &str = "microsoft.graph.";

@@ -4,15 +4,15 @@
 use serde::Deserialize;
 use utoipa::{
     ToSchema,
-    openapi::{
-        ArrayBuilder, ObjectBuilder, RefOr,
-        schema::{Schema, SchemaType, Type},
-    },
+    openapi::{ArrayBuilder, RefOr, schema::Schema},
 };
 
-use super::body::{any_text, object, text, texts};
+use super::{
+    body::{any_text, object, text, texts},
+    schemas::{camel_case, one_of, user_id},
+};
 use crate::{
-    presence::{Activity, Availability, ID_MAX_CHARS, Pair, USER_IDS_MAX, WorkLocationType, parse_duration},
+    presence::{Pair, USER_IDS_MAX, WorkLocationType, parse_duration},
     service::{Expiry, Input, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence},
 };
 
@@ -225,28 +225,6 @@ fn user_ids() -> Schema {
         .into()
 }
 
-/// A user id: 1 to 128 visible ASCII characters without `/`.
-pub(super) fn user_id() -> Schema {
-    ObjectBuilder::new()
-        .schema_type(SchemaType::Type(Type::String))
-        .min_length(Some(1))
-        .max_length(Some(ID_MAX_CHARS))
-        .pattern(Some("^[!-.0-~]+$"))
-        .build()
-        .into()
-}
-
-/// A text that is one of some words.
-pub(super) fn one_of(words: impl IntoIterator<Item = String>) -> Schema {
-    let mut values = Vec::<String>::new();
-    for word in words {
-        if !values.contains(&word) {
-            values.push(word);
-        }
-    }
-    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(values)).build().into()
-}
-
 fn session_availability() -> Schema {
     one_of(Pair::OF_SESSION.map(|pair| pair.availability.to_string()))
 }
@@ -265,20 +243,4 @@ fn preferred_activity() -> Schema {
 
 fn work_location_type() -> Schema {
     one_of(WorkLocationType::ALL.iter().map(|value| camel_case(value.as_str())))
-}
-
-/// What a presence may show.
-pub(super) fn shown_availability() -> Schema {
-    one_of(Availability::ALL.iter().map(ToString::to_string))
-}
-
-/// What a presence may show.
-pub(super) fn shown_activity() -> Schema {
-    one_of(Activity::ALL.iter().map(ToString::to_string))
-}
-
-/// `TimeOff` as `timeOff`: Graph's enums begin with a small letter.
-pub(super) fn camel_case(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use axum::{extract::Request, routing::MethodRouter};
 use matchit::{InsertError, Router};
 
-use super::{HttpState, operations::HttpOperation};
+use super::{matched::Matched, state::HttpState};
 use crate::telemetry::RequestId;
 
 /// What a path stands for.
@@ -25,30 +25,17 @@ pub(super) struct Route {
     pub(super) methods: MethodRouter,
 }
 
-/// What the path of a request says, for what answers it, and our id of the
-/// request: one of its extensions.
-#[derive(Clone, Debug)]
-pub(super) struct Matched {
-    /// `/v1.0` or `/beta`; empty for what has no version.
-    pub(super) version: &'static str,
-    /// Whether it is below `/communications`.
-    pub(super) communications: bool,
-    /// The user, still percent-encoded, if the path names one.
-    pub(super) id: Option<String>,
-    pub(super) request_id: RequestId,
-}
-
 impl Route {
     /// An operation at one of its paths, which stands behind the version.
     pub(super) fn new(
-        operation: &HttpOperation,
+        operation: &'static str,
         version: &'static str,
         path: &str,
         methods: MethodRouter,
     ) -> Self {
         let communications = path.starts_with("/communications/");
         let path = format!("{version}{path}");
-        Self { operation: operation.name, path, open: false, version, communications, methods }
+        Self { operation, path, open: false, version, communications, methods }
     }
 
     /// What tells nothing about users, and so takes no token.

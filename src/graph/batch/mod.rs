@@ -9,35 +9,29 @@ mod plan;
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    extract::{FromRef, FromRequestParts, State},
-    http::request::Parts,
+    extract::{FromRef, State},
     response::Response,
+    routing::{MethodRouter, post},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CONTENT_LENGTH, HOST},
-    uri::Authority,
-};
+use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::{ToSchema, openapi::HttpMethod};
 
 use super::{
-    HttpState,
-    answers::json,
-    body::{BulkJson, objects, text, texts},
+    body::BulkJson,
     layer::finish_refusal,
-    odata::authority,
-    operations::{HttpOperation, NOTHING, OperationResponse, register},
+    operations::{HttpOperation, NOTHING, OperationResponse},
+    paths::BATCH_PATH,
     refusal::Refusal,
-    routes::{Matched, RouteTable},
+    responses::json,
+    routes::RouteTable,
+    schemas::register,
+    state::HttpState,
 };
-use crate::service::{Input, ReadFrom};
-use plan::{Planned, plan, waves};
-
-pub(super) const PATH: &str = "/$batch";
+use plan::{BatchBody, Origin, Planned, plan, waves};
 
 /// The items of one batch that run at once: 20 bulk reads of 650 users would
 /// fill the queue for everybody else.
@@ -46,7 +40,7 @@ const RUNNING_MAX: usize = 5;
 pub(super) const OPERATION: HttpOperation = HttpOperation {
     name: "batch",
     method: HttpMethod::Post,
-    path: PATH,
+    path: BATCH_PATH,
     summary: "Send up to 20 requests in one",
     description: "They run at once, unless dependsOn says that one runs after another; if that one fails, the \
                   dependent is answered with 424. Each is answered by itself, in the order of the request.",
@@ -55,52 +49,10 @@ pub(super) const OPERATION: HttpOperation = HttpOperation {
     ..NOTHING
 };
 
-/// Requests to answer.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = BatchRequest)]
-pub(super) struct BatchBody {
-    /// 1 to 20 requests.
-    #[serde(default, deserialize_with = "objects")]
-    #[schema(value_type = Vec<BatchItem>, required = true, min_items = 1, max_items = 20)]
-    requests: Input<Vec<Input<BatchItem>>>,
-}
-
-/// One request.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct BatchItem {
-    /// Names the request in its answer and in `dependsOn`; each has another,
-    /// whatever its case.
-    #[serde(default, deserialize_with = "text")]
-    #[schema(value_type = String, required = true, min_length = 1, example = "1")]
-    id: Input<String>,
-    /// The verb.
-    #[serde(default, deserialize_with = "text")]
-    #[schema(value_type = String, required = true, example = "GET")]
-    method: Input<String>,
-    /// Behind the version, or absolute with this service's host.
-    #[serde(default, deserialize_with = "text")]
-    #[schema(value_type = String, required = true, example = "/users/fa8bf3dc-eca7-46b7-bad1-db199b62afc3/presence")]
-    url: Input<String>,
-    /// Its headers.
-    #[serde(default)]
-    #[schema(value_type = Option<BTreeMap<String, String>>)]
-    headers: Value,
-    /// Its JSON body.
-    #[serde(default)]
-    #[schema(value_type = Option<Object>)]
-    body: Value,
-    /// The ids of the requests that must succeed before.
-    #[serde(default, deserialize_with = "texts")]
-    #[schema(value_type = Option<Vec<String>>)]
-    depends_on: Input<Vec<Input<String>>>,
-}
-
 /// The answers, in the order of the requests.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = BatchResponse)]
-pub(super) struct BatchAnswer {
+struct BatchAnswer {
     responses: Vec<ItemAnswer>,
 }
 
@@ -122,9 +74,9 @@ struct ItemAnswer {
 
 /// What the batch needs: the way of a request, and how to refuse one.
 #[derive(Clone, Debug)]
-pub(super) struct Batching {
-    pub(super) api: Arc<RouteTable>,
-    pub(super) context: Arc<HttpState>,
+struct Batching {
+    api: Arc<RouteTable>,
+    context: Arc<HttpState>,
 }
 
 impl FromRef<Batching> for Arc<HttpState> {
@@ -133,36 +85,12 @@ impl FromRef<Batching> for Arc<HttpState> {
     }
 }
 
-/// Where the batch came from, and what its items inherit.
-#[derive(Debug)]
-pub(super) struct Origin {
-    /// `/v1.0`.
-    version: &'static str,
-    host: Option<Authority>,
-    headers: HeaderMap,
+/// The method of `/$batch`.
+pub(super) fn methods(api: Arc<RouteTable>, context: Arc<HttpState>) -> MethodRouter {
+    post(batch).with_state(Batching { api, context })
 }
 
-impl<S: Sync> FromRequestParts<S> for Origin {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let version = parts.extensions.get().map_or("", |path: &Matched| path.version);
-        let host = authority(parts);
-        let mut headers = HeaderMap::new();
-        let inherited = ["x-forwarded-proto", ReadFrom::HEADER].map(HeaderName::from_static);
-        for name in inherited.into_iter().chain([AUTHORIZATION]) {
-            if let Some(value) = parts.headers.get(&name) {
-                headers.insert(name, value.clone());
-            }
-        }
-        if let Some(value) = host.as_ref().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-            headers.insert(HOST, value);
-        }
-        Ok(Self { version, host, headers })
-    }
-}
-
-pub(super) async fn batch(
+async fn batch(
     State(Batching { api, context }): State<Batching>,
     origin: Origin,
     BulkJson(body): BulkJson<BatchBody>,

@@ -2,18 +2,104 @@
 
 use std::collections::HashMap;
 
-use axum::{body::Body, extract::Request};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::CONTENT_TYPE, uri::Authority};
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, Request},
+    http::request::Parts,
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+    uri::Authority,
+};
+use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::{BatchBody, BatchItem, Origin, PATH};
 use crate::{
-    graph::{VERSIONS, operations::WATCH_PATH, paths::rewrite, refusal::Refusal},
+    graph::{
+        body::{objects, text, texts},
+        matched::Matched,
+        odata::authority,
+        paths::{BATCH_PATH, VERSIONS, WATCH_PATH, rewrite},
+        refusal::Refusal,
+    },
     presence::BATCH_ITEMS_MAX,
-    service::Input,
+    service::{Input, ReadFrom},
 };
 
 const NO_URL: &str = "must be a URL, such as /users/{id}/presence";
+
+/// Requests to answer.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = BatchRequest)]
+pub(super) struct BatchBody {
+    /// 1 to 20 requests.
+    #[serde(default, deserialize_with = "objects")]
+    #[schema(value_type = Vec<BatchItem>, required = true, min_items = 1, max_items = 20)]
+    requests: Input<Vec<Input<BatchItem>>>,
+}
+
+/// One request.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BatchItem {
+    /// Names the request in its answer and in `dependsOn`; each has another,
+    /// whatever its case.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, min_length = 1, example = "1")]
+    id: Input<String>,
+    /// The verb.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, example = "GET")]
+    method: Input<String>,
+    /// Behind the version, or absolute with this service's host.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, example = "/users/fa8bf3dc-eca7-46b7-bad1-db199b62afc3/presence")]
+    url: Input<String>,
+    /// Its headers.
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: Value,
+    /// Its JSON body.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    body: Value,
+    /// The ids of the requests that must succeed before.
+    #[serde(default, deserialize_with = "texts")]
+    #[schema(value_type = Option<Vec<String>>)]
+    depends_on: Input<Vec<Input<String>>>,
+}
+
+/// Where the batch came from, and what its items inherit.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// `/v1.0`.
+    version: &'static str,
+    host: Option<Authority>,
+    headers: HeaderMap,
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let version = parts.extensions.get().map_or("", |path: &Matched| path.version);
+        let host = authority(parts);
+        let mut headers = HeaderMap::new();
+        let inherited = ["x-forwarded-proto", ReadFrom::HEADER].map(HeaderName::from_static);
+        for name in inherited.into_iter().chain([AUTHORIZATION]) {
+            if let Some(value) = parts.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        if let Some(value) = host.as_ref().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+            headers.insert(HOST, value);
+        }
+        Ok(Self { version, host, headers })
+    }
+}
 
 /// An item that can run.
 #[derive(Debug)]
@@ -153,7 +239,7 @@ fn url(given: Input<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str
     let path = uri.path();
     let behind_version = VERSIONS.iter().find_map(|version| path.strip_prefix(version)).unwrap_or_default();
     match behind_version.trim_end_matches('/') {
-        PATH | "/%24batch" => return refuse("must not be a batch itself"),
+        BATCH_PATH | "/%24batch" => return refuse("must not be a batch itself"),
         WATCH_PATH => return refuse("must not be a stream"),
         _ => {}
     }

@@ -13,7 +13,7 @@ use utoipa::{ToSchema, openapi::schema::Schema};
 use super::{
     odata::{Select, ServiceRoot},
     refusal::Refusal,
-    requests::{camel_case, one_of, shown_activity, shown_availability},
+    schemas::{camel_case, one_of, shown_activity, shown_availability},
 };
 use crate::{
     presence::{StatusMessage, Timestamp, WorkLocation, WorkLocationSource, WorkLocationType},
@@ -130,15 +130,29 @@ pub(super) struct CollectionJson {
     pub(super) next_link: Option<String>,
     /// The presences.
     #[schema(value_type = Vec<PresenceJson>)]
-    pub(super) value: Vec<Shown>,
+    pub(super) value: Vec<PresenceProperties>,
 }
 
 /// A presence, or the properties of it that were selected.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Shown {
-    Whole(Box<PresenceJson>),
+pub(super) enum PresenceProperties {
+    All(Box<PresenceJson>),
     Selected(Map<String, Value>),
+}
+
+impl PresenceProperties {
+    /// The presence, reduced to the properties that were selected.
+    pub(super) fn new(presence: PresenceJson, select: &Select) -> Self {
+        let Some(selected) = select.properties() else { return Self::All(Box::new(presence)) };
+        // A struct is always an object.
+        let mut properties = match serde_json::to_value(presence) {
+            Ok(Value::Object(properties)) => properties,
+            _ => Map::new(),
+        };
+        properties.retain(|name, _| name.starts_with('@') || selected.contains(&name.as_str()));
+        Self::Selected(properties)
+    }
 }
 
 fn text_only() -> Schema {
@@ -212,7 +226,7 @@ fn date_time(at: Timestamp) -> String {
 /// One presence, as the answer to a request for it.
 pub(super) fn entity(root: &ServiceRoot, presence: Presence, select: &Select) -> Result<Response, Refusal> {
     let context = Some(root.entity_context(&presence.user_id, select));
-    json(&select.of(PresenceJson { context, ..presence.into() }))
+    json(&PresenceProperties::new(PresenceJson { context, ..presence.into() }, select))
 }
 
 /// Presences, as the answer to a request for them.
@@ -222,7 +236,8 @@ pub(super) fn collection(
     presences: Vec<Presence>,
     select: &Select,
 ) -> Result<Response, Refusal> {
-    let value = presences.into_iter().map(|presence| select.of(presence.into())).collect();
+    let value =
+        presences.into_iter().map(|presence| PresenceProperties::new(presence.into(), select)).collect();
     json(&CollectionJson { context, next_link, value })
 }
 

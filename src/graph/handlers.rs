@@ -12,18 +12,18 @@ use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
 
 use super::{
-    HttpState,
-    answers::{collection, entity},
     body::{BulkJson, Json},
     events,
     ids::Ids,
+    matched::Matched,
     odata::{ListOptions, NoOptions, Select, ServiceRoot, UserIds},
     refusal::Refusal,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
         SetUserPreferredPresenceBody,
     },
-    routes::Matched,
+    responses::{collection, entity},
+    state::HttpState,
 };
 use crate::{
     presence::USER_IDS_MAX,
