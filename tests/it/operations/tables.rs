@@ -21,8 +21,10 @@ use crate::support::{
 const SETTINGS: &str = "# Settings
 
 Which settings does the service have? Each is a flag or an environment variable; the flag
-takes precedence. `presenced --help` has the same texts, and `presenced --print-config` prints
-the values in effect and their sources. A test generates this page.
+takes precedence, and an empty variable counts as not given. An unknown variable `PRESENCE_…`
+is an error at start if it resembles a known one, and otherwise a warning. `presenced --help`
+has the same texts, `-h` the ten that people use most, and `presenced --print-config` the
+values in effect. A test generates this page.
 ";
 
 #[test]
