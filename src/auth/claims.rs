@@ -65,7 +65,7 @@ impl Claims {
             None => expected.issuer.clone(),
         };
         if self.iss.as_ref() != Some(&issuer) {
-            return Err(Error::token_invalid("The access token is of another issuer (claim iss)."));
+            return Err(Error::token_invalid("The access token is from another issuer (claim iss)."));
         }
         let aud = self.aud.as_ref().map(Texts::iter).into_iter().flatten();
         if !aud.into_iter().any(|audience| expected.audiences.iter().any(|of| of == audience)) {
@@ -85,13 +85,13 @@ impl Claims {
     fn check_times(&self, leeway: SignedDuration, now: Timestamp) -> Result<Timestamp, Error> {
         let (now, leeway) = (now.as_millis() as f64 / 1_000.0, leeway.as_secs_f64());
         let Some(exp) = self.exp else {
-            return Err(Error::token_invalid("The access token does not say when it expires (claim exp)."));
+            return Err(Error::token_invalid("The access token has no expiry (claim exp)."));
         };
         if exp + leeway <= now {
             return Err(Error::token_expired());
         }
         if self.nbf.is_some_and(|nbf| nbf - leeway > now) {
-            return Err(Error::token_invalid("The access token is not in force yet (claim nbf)."));
+            return Err(Error::token_invalid("The access token is not valid yet (claim nbf)."));
         }
         Ok(Timestamp::from_millis(((exp + leeway) * 1_000.0).ceil() as i64))
     }
@@ -103,14 +103,13 @@ impl Claims {
             Some(tid) => Uuid::try_parse(tid).ok(),
             None => default,
         };
-        tenant_id
-            .ok_or_else(|| Error::token_invalid("The access token names no tenant by a GUID (claim tid)."))
+        tenant_id.ok_or_else(|| Error::token_invalid("The access token's tenant must be a GUID (claim tid)."))
     }
 
     fn application_id(&self) -> Result<Option<SessionId>, Error> {
         let id = self.appid.as_ref().or(self.azp.as_ref()).map(|id| id.parse());
         id.transpose().map_err(|_| {
-            Error::token_invalid("The access token's application (claim appid or azp) can't be a session id.")
+            Error::token_invalid("The access token's application must be 1 to 128 visible ASCII characters (claim appid or azp).")
         })
     }
 
@@ -120,7 +119,7 @@ impl Claims {
         let Some(scopes) = &self.scp else {
             if self.idtyp.as_ref().is_some_and(|of| of != "app") {
                 return Err(Error::token_invalid(
-                    "The access token is a user's (claim idtyp), but has no scopes (claim scp).",
+                    "The access token is for a user (claim idtyp) but has no scopes (claim scp).",
                 ));
             }
             let roles = self.roles.as_ref().map(Texts::iter).into_iter().flatten();
@@ -128,7 +127,7 @@ impl Claims {
         };
         let user_id: Option<UserId> = self.oid.as_ref().and_then(|oid| oid.parse().ok());
         let user_id = user_id.ok_or_else(|| {
-            Error::token_invalid("The access token has scopes (claim scp), but no user (claim oid).")
+            Error::token_invalid("The access token has scopes (claim scp) but no valid user (claim oid).")
         })?;
         Ok(Grant::Delegated(user_id, Permissions::named(scopes.iter().flat_map(str::split_whitespace))))
     }

@@ -89,7 +89,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Err(Error::token_missing()) };
     if values.next().is_some() {
-        return Err(Error::token_invalid("There are several Authorization headers."));
+        return Err(Error::token_invalid("The request has several Authorization headers. Send one."));
     }
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
     match token {

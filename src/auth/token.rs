@@ -64,11 +64,13 @@ fn header(token: &str) -> Result<Header, Error> {
         [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
     let header =
         decode_header(token).ok().filter(|header| ALGORITHMS.contains(&header.alg)).ok_or_else(|| {
-            Error::token_invalid("The access token is no JWT signed by RS256, PS256, ES256 or EdDSA.")
+            Error::token_invalid("The access token must be a JWT signed with RS256, PS256, ES256 or EdDSA.")
         })?;
     // RFC 7515: what must be understood, and is not.
     if header.crit.is_some() {
-        return Err(Error::token_invalid("The access token has critical extensions (header crit)."));
+        return Err(Error::token_invalid(
+            "The access token has critical extensions, which are not supported (header crit).",
+        ));
     }
     Ok(header)
 }
@@ -77,21 +79,19 @@ fn header(token: &str) -> Result<Header, Error> {
 fn verify(token: &str, header: &Header, keys: &KeySet) -> Result<Claims, Error> {
     let id = header.kid.as_deref();
     if !keys.knows(id) {
-        return Err(Error::token_invalid(
-            "The access token is signed with a key that is not known (header kid).",
-        ));
+        return Err(Error::token_invalid("The access token is signed with an unknown key (header kid)."));
     }
     let validation = signature_only(header.alg);
     for key in keys.candidates(id, header.alg) {
         match decode::<Claims>(token, key, &validation) {
             Ok(token) => return Ok(token.claims),
             Err(error) if matches!(error.kind(), ErrorKind::Json(_) | ErrorKind::Utf8(_)) => {
-                return Err(Error::token_invalid("The claims of the access token can't be read."));
+                return Err(Error::token_invalid("The access token's claims cannot be decoded."));
             }
             Err(_) => {}
         }
     }
-    Err(Error::token_invalid("The signature of the access token is not right."))
+    Err(Error::token_invalid("The access token's signature is invalid."))
 }
 
 /// The claims are checked by [`Claims::caller`], with the service's clock.

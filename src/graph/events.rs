@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{ids::Ids, odata::Select, refusal::Refusal, responses::PresenceProperties};
 use crate::{
     clock::Clock,
-    service::{Error, Event},
+    service::{Error, WatchEvent},
 };
 
 /// How long a browser waits before it opens a stream anew that has ended.
@@ -22,17 +22,17 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// The stream as an answer. Its events have no ids: who comes again begins with a
 /// snapshot, whatever was sent before.
 pub(super) fn answer(
-    events: impl Stream<Item = Result<Event, Error>> + Send + 'static,
+    events: impl Stream<Item = Result<WatchEvent, Error>> + Send + 'static,
     select: Select,
     ids: Ids,
     clock: Clock,
 ) -> Response {
     let events = events.map(move |event| match event {
-        Ok(Event::Presence(presence)) => {
+        Ok(WatchEvent::Presence(presence)) => {
             named("presence", &json(&PresenceProperties::new(presence.into(), &select)))
         }
-        Ok(Event::SnapshotComplete) => named("snapshotComplete", "{}"),
-        Ok(Event::Heartbeat) => named("heartbeat", "{}"),
+        Ok(WatchEvent::SnapshotComplete) => named("snapshotComplete", "{}"),
+        Ok(WatchEvent::Heartbeat) => named("heartbeat", "{}"),
         Err(error) => named("error", &Refusal::from(error).into_body(&ids, clock.now())),
     });
     let retry = sse::Event::default().retry(RETRY);

@@ -69,7 +69,7 @@ impl<S: Sync> FromRequestParts<S> for ReadFrom {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::asked(parts.headers.get(Self::HEADER).map(HeaderValue::as_bytes)))
+        Ok(Self::from_header(parts.headers.get(Self::HEADER).map(HeaderValue::as_bytes)))
     }
 }
 

@@ -164,8 +164,8 @@ impl Inner {
     /// Passes a call in gRPC-Web on; answers the rest, packed if the client says that
     /// it can unpack.
     async fn pack(self: Arc<Self>, request: Request) -> Response {
-        if Web::takes(&request) {
-            return self.context.web.answer(request).await;
+        if Web::accepts(&request) {
+            return self.context.web.handle(request).await;
         }
         let request = paths::rewrite(request);
         if !request.headers().contains_key(ACCEPT_ENCODING) {

@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 use super::ids::Ids;
 use crate::{
     presence::Timestamp,
-    service::{Error, Field, Kind, Path, Reason, VIOLATIONS_MAX, Violation},
+    service::{Error, Kind, Reason, VIOLATIONS_MAX, Violation},
+    telemetry::Api,
 };
 
 /// Why a request was refused. As a response it has no body yet: that takes the
@@ -48,7 +49,7 @@ impl Refusal {
         let details: Vec<_> = wrong
             .into_iter()
             .take(VIOLATIONS_MAX)
-            .map(|(target, what)| Detail { code, message: format!("[{target}]: {target} {what}."), target })
+            .map(|(target, what)| Detail { code, message: format!("`{target}` {what}."), target })
             .collect();
         let message = message_of(&details, omitted);
         Self { details, ..Self::new(StatusCode::BAD_REQUEST, code, message) }
@@ -126,12 +127,7 @@ impl From<Error> for Refusal {
             Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
         };
         let details: Vec<_> = error.violations.iter().map(|violation| Detail::new(code, violation)).collect();
-        let mut violations =
-            details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join(" ");
-        if error.violations_omitted > 0 {
-            violations = format!("{violations} And {} more.", error.violations_omitted);
-        }
-        let message = if violations.is_empty() { error.public.clone() } else { violations };
+        let message = error.message(Api::Http);
         Self { status, code, message, details, cause: Some(Box::new(error)) }
     }
 }
@@ -214,7 +210,7 @@ struct Detail {
 
 impl Detail {
     fn new(code: &'static str, violation: &Violation) -> Self {
-        Self { code, message: describe(violation), target: names(violation.path).1 }
+        Self { code, message: violation.message(Api::Http), target: violation.path.name(Api::Http) }
     }
 }
 
@@ -230,47 +226,6 @@ struct InnerError<'a> {
     /// The caller's id of it; the service's if it had none.
     #[schema(value_type = String)]
     client_request_id: Cow<'a, str>,
-}
-
-/// A wrong field in Graph's words.
-fn describe(violation: &Violation) -> String {
-    let (name, _) = names(violation.path);
-    if violation.reason == Reason::FieldRequired {
-        format!("[{name}]: The {name} field is required.")
-    } else {
-        format!("[{name}]: {name} {}.", violation.allowed)
-    }
-}
-
-/// The field as Graph's messages spell it, and as its JSON does.
-fn names(path: Path) -> (String, String) {
-    let (name, json) = match path {
-        Path::Field(field) | Path::Element(field, _) | Path::InRequest(_, field) => match field {
-            Field::UserId => ("UserId", "id"),
-            Field::UserIds => ("Ids", "ids"),
-            Field::SessionId => ("SessionId", "sessionId"),
-            Field::Availability => ("Availability", "availability"),
-            Field::Activity => ("Activity", "activity"),
-            Field::ExpirationDuration => ("ExpirationDuration", "expirationDuration"),
-            Field::Grace => ("grace", "grace"),
-            Field::Requests => ("Requests", "requests"),
-            Field::Content => ("Content", "statusMessage.message.content"),
-            Field::ContentType => ("ContentType", "statusMessage.message.contentType"),
-            Field::ExpireTime => ("ExpiryDateTime", "statusMessage.expiryDateTime.dateTime"),
-            Field::TimeZone => ("TimeZone", "statusMessage.expiryDateTime.timeZone"),
-            Field::WorkLocationType => ("WorkLocationType", "workLocationType"),
-            Field::PlaceId => ("PlaceId", "placeId"),
-            Field::PageSize => ("$top", "$top"),
-            Field::PageToken => ("$skiptoken", "$skiptoken"),
-        },
-    };
-    match path {
-        Path::Field(_) => (name.to_owned(), json.to_owned()),
-        Path::Element(_, index) => (format!("{name}[{index}]"), format!("{json}[{index}]")),
-        Path::InRequest(index, _) => {
-            (format!("Requests[{index}].{name}"), format!("requests[{index}].{json}"))
-        }
-    }
 }
 
 /// As Graph writes it: UTC, without saying so.

@@ -1,4 +1,4 @@
-//! Between the proto's types and the service's.
+//! Conversions between the proto's types and the service's.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::{
         Activity, Availability, DecidingRule, Pair, Session, Timestamp, WorkLocationSource, WorkLocationType,
     },
     service::{
-        Event, Expiry, Explanation, Held, HoldPresence, Input, Presence, SetLocation, SetPresence,
-        SetStatusMessage, SetUserPreferredPresence,
+        Expiry, Explanation, HoldEvent, HoldPresence, Input, Presence, SetLocation, SetPresence,
+        SetStatusMessage, SetUserPreferredPresence, WatchEvent,
     },
 };
 
@@ -37,12 +37,12 @@ impl From<pb::HoldPresenceRequest> for HoldPresence {
     }
 }
 
-impl From<Held> for pb::HoldPresenceResponse {
-    fn from(held: Held) -> Self {
+impl From<HoldEvent> for pb::HoldPresenceResponse {
+    fn from(event: HoldEvent) -> Self {
         use pb::hold_presence_response::Event;
-        let event = match held {
-            Held::Set(at) => Event::SessionSet(pb::SessionSet { expire_time: Some(timestamp(at)) }),
-            Held::Extended(at) => {
+        let event = match event {
+            HoldEvent::Set(at) => Event::SessionSet(pb::SessionSet { expire_time: Some(timestamp(at)) }),
+            HoldEvent::Extended(at) => {
                 Event::SessionExtended(pb::SessionExtended { expire_time: Some(timestamp(at)) })
             }
         };
@@ -50,19 +50,18 @@ impl From<Held> for pb::HoldPresenceResponse {
     }
 }
 
-/// A span on the wire. Only what is negative, or no valid Duration, is
-/// unreadable: whether it is too long is for the service to say.
+/// A Duration. Only a negative or malformed one is unreadable; the service checks the range.
 fn duration(duration: prost_types::Duration) -> Input<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
         (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) => Input::Value(Duration::new(seconds, nanos)),
-        _ => Input::Unreadable(format!("{} s {} ns", duration.seconds, duration.nanos)),
+        _ => Input::Unreadable(fields(duration.seconds, duration.nanos)),
     }
 }
 
-/// Between an enum of the proto and ours, whose values have the same names.
+/// Converts between an enum of the proto and ours with the same names of values.
 macro_rules! same_names {
     ($name:ident, $read:ident: $($value:ident)+) => {
-        /// The number on the wire.
+        /// The proto's value.
         impl From<$name> for pb::$name {
             fn from(value: $name) -> Self {
                 match value { $($name::$value => Self::$value,)+ }
@@ -84,7 +83,7 @@ same_names!(Activity, activity:
     Available AvailableInactive Busy InACall InAConferenceCall Away BeRightBack DoNotDisturb Presenting Offline OffWork);
 same_names!(WorkLocationType, work_location_type: Office Remote TimeOff);
 
-/// The pair's two numbers on the wire.
+/// The numbers of the pair's enum values in the proto.
 fn numbers(pair: Pair) -> (i32, i32) {
     (pb::Availability::from(pair.availability).into(), pb::Activity::from(pair.activity).into())
 }
@@ -137,7 +136,7 @@ impl From<pb::SetStatusMessageRequest> for SetStatusMessage {
     }
 }
 
-/// A location to set: the two requests differ in their names alone.
+/// A location to set, from either of the two requests, which have the same fields.
 pub(super) fn set_location(user_id: String, location_type: i32, place_id: String) -> SetLocation {
     SetLocation {
         user_id: Input::text(user_id),
@@ -175,19 +174,19 @@ impl From<Explanation> for pb::ExplainPresenceResponse {
     }
 }
 
-impl From<Event> for pb::WatchPresencesResponse {
-    fn from(event: Event) -> Self {
-        use pb::watch_presences_response::Event as Sent;
+impl From<WatchEvent> for pb::WatchPresencesResponse {
+    fn from(event: WatchEvent) -> Self {
+        use pb::watch_presences_response::Event;
         let event = match event {
-            Event::Presence(presence) => Sent::Presence(presence.into()),
-            Event::SnapshotComplete => Sent::SnapshotComplete(pb::SnapshotComplete {}),
-            Event::Heartbeat => Sent::Heartbeat(pb::Heartbeat {}),
+            WatchEvent::Presence(presence) => Event::Presence(presence.into()),
+            WatchEvent::SnapshotComplete => Event::SnapshotComplete(pb::SnapshotComplete {}),
+            WatchEvent::Heartbeat => Event::Heartbeat(pb::Heartbeat {}),
         };
         Self { event: Some(event) }
     }
 }
 
-/// A live session, and what it shows at `now`.
+/// A live session and the pair that it shows at `now`.
 fn session(session: &Session, shown: Pair, now: Timestamp) -> pb::Session {
     let (availability, activity) = numbers(session.pair);
     let (shown_availability, shown_activity) = numbers(shown);
@@ -210,13 +209,13 @@ fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: millis.div_euclid(1_000), nanos }
 }
 
-/// An instant on the wire, to the millisecond.
+/// A Timestamp, rounded down to a millisecond.
 fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
     match u32::try_from(time.nanos) {
         Ok(nanos @ 0..1_000_000_000) if (YEAR_1..YEAR_10000).contains(&time.seconds) => {
             Input::Value(Timestamp::from_millis(time.seconds * 1_000 + i64::from(nanos / 1_000_000)))
         }
-        _ => Input::Unreadable(format!("{} s {} ns", time.seconds, time.nanos)),
+        _ => Input::Unreadable(fields(time.seconds, time.nanos)),
     }
 }
 
@@ -224,3 +223,8 @@ fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
 /// 10000-01-01.
 const YEAR_1: i64 = -62_135_596_800;
 const YEAR_10000: i64 = 253_402_300_800;
+
+/// The fields of a Timestamp or Duration, for an error message.
+fn fields(seconds: i64, nanos: i32) -> String {
+    format!("{seconds} seconds and {nanos} nanos")
+}

@@ -1,6 +1,5 @@
-//! What surrounds every gRPC call, in this order: its id and its place in the
-//! metrics and the log; its deadline; who calls; the code that tonic itself
-//! chose, where clients expect another one.
+//! The layer around every gRPC call, in this order: request id, metrics and log; deadline;
+//! authentication; corrections of the status codes that tonic chooses.
 
 use std::{pin::pin, time::Duration};
 
@@ -8,119 +7,90 @@ use axum::{extract::Request, http::HeaderMap, response::Response};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{Admitted, Inner, status::to_status};
+use super::{
+    methods::Method, presence_service::CallContext, routes::Routes, state::GrpcState, status::to_status,
+};
 use crate::{
     batch::CALL_TIMEOUT,
     service::Error,
     telemetry::{Api, RequestId, RequestTimer},
 };
 
-/// The path of the call whose message may be larger than the others'.
-pub(super) const WATCH: &str = "/presence.v1.PresenceService/WatchPresences";
+/// The layer and the services behind it.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) state: GrpcState,
+    pub(super) routes: Routes,
+}
 
-/// The names of the operations in metrics and logs, by the path of the call.
-/// What is not here is counted as `unknown`.
-const OPERATIONS: [(&str, &str); 15] = [
-    ("/presence.v1.PresenceService/SetPresence", "set_presence"),
-    ("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
-    ("/presence.v1.PresenceService/GetPresence", "get_presence"),
-    ("/presence.v1.PresenceService/BatchGetPresences", "batch_get_presences"),
-    ("/presence.v1.PresenceService/BatchSetPresences", "batch_set_presences"),
-    ("/presence.v1.PresenceService/SetUserPreferredPresence", "set_user_preferred_presence"),
-    ("/presence.v1.PresenceService/ClearUserPreferredPresence", "clear_user_preferred_presence"),
-    ("/presence.v1.PresenceService/SetStatusMessage", "set_status_message"),
-    ("/presence.v1.PresenceService/SetManualLocation", "set_manual_location"),
-    ("/presence.v1.PresenceService/SetAutomaticLocation", "set_automatic_location"),
-    ("/presence.v1.PresenceService/ClearAutomaticLocation", "clear_automatic_location"),
-    ("/presence.v1.PresenceService/ClearLocation", "clear_location"),
-    ("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
-    (WATCH, "watch_presences"),
-    ("/presence.v1.PresenceService/HoldPresence", "hold_presence"),
-];
-
-/// The same of the calls that take no token: they tell nothing about users.
-const OPEN: [(&str, &str); 4] = [
-    ("/grpc.health.v1.Health/Check", "health_check"),
-    ("/grpc.health.v1.Health/Watch", "health_watch"),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "reflection"),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "reflection"),
-];
-
-impl Inner {
-    /// Answers one call. The deadline ends the wait, not the work: a statement runs
-    /// in a task of its own. Without a deadline a client still has to send its
-    /// message in time; once it has, everything is answered within seconds.
-    pub(super) async fn observe(&self, mut request: Request) -> Response {
-        let context = &self.context;
-        let mut timer = RequestTimer::start(&context.metrics, &context.traces, Api::Grpc, request.headers());
+impl Layer {
+    /// Handles one call. The deadline ends the wait, not the work: a statement runs in a task of
+    /// its own. A call without a deadline has one too: the client must send its message in time,
+    /// and the response takes a few seconds at most.
+    pub(super) async fn handle(&self, mut request: Request) -> Response {
+        let Self { state, routes } = self;
+        let mut timer = RequestTimer::start(&state.metrics, &state.traces, Api::Grpc, request.headers());
         let id = timer.id;
         let path = request.uri().path();
-        let operation_of = operation(&OPERATIONS, path);
-        let message_max = self.message_max(path);
-        let open = if operation_of.is_none() { operation(&OPEN, path) } else { None };
-        if let Some((path, operation)) = operation_of.or(open) {
+        let method = Method::find(path);
+        let message_max = routes.message_max(path);
+        if let Some(Method { path, operation, .. }) = method {
             timer.operation = operation;
             if let Some(span) = &mut timer.span {
                 span.grpc(path);
             }
         }
 
-        let longest = context.limits.body_timeout + CALL_TIMEOUT;
+        let longest = state.limits.body_timeout + CALL_TIMEOUT;
         let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
-        // Two waits, not one around both: a request that is kept for the second
-        // would be copied into the future of both.
-        let admitted = match open {
-            Some(_) => Ok(None),
-            None => in_time(deadline, context.gate.admit(request.headers())).await.flatten().map(Some),
+        // Two timeouts instead of one around both steps, which would copy the request into the
+        // future of both.
+        let caller = if method.is_some_and(Method::is_public) {
+            Ok(None)
+        } else {
+            with_timeout(deadline, state.gate.admit(request.headers())).await.flatten().map(Some)
         };
-        let answer = match admitted {
+        let response = match caller {
             Ok(caller) => {
-                request.extensions_mut().insert(Admitted { id, caller });
-                let work = pin!(self.answer(request, open.is_some()));
-                in_time(deadline.saturating_sub(timer.elapsed()), timer.work(work)).await
+                request.extensions_mut().insert(CallContext { id, caller });
+                let work = pin!(routes.call(request, method));
+                with_timeout(deadline.saturating_sub(timer.elapsed()), timer.work(work)).await
             }
             Err(error) => Err(error),
         };
-        let answer = match answer {
-            Ok(answer) => expected(answer, message_max, id),
+        let response = match response {
+            Ok(response) => correct_status(response, message_max, id),
             Err(error) => to_status(&error, id).into_http(),
         };
-        let code = code(&answer);
+        let code = code(&response);
         timer.finish(code_name(code), u16::try_from(i32::from(code)).unwrap_or_default());
-        answer
+        response
     }
 }
 
-async fn in_time<F: Future>(deadline: Duration, work: F) -> Result<F::Output, Error> {
+async fn with_timeout<F: Future>(deadline: Duration, work: F) -> Result<F::Output, Error> {
     timeout(deadline, work).await.map_err(|_| Error::deadline_exceeded())
 }
 
-/// The path, and the name of its operation.
-fn operation(of: &[(&'static str, &'static str)], path: &str) -> Option<(&'static str, &'static str)> {
-    of.iter().find(|(of, _)| *of == path).copied()
-}
-
-/// tonic answers an over-long message with `OUT_OF_RANGE` and one that it can't
-/// decode with `INTERNAL`; neither is what a client expects. An `INTERNAL` of
-/// our own has details.
-fn expected(answer: Response, message_max: usize, id: RequestId) -> Response {
-    let error = match code(&answer) {
+/// Replaces the status of a message that is too large, which is `OUT_OF_RANGE` in tonic, or cannot
+/// be decoded, which is `INTERNAL`. Our own `INTERNAL` has details.
+fn correct_status(response: Response, message_max: usize, id: RequestId) -> Response {
+    let error = match code(&response) {
         Code::OutOfRange => Error::message_too_large(message_max),
-        Code::Internal if !answer.headers().contains_key(Status::GRPC_STATUS_DETAILS) => {
-            Error::message_malformed("The message can't be decoded as this method's request.")
+        Code::Internal if !response.headers().contains_key(Status::GRPC_STATUS_DETAILS) => {
+            Error::message_malformed("The message cannot be decoded as a request of this method.")
         }
-        _ => return answer,
+        _ => return response,
     };
     to_status(&error, id).into_http()
 }
 
-/// The code of an answer; one that is still streaming counts as good.
-fn code(answer: &Response) -> Code {
-    answer.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+/// The status code of a response; `OK` for a stream that is still open.
+fn code(response: &Response) -> Code {
+    response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
-/// The caller's `grpc-timeout`: up to eight digits and a unit. A malformed one
-/// counts as none.
+/// The caller's `grpc-timeout`: up to eight digits and a unit. A malformed header is ignored.
 fn deadline(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -139,7 +109,7 @@ fn deadline(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The code as gRPC's documents spell it.
+/// The name of the code in gRPC's documentation.
 const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -164,37 +134,7 @@ const fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-    use prost_types::FileDescriptorSet;
-
     use super::*;
-    use crate::grpc::pb::DESCRIPTORS;
-
-    #[test]
-    fn every_method_has_an_operation_of_its_name() {
-        let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
-        let mut methods = 0;
-        for file in &files {
-            for service in &file.service {
-                for method in &service.method {
-                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    let operation =
-                        OPERATIONS.iter().find(|(of, _)| *of == path).map(|(_, operation)| *operation);
-                    let words = method.name().chars().flat_map(|letter| {
-                        letter
-                            .is_ascii_uppercase()
-                            .then_some('_')
-                            .into_iter()
-                            .chain([letter.to_ascii_lowercase()])
-                    });
-                    let words: String = words.collect();
-                    assert_eq!(operation, Some(words.trim_start_matches('_')), "{path}");
-                    methods += 1;
-                }
-            }
-        }
-        assert_eq!(methods, 15);
-    }
 
     #[test]
     fn reads_grpc_timeout() {

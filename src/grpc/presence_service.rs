@@ -1,4 +1,4 @@
-//! `presence.v1.PresenceService`: one method of the service each.
+//! The implementation of `presence.v1.PresenceService`: each RPC calls one method of the service.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use futures_util::{StreamExt, stream::BoxStream};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
-    Admitted,
     convert::set_location,
     pb::{
         BatchGetPresencesRequest, BatchGetPresencesResponse, BatchSetPresencesRequest,
@@ -28,7 +27,7 @@ use crate::{
     telemetry::RequestId,
 };
 
-/// The service behind the generated trait.
+/// The implementation of the generated trait.
 #[derive(Debug)]
 pub(super) struct Handler {
     service: Arc<Service>,
@@ -40,23 +39,31 @@ impl Handler {
     }
 }
 
-/// Who calls, the message, and how an error of this call leaves.
-fn open<T>(request: Request<T>) -> Result<(Caller, T, impl Fn(Error) -> Status + Copy + use<T>), Status> {
+/// The id and the caller of a call, which the layer puts into the request's extensions.
+#[derive(Clone, Debug)]
+pub(super) struct CallContext {
+    pub(super) id: RequestId,
+    /// `None` for a method that needs no access token.
+    pub(super) caller: Option<Caller>,
+}
+
+/// The caller, the message, and the conversion of this call's errors to a status.
+fn unpack<T>(request: Request<T>) -> Result<(Caller, T, impl Fn(Error) -> Status + Copy + use<T>), Status> {
     let (_, mut extensions, message) = request.into_parts();
-    // The layer let it in, or answered by itself.
-    let admitted = extensions.remove();
-    let Admitted { id, caller } = admitted.unwrap_or_else(|| Admitted { id: RequestId::new(), caller: None });
-    let refuse = move |error: Error| {
+    let context = extensions.remove();
+    let CallContext { id, caller } =
+        context.unwrap_or_else(|| CallContext { id: RequestId::new(), caller: None });
+    let status = move |error: Error| {
         error.log(id);
         to_status(&error, id)
     };
-    let Some(caller) = caller else { return Err(refuse(Error::internal("nobody calls"))) };
-    Ok((caller, message, refuse))
+    let Some(caller) = caller else { return Err(status(Error::internal("the call has no caller"))) };
+    Ok((caller, message, status))
 }
 
-/// Whether the answer may be old.
+/// The source of a read that the metadata selects.
 fn read_from<T>(request: &Request<T>) -> ReadFrom {
-    ReadFrom::asked(request.metadata().get(ReadFrom::HEADER).map(MetadataValue::as_encoded_bytes))
+    ReadFrom::from_header(request.metadata().get(ReadFrom::HEADER).map(MetadataValue::as_encoded_bytes))
 }
 
 #[tonic::async_trait]
@@ -65,8 +72,8 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetPresenceRequest>,
     ) -> Result<Response<SetPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
-        self.service.set_presence(&caller, message.into()).await.map_err(refuse)?;
+        let (caller, message, status) = unpack(request)?;
+        self.service.set_presence(&caller, message.into()).await.map_err(status)?;
         Ok(Response::new(SetPresenceResponse {}))
     }
 
@@ -74,9 +81,9 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearPresenceRequest>,
     ) -> Result<Response<ClearPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let (user_id, session_id) = (Input::text(message.user_id), Input::text(message.session_id));
-        self.service.clear_presence(&caller, user_id, session_id).await.map_err(refuse)?;
+        self.service.clear_presence(&caller, user_id, session_id).await.map_err(status)?;
         Ok(Response::new(ClearPresenceResponse {}))
     }
 
@@ -85,9 +92,9 @@ impl PresenceService for Handler {
         request: Request<GetPresenceRequest>,
     ) -> Result<Response<GetPresenceResponse>, Status> {
         let from = read_from(&request);
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let user_id = Input::text(message.user_id);
-        let presence = self.service.get_presence(&caller, from, user_id).await.map_err(refuse)?;
+        let presence = self.service.get_presence(&caller, from, user_id).await.map_err(status)?;
         Ok(Response::new(GetPresenceResponse { presence: Some(presence.into()) }))
     }
 
@@ -96,9 +103,9 @@ impl PresenceService for Handler {
         request: Request<BatchGetPresencesRequest>,
     ) -> Result<Response<BatchGetPresencesResponse>, Status> {
         let from = read_from(&request);
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
-        let presences = self.service.batch_get_presences(&caller, from, user_ids).await.map_err(refuse)?;
+        let presences = self.service.batch_get_presences(&caller, from, user_ids).await.map_err(status)?;
         Ok(Response::new(BatchGetPresencesResponse {
             presences: presences.into_iter().map(Into::into).collect(),
         }))
@@ -108,9 +115,9 @@ impl PresenceService for Handler {
         &self,
         request: Request<BatchSetPresencesRequest>,
     ) -> Result<Response<BatchSetPresencesResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let requests = message.requests.into_iter().map(Into::into).collect();
-        self.service.batch_set_presences(&caller, requests).await.map_err(refuse)?;
+        self.service.batch_set_presences(&caller, requests).await.map_err(status)?;
         Ok(Response::new(BatchSetPresencesResponse {}))
     }
 
@@ -118,8 +125,8 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetUserPreferredPresenceRequest>,
     ) -> Result<Response<SetUserPreferredPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
-        self.service.set_user_preferred_presence(&caller, message.into()).await.map_err(refuse)?;
+        let (caller, message, status) = unpack(request)?;
+        self.service.set_user_preferred_presence(&caller, message.into()).await.map_err(status)?;
         Ok(Response::new(SetUserPreferredPresenceResponse {}))
     }
 
@@ -127,9 +134,9 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearUserPreferredPresenceRequest>,
     ) -> Result<Response<ClearUserPreferredPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let user_id = Input::text(message.user_id);
-        self.service.clear_user_preferred_presence(&caller, user_id).await.map_err(refuse)?;
+        self.service.clear_user_preferred_presence(&caller, user_id).await.map_err(status)?;
         Ok(Response::new(ClearUserPreferredPresenceResponse {}))
     }
 
@@ -137,8 +144,8 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetStatusMessageRequest>,
     ) -> Result<Response<SetStatusMessageResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
-        self.service.set_status_message(&caller, message.into()).await.map_err(refuse)?;
+        let (caller, message, status) = unpack(request)?;
+        self.service.set_status_message(&caller, message.into()).await.map_err(status)?;
         Ok(Response::new(SetStatusMessageResponse {}))
     }
 
@@ -146,9 +153,9 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetManualLocationRequest>,
     ) -> Result<Response<SetManualLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let location = set_location(message.user_id, message.work_location_type, message.place_id);
-        self.service.set_manual_location(&caller, location).await.map_err(refuse)?;
+        self.service.set_manual_location(&caller, location).await.map_err(status)?;
         Ok(Response::new(SetManualLocationResponse {}))
     }
 
@@ -156,9 +163,9 @@ impl PresenceService for Handler {
         &self,
         request: Request<SetAutomaticLocationRequest>,
     ) -> Result<Response<SetAutomaticLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let location = set_location(message.user_id, message.work_location_type, message.place_id);
-        self.service.set_automatic_location(&caller, location).await.map_err(refuse)?;
+        self.service.set_automatic_location(&caller, location).await.map_err(status)?;
         Ok(Response::new(SetAutomaticLocationResponse {}))
     }
 
@@ -166,8 +173,8 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearAutomaticLocationRequest>,
     ) -> Result<Response<ClearAutomaticLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
-        self.service.clear_automatic_location(&caller, Input::text(message.user_id)).await.map_err(refuse)?;
+        let (caller, message, status) = unpack(request)?;
+        self.service.clear_automatic_location(&caller, Input::text(message.user_id)).await.map_err(status)?;
         Ok(Response::new(ClearAutomaticLocationResponse {}))
     }
 
@@ -175,8 +182,8 @@ impl PresenceService for Handler {
         &self,
         request: Request<ClearLocationRequest>,
     ) -> Result<Response<ClearLocationResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
-        self.service.clear_location(&caller, Input::text(message.user_id)).await.map_err(refuse)?;
+        let (caller, message, status) = unpack(request)?;
+        self.service.clear_location(&caller, Input::text(message.user_id)).await.map_err(status)?;
         Ok(Response::new(ClearLocationResponse {}))
     }
 
@@ -184,9 +191,9 @@ impl PresenceService for Handler {
         &self,
         request: Request<ExplainPresenceRequest>,
     ) -> Result<Response<ExplainPresenceResponse>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let explanation = self.service.explain_presence(&caller, Input::text(message.user_id)).await;
-        Ok(Response::new(explanation.map_err(refuse)?.into()))
+        Ok(Response::new(explanation.map_err(status)?.into()))
     }
 
     type WatchPresencesStream = BoxStream<'static, Result<WatchPresencesResponse, Status>>;
@@ -195,10 +202,10 @@ impl PresenceService for Handler {
         &self,
         request: Request<WatchPresencesRequest>,
     ) -> Result<Response<Self::WatchPresencesStream>, Status> {
-        let (caller, message, refuse) = open(request)?;
+        let (caller, message, status) = unpack(request)?;
         let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
-        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX).map_err(refuse)?;
-        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(refuse)).boxed()))
+        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX).map_err(status)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
     }
 
     type HoldPresenceStream = BoxStream<'static, Result<HoldPresenceResponse, Status>>;
@@ -207,12 +214,12 @@ impl PresenceService for Handler {
         &self,
         request: Request<Streaming<HoldPresenceRequest>>,
     ) -> Result<Response<Self::HoldPresenceStream>, Status> {
-        let (caller, messages, refuse) = open(request)?;
+        let (caller, messages, status) = unpack(request)?;
         let messages = messages.map(|message| match message {
             Ok(message) => Ok(message.into()),
-            Err(_) => Err(Error::message_malformed("The stream broke, or a message of it can't be decoded.")),
+            Err(_) => Err(Error::message_malformed("The stream broke, or its message cannot be decoded.")),
         });
-        let held = self.service.hold_presence(&caller, messages.boxed()).await.map_err(refuse)?;
-        Ok(Response::new(held.map(move |held| held.map(Into::into).map_err(refuse)).boxed()))
+        let events = self.service.hold_presence(&caller, messages.boxed()).await.map_err(status)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of the service as gRPC's, with rich details.
+//! Errors of the service as gRPC statuses with details.
 
 use std::collections::HashMap;
 
@@ -8,43 +8,29 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::pb::ErrorReason;
 use crate::{
     service::{Error, Kind, Reason},
-    telemetry::RequestId,
+    telemetry::{Api, RequestId},
 };
 
 /// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "presence.v1";
 
-/// How many wrong fields the text names: all of a single request. The details
-/// name more.
-const MESSAGE_FIELDS_MAX: usize = 5;
-
-/// The error as a status: why, which fields, when to try again, which request.
+/// The error as a status whose details have the reason, the invalid fields, the delay before a
+/// retry, and the request id.
 pub(super) fn to_status(error: &Error, id: RequestId) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason(error.reason).as_str_name(), DOMAIN, HashMap::new());
     details.set_request_info(id.to_string(), "");
     if !error.violations.is_empty() {
-        let fields = error.violations.iter();
-        let fields = fields.map(|field| FieldViolation::new(field.path.to_string(), field.allowed.clone()));
-        details.set_bad_request(fields.collect::<Vec<_>>());
+        let violations = error.violations.iter();
+        let violations = violations.map(|violation| {
+            FieldViolation::new(violation.path.name(Api::Grpc), violation.message(Api::Grpc))
+        });
+        details.set_bad_request(violations.collect::<Vec<_>>());
     }
     if let Some(after) = error.retry_after {
         details.set_retry_info(Some(after));
     }
-    Status::with_error_details(code(error.kind), message(error), details)
-}
-
-/// The text of the error, with the wrong fields for those who see nothing else.
-fn message(error: &Error) -> String {
-    let mut fields = error.violations.iter().map(|field| format!("{} {}", field.path, field.allowed));
-    let Some(first) = fields.next() else { return error.public.clone() };
-    let mut message =
-        fields.take(MESSAGE_FIELDS_MAX - 1).fold(first, |message, field| message + "; " + &field);
-    let omitted = error.violations.len().saturating_sub(MESSAGE_FIELDS_MAX) + error.violations_omitted;
-    if omitted > 0 {
-        message = format!("{message}; and {omitted} more");
-    }
-    message
+    Status::with_error_details(code(error.kind), error.message(Api::Grpc), details)
 }
 
 const fn code(kind: Kind) -> Code {
@@ -84,5 +70,35 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::StreamTooOld => ErrorReason::StreamTooOld,
         Reason::SessionTaken => ErrorReason::SessionTaken,
         Reason::Internal => ErrorReason::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        grpc::pb,
+        presence::{Activity, Availability, Pair, WorkLocationType},
+        service::{Field, Path, Received, Rule, Violation},
+    };
+
+    #[test]
+    fn violations_name_enum_values_as_the_proto_does() {
+        let message = |rule, received| {
+            Violation { path: Path::Field(Field::Availability), rule, received }.message(Api::Grpc)
+        };
+        for availability in Availability::ALL {
+            for activity in Activity::ALL {
+                let pair = Received::Pair(Pair::new(*availability, *activity));
+                let availability = pb::Availability::from(*availability).as_str_name();
+                let activity = pb::Activity::from(*activity).as_str_name();
+                let message = message(Rule::Pair(&[]), Some(pair));
+                assert!(message.ends_with(&format!("got {availability} / {activity}.")), "{message}");
+            }
+        }
+        let message = message(Rule::WorkLocationType, None);
+        for value in WorkLocationType::ALL {
+            assert!(message.contains(pb::WorkLocationType::from(*value).as_str_name()), "{message}");
+        }
     }
 }

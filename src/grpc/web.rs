@@ -1,4 +1,4 @@
-//! gRPC-Web: the same calls from browsers, which come to the HTTP API.
+//! gRPC-Web: calls from browsers, which arrive at the port of the HTTP API.
 
 use axum::{
     body::Body,
@@ -9,12 +9,12 @@ use http::{Method, header::CONTENT_TYPE};
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, util::MapRequest};
 
-use super::GrpcApi;
+use super::api::GrpcApi;
 
-/// What may be called.
+/// The services that browsers can call.
 const SERVICES: [&str; 2] = ["/presence.v1.PresenceService/", "/grpc.health.v1.Health/"];
 
-/// What a call says it is, as the protocol spells it.
+/// The content types of the protocol.
 const CONTENT_TYPES: [&str; 4] = [
     "application/grpc-web",
     "application/grpc-web+proto",
@@ -22,33 +22,36 @@ const CONTENT_TYPES: [&str; 4] = [
     "application/grpc-web-text+proto",
 ];
 
-type Plain = http::Request<tonic::body::Body>;
-type OfPlain = MapRequest<GrpcApi, fn(Plain) -> Request>;
+type GrpcRequest = http::Request<tonic::body::Body>;
 
-/// the gRPC API behind what translates; clones are the same.
+/// The gRPC API behind the translation from gRPC-Web. Clones share their state.
 #[derive(Clone, Debug)]
-pub struct Web(GrpcWebService<OfPlain>);
+pub struct Web(GrpcWebService<MapRequest<GrpcApi, fn(GrpcRequest) -> Request>>);
 
 impl Web {
-    /// Calls of these routes.
+    /// The translation in front of `api`.
     #[must_use]
-    pub fn new(routes: GrpcApi) -> Self {
-        let plain = MapRequest::new(routes, (|request: Plain| request.map(Body::new)) as fn(_) -> _);
-        Self(GrpcWebLayer::new().layer(plain))
+    pub fn new(api: GrpcApi) -> Self {
+        let api = MapRequest::new(api, (|request: GrpcRequest| request.map(Body::new)) as fn(_) -> _);
+        Self(GrpcWebLayer::new().layer(api))
     }
 
-    /// Whether the request is a call. Nearly none is, which its path tells.
+    /// Whether the request is a gRPC-Web call. Few requests of the HTTP API are, so this checks the
+    /// path first.
     #[must_use]
-    pub fn takes(request: &Request) -> bool {
+    pub fn accepts(request: &Request) -> bool {
         let path = request.uri().path();
         SERVICES.iter().any(|service| path.starts_with(service))
             && request.method() == Method::POST
-            && request.headers().get(CONTENT_TYPE).is_some_and(|of| CONTENT_TYPES.iter().any(|web| of == web))
+            && request
+                .headers()
+                .get(CONTENT_TYPE)
+                .is_some_and(|given| CONTENT_TYPES.iter().any(|web| given == web))
     }
 
-    /// Answers a call.
-    pub fn answer(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
-        let answer = self.0.clone().call(request);
-        async { answer.await.into_response() }
+    /// Handles a call.
+    pub fn handle(&self, request: Request) -> impl Future<Output = Response> + Send + use<> {
+        let response = self.0.clone().call(request);
+        async { response.await.into_response() }
     }
 }

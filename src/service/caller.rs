@@ -1,4 +1,4 @@
-//! Who calls, and whether that caller may do what it asks for.
+//! The caller of a request and its authorization.
 
 use uuid::Uuid;
 
@@ -11,11 +11,11 @@ use crate::{
     store::{SessionKey, UserKey},
 };
 
-/// Who calls. What it holds is private: the keys to the store come from
-/// `may` and its like, which ask for the permission.
+/// The caller of a request. Its fields are private: keys for the store come from
+/// [`Caller::authorize`] and the functions beside it, which check the permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The caller's organisation; nothing ever crosses tenants.
+    /// The caller's organisation. A caller never reads or writes another tenant's data.
     tenant_id: Uuid,
     application_id: Option<SessionId>,
     grant: Grant,
@@ -23,14 +23,14 @@ pub struct Caller {
     expires_at: Option<Timestamp>,
 }
 
-/// What a caller was granted.
+/// The permissions of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// Everything: nobody is authenticated.
-    Everything,
-    /// An application that acts by itself. Graph: application permissions.
+    /// All permissions, while authentication is off.
+    Unrestricted,
+    /// An application without a user. Graph: application permissions.
     Application(Permissions),
-    /// One that acts for a user. Graph: delegated permissions.
+    /// An application that acts for a user. Graph: delegated permissions.
     Delegated(UserId, Permissions),
 }
 
@@ -38,18 +38,18 @@ pub enum Grant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Permissions([bool; Permission::ALL.len()]);
 
-/// Which sessions a caller may set and clear.
+/// The sessions that a caller can set and clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionIds {
-    /// Its own, whose id is the application's, if the token names one. Graph:
+    /// If the token names an application, the session whose id is the application's. Graph:
     /// setPresence.
     Application,
-    /// Any.
+    /// All sessions.
     Any,
 }
 
 impl Permissions {
-    /// Those that are named; unknown names are nothing to us.
+    /// The permissions with these names; unknown names are ignored.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut permissions = Self::default();
         for name in names {
@@ -60,23 +60,23 @@ impl Permissions {
         permissions
     }
 
-    fn has_any(self, of: AnyOf) -> bool {
-        Permission::ALL.iter().zip(self.0).any(|(permission, held)| held && of.contains(permission))
+    fn has_any(self, needed: AnyOf) -> bool {
+        Permission::ALL.iter().zip(self.0).any(|(permission, held)| held && needed.contains(permission))
     }
 }
 
 impl Caller {
-    /// Everybody, while authentication is off: the tenant is the nil GUID, and
-    /// nobody is known to be a certain user.
+    /// The caller of every request while authentication is off. Its tenant is the nil GUID, and
+    /// it acts for no user.
     pub const ANONYMOUS: Self = Self {
         tenant_id: Uuid::nil(),
         application_id: None,
-        grant: Grant::Everything,
+        grant: Grant::Unrestricted,
         session_ids: SessionIds::Any,
         expires_at: None,
     };
 
-    /// Who a token says it is, which is in force until `expires_at`.
+    /// A caller with an access token that expires at `expires_at`.
     #[must_use]
     pub const fn new(
         tenant_id: Uuid,
@@ -88,43 +88,43 @@ impl Caller {
         Self { tenant_id, application_id, grant, session_ids, expires_at: Some(expires_at) }
     }
 
-    /// Until when it is let in, if that has an end: a stream must end then.
+    /// When the access token expires; the caller's streams end then.
     #[must_use]
     pub const fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// The organisation and the application that calls, if it is known.
+    /// The tenant and the application, if the token names one.
     #[must_use]
     pub const fn application(&self) -> (Uuid, Option<&SessionId>) {
         (self.tenant_id, self.application_id.as_ref())
     }
 
-    /// The user on whose behalf the caller acts, if it acts on one's.
+    /// The user for whom the caller acts, if any.
     #[must_use]
     pub const fn user_id(&self) -> Option<&UserId> {
         match &self.grant {
             Grant::Delegated(user_id, _) => Some(user_id),
-            Grant::Everything | Grant::Application(_) => None,
+            Grant::Unrestricted | Grant::Application(_) => None,
         }
     }
 
-    /// Whether it is known who calls.
+    /// Whether the request had an access token.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
-        self.grant != Grant::Everything
+        self.grant != Grant::Unrestricted
     }
 
     /// Whether the caller acts for this user.
-    pub(super) fn is(&self, user_id: &UserId) -> bool {
+    pub(super) fn is_user(&self, user_id: &UserId) -> bool {
         self.user_id() == Some(user_id)
     }
 
-    /// The user, if the caller may do `operation` to it.
-    pub(super) fn may(&self, operation: Operation, user_id: UserId) -> Result<UserKey, Error> {
+    /// The user's key, if the caller has the permission for `operation` on this user.
+    pub(super) fn authorize(&self, operation: Operation, user_id: UserId) -> Result<UserKey, Error> {
         let Access { application, own, others } = operation.access();
         match &self.grant {
-            Grant::Everything => {}
+            Grant::Unrestricted => {}
             Grant::Application(held) if held.has_any(application) => {}
             Grant::Application(_) => return Err(Error::application_forbidden(application, own)),
             Grant::Delegated(caller, held) if *caller == user_id => {
@@ -143,14 +143,14 @@ impl Caller {
         Ok(UserKey { tenant_id: self.tenant_id, user_id })
     }
 
-    /// The session, if the caller may do `operation` to it.
-    pub(super) fn may_to_session(
+    /// The session's key, if the caller has the permission for `operation` on it.
+    pub(super) fn authorize_session(
         &self,
         operation: Operation,
         user_id: UserId,
         session_id: SessionId,
     ) -> Result<SessionKey, Error> {
-        let user = self.may(operation, user_id)?;
+        let user = self.authorize(operation, user_id)?;
         match (&self.application_id, self.session_ids) {
             (Some(own), SessionIds::Application) if *own != session_id => {
                 Err(Error::session_id_not_application(own))
@@ -159,11 +159,11 @@ impl Caller {
         }
     }
 
-    /// The tenant, if the caller may do `operation` to all of its users.
-    pub(super) fn may_to_all(&self, operation: Operation) -> Result<Uuid, Error> {
+    /// The tenant, if the caller has the permission for `operation` on all its users.
+    pub(super) fn authorize_tenant(&self, operation: Operation) -> Result<Uuid, Error> {
         let Access { application, own, others } = operation.access();
         match &self.grant {
-            Grant::Everything => Ok(self.tenant_id),
+            Grant::Unrestricted => Ok(self.tenant_id),
             Grant::Application(held) if held.has_any(application) => Ok(self.tenant_id),
             Grant::Application(_) => Err(Error::application_forbidden(application, own)),
             Grant::Delegated(_, held) if held.has_any(others) => Ok(self.tenant_id),

@@ -1,109 +1,68 @@
-//! The one error of all operations.
+//! The error type of all operations.
 
 use std::time::Duration;
 
 use tracing::{debug, error};
 
-use super::{Violation, permission::AnyOf};
-use crate::{batch::BatchError, presence::SessionId, store::StoreError, telemetry::RequestId};
+use super::{Reason, Violation, permission::AnyOf};
+use crate::{
+    batch::BatchError,
+    presence::SessionId,
+    store::StoreError,
+    telemetry::{Api, RequestId},
+};
 
-/// How soon a caller may try again what failed for want of room or a database.
+/// The delay before a retry after an error that passes by itself.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How many wrong fields an error names. A single request has fewer; of a batch
-/// the first ones must do, because gRPC sends errors in headers, which clients
-/// limit to a few KiB.
+/// The maximum number of violations in an error. A single request has fewer. A batch can have
+/// thousands, and gRPC sends errors in headers, which clients limit to a few KiB.
 pub const VIOLATIONS_MAX: usize = 10;
 
-/// What kind of error it is: it decides the code at each API.
+/// The maximum number of violations in the message of a gRPC status, for the same reason. A
+/// single request has no more; the status details have up to [`VIOLATIONS_MAX`].
+const GRPC_MESSAGE_VIOLATIONS_MAX: usize = 5;
+
+/// The kind of an error, which decides the status code in each API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The request is wrong, whatever the state.
+    /// The request is invalid in any state of the service.
     InvalidArgument,
-    /// It is not known who calls.
+    /// The caller is not authenticated.
     Unauthenticated,
-    /// The caller may not do it.
+    /// The caller lacks a permission.
     Forbidden,
-    /// The caller may do it, but not to somebody else than its user.
+    /// The caller's permission covers its own user only.
     OtherUser,
-    /// What it names is not there.
+    /// The resource does not exist.
     NotFound,
-    /// There is no room for it now.
+    /// A limit is reached.
     ResourceExhausted,
-    /// The store did not do it, or did not say so.
+    /// The store or the service is unavailable; a write may have happened.
     Unavailable,
-    /// The caller's own time ran out.
+    /// The caller's deadline passed.
     DeadlineExceeded,
-    /// A fault of ours.
+    /// The service has a fault.
     Internal,
 }
 
-/// Why, for machines: `ErrorReason` in the proto, where each is explained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A required field is missing or empty.
-    FieldRequired,
-    /// A field holds something it cannot hold.
-    FieldInvalid,
-    /// Availability and activity do not go together here.
-    PairNotAllowed,
-    /// The duration is no duration or out of range.
-    DurationOutOfRange,
-    /// More elements than one call may carry.
-    TooMany,
-    /// The message can't be read as one.
-    MessageMalformed,
-    /// The message is larger than the API lets in.
-    MessageTooLarge,
-    /// There is no token.
-    TokenMissing,
-    /// The token is none that lets anybody in.
-    TokenInvalid,
-    /// The token lacks the permission.
-    PermissionMissing,
-    /// The token's permission is for its own user alone.
-    OtherUser,
-    /// The session is not the application's.
-    SessionIdNotApplication,
-    /// No such session is live.
-    SessionNotFound,
-    /// The application has called too often.
-    RateLimited,
-    /// The queue for the database is full.
-    QueueFull,
-    /// The database did not answer in time.
-    StoreUnavailable,
-    /// The caller's time ran out.
-    DeadlineExceeded,
-    /// All streams together follow as many users as they may.
-    TooManyWatched,
-    /// The service is about to end.
-    Stopping,
-    /// The stream has lived as long as one may.
-    StreamTooOld,
-    /// Another has taken the session from the stream that held it.
-    SessionTaken,
-    /// A fault of ours.
-    Internal,
-}
-
-/// Why an operation was not done, with a text for the caller and one for us.
+/// Why an operation failed: a text for the caller and one for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{public}")]
 pub struct Error {
-    /// What kind of error it is.
+    /// The kind, for the status code.
     pub kind: Kind,
-    /// Why, for machines.
+    /// The reason, for machines.
     pub reason: Reason,
-    /// For the caller.
-    pub public: String,
-    /// For the log, never for the caller.
-    pub internal: Option<String>,
-    /// The wrong fields of an invalid request, the first ten at most.
+    /// The text for the caller of an error without violations.
+    public: String,
+    /// The text for the log; never sent to callers.
+    internal: Option<String>,
+    /// The invalid fields, [`VIOLATIONS_MAX`] at most.
     pub violations: Vec<Violation>,
-    /// How many more there are.
-    pub violations_omitted: usize,
-    /// When the caller may try again, if trying again can help.
+    /// The number of further invalid fields.
+    violations_omitted: usize,
+    /// The delay before a retry, if a retry can succeed.
     pub retry_after: Option<Duration>,
 }
 
@@ -125,17 +84,17 @@ impl Error {
         }
     }
 
-    /// The request is invalid in these ways; at least one.
+    /// The request has these invalid fields; at least one.
     #[must_use]
     pub fn invalid(mut violations: Vec<Violation>) -> Self {
         let violations_omitted = violations.len().saturating_sub(VIOLATIONS_MAX);
         violations.truncate(VIOLATIONS_MAX);
-        let reason = violations.first().map_or(Reason::FieldInvalid, |violation| violation.reason);
+        let reason = violations.first().map_or(Reason::FieldInvalid, Violation::reason);
         let public = "The request has invalid fields.";
         Self { violations, violations_omitted, ..Self::new(Kind::InvalidArgument, reason, public, None) }
     }
 
-    /// What came is no message; `public` says what is.
+    /// The message cannot be decoded.
     #[must_use]
     pub fn message_malformed(public: impl Into<String>) -> Self {
         Self::new(Kind::InvalidArgument, Reason::MessageMalformed, public, None)
@@ -144,118 +103,135 @@ impl Error {
     /// The message is larger than `limit` bytes.
     #[must_use]
     pub fn message_too_large(limit: usize) -> Self {
-        let public = format!("The message is larger than {limit} bytes.");
+        let public = format!("The message is larger than the limit of {limit} bytes.");
         Self::new(Kind::ResourceExhausted, Reason::MessageTooLarge, public, None)
     }
 
-    /// There is no token.
+    /// The request has no access token.
     #[must_use]
     pub fn token_missing() -> Self {
-        let public = "There is no access token: send one as \"Authorization: Bearer …\".";
+        let public = "The access token is missing. Send `Authorization: Bearer TOKEN`.";
         Self::new(Kind::Unauthenticated, Reason::TokenMissing, public, None)
     }
 
-    /// The token lets nobody in; `public` says why.
+    /// The access token is invalid; `public` explains why.
     #[must_use]
     pub fn token_invalid(public: impl Into<String>) -> Self {
         Self::new(Kind::Unauthenticated, Reason::TokenInvalid, public, None)
     }
 
-    /// The token has expired.
+    /// The access token has expired.
     #[must_use]
     pub fn token_expired() -> Self {
         Self::token_invalid("The access token has expired (claim exp).")
     }
 
-    /// An application's token lacks all of these permissions; with none of them,
-    /// it takes a user's token with one of `own`.
+    /// An application's token has none of the permissions `needed`. If `needed` is empty, the
+    /// operation requires a user's token with one of `own`.
     pub(super) fn application_forbidden(needed: AnyOf, own: AnyOf) -> Self {
         let public = if needed.is_empty() {
             format!(
-                "An application can't do this by itself: it takes a user's token with the delegated permission {} \
-                 (claim scp).",
+                "This operation requires a user's access token with the delegated permission {} (claim scp).",
                 names(own)
             )
         } else {
-            format!("The token lacks the application permission {} (claim roles).", names(needed))
+            format!("The access token lacks the application permission {} (claim roles).", names(needed))
         };
         Self::new(Kind::Forbidden, Reason::PermissionMissing, public, None)
     }
 
-    /// A user's token lacks all of these permissions.
+    /// A user's token has none of the permissions `needed`.
     pub(super) fn delegated_forbidden(needed: AnyOf) -> Self {
-        let public = format!("The token lacks the delegated permission {} (claim scp).", names(needed));
+        let public =
+            format!("The access token lacks the delegated permission {} (claim scp).", names(needed));
         Self::new(Kind::Forbidden, Reason::PermissionMissing, public, None)
     }
 
-    /// The token is for its own user alone.
+    /// The access token's permission covers its own user only.
     pub(super) fn other_user() -> Self {
-        let public = "The token's user (claim oid) can't do this to another user.";
+        let public = "The access token permits this operation only for its own user (claim oid).";
         Self::new(Kind::OtherUser, Reason::OtherUser, public, None)
     }
 
-    /// The session is not the application's.
+    /// The session belongs to another application than the token's, which is `own`.
     pub(super) fn session_id_not_application(own: &SessionId) -> Self {
-        let public = format!("The session id must be the id of the application that the token names, {own}.");
+        let public = format!("The session id must be the id of the access token's application, {own}.");
         Self::new(Kind::Forbidden, Reason::SessionIdNotApplication, public, None)
     }
 
-    /// The application has called too often; it may call again after so long.
+    /// The application exceeded its rate limit; a retry can succeed after `retry_after`.
     #[must_use]
     pub fn rate_limited(retry_after: Duration) -> Self {
-        let public = "The application has called more often than it may; try again later.";
+        let public = "The application exceeded its rate limit. Retry later.";
         let error = Self::new(Kind::ResourceExhausted, Reason::RateLimited, public, None);
         Self { retry_after: Some(retry_after), ..error }
     }
 
-    /// No such session is live.
+    /// The session is not live.
     pub(super) fn session_not_found() -> Self {
-        let public =
-            "The user has no live session with this session id: it never was, has expired, or was cleared.";
+        let public = "The user has no live session with this id: it expired, was cleared, or never existed.";
         Self::new(Kind::NotFound, Reason::SessionNotFound, public, None)
     }
 
-    /// Another call or stream has taken the session from the stream that held it.
+    /// Another call or stream took the session from this stream.
     pub(super) fn session_taken() -> Self {
-        let public = "The session is held no longer: it was cleared, or set to show something else, by another \
-                      call or stream.";
+        let public = "This stream no longer holds the session: another call or stream cleared or changed it.";
         Self::new(Kind::NotFound, Reason::SessionTaken, public, None)
     }
 
-    /// The caller's own time ran out.
+    /// The caller's deadline passed.
     #[must_use]
     pub fn deadline_exceeded() -> Self {
-        let public = "The deadline of the call ran out; a write may or may not have happened.";
+        let public = "The deadline passed. A write may have happened; it is safe to retry.";
         Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
     }
 
-    /// All streams together follow as many users as they may.
+    /// The replica reached its limit of watched users.
     pub(super) fn too_many_watched() -> Self {
-        let public = "As many users are followed here as may be; try again later, or follow fewer.";
+        let public =
+            "This replica has reached its limit of watched users. Retry later, or watch fewer users.";
         Self::new(Kind::ResourceExhausted, Reason::TooManyWatched, public, None)
     }
 
-    /// The service is about to end.
+    /// The service is stopping.
     pub(super) fn stopping() -> Self {
-        let public = "The service is about to stop; open the stream anew, which may reach another replica.";
+        let public = "The service is stopping. Open a new stream, which may reach another replica.";
         Self::new(Kind::Unavailable, Reason::Stopping, public, None)
     }
 
-    /// The stream has lived as long as one may.
+    /// The stream reached its maximum age.
     pub(super) fn stream_too_old() -> Self {
-        let public = "The stream has lived as long as one may; open it anew.";
+        let public = "The stream has reached its maximum age. Open a new stream.";
         Self::new(Kind::Unavailable, Reason::StreamTooOld, public, None)
     }
 
-    /// A fault of ours; `internal` says which.
+    /// The service has a fault, which `internal` describes for the log.
     #[must_use]
     pub fn internal(internal: impl Into<String>) -> Self {
-        let public = "An internal error occurred; it was logged with this request's id.";
+        let public = "An internal error occurred. The service's log has details under this request's id.";
         Self::new(Kind::Internal, Reason::Internal, public, Some(internal.into()))
     }
 
-    /// Logs what only we may know of the error: a fault of ours at once, the
-    /// rest for whoever follows this request.
+    /// The text for callers of `api`.
+    #[must_use]
+    pub fn message(&self, api: Api) -> String {
+        let max = match api {
+            Api::Grpc => GRPC_MESSAGE_VIOLATIONS_MAX,
+            Api::Http => VIOLATIONS_MAX,
+        };
+        let mut sentences: Vec<_> =
+            self.violations.iter().take(max).map(|violation| violation.message(api)).collect();
+        if sentences.is_empty() {
+            return self.public.clone();
+        }
+        let omitted = self.violations.len().saturating_sub(max) + self.violations_omitted;
+        if omitted > 0 {
+            sentences.push(format!("And {omitted} more."));
+        }
+        sentences.join(" ")
+    }
+
+    /// Logs the internal text: a fault of the service as an error, other errors at level debug.
     pub fn log(&self, request_id: RequestId) {
         let trace_id = request_id.trace_id();
         match &self.internal {
@@ -273,12 +249,11 @@ impl From<BatchError> for Error {
         let internal = Some(error.to_string());
         match error {
             BatchError::QueueFull(_) => {
-                let public = "Too many calls are waiting; try again later.";
+                let public = "The service has reached its limit of waiting requests. Retry later.";
                 Self::new(Kind::ResourceExhausted, Reason::QueueFull, public, internal)
             }
             BatchError::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
-                let public = "The presence store is unavailable. If this was a write, it may or may not have \
-                              happened, and can safely be sent again.";
+                let public = "The database is unavailable. A write may have happened; it is safe to retry.";
                 Self::new(Kind::Unavailable, Reason::StoreUnavailable, public, internal)
             }
             BatchError::Store(StoreError::Data(_)) => Self::internal(error.to_string()),
@@ -286,7 +261,7 @@ impl From<BatchError> for Error {
     }
 }
 
-/// Permissions of which one is enough, as texts.
+/// The names of alternative permissions.
 fn names(permissions: AnyOf) -> String {
     permissions.iter().map(|permission| permission.as_str()).collect::<Vec<_>>().join(" or ")
 }

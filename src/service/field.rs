@@ -1,143 +1,94 @@
-//! A field of a request: what was sent, and what is wrong with it.
+//! The fields of requests and their names in each API.
 
-use std::{fmt, str::FromStr};
+use crate::telemetry::Api;
 
-use super::Reason;
-
-/// A field as a caller sent it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Input<T> {
-    /// Not sent, or empty.
-    #[default]
-    Missing,
-    /// Sent, and readable.
-    Value(T),
-    /// Sent, and not readable as a `T`: what was sent, in words.
-    Unreadable(String),
-}
-
-impl Input<String> {
-    /// The text of a field; an empty one counts as missing.
-    #[must_use]
-    pub fn text(text: String) -> Self {
-        if text.is_empty() { Self::Missing } else { Self::Value(text) }
-    }
-
-    /// Reads the text as a `T`.
-    #[must_use]
-    pub fn parse<T: FromStr>(self) -> Input<T> {
-        self.parse_with(|text| text.parse().ok())
-    }
-
-    /// Reads the text with `parse`.
-    pub fn parse_with<T>(self, parse: impl FnOnce(&str) -> Option<T>) -> Input<T> {
-        match self {
-            Self::Missing => Input::Missing,
-            Self::Value(text) => parse(&text).map_or_else(|| Input::Unreadable(quote(&text)), Input::Value),
-            Self::Unreadable(what) => Input::Unreadable(what),
-        }
-    }
-}
-
-/// A field of a request; each API spells it its own way.
+/// A field of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// `user_id`.
+    /// The user.
     UserId,
-    /// `user_ids`; Graph calls it `ids`.
+    /// Several users.
     UserIds,
-    /// `session_id`.
+    /// The session.
     SessionId,
-    /// `availability`.
+    /// The availability of a pair.
     Availability,
-    /// `activity`.
+    /// The activity of a pair.
     Activity,
-    /// `expiration_duration`.
+    /// How long a session or a preferred presence lasts.
     ExpirationDuration,
-    /// `grace`.
+    /// How long a held session outlives a broken stream.
     Grace,
-    /// `requests`.
+    /// The items of a batch.
     Requests,
-    /// `content` of a status message.
+    /// The text of a status message.
     Content,
-    /// What the content is written in; only Graph has it.
+    /// The format of that text; HTTP API only.
     ContentType,
-    /// `expire_time` of a status message.
+    /// When a status message expires.
     ExpireTime,
-    /// The time zone of that; only Graph has it.
+    /// The time zone of that time; HTTP API only.
     TimeZone,
-    /// `work_location_type`.
+    /// The type of a work location.
     WorkLocationType,
-    /// `place_id`.
+    /// The place of a work location.
     PlaceId,
-    /// The size of a page; only Graph has pages.
+    /// The size of a page; HTTP API only.
     PageSize,
-    /// Where a page begins.
+    /// The start of a page; HTTP API only.
     PageToken,
 }
 
-/// Where a field is: by itself, or in an element of a repeated one.
+/// The position of a field in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     /// A field of the request.
     Field(Field),
-    /// An element of a repeated field.
-    Element(Field, usize),
-    /// A field of an element of `requests`.
+    /// An item of a repeated field.
+    Item(Field, usize),
+    /// A field of an item of `requests`.
     InRequest(usize, Field),
 }
 
-/// What is wrong with a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which field.
-    pub path: Path,
-    /// Why, for machines.
-    pub reason: Reason,
-    /// What is allowed, for people.
-    pub allowed: String,
-}
-
 impl Field {
-    /// As the proto spells it.
+    /// The name in the proto or in Graph's JSON, path and query.
     #[must_use]
-    pub const fn snake_case(self) -> &'static str {
-        match self {
-            Self::UserId => "user_id",
-            Self::UserIds => "user_ids",
-            Self::SessionId => "session_id",
-            Self::Availability => "availability",
-            Self::Activity => "activity",
-            Self::ExpirationDuration => "expiration_duration",
-            Self::Grace => "grace",
-            Self::Requests => "requests",
-            Self::Content => "content",
-            Self::ContentType => "content_type",
-            Self::ExpireTime => "expire_time",
-            Self::TimeZone => "time_zone",
-            Self::WorkLocationType => "work_location_type",
-            Self::PlaceId => "place_id",
-            Self::PageSize => "page_size",
-            Self::PageToken => "page_token",
+    pub const fn name(self, api: Api) -> &'static str {
+        let (proto, graph) = match self {
+            Self::UserId => ("user_id", "id"),
+            Self::UserIds => ("user_ids", "ids"),
+            Self::SessionId => ("session_id", "sessionId"),
+            Self::Availability => ("availability", "availability"),
+            Self::Activity => ("activity", "activity"),
+            Self::ExpirationDuration => ("expiration_duration", "expirationDuration"),
+            Self::Grace => ("grace", "grace"),
+            Self::Requests => ("requests", "requests"),
+            Self::Content => ("content", "statusMessage.message.content"),
+            Self::ContentType => ("content_type", "statusMessage.message.contentType"),
+            Self::ExpireTime => ("expire_time", "statusMessage.expiryDateTime.dateTime"),
+            Self::TimeZone => ("time_zone", "statusMessage.expiryDateTime.timeZone"),
+            Self::WorkLocationType => ("work_location_type", "workLocationType"),
+            Self::PlaceId => ("place_id", "placeId"),
+            Self::PageSize => ("page_size", "$top"),
+            Self::PageToken => ("page_token", "$skiptoken"),
+        };
+        match api {
+            Api::Grpc => proto,
+            Api::Http => graph,
         }
     }
 }
 
-impl fmt::Display for Path {
-    /// As `google.rpc.BadRequest` wants it, e.g. `requests[3].session_id`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Path {
+    /// The path in the API's spelling, e.g. `requests[3].session_id` in the gRPC API.
+    #[must_use]
+    pub fn name(self, api: Api) -> String {
         match self {
-            Self::Field(field) => f.write_str(field.snake_case()),
-            Self::Element(field, index) => write!(f, "{}[{index}]", field.snake_case()),
-            Self::InRequest(index, field) => write!(f, "requests[{index}].{}", field.snake_case()),
+            Self::Field(field) => field.name(api).to_owned(),
+            Self::Item(field, index) => format!("{}[{index}]", field.name(api)),
+            Self::InRequest(index, field) => {
+                format!("{}[{index}].{}", Field::Requests.name(api), field.name(api))
+            }
         }
     }
-}
-
-/// The start of a text that somebody sent, fit to be sent back.
-pub(super) fn quote(text: &str) -> String {
-    const SHOWN: usize = 40;
-    let more = if text.chars().count() > SHOWN { "…" } else { "" };
-    let shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    format!("\"{shown}{more}\"")
 }

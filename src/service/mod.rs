@@ -1,47 +1,54 @@
-//! The operations, one file each, named as their RPCs: validate, call, answer.
+//! The operations: one file each in `operations/`, named as its RPC.
 //!
-//! A service knows no transport. The APIs decode what they receive into the
-//! request types here, call one method, and encode what it returns; whatever a
-//! caller may be told is decided here.
+//! An operation validates the request, authorizes the caller, and calls the store. The APIs
+//! decode a request into a type of this module, call one method of [`Service`], and encode its
+//! result. This module decides what a caller can see.
 
 mod caller;
 mod error;
 mod field;
+mod input;
 mod operations;
 mod permission;
 mod presence;
+mod reason;
 mod replica;
 mod streams;
-mod validate;
+mod users;
+mod validator;
+mod violation;
 
 use crate::{batch::Batches, clock::Clock};
 
 pub use crate::presence::Presence;
 
 pub use caller::{Caller, Grant, Permissions, SessionIds};
-pub use error::{Error, Kind, Reason, VIOLATIONS_MAX};
-pub use field::{Field, Input, Path, Violation};
+pub use error::{Error, Kind, VIOLATIONS_MAX};
+pub use field::{Field, Path};
+pub use input::{Expiry, Input};
 pub use operations::{
-    Event, Expiry, Explanation, Held, HoldPresence, Page, SetLocation, SetPresence, SetStatusMessage,
-    SetUserPreferredPresence,
+    Explanation, HoldEvent, HoldPresence, Page, SetLocation, SetPresence, SetStatusMessage,
+    SetUserPreferredPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
+pub use reason::Reason;
 pub use replica::{ReadFrom, Replica, ReplicaHealth};
 pub use streams::Streams;
+pub use violation::{Received, Rule, Violation};
 
 /// The operations of one worker.
 #[derive(Debug)]
 pub struct Service {
     batches: Batches,
-    /// For reads that may be old.
+    /// The read replica of the database, if there is one.
     replica: Option<Replica>,
-    /// For what is checked before anything is asked of the store.
+    /// The time for validation.
     clock: Clock,
     streams: Streams,
 }
 
 impl Service {
-    /// Operations on what is behind `batches`, and what may be read from a replica.
+    /// Operations on the store behind `batches`.
     #[must_use]
     pub const fn new(batches: Batches, replica: Option<Replica>, clock: Clock, streams: Streams) -> Self {
         Self { batches, replica, clock, streams }

@@ -1,9 +1,9 @@
-//! Which permission each operation takes, in one table, as in Graph.
+//! The permissions that each operation requires, in one table, as in Graph.
 //!
-//! A key to the store is made by `Caller::may` and its like and nowhere else: an
-//! operation that is not in the table does not compile.
+//! Only `Caller::authorize` and the functions beside it make keys for the store, and they take an
+//! [`Operation`]. So an operation that is missing in the table does not compile.
 
-/// What a caller can ask for.
+/// An operation that requires a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `SetPresence`.
@@ -36,30 +36,30 @@ pub enum Operation {
     HoldPresence,
     /// `ExplainPresence`.
     ExplainPresence,
-    /// The list of those who are there; at the HTTP API alone.
+    /// List the users with a live session; HTTP API only.
     ListPresences,
-    /// Their number; at the HTTP API alone.
+    /// Count the users with a live session; HTTP API only.
     CountPresences,
 }
 
-/// A permission, as the claims of a token name it. Graph: presence permissions.
+/// A permission, as tokens name it. Graph: presence permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// To read the own presence.
+    /// Read the caller's own presence.
     Read,
-    /// To read every presence.
+    /// Read all presences.
     ReadAll,
-    /// To change the own presence.
+    /// Change the caller's own presence.
     ReadWrite,
-    /// To read and change every presence; for applications alone.
+    /// Read and change all presences; for applications only.
     ReadWriteAll,
 }
 
 impl Permission {
-    /// All of them.
+    /// All permissions.
     pub const ALL: [Self; 4] = [Self::Read, Self::ReadAll, Self::ReadWrite, Self::ReadWriteAll];
 
-    /// As Graph spells it.
+    /// Graph's name of the permission.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -71,17 +71,17 @@ impl Permission {
     }
 }
 
-/// The permissions of which one is enough; none is if there are none.
+/// Alternative permissions: any one of these is sufficient; an empty list grants nothing.
 pub(super) type AnyOf = &'static [Permission];
 
-/// What an operation takes.
+/// The permissions that an operation requires.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
-    /// Of an application that acts by itself.
+    /// For an application without a user.
     pub(super) application: AnyOf,
-    /// Of one that acts for a user, to that user.
+    /// For an application that acts for a user, on that user.
     pub(super) own: AnyOf,
-    /// Of one that acts for a user, to others.
+    /// For an application that acts for a user, on other users.
     pub(super) others: AnyOf,
 }
 
@@ -91,23 +91,23 @@ const READ: Access = Access {
     others: &[Permission::ReadAll],
 };
 const READ_MANY: Access = Access { own: READ.others, ..READ };
-/// It shows of a user what other users may not know: when the status message
-/// ends, and which applications there are.
-const READ_WHOLE: Access = Access { others: &[], ..READ };
+/// The response has details that other users must not see: the end of the status message and the
+/// applications that have sessions.
+const READ_DETAILS: Access = Access { others: &[], ..READ };
 const WRITE: Access =
     Access { application: &[Permission::ReadWriteAll], own: &[Permission::ReadWrite], others: &[] };
-/// Graph lets only the user say where the user chose to work.
-const WRITE_CHOICE: Access = Access { application: &[], ..WRITE };
+/// In Graph only the user can set the manual location.
+const WRITE_AS_USER: Access = Access { application: &[], ..WRITE };
 
 impl Operation {
-    /// The table. Graph: the "Permissions" of each operation's page.
+    /// The table. Graph: the "Permissions" section of each operation's page.
     pub(super) const fn access(self) -> Access {
         match self {
             Self::GetPresence => READ,
             Self::BatchGetPresences | Self::WatchPresences | Self::ListPresences | Self::CountPresences => {
                 READ_MANY
             }
-            Self::ExplainPresence => READ_WHOLE,
+            Self::ExplainPresence => READ_DETAILS,
             Self::SetPresence
             | Self::ClearPresence
             | Self::BatchSetPresences
@@ -117,7 +117,7 @@ impl Operation {
             | Self::SetStatusMessage
             | Self::SetAutomaticLocation
             | Self::ClearAutomaticLocation => WRITE,
-            Self::SetManualLocation | Self::ClearLocation => WRITE_CHOICE,
+            Self::SetManualLocation | Self::ClearLocation => WRITE_AS_USER,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Reads that may be old: from a read replica of the database, if there is one.
+//! Reads from a read replica of the database, if there is one.
 //!
-//! Who asks for one says that an old answer will do, not that none will: while the
-//! replica is away the database answers. A failing read takes the replica for away
-//! at once; only the loop that asks it every second takes it for back, once nothing
-//! has failed there for some seconds.
+//! A caller that asks for such a read accepts an old result, not an error: while the replica is
+//! unavailable, the database serves the read. A failed read marks the replica as unavailable at
+//! once. Only the loop that checks it every second marks it as available again, after some
+//! seconds without a failure.
 
 use std::{
     sync::{
@@ -26,32 +26,32 @@ use crate::{
     telemetry::{LogThrottle, ReplicaMetrics},
 };
 
-/// How often the replica is asked.
+/// The interval between two checks of the replica.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the replica may take, so that there is time left for the database.
+/// The timeout of a read from the replica, which leaves time for the database.
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long nothing must have failed there for it to be taken for back.
+/// The time without a failure after which the replica is available again.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Where a read may come from.
+/// The source of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// From where every write is seen that was answered before.
+    /// The database, which shows every acknowledged write.
     #[default]
     Primary,
-    /// From a replica, too, which may lag behind.
+    /// The read replica if it is available; it may lag behind the database.
     Replica,
 }
 
 impl ReadFrom {
-    /// The header, or the metadata, by which a caller says so.
+    /// The name of the header or metadata that selects the source.
     pub const HEADER: &str = "presence-read";
 
-    /// What the header says; anything but `replica` is as good as nothing.
+    /// The source that the header selects; any value but `replica` is ignored.
     #[must_use]
-    pub fn asked(header: Option<&[u8]>) -> Self {
+    pub fn from_header(header: Option<&[u8]>) -> Self {
         match header {
             Some(b"replica") => Self::Replica,
             _ => Self::Primary,
@@ -59,68 +59,68 @@ impl ReadFrom {
     }
 }
 
-/// Whether the replica answers; clones are one.
+/// The availability of the replica. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ReplicaHealth {
-    answers: Arc<AtomicBool>,
+    available: Arc<AtomicBool>,
     throttle: Arc<LogThrottle>,
     metrics: ReplicaMetrics,
 }
 
 impl ReplicaHealth {
-    /// It has not answered yet.
+    /// The state of a replica before its first check: unavailable.
     #[must_use]
     pub fn new(metrics: ReplicaMetrics) -> Self {
-        Self { answers: Arc::default(), throttle: Arc::new(LogThrottle::none(QUIET)), metrics }
+        Self { available: Arc::default(), throttle: Arc::new(LogThrottle::none(QUIET)), metrics }
     }
 
-    /// Asks the replica again and again until `stop`.
+    /// Checks the replica at intervals until `stop`.
     pub async fn watch(self, replica: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            // Fails, too, while its tables are older than what is read from them.
+            // Fails also while the replica's schema is older than the statements.
             match replica.load(clock.now(), &[]).await {
-                Ok(_) => self.works(),
-                Err(error) => self.fails(&error),
+                Ok(_) => self.succeeded(),
+                Err(error) => self.failed(&error),
             }
             stop.run_until_cancelled(sleep(INTERVAL)).await;
         }
         replica.close().await;
     }
 
-    fn works(&self) {
-        if self.throttle.lasts() || self.answers() {
+    fn succeeded(&self) {
+        if self.throttle.lasts() || self.is_available() {
             return;
         }
         self.throttle.ends();
-        self.answers.store(true, Ordering::Relaxed);
+        self.available.store(true, Ordering::Relaxed);
         self.metrics.up.set(1);
-        info!("the read replica answers");
+        info!("the read replica is available");
     }
 
-    fn fails(&self, error: &StoreError) {
-        self.answers.store(false, Ordering::Relaxed);
+    fn failed(&self, error: &StoreError) {
+        self.available.store(false, Ordering::Relaxed);
         self.metrics.up.set(0);
         if self.throttle.begins() {
-            warn!(%error, "the read replica is away: the database answers for it");
+            warn!(%error, "the read replica is unavailable; the database serves its reads");
         }
     }
 
-    fn answers(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
+    fn is_available(&self) -> bool {
+        self.available.load(Ordering::Relaxed)
     }
 }
 
-/// A worker's way to the replica.
+/// A worker's access to the replica.
 #[derive(Debug)]
 pub struct Replica {
-    /// Its batchers.
+    /// The batchers of its reads.
     pub reads: Reads,
-    /// Whether it answers.
+    /// Whether it is available.
     pub health: ReplicaHealth,
 }
 
 impl Service {
-    /// Has `members` read by one of the batchers, from where the caller says.
+    /// Reads `members` with one of the batchers, from the source that the caller selected.
     pub(super) async fn read<S: Statement>(
         &self,
         from: ReadFrom,
@@ -135,20 +135,20 @@ impl Service {
             return primary.call(members).await;
         };
         let either = async {
-            if replica.health.answers() {
+            if replica.health.is_available() {
                 match timeout(REPLICA_TIMEOUT, batcher(&replica.reads).call(members.clone())).await {
                     Ok(Err(BatchError::Store(error))) => {
                         if let StoreError::Unavailable(_) = error {
-                            replica.health.fails(&error);
+                            replica.health.failed(&error);
                         }
                     }
-                    // Lists and counts may take so long by themselves.
+                    // Lists and counts can take this long on a healthy replica.
                     Err(_) if S::NAME != Load::NAME => {}
                     Err(_) => {
-                        let text = format!("not read within {REPLICA_TIMEOUT:?}");
-                        replica.health.fails(&StoreError::Unavailable(text));
+                        let text = format!("no result within {REPLICA_TIMEOUT:?}");
+                        replica.health.failed(&StoreError::Unavailable(text));
                     }
-                    // A queue that is full is no reason to fill the other one.
+                    // If the replica's queue is full, do not fill the database's.
                     Ok(Err(full @ BatchError::QueueFull(_))) => return Err(full),
                     Ok(Ok(read)) => {
                         replica.health.metrics.answered.inc();
@@ -159,9 +159,9 @@ impl Service {
             replica.health.metrics.passed_on.inc();
             primary.call(members).await
         };
-        // Both together may take no longer than one alone.
+        // Both reads together have the timeout of one call.
         timeout(CALL_TIMEOUT, either).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable(format!("not read within {CALL_TIMEOUT:?}")).into())
+            Err(StoreError::Unavailable(format!("no result within {CALL_TIMEOUT:?}")).into())
         })
     }
 }
@@ -172,20 +172,20 @@ mod tests {
     use crate::telemetry::Metrics;
 
     #[test]
-    fn a_replica_is_not_taken_for_back_as_soon_as_it_answers_once() {
+    fn one_success_after_a_failure_does_not_make_the_replica_available() {
         let health = ReplicaHealth::new(Metrics::new().replica());
-        health.works();
-        assert!(health.answers());
-        health.fails(&StoreError::Unavailable("gone".to_owned()));
-        health.works();
-        assert!(!health.answers());
+        health.succeeded();
+        assert!(health.is_available());
+        health.failed(&StoreError::Unavailable("gone".to_owned()));
+        health.succeeded();
+        assert!(!health.is_available());
     }
 
     #[test]
-    fn only_who_says_so_reads_from_a_replica() {
-        assert_eq!(ReadFrom::asked(Some(b"replica")), ReadFrom::Replica);
+    fn only_the_header_value_replica_selects_the_replica() {
+        assert_eq!(ReadFrom::from_header(Some(b"replica")), ReadFrom::Replica);
         for header in [None, Some(&b""[..]), Some(b"primary"), Some(b"Replica"), Some(b"replica,")] {
-            assert_eq!(ReadFrom::asked(header), ReadFrom::Primary);
+            assert_eq!(ReadFrom::from_header(header), ReadFrom::Primary);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What all streams have in common.
+//! State and rules that all streams share.
 
 use std::future::pending;
 
@@ -14,23 +14,22 @@ use crate::{
     watch::Hub,
 };
 
-/// What streams need.
+/// The state that all streams share.
 #[derive(Clone, Debug)]
 pub struct Streams {
-    /// What tells those that watch of changes.
+    /// The source of changes for watchers.
     pub hub: Hub,
-    /// How many hold a session.
+    /// The number of streams that hold a session.
     pub held: Gauge,
-    /// How long they live, and when they say that they do.
+    /// The maximum age and the heartbeat.
     pub settings: StreamSettings,
-    /// Ends them all.
+    /// Ends all streams.
     pub stop: CancellationToken,
 }
 
 impl Streams {
-    /// Resolves when a stream of the caller that begins now must end, and says why:
-    /// the service stops, the caller is let in no longer, or the stream has lived as
-    /// long as one may.
+    /// Resolves with an error when a stream that begins now must end: the service stops, the
+    /// caller's token expires, or the stream reaches its maximum age.
     pub(super) fn end(&self, caller: &Caller, clock: &Clock) -> BoxFuture<'static, Error> {
         let (stop, expires_at, clock) = (self.stop.clone(), caller.expires_at(), clock.clone());
         let max_age = about(self.settings.stream_max_age);

@@ -178,7 +178,7 @@ async fn an_unavailable_store_says_when_to_try_again_and_nothing_of_itself() {
     assert_eq!(answer.headers()["retry-after"], "1");
     let body: Value = answer.json().await.unwrap();
     let message = body["error"]["message"].as_str().unwrap();
-    assert!(message.starts_with("The presence store is unavailable"), "{message}");
+    assert!(message.starts_with("The database is unavailable"), "{message}");
     for internal in ["postgres", "sql", "pool", "127.0.0.1", "load"] {
         assert!(!body.to_string().to_lowercase().contains(internal), "{body}");
     }

@@ -1,33 +1,33 @@
-//! Tells why a user is shown as it is.
+//! Explains a user's presence.
 
 use crate::presence::{
     DecidingRule, Decision, Pair, PreferredPresence, Session, Timestamp, Transition, explain,
 };
 use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service};
 
-/// Why a user is shown as it is.
+/// The explanation of a user's presence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// What the user is shown as, with all there is to know.
+    /// The presence, with all details.
     pub presence: Presence,
     /// The rule that decided.
     pub rule: DecidingRule,
-    /// The live sessions with what each shows, the most important first.
+    /// The live sessions with the pair that each shows, the deciding one first.
     pub live: Vec<(Session, Pair)>,
-    /// The user's preferred presence, whether it applies or waits for a live
-    /// session; `None` once it has ended.
+    /// The preferred presence, which applies or waits for a live session; `None` if there is none
+    /// or it expired.
     pub preferred: Option<PreferredPresence>,
-    /// The same for people.
+    /// The explanation in sentences.
     pub text: String,
-    /// The instant for which all of this holds.
+    /// The instant of the read.
     pub now: Timestamp,
-    /// When the presence changes next with no write.
+    /// The next change of the presence without a write.
     pub next_transition: Option<Transition>,
 }
 
 impl Service {
-    /// Every live session of the user, what decided and by which rule, and when
-    /// the presence changes next by itself.
+    /// Every live session of the user, the one that decided and by which rule, and the next change
+    /// without a write.
     pub async fn explain_presence(
         &self,
         caller: &Caller,
@@ -40,7 +40,7 @@ impl Service {
         Ok(Explanation {
             presence: Presence::whole(user_id, &user, now),
             rule: decision.rule,
-            text: sentence(&decision, preferred),
+            text: text(&decision, preferred),
             preferred,
             now,
             next_transition: decision.next_transition,
@@ -49,67 +49,64 @@ impl Service {
     }
 }
 
-/// The decision in words.
-fn sentence(decision: &Decision<'_>, preferred: Option<PreferredPresence>) -> String {
-    let because = match (decision.live.first(), preferred) {
-        (None, None) => "no session is live".to_owned(),
+/// The explanation in sentences: the decision, then the next change.
+fn text(decision: &Decision<'_>, preferred: Option<PreferredPresence>) -> String {
+    let presence = decision.presence;
+    let reason = match (decision.live.first(), preferred) {
+        (None, None) => format!("The presence is {presence} because the user has no live session."),
         (None, Some(PreferredPresence { pair, expires_at })) => format!(
-            "no session is live; the preferred presence {pair} applies once one is, until {expires_at}"
+            "The presence is {presence} because the user has no live session. The preferred presence {pair} \
+             applies when the user has one, until {expires_at}."
         ),
-        (Some(_), Some(PreferredPresence { pair, expires_at })) => format!(
-            "the user prefers {pair} until {expires_at}, which overrides {}",
-            live_sessions(decision.live.len())
+        (Some(_), Some(PreferredPresence { expires_at, .. })) => format!(
+            "The presence is {presence} because the user prefers it until {expires_at}. This overrides {}.",
+            count(decision.live.len(), "live session")
         ),
-        (Some((session, shown)), None) => because_of(decision, session, *shown),
+        (Some((session, shown)), None) => session_text(decision, session, *shown),
     };
     let next = match decision.next_transition {
-        Some(Transition { at, to }) if to == decision.presence => {
-            format!("Without a write its status message ends at {at}.")
+        Some(Transition { at, to }) if to == presence => {
+            format!("Without a write the status message expires at {at}.")
         }
-        Some(Transition { at, to }) => format!("Without a write it changes to {to} at {at}."),
-        None => "Without a write it does not change.".to_owned(),
+        Some(Transition { at, to }) => format!("Without a write the presence changes to {to} at {at}."),
+        None => "Without a write the presence does not change.".to_owned(),
     };
-    format!("{}, because {because}. {next}", decision.presence)
+    format!("{reason} {next}")
 }
 
-/// Why the session decided, which shows `shown`.
-fn because_of(decision: &Decision<'_>, session: &Session, shown: Pair) -> String {
+/// Why this session, which shows `shown`, decided.
+fn session_text(decision: &Decision<'_>, session: &Session, shown: Pair) -> String {
+    let (presence, id) = (decision.presence, &session.session_id);
     let others = decision.live.get(1..).unwrap_or_default();
     let equals = others.iter().filter(|(_, other)| other.rank() == shown.rank()).count();
     let availability = shown.availability;
-    let why = match decision.rule {
+    let rule = match decision.rule {
         DecidingRule::NoLiveSession | DecidingRule::PreferredPresence | DecidingRule::OnlySession => {
-            "it is the only live session".to_owned()
+            "It is the user's only live session.".to_owned()
         }
         DecidingRule::Precedence => format!(
-            "it outranks {} (DoNotDisturb before Busy before Available before AvailableInactive before Away)",
-            sessions(others.len())
+            "It has precedence over {} (DoNotDisturb > Busy > Available > AvailableInactive > Away).",
+            count(others.len(), "other session")
         ),
-        DecidingRule::LatestChange => {
-            format!("it changed later than {} {availability}", sessions_that_show(equals))
-        }
+        DecidingRule::LatestChange => format!(
+            "It changed later than {} with the same precedence ({availability}).",
+            count(equals, "other session")
+        ),
         DecidingRule::SmallestSessionId => format!(
-            "no session changed later, and its id is smaller than that of the {availability} session {} that \
-             changed at the same instant",
+            "It changed at the same time as session {}, which has the same precedence ({availability}), and has \
+             the smaller id.",
             others.first().map_or_else(String::new, |(other, _)| other.session_id.to_string())
         ),
     };
-    let faded = if shown == session.pair { String::new() } else { format!(", which has faded to {shown}") };
-    format!("session {} set {} at {}{faded}, and {why}", session.session_id, session.pair, session.set_at)
+    let faded = if shown == session.pair { String::new() } else { format!(", which faded to {shown}") };
+    format!(
+        "The presence is {presence} because session {id} set {} at {}{faded}. {rule}",
+        session.pair, session.set_at
+    )
 }
 
-fn live_sessions(number: usize) -> String {
-    if number == 1 { "the one live session".to_owned() } else { format!("the {number} live sessions") }
-}
-
-fn sessions(others: usize) -> String {
-    if others == 1 { "the other session".to_owned() } else { format!("the {others} other sessions") }
-}
-
-fn sessions_that_show(others: usize) -> String {
-    if others == 1 {
-        "the other session that shows".to_owned()
-    } else {
-        format!("the {others} other sessions that show")
-    }
+/// `1 other session`, `2 other sessions`.
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }

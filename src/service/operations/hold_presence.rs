@@ -1,4 +1,4 @@
-//! Holds a session for as long as a stream lives.
+//! Holds a session while a stream is open.
 
 use std::{
     pin::{Pin, pin},
@@ -15,27 +15,26 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
-use crate::service::{Caller, Error, Field, Input, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Field, Input, Operation, Service, validator::Validator};
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
     store::{SessionKey, SetSession},
 };
 
-/// The pause before another message of a stream is read: what one stream has
-/// written is bounded, as calls are.
+/// The pause between two messages of a stream, which bounds the writes of one stream.
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How soon an extension that failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// The delay before the retry of a failed extension.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// A session to hold, and what it shows from now on, as a caller sent it.
+/// A message of the stream: the session to hold and its pair, as a caller sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldPresence {
-    /// Required at first.
+    /// Required in the first message.
     pub user_id: Input<String>,
-    /// Required at first.
+    /// Required in the first message.
     pub session_id: Input<String>,
-    /// Required: one of five pairs with the activity.
+    /// Required: forms one of five pairs with the activity.
     pub availability: Input<Availability>,
     /// Required.
     pub activity: Input<Activity>,
@@ -43,33 +42,31 @@ pub struct HoldPresence {
     pub grace: Input<Duration>,
 }
 
-/// What became of the session, and when it expires unless it is extended again.
+/// An event of the stream, with the time at which the session expires unless it is extended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// It shows what a message said.
+pub enum HoldEvent {
+    /// A message was written to the session.
     Set(Timestamp),
-    /// It lives on.
+    /// The session was extended.
     Extended(Timestamp),
 }
 
 impl Service {
-    /// Holds one session for as long as `messages` come, or could come: the first
-    /// opens the session, and each further one changes what it shows. Between them
-    /// the session is extended every half of `grace`, each time until the next
-    /// extension and `grace` after that.
+    /// Holds one session while `messages` is open. The first message opens the session, and each
+    /// further one changes its pair. In between the session is extended every half of `grace`,
+    /// each time until the next extension plus `grace`.
     ///
-    /// When `messages` ends, the session is cleared. When it fails, or what this
-    /// returns is dropped, nothing is done, and the session expires by itself.
+    /// When `messages` ends, the session is cleared. When `messages` fails, or the caller drops
+    /// the returned stream, the session stays and expires by itself.
     ///
-    /// The stream ends with an error: when a message failed, or is wrong; when
-    /// another has cleared the session or changed what it shows; when the caller is
-    /// let in no longer, the stream has lived as long as one may, and when the
-    /// service stops.
+    /// The returned stream ends with an error after an invalid or failed message, when another
+    /// call or stream cleared or changed the session, when the caller's token expires, when the
+    /// stream reaches its maximum age, and when the service stops.
     pub async fn hold_presence(
         self: &Arc<Self>,
         caller: &Caller,
         mut messages: BoxStream<'static, Result<HoldPresence, Error>>,
-    ) -> Result<impl Stream<Item = Result<Held, Error>> + Send + use<>, Error> {
+    ) -> Result<impl Stream<Item = Result<HoldEvent, Error>> + Send + use<>, Error> {
         let mut end = self.streams.end(caller, &self.clock);
         let first = tokio::select! {
             error = &mut end => return Err(error),
@@ -78,11 +75,11 @@ impl Service {
         let Some(first) = first else {
             return Err(Error::message_malformed("The stream ended before its first message."));
         };
-        let mut checks = Checks::new();
-        let checked = first?.check(&mut checks);
-        let (user_id, session_id, pair, grace) = checks.finish(checked)?;
-        let key = caller.may_to_session(Operation::HoldPresence, user_id, session_id)?;
-        let mut hold = Hold {
+        let mut validator = Validator::new();
+        let first = first?.validate_first(&mut validator);
+        let (user_id, session_id, pair, grace) = validator.finish(first)?;
+        let key = caller.authorize_session(Operation::HoldPresence, user_id, session_id)?;
+        let mut stream = HoldStream {
             end,
             service: Arc::clone(self),
             messages,
@@ -91,80 +88,82 @@ impl Service {
             grace,
             extend_at: self.clock.now(),
             pause: Box::pin(sleep(MESSAGE_PAUSE)),
-            _counted: Counted::one(&self.streams.held),
+            _counted: CountedStream::new(&self.streams.held),
         };
-        let opened = hold.set().await?;
-        let goes_on = unfold(Some(hold), async |hold| {
-            let mut hold = hold?;
-            let said = hold.next().await?;
-            let hold = said.is_ok().then_some(hold);
-            Some((said, hold))
+        let opened = stream.set().await?;
+        let further = unfold(Some(stream), async |stream| {
+            let mut stream = stream?;
+            let event = stream.next().await?;
+            let stream = event.is_ok().then_some(stream);
+            Some((event, stream))
         });
-        Ok(iter([Ok(opened)]).chain(goes_on))
+        Ok(iter([Ok(opened)]).chain(further))
     }
 }
 
 impl HoldPresence {
-    /// What the first message asks for; `None` if `checks` found something wrong.
-    fn check(self, checks: &mut Checks) -> Option<(UserId, SessionId, Pair, Duration)> {
-        let user_id = checks.user_id(self.user_id);
-        let session_id = checks.session_id(self.session_id);
-        let pair = checks.session_pair(self.availability, self.activity);
-        let grace = checks.grace(&self.grace);
+    /// The values of the first message; `None` if `validator` recorded a violation.
+    fn validate_first(self, validator: &mut Validator) -> Option<(UserId, SessionId, Pair, Duration)> {
+        let user_id = validator.user_id(self.user_id);
+        let session_id = validator.session_id(self.session_id);
+        let pair = validator.session_pair(self.availability, self.activity);
+        let grace = validator.grace(self.grace);
         Some((user_id?, session_id?, pair?, grace?))
     }
 
-    /// What a later message asks for.
-    fn check_later(self, checks: &mut Checks, hold: &Hold) -> Option<Pair> {
-        let user = checks.same(Field::UserId, &self.user_id.parse(), &hold.key.user.user_id);
-        let session = checks.same(Field::SessionId, &self.session_id.parse(), &hold.key.session_id);
-        let pair = checks.session_pair(self.availability, self.activity);
-        let grace = checks.same(Field::Grace, &self.grace, &hold.grace);
+    /// The pair of a later message; `None` if `validator` recorded a violation.
+    fn validate_later(self, validator: &mut Validator, stream: &HoldStream) -> Option<Pair> {
+        let user = validator.unchanged(Field::UserId, &self.user_id.parse(), &stream.key.user.user_id);
+        let session = validator.unchanged(Field::SessionId, &self.session_id.parse(), &stream.key.session_id);
+        let pair = validator.session_pair(self.availability, self.activity);
+        let grace = validator.unchanged(Field::Grace, &self.grace, &stream.grace);
         user.and(session).and(grace).and(pair)
     }
 }
 
-/// A session that is held.
-struct Hold {
+/// The state of a stream that holds a session.
+struct HoldStream {
     service: Arc<Service>,
     messages: BoxStream<'static, Result<HoldPresence, Error>>,
     key: SessionKey,
     pair: Pair,
     grace: Duration,
-    /// When it is extended next.
+    /// The time of the next extension.
     extend_at: Timestamp,
-    /// Before the next message is read.
+    /// The pause before the next message.
     pause: Pin<Box<Sleep>>,
     end: BoxFuture<'static, Error>,
-    _counted: Counted,
+    _counted: CountedStream,
 }
 
-/// What happens next to a session that is held.
-enum Next {
+/// What a stream does next.
+enum Step {
+    /// Write a message; clear the session if there is none left.
     Message(Option<Result<HoldPresence, Error>>),
+    /// Extend the session.
     Extend,
+    /// End the stream with an error.
     End(Error),
 }
 
-impl Hold {
-    /// What to say next; `None` once the session has been cleared because the
-    /// messages have ended.
-    async fn next(&mut self) -> Option<Result<Held, Error>> {
+impl HoldStream {
+    /// The next event; `None` after the messages ended and the session was cleared.
+    async fn next(&mut self) -> Option<Result<HoldEvent, Error>> {
         loop {
             match self.wait().await {
-                Next::Message(None) => return self.clear().await.err().map(Err),
-                Next::Message(Some(message)) => return Some(self.change(message).await),
-                Next::Extend => {
-                    if let Some(said) = self.extend().await {
-                        return Some(said);
+                Step::Message(None) => return self.clear().await.err().map(Err),
+                Step::Message(Some(message)) => return Some(self.change(message).await),
+                Step::Extend => {
+                    if let Some(event) = self.extend().await {
+                        return Some(event);
                     }
                 }
-                Next::End(error) => return Some(Err(error)),
+                Step::End(error) => return Some(Err(error)),
             }
         }
     }
 
-    async fn wait(&mut self) -> Next {
+    async fn wait(&mut self) -> Step {
         let Self { service, messages, extend_at, pause, end, .. } = self;
         let message = pin!(async {
             pause.await;
@@ -172,13 +171,13 @@ impl Hold {
         });
         tokio::select! {
             biased;
-            error = end => Next::End(error),
-            message = message => Next::Message(message),
-            () = service.clock.wait_until(*extend_at) => Next::Extend,
+            error = end => Step::End(error),
+            message = message => Step::Message(message),
+            () = service.clock.wait_until(*extend_at) => Step::Extend,
         }
     }
 
-    /// The session, until `grace` after the next extension.
+    /// The session until the next extension plus `grace`.
     fn session(&self) -> SetSession {
         SetSession { key: self.key.clone(), pair: self.pair, expires_after: self.interval() + self.grace }
     }
@@ -187,40 +186,40 @@ impl Hold {
         self.grace / 2
     }
 
-    /// Notes that the session was written at `now`; when it expires.
-    fn written(&mut self, now: Timestamp) -> Timestamp {
+    /// Schedules the next extension after a write at `now`, and returns when the session expires.
+    fn schedule(&mut self, now: Timestamp) -> Timestamp {
         self.extend_at = now + self.interval();
         self.extend_at + self.grace
     }
 
-    async fn set(&mut self) -> Result<Held, Error> {
+    async fn set(&mut self) -> Result<HoldEvent, Error> {
         let (now, _) = self.service.batches.set_sessions.call(vec![self.session()]).await?;
-        Ok(Held::Set(self.written(now)))
+        Ok(HoldEvent::Set(self.schedule(now)))
     }
 
-    async fn change(&mut self, message: Result<HoldPresence, Error>) -> Result<Held, Error> {
+    async fn change(&mut self, message: Result<HoldPresence, Error>) -> Result<HoldEvent, Error> {
         self.pause.set(sleep(MESSAGE_PAUSE));
-        let mut checks = Checks::new();
-        let pair = message?.check_later(&mut checks, self);
-        self.pair = checks.finish(pair)?;
+        let mut validator = Validator::new();
+        let pair = message?.validate_later(&mut validator, self);
+        self.pair = validator.finish(pair)?;
         self.set().await
     }
 
-    /// Nothing to say if it failed: the stream outlives a database that is away.
-    async fn extend(&mut self) -> Option<Result<Held, Error>> {
+    /// Extends the session. A failure is no event: the stream outlives an unavailable database.
+    async fn extend(&mut self) -> Option<Result<HoldEvent, Error>> {
         match self.service.batches.extend_sessions.call(vec![self.session()]).await {
-            Ok((now, extended)) if extended == [true] => Some(Ok(Held::Extended(self.written(now)))),
+            Ok((now, extended)) if extended == [true] => Some(Ok(HoldEvent::Extended(self.schedule(now)))),
             Ok(_) => Some(Err(Error::session_taken())),
             Err(error) => {
-                debug!(%error, "a session that is held can't be extended");
-                self.extend_at = self.service.clock.now() + RETRY;
+                debug!(%error, "extending a held session failed");
+                self.extend_at = self.service.clock.now() + RETRY_DELAY;
                 None
             }
         }
     }
 
-    /// It may have ended already. A client may close its connection once it has said
-    /// that it ends: then nobody waits for this.
+    /// Clears the session, which may have ended already. A client may close its connection as soon
+    /// as it has ended its side, which drops this future; so the write runs in a task of its own.
     async fn clear(&mut self) -> Result<(), Error> {
         let (service, key) = (Arc::clone(&self.service), self.key.clone());
         let cleared = tokio::spawn(async move { service.batches.clear_sessions.call_one(key).await });
@@ -229,17 +228,17 @@ impl Hold {
     }
 }
 
-/// One of the streams that hold a session, in the metric.
-struct Counted(Gauge);
+/// Counts a stream in the metric of held sessions until it is dropped.
+struct CountedStream(Gauge);
 
-impl Counted {
-    fn one(streams: &Gauge) -> Self {
+impl CountedStream {
+    fn new(streams: &Gauge) -> Self {
         streams.inc();
         Self(streams.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         self.0.dec();
     }

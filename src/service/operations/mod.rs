@@ -1,4 +1,5 @@
-//! The operations, one file each, named as their RPCs: validate, authorize, call.
+//! The operations: one file each, named as its RPC. Each validates, authorizes, and calls the
+//! store.
 
 mod batch_get_presences;
 mod batch_set_presences;
@@ -16,10 +17,10 @@ mod set_user_preferred_presence;
 mod watch_presences;
 
 pub use explain_presence::Explanation;
-pub use hold_presence::{Held, HoldPresence};
+pub use hold_presence::{HoldEvent, HoldPresence};
 pub use list_presences::Page;
 pub use locations::SetLocation;
 pub use set_presence::SetPresence;
-pub use set_status_message::{Expiry, SetStatusMessage};
+pub use set_status_message::SetStatusMessage;
 pub use set_user_preferred_presence::SetUserPreferredPresence;
-pub use watch_presences::Event;
+pub use watch_presences::WatchEvent;

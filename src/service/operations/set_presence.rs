@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::service::{Caller, Error, Input, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Input, Operation, Service, validator::Validator};
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, UserId},
     store::SetSession,
@@ -15,7 +15,7 @@ pub struct SetPresence {
     pub user_id: Input<String>,
     /// Required.
     pub session_id: Input<String>,
-    /// Required: one of five pairs with the activity.
+    /// Required: forms one of five pairs with the activity.
     pub availability: Input<Availability>,
     /// Required.
     pub activity: Input<Activity>,
@@ -23,8 +23,8 @@ pub struct SetPresence {
     pub expiration_duration: Input<Duration>,
 }
 
-/// What is left to ask is whether the caller may.
-pub(super) struct Checked {
+/// A valid [`SetPresence`] that is not authorized yet.
+pub(super) struct ValidSetPresence {
     user_id: UserId,
     session_id: SessionId,
     pair: Pair,
@@ -32,13 +32,13 @@ pub(super) struct Checked {
 }
 
 impl SetPresence {
-    /// The session that is asked for; `None` if `checks` found something wrong.
-    pub(super) fn check(self, checks: &mut Checks) -> Option<Checked> {
-        let user_id = checks.user_id(self.user_id);
-        let session_id = checks.session_id(self.session_id);
-        let pair = checks.session_pair(self.availability, self.activity);
-        let expires_after = checks.session_expiration(&self.expiration_duration);
-        Some(Checked {
+    /// The valid request; `None` if `validator` recorded a violation.
+    pub(super) fn validate(self, validator: &mut Validator) -> Option<ValidSetPresence> {
+        let user_id = validator.user_id(self.user_id);
+        let session_id = validator.session_id(self.session_id);
+        let pair = validator.session_pair(self.availability, self.activity);
+        let expires_after = validator.session_expiration(self.expiration_duration);
+        Some(ValidSetPresence {
             user_id: user_id?,
             session_id: session_id?,
             pair: pair?,
@@ -47,21 +47,21 @@ impl SetPresence {
     }
 }
 
-impl Checked {
-    /// The session to set, if the caller may.
+impl ValidSetPresence {
+    /// The session to set, if the caller has the permission.
     pub(super) fn authorize(self, caller: &Caller, operation: Operation) -> Result<SetSession, Error> {
         let Self { user_id, session_id, pair, expires_after } = self;
-        let key = caller.may_to_session(operation, user_id, session_id)?;
+        let key = caller.authorize_session(operation, user_id, session_id)?;
         Ok(SetSession { key, pair, expires_after })
     }
 }
 
 impl Service {
-    /// Opens or refreshes one session; durable once this returns.
+    /// Opens or refreshes one session. The result is durable when this returns.
     pub async fn set_presence(&self, caller: &Caller, request: SetPresence) -> Result<(), Error> {
-        let mut checks = Checks::new();
-        let set = request.check(&mut checks);
-        let set = checks.finish(set)?.authorize(caller, Operation::SetPresence)?;
+        let mut validator = Validator::new();
+        let set = request.validate(&mut validator);
+        let set = validator.finish(set)?.authorize(caller, Operation::SetPresence)?;
         Ok(self.batches.set_sessions.call_one(set).await?)
     }
 }

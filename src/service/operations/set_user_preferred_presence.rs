@@ -1,8 +1,8 @@
-//! Sets what a user prefers to be shown as. Graph: setUserPreferredPresence.
+//! Sets a user's preferred presence. Graph: setUserPreferredPresence.
 
 use std::time::Duration;
 
-use crate::service::{Caller, Error, Input, Operation, Service, validate::Checks};
+use crate::service::{Caller, Error, Input, Operation, Service, validator::Validator};
 use crate::{
     presence::{Activity, Availability},
     store::{Change, UpdateUser},
@@ -13,28 +13,28 @@ use crate::{
 pub struct SetUserPreferredPresence {
     /// Required.
     pub user_id: Input<String>,
-    /// Required: one of six pairs with the activity.
+    /// Required: forms one of six pairs with the activity.
     pub availability: Input<Availability>,
     /// Required.
     pub activity: Input<Activity>,
-    /// Up to 365 days; 1 day for `Busy` and `DoNotDisturb`, 7 for the rest if
-    /// missing.
+    /// Up to 365 days. If missing, 1 day for `Busy` and `DoNotDisturb` and 7 days for other
+    /// pairs.
     pub expiration_duration: Input<Duration>,
 }
 
 impl Service {
-    /// Overrides what the user's sessions show, as long as one is live.
+    /// Sets the preferred presence, which overrides the user's sessions while one is live.
     pub async fn set_user_preferred_presence(
         &self,
         caller: &Caller,
         request: SetUserPreferredPresence,
     ) -> Result<(), Error> {
-        let mut checks = Checks::new();
-        let user_id = checks.user_id(request.user_id);
-        let pair = checks.preferred_pair(request.availability, request.activity);
-        let expires_after = checks.preferred_expiration(&request.expiration_duration, pair);
-        let (user_id, preferred) = checks.finish(user_id.zip(pair.zip(expires_after)))?;
-        let user = caller.may(Operation::SetUserPreferredPresence, user_id)?;
+        let mut validator = Validator::new();
+        let user_id = validator.user_id(request.user_id);
+        let pair = validator.preferred_pair(request.availability, request.activity);
+        let expires_after = validator.preferred_expiration(request.expiration_duration, pair);
+        let (user_id, preferred) = validator.finish(user_id.zip(pair.zip(expires_after)))?;
+        let user = caller.authorize(Operation::SetUserPreferredPresence, user_id)?;
         let update = UpdateUser { preferred: Change::Set(preferred), ..UpdateUser::new(user) };
         Ok(self.batches.update_user.call_one(update).await?)
     }

@@ -1,4 +1,4 @@
-//! Follows what users are shown as.
+//! Watches the presences of users.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,75 +11,76 @@ use tokio::time::sleep;
 use crate::service::{Caller, Error, Input, Operation, Presence, Service};
 use crate::watch::{News, Subscription};
 
-/// What a stream says.
+/// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// What a user is shown as: at first of each user, then whenever it changes.
+pub enum WatchEvent {
+    /// The presence of a user: first of each user, then after each change.
     Presence(Presence),
-    /// The presence of every user has been sent.
+    /// The stream has sent the presence of every user.
     SnapshotComplete,
-    /// Nothing has changed for a while.
+    /// The stream had no other event for the heartbeat interval.
     Heartbeat,
 }
 
 impl Service {
-    /// Follows users, `max` at most: the current presence of each distinct one, in no order, then
-    /// a marker, then the latest presence of whoever's changes. What is sent of a
-    /// user never goes back in time; what changes faster than it is taken is sent
-    /// less often.
+    /// Watches up to `max` users. The stream sends the current presence of each distinct user, in
+    /// no order, then a marker, then the latest presence of each user that changes. The presences
+    /// of one user are in the order of time. A slow reader receives fewer of them.
     ///
-    /// The stream ends with an error: when the caller is let in no longer, when it
-    /// has lived as long as one may, and when the service stops.
+    /// The stream ends with an error when the caller's token expires, when it reaches its maximum
+    /// age, and when the service stops.
     pub fn watch_presences(
         &self,
         caller: &Caller,
         user_ids: Input<Vec<Input<String>>>,
         max: usize,
-    ) -> Result<impl Stream<Item = Result<Event, Error>> + Send + use<>, Error> {
-        let user_ids = Self::distinct_user_ids(user_ids, max)?;
-        let keys: Result<Vec<_>, _> =
-            user_ids.into_iter().map(|user_id| caller.may(Operation::WatchPresences, user_id)).collect();
+    ) -> Result<impl Stream<Item = Result<WatchEvent, Error>> + Send + use<>, Error> {
+        let user_ids = Self::validate_user_ids(user_ids, max)?;
+        let keys: Result<Vec<_>, _> = user_ids
+            .into_iter()
+            .map(|user_id| caller.authorize(Operation::WatchPresences, user_id))
+            .collect();
         let (keys, hub) = (keys?, &self.streams.hub);
-        let watch = Watch {
+        let stream = WatchStream {
             caller: caller.clone(),
             sent: HashMap::with_capacity(keys.len()),
-            missing: keys.len(),
-            marked: false,
+            unsent: keys.len(),
+            snapshot_complete: false,
             subscription: hub.subscribe(keys).ok_or_else(Error::too_many_watched)?,
             heartbeat: self.streams.settings.watch_heartbeat,
             end: self.streams.end(caller, &self.clock),
         };
-        Ok(unfold(Some(watch), async |watch| {
-            let mut watch = watch?;
-            match watch.next().await {
-                Ok(event) => Some((Ok(event), Some(watch))),
+        Ok(unfold(Some(stream), async |stream| {
+            let mut stream = stream?;
+            match stream.next().await {
+                Ok(event) => Some((Ok(event), Some(stream))),
                 Err(error) => Some((Err(error), None)),
             }
         }))
     }
 }
 
-/// A stream.
-struct Watch {
+/// The state of a stream.
+struct WatchStream {
     caller: Caller,
     subscription: Subscription,
-    /// What was last sent of each user, by the user's number.
+    /// The presence that was last sent of each user, by the user's number.
     sent: HashMap<usize, Arc<Presence>>,
-    /// The users of whom nothing has been sent.
-    missing: usize,
+    /// The number of users whose presence has not been sent.
+    unsent: usize,
     /// Whether the marker has been sent.
-    marked: bool,
+    snapshot_complete: bool,
     heartbeat: Duration,
     end: BoxFuture<'static, Error>,
 }
 
-impl Watch {
-    /// What to send next. It is asked for when what was sent before has been
-    /// taken: from then on the heartbeat counts.
-    async fn next(&mut self) -> Result<Event, Error> {
-        if self.missing == 0 && !self.marked {
-            self.marked = true;
-            return Ok(Event::SnapshotComplete);
+impl WatchStream {
+    /// The next event. The API asks for it after it sent the one before, so the heartbeat interval
+    /// starts there.
+    async fn next(&mut self) -> Result<WatchEvent, Error> {
+        if self.unsent == 0 && !self.snapshot_complete {
+            self.snapshot_complete = true;
+            return Ok(WatchEvent::SnapshotComplete);
         }
         let quiet = sleep(self.heartbeat);
         tokio::pin!(quiet);
@@ -88,27 +89,27 @@ impl Watch {
                 biased;
                 error = &mut self.end => return Err(error),
                 news = self.subscription.next() => {
-                    if let Some(presence) = self.shown(news) {
-                        return Ok(Event::Presence(presence));
+                    if let Some(presence) = self.changed(news) {
+                        return Ok(WatchEvent::Presence(presence));
                     }
                 }
-                () = &mut quiet => return Ok(Event::Heartbeat),
+                () = &mut quiet => return Ok(WatchEvent::Heartbeat),
             }
         }
     }
 
-    /// What the caller is shown, if that differs from what was last sent of the
-    /// user.
-    fn shown(&mut self, News { slot, presence, since }: News) -> Option<Presence> {
-        let shown = Presence::clone(&presence).shown_to(&self.caller);
+    /// The part of the presence that the caller can see, if that differs from the last one that
+    /// was sent of this user.
+    fn changed(&mut self, News { slot, presence, since }: News) -> Option<Presence> {
+        let visible = Presence::clone(&presence).visible_to(&self.caller);
         match self.sent.insert(slot, presence) {
-            None => self.missing = self.missing.saturating_sub(1),
-            Some(sent) if Presence::clone(&sent).shown_to(&self.caller).shows_the_same_as(&shown) => {
+            None => self.unsent = self.unsent.saturating_sub(1),
+            Some(sent) if Presence::clone(&sent).visible_to(&self.caller).shows_the_same_as(&visible) => {
                 return None;
             }
             Some(_) => {}
         }
         self.subscription.count_sent(since);
-        Some(shown)
+        Some(visible)
     }
 }

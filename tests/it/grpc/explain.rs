@@ -41,7 +41,9 @@ async fn explain_presence_tells_the_whole_story(engine: Engine) {
     assert_eq!(story(&nothing), ("u Offline/Offline".into(), DecidingRule::NoLiveSession, String::new()));
     assert_eq!((nothing.next_transition_time, nothing.sessions.len(), nothing.read_time), (None, 0, at(0)));
     assert!(
-        nothing.explanation.starts_with("Offline/Offline, because no session is live."),
+        nothing
+            .explanation
+            .starts_with("The presence is Offline/Offline because the user has no live session."),
         "{}",
         nothing.explanation
     );
@@ -59,9 +61,9 @@ async fn explain_presence_tells_the_whole_story(engine: Engine) {
     let phone = &busy.sessions[0];
     assert_eq!((phone.session_id.as_str(), phone.set_time, phone.change_time), ("phone", at(1), at(1)));
     assert_eq!((phone.fade_time, phone.expire_time), (None, at(31)));
-    let expected = "Busy/InACall, because session phone set Busy/InACall at 2026-11-22T02:51:00.000Z, and it outranks \
-                    the other session (DoNotDisturb before Busy before Available before AvailableInactive before \
-                    Away). Without a write it changes to Away/Away at 2026-11-22T03:21:00.000Z.";
+    let expected = "The presence is Busy/InACall because session phone set Busy/InACall at 2026-11-22T02:51:00.000Z. \
+                    It has precedence over 1 other session (DoNotDisturb > Busy > Available > AvailableInactive > \
+                    Away). Without a write the presence changes to Away/Away at 2026-11-22T03:21:00.000Z.";
     assert_eq!(busy.explanation, expected);
 
     server.clock.advance(5 * MINUTE);
@@ -104,8 +106,9 @@ async fn explain_presence_tells_of_the_preference_and_the_status_message(engine:
     let preferred = waiting.preferred_presence.unwrap();
     assert_eq!((preferred.availability(), preferred.activity()), (Availability::Offline, Activity::OffWork));
     assert_eq!(preferred.expire_time, at(20));
-    let expected = "Offline/Offline, because no session is live; the preferred presence Offline/OffWork applies once one \
-                    is, until 2026-11-22T03:10:00.000Z. Without a write it does not change.";
+    let expected = "The presence is Offline/Offline because the user has no live session. The preferred presence \
+                    Offline/OffWork applies when the user has one, until 2026-11-22T03:10:00.000Z. Without a write \
+                    the presence does not change.";
     assert_eq!(waiting.explanation, expected);
 
     client.set_presence(busy("u", "phone")).await.unwrap();
@@ -118,8 +121,8 @@ async fn explain_presence_tells_of_the_preference_and_the_status_message(engine:
     let applied = explain().await;
     assert_eq!((applied.rule(), &applied.deciding_session_id), (DecidingRule::PreferredPresence, &None));
     assert_eq!((applied.sessions.len(), applied.next_transition_time), (1, at(10)));
-    let expected = "Offline/OffWork, because the user prefers Offline/OffWork until 2026-11-22T03:10:00.000Z, which \
-                    overrides the one live session. Without a write its status message ends at \
+    let expected = "The presence is Offline/OffWork because the user prefers it until 2026-11-22T03:10:00.000Z. This \
+                    overrides 1 live session. Without a write the status message expires at \
                     2026-11-22T03:00:00.000Z.";
     assert_eq!(applied.explanation, expected);
     let shown = applied.presence.unwrap().status_message.unwrap();

@@ -8,9 +8,11 @@ use presenced::grpc::{
     SERVICE_NAME,
     pb::{
         Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
-        SetPresenceRequest, presence_service_client::PresenceServiceClient,
+        DESCRIPTORS, SetPresenceRequest, presence_service_client::PresenceServiceClient,
     },
 };
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use tonic::{Code, Status, client::Grpc, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -77,12 +79,12 @@ async fn every_refusal_carries_its_reason() {
         (reason_of.as_str(), named),
         ("ERROR_REASON_PAIR_NOT_ALLOWED", vec!["availability".to_owned()])
     );
-    assert!(message.contains("Busy/InACall, Busy/InAConferenceCall"), "{message}");
+    assert!(message.contains("AVAILABILITY_BUSY / ACTIVITY_IN_A_CALL, AVAILABILITY_BUSY / "), "{message}");
     let mut number = busy("u", "a");
     number.availability = 99;
     let (reason_of, named, message) = refused(number).await;
     assert_eq!((reason_of.as_str(), named), ("ERROR_REASON_FIELD_INVALID", vec!["availability".to_owned()]));
-    assert!(message.contains("DoNotDisturb/Presenting, not 99"), "{message}");
+    assert!(message.contains("AVAILABILITY_DO_NOT_DISTURB / ACTIVITY_PRESENTING, got 99."), "{message}");
     let (reason_of, named, _) = refused(busy("u", "")).await;
     assert_eq!((reason_of.as_str(), named), ("ERROR_REASON_FIELD_REQUIRED", vec!["session_id".to_owned()]));
 
@@ -94,7 +96,7 @@ async fn every_refusal_carries_its_reason() {
         let (reason_of, named, message) = refused(request).await;
         assert_eq!(reason_of, "ERROR_REASON_DURATION_OUT_OF_RANGE");
         assert_eq!(named, ["expiration_duration"]);
-        assert!(message.contains("5 to 240 minutes"), "{message}");
+        assert!(message.contains("between 300s and 14400s, got "), "{message}");
     }
 
     let request = ClearPresenceRequest { user_id: "u".into(), session_id: "a".into() };
@@ -137,7 +139,11 @@ async fn batches_have_a_limit() {
         (reason(&status).as_str(), fields(&status)),
         ("ERROR_REASON_TOO_MANY", vec!["requests".to_owned()])
     );
-    assert!(status.message().contains("1000 at most, not 1001"), "{}", status.message());
+    assert!(
+        status.message().contains("`requests` must have at most 1000 items, got 1001."),
+        "{}",
+        status.message()
+    );
     let status = client.batch_set_presences(requests(0)).await.unwrap_err();
     assert_eq!(fields(&status), ["requests"]);
 
@@ -146,8 +152,14 @@ async fn batches_have_a_limit() {
     let status =
         client.batch_set_presences(BatchSetPresencesRequest { requests: all_wrong }).await.unwrap_err();
     assert_eq!((status.code(), fields(&status).len()), (Code::InvalidArgument, 10));
-    assert!(status.message().ends_with("; and 3995 more"), "{}", status.message());
+    assert!(status.message().ends_with(" And 3995 more."), "{}", status.message());
     assert!(status.details().len() + status.message().len() < 4_096);
+    // The longest messages are those of pairs. Clients accept 8 KiB of headers or more.
+    let wrong_pairs = vec![set("u", "a", Availability::DoNotDisturb, Activity::InAConferenceCall, 60); 1_000];
+    let status =
+        client.batch_set_presences(BatchSetPresencesRequest { requests: wrong_pairs }).await.unwrap_err();
+    assert!(status.message().ends_with(" And 995 more."), "{}", status.message());
+    assert!(status.details().len() * 4 / 3 + status.message().len() < 7_168);
 
     let users = |number: usize| BatchGetPresencesRequest {
         user_ids: (0..number).map(|user| user.to_string()).collect(),
@@ -258,6 +270,22 @@ async fn reflection_speaks_both_versions() {
             ),
             "{symbol}"
         );
+    }
+}
+
+#[test]
+fn every_proto_file_names_its_package_in_other_languages() {
+    let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
+    let files: Vec<_> = files.iter().filter(|file| file.package() == "presence.v1").collect();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let options = file.options.as_ref().expect("options");
+        assert_eq!(options.go_package(), "presenced.dev/presence/v1;presencev1", "{}", file.name());
+        assert_eq!((options.java_package(), options.java_multiple_files()), ("dev.presenced.v1", true));
+        assert!(options.java_outer_classname().ends_with("Proto"), "{}", file.name());
+        assert_eq!(options.csharp_namespace(), "Presenced.V1");
+        assert_eq!((options.php_namespace(), options.ruby_package()), ("Presenced\\V1", "Presenced::V1"));
+        assert_eq!(options.objc_class_prefix(), "PRS");
     }
 }
 

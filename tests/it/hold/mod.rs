@@ -291,7 +291,7 @@ async fn bad_input_is_named() {
             (fields(&status), reason(&status)),
             (vec!["grace".to_owned()], "ERROR_REASON_DURATION_OUT_OF_RANGE".to_owned())
         );
-        assert!(status.message().contains("5 seconds to 5 minutes"), "{status}");
+        assert!(status.message().contains("between 5s and 300s"), "{status}");
     }
     assert_eq!(shown(&server).await, "u Offline/Offline");
 

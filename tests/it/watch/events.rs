@@ -142,7 +142,7 @@ async fn a_stop_ends_a_stream_of_events_with_the_reason(engine: Engine) {
     let stop = tokio::spawn(server.app.stop(Duration::from_secs(10), pending()));
     let error = events.end().await;
     assert_eq!(error["code"], "serviceNotAvailable");
-    assert!(error["message"].as_str().unwrap().contains("about to stop"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("is stopping"), "{error}");
     assert_eq!(error["innerError"]["client-request-id"], "mine");
     assert_eq!(error["innerError"]["date"], "2026-11-22T02:50:00");
     assert!(stop.await.unwrap(), "drained");
@@ -168,7 +168,7 @@ async fn a_quiet_stream_of_events_sends_heartbeats_until_it_is_too_old() {
     let mut events = Events::open(server.addresses, "ids=a", &[]).await;
     events.snapshot(1).await;
     let error = events.end().await;
-    assert!(error["message"].as_str().unwrap().contains("open it anew"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("Open a new stream"), "{error}");
     server.stop().await;
 }
 
@@ -205,12 +205,12 @@ async fn what_is_wrong_with_a_stream_of_events_is_said_before_it_begins() {
         assert_eq!(answer.targets(), targets, "{query}");
         assert!(answer.message().contains(text), "{}", answer.message());
     };
-    refused("", &["ids"], "The Ids field is required").await;
+    refused("", &["ids"], "`ids` is required.").await;
     refused("?ids=", &["ids[0]"], "must be 1 to 128 visible ASCII characters").await;
-    refused("?ids=a,,b,c+d", &["ids[1]", "ids[3]"], "without \"/\", not nothing").await;
-    refused("?ids=a/b", &["ids[0]"], "not \"a/b\"").await;
+    refused("?ids=a,,b,c+d", &["ids[1]", "ids[3]"], "without `/`, got an empty value").await;
+    refused("?ids=a/b", &["ids[0]"], "got \"a/b\"").await;
     refused("?ids=a&$filter=x", &["$filter"], "use $select").await;
-    refused(&format!("?ids={}a", "a,".repeat(650)), &["ids"], "must be 650 at most, not 651").await;
+    refused(&format!("?ids={}a", "a,".repeat(650)), &["ids"], "must have at most 650 items, got 651").await;
     bench.send(Method::POST, PATH, &[], "").await.is_refused(405, "MethodNotAllowed");
     bench.server.stop().await;
 }

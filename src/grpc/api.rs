@@ -1,0 +1,41 @@
+//! The gRPC API as one `tower` service.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{extract::Request, response::Response};
+use futures_util::future::BoxFuture;
+use tonic_health::server::HealthReporter;
+use tower::Service;
+
+use super::{layer::Layer, routes::Routes, state::GrpcState};
+
+/// The API: the presence service, health checks and reflection. Clones share their state.
+#[derive(Clone, Debug)]
+pub struct GrpcApi(Arc<Layer>);
+
+impl GrpcApi {
+    /// The API with these dependencies.
+    pub fn new(state: GrpcState, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
+        let routes = Routes::new(&state, health)?;
+        Ok(Self(Arc::new(Layer { state, routes })))
+    }
+}
+
+impl Service<Request> for GrpcApi {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let layer = Arc::clone(&self.0);
+        Box::pin(async move { Ok(layer.handle(request).await) })
+    }
+}

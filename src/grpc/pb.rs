@@ -1,0 +1,6 @@
+//! The generated code of `proto/presence/v1`.
+
+tonic::include_proto!("presence.v1");
+
+/// The descriptors of all files with their comments, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/presence_v1.bin"));

@@ -1,0 +1,76 @@
+//! Steps that several operations share: validate user ids, read users, clear a user's settings.
+
+use std::collections::HashSet;
+
+use super::{Caller, Error, Input, Operation, ReadFrom, Service, validator::Validator};
+use crate::{
+    presence::{Timestamp, User, UserId},
+    store::UpdateUser,
+};
+
+impl Service {
+    /// Validates a request that has only a user id.
+    fn validate_user_id(user_id: Input<String>) -> Result<UserId, Error> {
+        let mut validator = Validator::new();
+        let user_id = validator.user_id(user_id);
+        validator.finish(user_id)
+    }
+
+    /// Validates a request that has only user ids, `max` at most. Returns each id once, in the
+    /// order of the request.
+    pub(super) fn validate_user_ids(
+        user_ids: Input<Vec<Input<String>>>,
+        max: usize,
+    ) -> Result<Vec<UserId>, Error> {
+        let mut validator = Validator::new();
+        let user_ids = validator.user_ids(user_ids, max);
+        let mut user_ids = validator.finish(user_ids)?;
+        let mut seen = HashSet::with_capacity(user_ids.len());
+        user_ids.retain(|user_id| seen.insert(user_id.clone()));
+        Ok(user_ids)
+    }
+
+    /// Reads one user. The timestamp is the instant of the read.
+    pub(super) async fn load_user(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        from: ReadFrom,
+        user_id: Input<String>,
+    ) -> Result<(UserId, User, Timestamp), Error> {
+        let key = caller.authorize(operation, Self::validate_user_id(user_id)?)?;
+        let user_id = key.user_id.clone();
+        let (now, mut users) = self.read(from, |reads| &reads.load, vec![key]).await?;
+        Ok((user_id, users.pop().unwrap_or_default(), now))
+    }
+
+    /// Reads several users at one instant, which comes with each user.
+    pub(super) async fn load_users(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        from: ReadFrom,
+        user_ids: Vec<UserId>,
+    ) -> Result<Vec<(UserId, User, Timestamp)>, Error> {
+        if user_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Result<_, _> =
+            user_ids.iter().map(|user_id| caller.authorize(operation, user_id.clone())).collect();
+        let (now, users) = self.read(from, |reads| &reads.load, keys?).await?;
+        Ok(user_ids.into_iter().zip(users).map(|(user_id, user)| (user_id, user, now)).collect())
+    }
+
+    /// Clears a user's settings: `clear` selects which.
+    pub(super) async fn clear_user_settings(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        user_id: Input<String>,
+        clear: impl FnOnce(&mut UpdateUser),
+    ) -> Result<(), Error> {
+        let mut update = UpdateUser::new(caller.authorize(operation, Self::validate_user_id(user_id)?)?);
+        clear(&mut update);
+        Ok(self.batches.update_user.call_one(update).await?)
+    }
+}

@@ -1,0 +1,287 @@
+//! Validation of requests.
+//!
+//! A request is checked as a whole, so that the caller learns of every invalid field at once:
+//! each check returns a value or records a [`Violation`].
+
+use std::time::Duration;
+
+use super::{Error, Expiry, Field, Input, Path, Received, Rule, Violation, input::quote};
+use crate::presence::{
+    Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
+    GRACE_MIN, PREFERRED_EXPIRATION_MAX, Pair, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp,
+    UserId, WorkLocationType, ZonedTimeError, parse_zoned_time, preferred_expiration_default,
+};
+
+/// The shortest preferred presence: the service rounds durations down to a millisecond.
+const PREFERRED_EXPIRATION_MIN: Duration = Duration::from_millis(1);
+
+/// The violations of a request.
+#[derive(Debug)]
+pub(super) struct Validator {
+    /// The index in `requests` of the item that is checked, in a batch.
+    item: Option<usize>,
+    violations: Vec<Violation>,
+}
+
+impl Validator {
+    /// A validator without violations.
+    pub(super) const fn new() -> Self {
+        Self { item: None, violations: Vec::new() }
+    }
+
+    /// Starts the checks of the item of `requests` at `index`.
+    pub(super) fn start_item(&mut self, index: usize) {
+        self.item = Some(index);
+    }
+
+    /// The value if there are no violations. A check that returned `None` has recorded one, so
+    /// `value` is `None` only together with a violation.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
+        match value {
+            Some(value) if self.violations.is_empty() => Ok(value),
+            _ => Err(Error::invalid(self.violations)),
+        }
+    }
+
+    /// Records that `field` breaks `rule`.
+    pub(super) fn add(&mut self, field: Field, rule: Rule, received: Option<Received>) {
+        let path = self.item.map_or(Path::Field(field), |index| Path::InRequest(index, field));
+        self.violations.push(Violation { path, rule, received });
+    }
+
+    /// A user id; required.
+    pub(super) fn user_id(&mut self, given: Input<String>) -> Option<UserId> {
+        self.required(Field::UserId, given.parse(), Rule::UserId)
+    }
+
+    /// A session id; required.
+    pub(super) fn session_id(&mut self, given: Input<String>) -> Option<SessionId> {
+        self.required(Field::SessionId, given.parse(), Rule::Id)
+    }
+
+    /// 1 to `max` user ids.
+    pub(super) fn user_ids(&mut self, given: Input<Vec<Input<String>>>, max: usize) -> Option<Vec<UserId>> {
+        let given = self.required(Field::UserIds, given, Rule::UserIds { max })?;
+        if given.is_empty() {
+            self.add(Field::UserIds, Rule::Required, None);
+            return None;
+        }
+        if given.len() > max {
+            self.add(Field::UserIds, Rule::Items { max }, Some(Received::Text(given.len().to_string())));
+            return None;
+        }
+        let mut ids = Vec::with_capacity(given.len());
+        for (index, id) in given.into_iter().enumerate() {
+            let received = match id.parse() {
+                Input::Value(id) => {
+                    ids.push(id);
+                    continue;
+                }
+                Input::Missing => "an empty value".to_owned(),
+                Input::Unreadable(description) => description,
+            };
+            self.violations.push(Violation {
+                path: Path::Item(Field::UserIds, index),
+                rule: Rule::UserId,
+                received: Some(Received::Text(received)),
+            });
+        }
+        Some(ids)
+    }
+
+    /// A pair that a session can set; required. Graph: setPresence.
+    pub(super) fn session_pair(
+        &mut self,
+        availability: Input<Availability>,
+        activity: Input<Activity>,
+    ) -> Option<Pair> {
+        self.pair(availability, activity, &Pair::OF_SESSION)
+    }
+
+    /// A pair that a user can prefer; required. Graph: setUserPreferredPresence.
+    pub(super) fn preferred_pair(
+        &mut self,
+        availability: Input<Availability>,
+        activity: Input<Activity>,
+    ) -> Option<Pair> {
+        self.pair(availability, activity, &Pair::PREFERRED)
+    }
+
+    fn pair(
+        &mut self,
+        availability: Input<Availability>,
+        activity: Input<Activity>,
+        pairs: &'static [Pair],
+    ) -> Option<Pair> {
+        let availability = self.required(Field::Availability, availability, Rule::Pair(pairs));
+        let activity = self.required(Field::Activity, activity, Rule::Pair(pairs));
+        let pair = Pair::new(availability?, activity?);
+        if !pairs.contains(&pair) {
+            self.add(Field::Availability, Rule::Pair(pairs), Some(Received::Pair(pair)));
+            return None;
+        }
+        Some(pair)
+    }
+
+    /// How long a session lasts: 5 to 240 minutes, 5 if missing. Graph: setPresence.
+    pub(super) fn session_expiration(&mut self, given: Input<Duration>) -> Option<Duration> {
+        let rule = Rule::Duration { min: EXPIRATION_MIN, max: EXPIRATION_MAX };
+        self.duration(Field::ExpirationDuration, given, EXPIRATION_DEFAULT, rule)
+    }
+
+    /// How long a preferred presence lasts: up to 365 days; if missing it depends on the pair.
+    /// Graph: setUserPreferredPresence.
+    pub(super) fn preferred_expiration(
+        &mut self,
+        given: Input<Duration>,
+        pair: Option<Pair>,
+    ) -> Option<Duration> {
+        let default = pair.map_or(Duration::ZERO, preferred_expiration_default);
+        let rule = Rule::Duration { min: PREFERRED_EXPIRATION_MIN, max: PREFERRED_EXPIRATION_MAX };
+        self.duration(Field::ExpirationDuration, given, default, rule)
+    }
+
+    /// How long a held session outlives its stream: 5 s to 5 min, 15 s if missing.
+    pub(super) fn grace(&mut self, given: Input<Duration>) -> Option<Duration> {
+        self.duration(Field::Grace, given, GRACE_DEFAULT, Rule::Duration { min: GRACE_MIN, max: GRACE_MAX })
+    }
+
+    fn duration(
+        &mut self,
+        field: Field,
+        given: Input<Duration>,
+        default: Duration,
+        rule: Rule,
+    ) -> Option<Duration> {
+        let received = match (given, rule) {
+            (Input::Missing, _) => return Some(default),
+            (Input::Value(value), Rule::Duration { min, max }) if (min..=max).contains(&value) => {
+                return Some(value);
+            }
+            (Input::Value(value), _) => Received::Duration(value),
+            (Input::Unreadable(description), _) => Received::Text(description),
+        };
+        self.add(field, rule, Some(received));
+        None
+    }
+
+    /// A field of a later message of a stream: missing, or the same as in the first one.
+    pub(super) fn unchanged<T: PartialEq>(
+        &mut self,
+        field: Field,
+        given: &Input<T>,
+        first: &T,
+    ) -> Option<()> {
+        match given {
+            Input::Missing => Some(()),
+            Input::Value(value) if value == first => Some(()),
+            _ => {
+                self.add(field, Rule::Unchanged, None);
+                None
+            }
+        }
+    }
+
+    /// The format of a status message: `text`, also if missing. Graph: setStatusMessage.
+    pub(super) fn status_content_type(&mut self, given: Input<String>) {
+        let received = match given {
+            Input::Missing => return,
+            Input::Value(text) if text.eq_ignore_ascii_case("text") => return,
+            Input::Value(other) => quote(&other),
+            Input::Unreadable(description) => description,
+        };
+        self.add(Field::ContentType, Rule::ContentType, Some(Received::Text(received)));
+    }
+
+    /// The text of a status message; required, but may be empty.
+    pub(super) fn status_content(&mut self, given: Input<String>) -> Option<String> {
+        let rule = Rule::Text { max_chars: STATUS_MESSAGE_MAX_CHARS };
+        let content = self.required(Field::Content, given, rule)?;
+        let chars = content.chars().count();
+        let received = if content.contains('\0') {
+            "U+0000".to_owned()
+        } else if chars > STATUS_MESSAGE_MAX_CHARS {
+            format!("{chars} characters")
+        } else {
+            return Some(content);
+        };
+        self.add(Field::Content, rule, Some(Received::Text(received)));
+        None
+    }
+
+    /// When a status message expires: after `now`, or never if missing.
+    pub(super) fn status_expiry(&mut self, given: Expiry, now: Timestamp) -> Option<Timestamp> {
+        let at = match given {
+            Expiry::At(given) => self.optional(Field::ExpireTime, given, Rule::Time)?,
+            Expiry::Local { date_time, time_zone } => self.local_time(date_time, time_zone)?,
+        };
+        if at <= now {
+            self.add(Field::ExpireTime, Rule::Future { now }, Some(Received::Text(at.to_string())));
+            return None;
+        }
+        Some(at.min(Timestamp::LATEST))
+    }
+
+    fn local_time(&mut self, date_time: Input<String>, time_zone: Input<String>) -> Option<Timestamp> {
+        let zone = match time_zone {
+            Input::Missing => Some("UTC".to_owned()),
+            given => self.required(Field::TimeZone, given, Rule::TimeZone),
+        };
+        let time = self.required(Field::ExpireTime, date_time, Rule::Time);
+        let (time, zone) = time.zip(zone)?;
+        let (field, rule, received) = match parse_zoned_time(&time, &zone) {
+            Ok(at) => return Some(at),
+            Err(ZonedTimeError::Time) => (Field::ExpireTime, Rule::Time, quote(&time)),
+            Err(ZonedTimeError::Zone) => (Field::TimeZone, Rule::TimeZone, quote(&zone)),
+        };
+        self.add(field, rule, Some(Received::Text(received)));
+        None
+    }
+
+    /// The type of a work location; required. Graph: setManualLocation.
+    pub(super) fn work_location_type(&mut self, given: Input<WorkLocationType>) -> Option<WorkLocationType> {
+        self.required(Field::WorkLocationType, given, Rule::WorkLocationType)
+    }
+
+    /// A place id; optional.
+    pub(super) fn place_id(&mut self, given: Input<String>) -> Option<PlaceId> {
+        self.optional(Field::PlaceId, given.parse(), Rule::Id)
+    }
+
+    /// The number of users on a page: 1 to `max`.
+    pub(super) fn page_size(&mut self, given: Input<u32>, default: u32, max: usize) -> Option<u32> {
+        let received = match given {
+            Input::Missing => return Some(default),
+            Input::Value(size) if size > 0 && usize::try_from(size).is_ok_and(|size| size <= max) => {
+                return Some(size);
+            }
+            Input::Value(size) => size.to_string(),
+            Input::Unreadable(description) => description,
+        };
+        self.add(Field::PageSize, Rule::PageSize { max }, Some(Received::Text(received)));
+        None
+    }
+
+    /// The last user of the page before; missing for the first page.
+    pub(super) fn page_token(&mut self, given: Input<String>) -> Option<UserId> {
+        self.optional(Field::PageToken, given.parse(), Rule::PageToken)
+    }
+
+    /// A field that may be missing.
+    fn optional<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
+        match given {
+            Input::Missing => None,
+            given => self.required(field, given, rule),
+        }
+    }
+
+    /// A field that must have a readable value.
+    fn required<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
+        match given {
+            Input::Value(value) => return Some(value),
+            Input::Missing => self.add(field, Rule::Required, None),
+            Input::Unreadable(description) => self.add(field, rule, Some(Received::Text(description))),
+        }
+        None
+    }
+}

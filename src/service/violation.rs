@@ -1,0 +1,286 @@
+//! The rules for fields, and the error message of each rule in each API.
+//!
+//! The gRPC API uses the terms of the proto: `expiration_duration`, `300s`,
+//! `AVAILABILITY_BUSY`. The HTTP API uses Graph's: `expirationDuration`, `PT5M`, `Busy`.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::{Field, Path, Reason};
+use crate::{
+    presence::{ID_MAX_CHARS, Pair, Timestamp, WorkLocationType},
+    telemetry::Api,
+};
+
+/// A field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The position of the field.
+    pub path: Path,
+    /// The rule.
+    pub rule: Rule,
+    /// The value that breaks the rule; `None` if the field is missing or the value adds nothing.
+    pub received: Option<Received>,
+}
+
+/// A rule for a field, with its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The field is required.
+    Required,
+    /// A user id.
+    UserId,
+    /// A session id or a place id.
+    Id,
+    /// A list of user ids.
+    UserIds {
+        /// The maximum number of ids.
+        max: usize,
+    },
+    /// A number of items.
+    Items {
+        /// The maximum.
+        max: usize,
+    },
+    /// An availability and an activity that form one of these pairs.
+    Pair(&'static [Pair]),
+    /// A duration in a range, ends included.
+    Duration {
+        /// The shortest duration.
+        min: Duration,
+        /// The longest duration.
+        max: Duration,
+    },
+    /// The value of the first message of a stream.
+    Unchanged,
+    /// A text.
+    Text {
+        /// The maximum number of Unicode characters.
+        max_chars: usize,
+    },
+    /// The content type `text`.
+    ContentType,
+    /// A point in time.
+    Time,
+    /// A point in time after `now`.
+    Future {
+        /// The service's time.
+        now: Timestamp,
+    },
+    /// A name of a time zone.
+    TimeZone,
+    /// A type of a work location.
+    WorkLocationType,
+    /// A number of users on a page.
+    PageSize {
+        /// The maximum.
+        max: usize,
+    },
+    /// A page token from an earlier response.
+    PageToken,
+}
+
+/// A value that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A description that suits both APIs.
+    Text(String),
+    /// A duration.
+    Duration(Duration),
+    /// A pair of availability and activity.
+    Pair(Pair),
+}
+
+impl Violation {
+    /// The reason, for machines.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match (&self.rule, &self.received) {
+            (Rule::Required, _) => Reason::FieldRequired,
+            (Rule::Items { .. }, _) => Reason::TooMany,
+            (Rule::Duration { .. }, _) => Reason::DurationOutOfRange,
+            (Rule::Pair(_), Some(Received::Pair(_))) => Reason::PairNotAllowed,
+            _ => Reason::FieldInvalid,
+        }
+    }
+
+    /// A sentence in the API's terms: the field, what is allowed, and what was received.
+    #[must_use]
+    pub fn message(&self, api: Api) -> String {
+        let (field, rule) = (self.path.name(api), self.rule_text(api));
+        match &self.received {
+            Some(received) => format!("`{field}` {rule}, got {}.", received.text(api)),
+            None => format!("`{field}` {rule}."),
+        }
+    }
+
+    fn rule_text(&self, api: Api) -> String {
+        let is_duration = matches!(self.received, Some(Received::Duration(_)));
+        match (self.rule, api) {
+            (Rule::Required, _) => "is required".to_owned(),
+            (Rule::UserId, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters without `/`"),
+            (Rule::Id, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters"),
+            (Rule::UserIds { max }, _) => format!("must be a list of 1 to {max} user ids"),
+            (Rule::Items { max }, _) => format!("must have at most {max} items"),
+            (Rule::Pair(pairs), _) => {
+                let other = match self.path {
+                    Path::Field(Field::Activity) | Path::InRequest(_, Field::Activity) => Field::Availability,
+                    _ => Field::Activity,
+                };
+                let pairs: Vec<_> = pairs.iter().map(|pair| pair_name(*pair, api)).collect();
+                format!("must form one of these pairs with `{}`: {}", other.name(api), pairs.join(", "))
+            }
+            (Rule::Duration { min, max }, _) => {
+                let kind = match api {
+                    _ if is_duration => "",
+                    Api::Grpc => "a Duration ",
+                    Api::Http => "an ISO 8601 duration ",
+                };
+                format!("must be {kind}between {} and {}", duration(min, api), duration(max, api))
+            }
+            (Rule::Unchanged, _) => "must be missing or the same as in the first message".to_owned(),
+            (Rule::Text { max_chars }, _) => {
+                format!("must be a string of at most {max_chars} Unicode characters without U+0000")
+            }
+            (Rule::ContentType, _) => "must be \"text\"".to_owned(),
+            (Rule::Time, Api::Grpc) => "must be a Timestamp before year 10000".to_owned(),
+            (Rule::Time, Api::Http) => {
+                "must be a date and time without an offset, such as 2026-11-22T17:30:00".to_owned()
+            }
+            (Rule::Future { now }, _) => format!("must be later than now ({now})"),
+            (Rule::TimeZone, _) => "must be a Windows or IANA time zone, such as Pacific Standard Time or \
+                                    America/Los_Angeles"
+                .to_owned(),
+            (Rule::WorkLocationType, _) => {
+                let names: Vec<_> =
+                    WorkLocationType::ALL.iter().map(|value| location_name(*value, api)).collect();
+                format!("must be one of {}", names.join(", "))
+            }
+            (Rule::PageSize { max }, _) => format!("must be a whole number between 1 and {max}"),
+            (Rule::PageToken, _) => "must be a token from an `@odata.nextLink`".to_owned(),
+        }
+    }
+}
+
+impl Received {
+    fn text(&self, api: Api) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Duration(value) => duration(*value, api),
+            Self::Pair(pair) => pair_name(*pair, api),
+        }
+    }
+}
+
+/// `AVAILABILITY_BUSY / ACTIVITY_IN_A_CALL` or `Busy / InACall`.
+fn pair_name(Pair { availability, activity }: Pair, api: Api) -> String {
+    match api {
+        Api::Grpc => {
+            let availability = proto_name("AVAILABILITY", availability.as_str());
+            format!("{availability} / {}", proto_name("ACTIVITY", activity.as_str()))
+        }
+        Api::Http => format!("{availability} / {activity}"),
+    }
+}
+
+/// `WORK_LOCATION_TYPE_TIME_OFF` or `timeOff`.
+fn location_name(value: WorkLocationType, api: Api) -> String {
+    match (api, value) {
+        (Api::Grpc, _) => proto_name("WORK_LOCATION_TYPE", value.as_str()),
+        (Api::Http, WorkLocationType::Office) => "office".to_owned(),
+        (Api::Http, WorkLocationType::Remote) => "remote".to_owned(),
+        (Api::Http, WorkLocationType::TimeOff) => "timeOff".to_owned(),
+    }
+}
+
+/// The proto's name of an enum value: `AVAILABILITY` and `DoNotDisturb` give
+/// `AVAILABILITY_DO_NOT_DISTURB`.
+fn proto_name(prefix: &str, word: &str) -> String {
+    word.chars().fold(prefix.to_owned(), |mut name, letter| {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+        name
+    })
+}
+
+/// `300.5s`, as in the JSON of protobuf, or `PT5M0.5S`, as in ISO 8601.
+fn duration(value: Duration, api: Api) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match api {
+        Api::Grpc if value.subsec_nanos() == 0 => format!("{}s", value.as_secs()),
+        Api::Grpc => {
+            let fraction = format!("{:09}", value.subsec_nanos());
+            format!("{}.{}s", value.as_secs(), fraction.trim_end_matches('0'))
+        }
+        Api::Http => {
+            let (days, rest) =
+                (value.as_secs() / DAY, Duration::new(value.as_secs() % DAY, value.subsec_nanos()));
+            let time = SignedDuration::try_from(rest).unwrap_or(SignedDuration::ZERO).to_string();
+            match (days, rest.is_zero()) {
+                (0, _) => time,
+                (_, true) => format!("P{days}D"),
+                (_, false) => format!("P{days}D{}", time.trim_start_matches('P')),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(path: Path, rule: Rule, received: Option<Received>) -> [String; 2] {
+        let violation = Violation { path, rule, received };
+        [Api::Grpc, Api::Http].map(|api| violation.message(api))
+    }
+
+    #[test]
+    fn each_api_uses_its_own_terms() {
+        let (min, max) = (Duration::from_mins(5), Duration::from_hours(4));
+        let path = Path::InRequest(3, Field::ExpirationDuration);
+        assert_eq!(
+            messages(path, Rule::Duration { min, max }, Some(Received::Duration(Duration::from_mins(4)))),
+            [
+                "`requests[3].expiration_duration` must be between 300s and 14400s, got 240s.",
+                "`requests[3].expirationDuration` must be between PT5M and PT4H, got PT4M."
+            ]
+        );
+        let (rule, received) = (Rule::Pair(&[Pair::AWAY]), Received::Pair(Pair::INACTIVE));
+        assert_eq!(
+            messages(Path::Field(Field::Availability), rule, Some(received)),
+            [
+                "`availability` must form one of these pairs with `activity`: AVAILABILITY_AWAY / ACTIVITY_AWAY, \
+                 got AVAILABILITY_AVAILABLE / ACTIVITY_AVAILABLE_INACTIVE.",
+                "`availability` must form one of these pairs with `activity`: Away / Away, got Available / \
+                 AvailableInactive."
+            ]
+        );
+        assert_eq!(
+            messages(Path::Field(Field::WorkLocationType), Rule::WorkLocationType, None),
+            [
+                "`work_location_type` must be one of WORK_LOCATION_TYPE_OFFICE, WORK_LOCATION_TYPE_REMOTE, \
+                 WORK_LOCATION_TYPE_TIME_OFF.",
+                "`workLocationType` must be one of office, remote, timeOff."
+            ]
+        );
+    }
+
+    #[test]
+    fn durations_have_the_format_of_the_api() {
+        for (millis, grpc, http) in [
+            (0, "0s", "PT0S"),
+            (1, "0.001s", "PT0.001S"),
+            (299_999, "299.999s", "PT4M59.999S"),
+            (14_401_000, "14401s", "PT4H1S"),
+            (365 * 86_400_000, "31536000s", "P365D"),
+            (365 * 86_400_000 + 1_000, "31536001s", "P365DT1S"),
+        ] {
+            let value = Duration::from_millis(millis);
+            assert_eq!([Api::Grpc, Api::Http].map(|api| duration(value, api)), [grpc, http]);
+        }
+        assert_eq!(duration(Duration::MAX, Api::Http), "P213503982334601DT7H15.999999999S");
+    }
+}
