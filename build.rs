@@ -1,9 +1,9 @@
-//! Compiles the proto with `protox`, so that no `protoc` is needed, and keeps
-//! the descriptor set, comments included, for gRPC reflection.
+//! Compiles the proto with `protox`, so that the build needs no `protoc`. Keeps the descriptor
+//! set with its comments for gRPC reflection.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-/// The service's file imports the resources; nothing imports the reasons.
+/// The files that no other file imports.
 const PROTOS: [&str; 2] = ["presence/v1/presence_service.proto", "presence/v1/errors.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,6 @@
-//! The table of API cases: each runs through both APIs and both engines.
+//! The table of API cases. Each case runs through both APIs and on both engines.
 //!
-//! A case is a script of lines. The clock stands still unless a line moves it.
+//! A case is a script of lines. Only the line `Pass` moves the clock.
 
 mod sessions;
 mod users;
@@ -16,55 +16,55 @@ use crate::support::{
 
 on_every_engine![
     every_case_through_grpc,
-    every_case_through_graph,
+    every_case_through_http,
     a_write_through_one_api_is_seen_through_the_other
 ];
 
 /// A line of a case.
 #[derive(Clone, Copy, Debug)]
 enum Line {
-    /// set USER SESSION PAIR EXPIRATION → what comes of it.
+    /// Set USER SESSION PAIR EXPIRATION → outcome.
     Set(&'static str, &'static str, &'static str, &'static str, Want),
-    /// clear USER SESSION → what comes of it.
+    /// Clear USER SESSION → outcome.
     Clear(&'static str, &'static str, Want),
-    /// get USER → what it shows.
+    /// Get USER → outcome.
     Get(&'static str, Want),
-    /// get USERS → what they show.
+    /// Get USERS → outcome.
     BatchGet(&'static [&'static str], Want),
-    /// prefer USER PAIR EXPIRATION → what comes of it.
+    /// Set the preferred presence: USER PAIR EXPIRATION → outcome.
     Prefer(&'static str, &'static str, &'static str, Want),
-    /// clear the preference of USER → what comes of it.
+    /// Clear the preferred presence of USER → outcome.
     ClearPreferred(&'static str, Want),
-    /// say USER TEXT END → what comes of it.
-    Say(&'static str, &'static str, &'static str, Want),
-    /// the user's choice: USER LOCATION → what comes of it.
+    /// Set the status message: USER TEXT EXPIRY → outcome.
+    Message(&'static str, &'static str, &'static str, Want),
+    /// Set the manual location: USER LOCATION → outcome.
     Manual(&'static str, &'static str, Want),
-    /// what something found out: USER LOCATION → what comes of it.
+    /// Set the automatic location: USER LOCATION → outcome.
     Automatic(&'static str, &'static str, Want),
-    /// clear the automatic location of USER → what comes of it.
+    /// Clear the automatic location of USER → outcome.
     ClearAutomatic(&'static str, Want),
-    /// clear both locations of USER → what comes of it.
+    /// Clear both locations of USER → outcome.
     ClearLocation(&'static str, Want),
-    /// So many milliseconds pass.
+    /// Move the clock by this number of milliseconds.
     Pass(u64),
 }
 
-/// What a call comes to.
+/// The expected outcome of a call.
 #[derive(Clone, Copy, Debug)]
 enum Want {
     Done,
-    /// What one user shows.
+    /// The presence of one user.
     Shows(&'static str),
-    /// What each user shows, with its id.
+    /// The user id and the presence of each user.
     Each(&'static [&'static str]),
     NotFound,
-    /// The wrong fields, as the proto spells them.
+    /// The invalid fields, in the spelling of the proto.
     Invalid(&'static [&'static str]),
 }
 
 use Line::{
-    Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearPreferred, Get, Manual, Pass, Prefer,
-    Say, Set,
+    Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearPreferred, Get, Manual, Message, Pass,
+    Prefer, Set,
 };
 use Want::{Done, Each, Invalid, NotFound, Shows};
 
@@ -72,7 +72,7 @@ const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const USER: &str = "fa8bf3dc-eca7-46b7-bad1-db199b62afc3";
 const APP: &str = "22553876-f5ab-4529-bffb-cfe50aa89f87";
-/// 128 characters, the longest id.
+/// The longest id: 128 characters.
 const LONGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\
                        0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const TOO_LONG: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\
@@ -82,11 +82,11 @@ async fn every_case_through_grpc(engine: Engine) {
     run_all(engine, Api::Grpc).await;
 }
 
-async fn every_case_through_graph(engine: Engine) {
+async fn every_case_through_http(engine: Engine) {
     run_all(engine, Api::Http).await;
 }
 
-/// Each case on a database of its own.
+/// Runs each case on a database of its own.
 async fn run_all(engine: Engine, api: Api) {
     for (name, lines) in sessions::CASES.iter().chain(users::CASES) {
         let server = Server::start(engine).await;
@@ -110,7 +110,7 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
         BatchGet(users, want) => (client.batch_get(users).await, "", want),
         Prefer(user, pair, expiration, want) => (client.prefer(user, pair, expiration).await, user, want),
         ClearPreferred(user, want) => (client.clear_preferred(user).await, user, want),
-        Say(user, content, ends, want) => (client.say(user, content, ends).await, user, want),
+        Message(user, content, ends, want) => (client.say(user, content, ends).await, user, want),
         Manual(user, location, want) => (client.locate(user, location, true).await, user, want),
         Automatic(user, location, want) => (client.locate(user, location, false).await, user, want),
         ClearAutomatic(user, want) => (client.clear_location(user, false).await, user, want),

@@ -9,7 +9,7 @@ use super::{
 
 pub(super) const CASES: &[(&str, &[Line])] = &[
     (
-        "the request that started it all",
+        "a session is set, shown and cleared",
         &[
             Set(USER, APP, "Busy/InACall", "PT1H", Done),
             Get(USER, Shows("Busy/InACall")),
@@ -40,7 +40,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "an available session fades at 5 and 10 minutes and ends at its expiry",
+        "an Available session fades at 5 and 10 minutes and ends at its expiry",
         &[
             Set("u", "app", "Available/Available", "PT15M", Done),
             Pass(5 * MINUTE - 1),
@@ -59,7 +59,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "without a duration a session lives for 5 minutes, and expiry beats the fade",
+        "without a duration a session expires after 5 minutes, before it fades",
         &[
             Set("u", "app", "Available/Available", "", Done),
             Pass(5 * MINUTE - 1),
@@ -83,7 +83,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "busy, away and do-not-disturb do not fade",
+        "Busy, Away and DoNotDisturb do not fade",
         &[
             Set("a", "app", "Busy/InACall", "PT4H", Done),
             Set("b", "app", "Away/Away", "PT4H", Done),
@@ -98,7 +98,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "do-not-disturb beats busy beats available beats away",
+        "DoNotDisturb has precedence over Busy, Busy over Available, Available over Away",
         &[
             Set("u", "away", "Away/Away", "PT1H", Done),
             Set("u", "available", "Available/Available", "PT1H", Done),
@@ -115,7 +115,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "inactive still beats away, until it has faded to it",
+        "AvailableInactive has precedence over Away until it fades to Away",
         &[
             Set("u", "away", "Away/Away", "PT1H", Done),
             Set("u", "available", "Available/Available", "PT1H", Done),
@@ -126,7 +126,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "of two equals the latest change wins, and a heartbeat is no change",
+        "the latest change decides between equal sessions, and a refresh is no change",
         &[
             Set("u", "a", "Busy/InACall", "PT1H", Done),
             Pass(SECOND),
@@ -142,7 +142,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "of two equals at the same instant the smaller session id wins",
+        "the smaller session id decides between equal sessions that changed at the same instant",
         &[
             Set("u", "b", "Busy/InAConferenceCall", "PT1H", Done),
             Set("u", "a", "Busy/InACall", "PT1H", Done),
@@ -172,11 +172,11 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "the words of a pair are read in any case",
+        "the HTTP API accepts the words of a pair in any case",
         &[Set("u", "app", "busy/inacall", "PT1H", Done), Get("u", Shows("Busy/InACall"))],
     ),
     (
-        "a bulk read answers each distinct id once, in the order of the request",
+        "a bulk read returns each distinct id once, in the order of the request",
         &[
             Set("b", "app", "Busy/InACall", "PT1H", Done),
             BatchGet(
@@ -186,7 +186,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "an id is any visible text",
+        "an id is any text of visible ASCII characters",
         &[
             Set("megan@contoso.com", "Graph-MCP", "Busy/InACall", "PT1H", Done),
             Get("megan@contoso.com", Shows("Busy/InACall")),
@@ -197,7 +197,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "the bounds of the duration are in range",
+        "the limits of the duration are in range",
         &[
             Set("u", "a", "Busy/InACall", "PT5M", Done),
             Set("u", "a", "Busy/InACall", "PT4H", Done),
@@ -206,7 +206,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "bad durations",
+        "invalid durations",
         &[
             Set("u", "a", "Busy/InACall", "PT4M59S", Invalid(&["expiration_duration"])),
             Set("u", "a", "Busy/InACall", "PT4M59.999S", Invalid(&["expiration_duration"])),
@@ -227,7 +227,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "bad pairs",
+        "invalid pairs",
         &[
             Set("u", "a", "Busy/Busy", "", Invalid(&["availability"])),
             Set("u", "a", "Offline/Offline", "", Invalid(&["availability"])),
@@ -240,7 +240,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "bad ids",
+        "invalid ids",
         &[
             Set("u", "", "Busy/InACall", "", Invalid(&["session_id"])),
             Set("u", "a b", "Busy/InACall", "", Invalid(&["session_id"])),
@@ -262,7 +262,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "several wrong fields are named at once",
+        "one error names all invalid fields",
         &[Set(
             "a b",
             "",

@@ -1,10 +1,10 @@
-//! Cases of what users set beside sessions.
+//! Cases of preferred presences, status messages and work locations.
 
 use super::{
     Line,
     Line::{
-        Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearPreferred, Get, Manual, Pass, Prefer,
-        Say, Set,
+        Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearPreferred, Get, Manual, Message,
+        Pass, Prefer, Set,
     },
     MINUTE, SECOND,
     Want::{Done, Each, Invalid, Shows},
@@ -23,7 +23,7 @@ const MESSAGE_TOO_LONG: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlau
 
 pub(super) const CASES: &[(&str, &[Line])] = &[
     (
-        "a preferred presence overrides every session while one is live",
+        "a preferred presence overrides all sessions while one is live",
         &[
             Prefer("u", "Busy/Busy", "", Done),
             Get("u", Shows("Offline/Offline")),
@@ -39,7 +39,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "every preferred pair is shown as it was set, and the last one holds",
+        "every preferred pair is shown as it was set, and the last one applies",
         &[
             Set("u", "app", "Busy/InACall", "PT1H", Done),
             Prefer("u", "Available/Available", "", Done),
@@ -57,7 +57,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "busy and do-not-disturb are preferred for a day, the rest for seven",
+        "without a duration Busy and DoNotDisturb are preferred for 1 day, other pairs for 7 days",
         &[
             Prefer("busy", "Busy/Busy", "", Done),
             Prefer("dnd", "DoNotDisturb/DoNotDisturb", "", Done),
@@ -78,7 +78,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "a preference lasts as long as it was asked to",
+        "a preferred presence lasts for its duration",
         &[
             Prefer("u", "Busy/Busy", "PT1S", Done),
             Prefer("v", "Busy/Busy", "P365D", Done),
@@ -95,7 +95,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "bad preferences",
+        "invalid preferred presences",
         &[
             Prefer("u", "Busy/InACall", "", Invalid(&["availability"])),
             Prefer("u", "DoNotDisturb/Presenting", "", Invalid(&["availability"])),
@@ -120,33 +120,33 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "a status message is shown until it is replaced, taken away or ends",
+        "a status message is shown until it is replaced, cleared or expires",
         &[
-            Say("u", "In the workshop", "", Done),
+            Message("u", "In the workshop", "", Done),
             Get("u", Shows("Offline/Offline \"In the workshop\"")),
             Set("u", "app", "Busy/InACall", "PT1H", Done),
             Get("u", Shows("Busy/InACall \"In the workshop\"")),
-            Say("u", "Grüße \u{1f44b}\nfrom here", "2026-11-22T03:00:00", Done),
+            Message("u", "Grüße \u{1f44b}\nfrom here", "2026-11-22T03:00:00", Done),
             Get("u", Shows("Busy/InACall \"Grüße \u{1f44b}\\nfrom here\"")),
             Pass(10 * MINUTE - 1),
             BatchGet(&["u"], Each(&["u Busy/InACall \"Grüße \u{1f44b}\\nfrom here\""])),
             Pass(1),
             Get("u", Shows("Busy/InACall")),
-            Say("u", "again", "", Done),
-            Say("u", "", "", Done),
+            Message("u", "again", "", Done),
+            Message("u", "", "", Done),
             Get("u", Shows("Busy/InACall")),
-            Say("u", "", "", Done),
-            Say("u", LONGEST_MESSAGE, "", Done),
+            Message("u", "", "", Done),
+            Message("u", LONGEST_MESSAGE, "", Done),
         ],
     ),
     (
-        "bad status messages",
+        "invalid status messages",
         &[
-            Say("u", MESSAGE_TOO_LONG, "", Invalid(&["content"])),
-            Say("u", "a\0b", "", Invalid(&["content"])),
-            Say("u", "late", "2026-11-22T02:50:00", Invalid(&["expire_time"])),
-            Say("u", "late", "1999-01-01T00:00:00", Invalid(&["expire_time"])),
-            Say(
+            Message("u", MESSAGE_TOO_LONG, "", Invalid(&["content"])),
+            Message("u", "a\0b", "", Invalid(&["content"])),
+            Message("u", "late", "2026-11-22T02:50:00", Invalid(&["expire_time"])),
+            Message("u", "late", "1999-01-01T00:00:00", Invalid(&["expire_time"])),
+            Message(
                 "a b",
                 MESSAGE_TOO_LONG,
                 "1999-01-01T00:00:00",
@@ -156,7 +156,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "a manual location counts before an automatic one",
+        "a manual location has precedence over an automatic one",
         &[
             Automatic("u", "Remote", Done),
             Get("u", Shows("Offline/Offline Remote Automatic")),
@@ -172,14 +172,14 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
             Get("u", Shows("Offline/Offline")),
             ClearLocation("u", Done),
             ClearAutomatic("u", Done),
-            ClearLocation("nobody", Done),
+            ClearLocation("unknown", Done),
             Automatic("u", "Office@desk-1", Done),
             ClearAutomatic("u", Done),
             Get("u", Shows("Offline/Offline")),
         ],
     ),
     (
-        "bad locations",
+        "invalid locations",
         &[
             Manual("u", "", Invalid(&["work_location_type"])),
             Manual("u", "Moon@a b", Invalid(&["work_location_type", "place_id"])),
@@ -191,10 +191,10 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "what a user set beside sessions stays apart from other users, and each part from the others",
+        "the settings of a user are independent of other users and of each other",
         &[
             Prefer("u", "Away/Away", "", Done),
-            Say("u", "mine", "", Done),
+            Message("u", "mine", "", Done),
             Manual("u", "Office", Done),
             Set("u", "app", "Busy/InACall", "PT1H", Done),
             Set("v", "app", "Busy/InACall", "PT1H", Done),
@@ -203,7 +203,7 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
             Get("u", Shows("Busy/InACall \"mine\" Office Manual")),
             ClearLocation("u", Done),
             Get("u", Shows("Busy/InACall \"mine\"")),
-            Say("u", "", "", Done),
+            Message("u", "", "", Done),
             Get("u", Shows("Busy/InACall")),
         ],
     ),

@@ -1,4 +1,4 @@
-//! What `ExplainPresence` tells.
+//! The responses of `ExplainPresence`.
 
 use presenced::grpc::pb::{
     Activity, Availability, DecidingRule, ExplainPresenceRequest, ExplainPresenceResponse,
@@ -14,31 +14,31 @@ use crate::support::{
 };
 
 on_every_engine![
-    explain_presence_tells_the_whole_story,
-    explain_presence_tells_of_the_preference_and_the_status_message,
+    explain_presence_explains_sessions_and_rules,
+    explain_presence_explains_the_preferred_presence_and_the_status_message,
 ];
 
-/// So many minutes after the start.
-#[expect(clippy::unnecessary_wraps, reason = "as messages hold it")]
+/// The time at this number of minutes after the start.
+#[expect(clippy::unnecessary_wraps, reason = "the fields of messages are optional")]
 fn at(minutes: u32) -> Option<prost_types::Timestamp> {
     let millis = (START + minutes * MINUTE).as_millis();
     Some(prost_types::Timestamp { seconds: millis / 1_000, nanos: 0 })
 }
 
-async fn explain_presence_tells_the_whole_story(engine: Engine) {
+async fn explain_presence_explains_sessions_and_rules(engine: Engine) {
     let server = Server::start(engine).await;
     let mut client = connect(&server).await;
     let explain = async || {
         let request = ExplainPresenceRequest { user_id: "u".into() };
         connect(&server).await.explain_presence(request).await.unwrap().into_inner()
     };
-    let story = |story: &ExplainPresenceResponse| {
-        let deciding = story.deciding_session_id.clone().unwrap_or_default();
-        (words(story.presence.as_ref().unwrap()), story.rule(), deciding)
+    let summary = |response: &ExplainPresenceResponse| {
+        let deciding = response.deciding_session_id.clone().unwrap_or_default();
+        (words(response.presence.as_ref().unwrap()), response.rule(), deciding)
     };
 
     let nothing = explain().await;
-    assert_eq!(story(&nothing), ("u Offline/Offline".into(), DecidingRule::NoLiveSession, String::new()));
+    assert_eq!(summary(&nothing), ("u Offline/Offline".into(), DecidingRule::NoLiveSession, String::new()));
     assert_eq!((nothing.next_transition_time, nothing.sessions.len(), nothing.read_time), (None, 0, at(0)));
     assert!(
         nothing
@@ -50,14 +50,14 @@ async fn explain_presence_tells_the_whole_story(engine: Engine) {
 
     client.set_presence(set("u", "desk", Availability::Available, Activity::Available, 60)).await.unwrap();
     let only = explain().await;
-    assert_eq!(story(&only), ("u Available/Available".into(), DecidingRule::OnlySession, "desk".into()));
+    assert_eq!(summary(&only), ("u Available/Available".into(), DecidingRule::OnlySession, "desk".into()));
     assert_eq!((only.next_transition_time, only.sessions[0].fade_time), (at(5), at(5)));
 
     server.clock.advance(MINUTE);
     client.set_presence(set("u", "phone", Availability::Busy, Activity::InACall, 30)).await.unwrap();
     let busy = explain().await;
-    assert_eq!(story(&busy), ("u Busy/InACall".into(), DecidingRule::Precedence, "phone".into()));
-    assert_eq!(busy.next_transition_time, at(31), "the fade behind it shows nobody anything");
+    assert_eq!(summary(&busy), ("u Busy/InACall".into(), DecidingRule::Precedence, "phone".into()));
+    assert_eq!(busy.next_transition_time, at(31), "the fade of another session changes nothing");
     let phone = &busy.sessions[0];
     assert_eq!((phone.session_id.as_str(), phone.set_time, phone.change_time), ("phone", at(1), at(1)));
     assert_eq!((phone.fade_time, phone.expire_time), (None, at(31)));
@@ -77,17 +77,17 @@ async fn explain_presence_tells_the_whole_story(engine: Engine) {
 
     client.set_presence(set("u", "room", Availability::Busy, Activity::InAConferenceCall, 30)).await.unwrap();
     assert_eq!(
-        story(&explain().await),
+        summary(&explain().await),
         ("u Busy/InAConferenceCall".into(), DecidingRule::LatestChange, "room".into())
     );
     client.set_presence(set("u", "hall", Availability::Busy, Activity::InACall, 30)).await.unwrap();
     assert_eq!(
-        story(&explain().await),
+        summary(&explain().await),
         ("u Busy/InACall".into(), DecidingRule::SmallestSessionId, "hall".into())
     );
 }
 
-async fn explain_presence_tells_of_the_preference_and_the_status_message(engine: Engine) {
+async fn explain_presence_explains_the_preferred_presence_and_the_status_message(engine: Engine) {
     let server = Server::start(engine).await;
     let mut client = connect(&server).await;
     let explain = async || {
@@ -126,7 +126,7 @@ async fn explain_presence_tells_of_the_preference_and_the_status_message(engine:
                     2026-11-22T03:00:00.000Z.";
     assert_eq!(applied.explanation, expected);
     let shown = applied.presence.unwrap().status_message.unwrap();
-    assert_eq!((shown.publish_time, shown.expire_time), (at(0), at(10)), "the times are told here alone");
+    assert_eq!((shown.publish_time, shown.expire_time), (at(0), at(10)), "other reads omit the times");
     let request = GetPresenceRequest { user_id: "u".into() };
     let read = client.get_presence(request).await.unwrap().into_inner().presence.unwrap();
     let shown = read.status_message.unwrap();
@@ -136,7 +136,7 @@ async fn explain_presence_tells_of_the_preference_and_the_status_message(engine:
     );
 
     server.clock.advance(10 * MINUTE);
-    assert_eq!(explain().await.next_transition_time, at(20), "then the sessions show");
+    assert_eq!(explain().await.next_transition_time, at(20), "then the preferred presence expires");
     server.clock.advance(10 * MINUTE);
     let over = explain().await;
     assert_eq!((over.rule(), over.preferred_presence), (DecidingRule::OnlySession, None));

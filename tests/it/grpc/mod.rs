@@ -1,4 +1,4 @@
-//! The manners of the gRPC API: what grpcurl and generated clients meet.
+//! The gRPC API as grpcurl and generated clients see it.
 
 mod explain;
 
@@ -21,7 +21,7 @@ use tonic_types::StatusExt;
 
 use crate::support::{client::words, database::Engine, on_every_engine, server::Server};
 
-on_every_engine![a_batch_of_sets_is_done_as_a_whole_or_not_at_all];
+on_every_engine![a_batch_sets_all_sessions_or_none];
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -54,9 +54,9 @@ fn busy(user: &str, session: &str) -> SetPresenceRequest {
 }
 
 fn reason(status: &Status) -> String {
-    let info = status.get_details_error_info().expect("every error has an ErrorInfo");
+    let info = status.get_details_error_info().expect("an ErrorInfo in every error");
     assert_eq!(info.domain, "presence.v1");
-    assert_eq!(status.get_details_request_info().expect("and the request's id").request_id.len(), 36);
+    assert_eq!(status.get_details_request_info().expect("a RequestInfo in every error").request_id.len(), 36);
     info.reason
 }
 
@@ -66,15 +66,16 @@ fn fields(status: &Status) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_refusal_carries_its_reason() {
+async fn every_error_has_a_reason() {
     let server = Server::start(Engine::Sqlite).await;
     let mut client = connect(&server).await;
-    let mut refused = async |request: SetPresenceRequest| {
+    let mut rejected = async |request: SetPresenceRequest| {
         let status = client.set_presence(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
         (reason(&status), fields(&status), status.message().to_owned())
     };
-    let (reason_of, named, message) = refused(set("u", "a", Availability::Busy, Activity::Offline, 60)).await;
+    let (reason_of, named, message) =
+        rejected(set("u", "a", Availability::Busy, Activity::Offline, 60)).await;
     assert_eq!(
         (reason_of.as_str(), named),
         ("ERROR_REASON_PAIR_NOT_ALLOWED", vec!["availability".to_owned()])
@@ -82,10 +83,10 @@ async fn every_refusal_carries_its_reason() {
     assert!(message.contains("AVAILABILITY_BUSY / ACTIVITY_IN_A_CALL, AVAILABILITY_BUSY / "), "{message}");
     let mut number = busy("u", "a");
     number.availability = 99;
-    let (reason_of, named, message) = refused(number).await;
+    let (reason_of, named, message) = rejected(number).await;
     assert_eq!((reason_of.as_str(), named), ("ERROR_REASON_FIELD_INVALID", vec!["availability".to_owned()]));
     assert!(message.contains("AVAILABILITY_DO_NOT_DISTURB / ACTIVITY_PRESENTING, got 99."), "{message}");
-    let (reason_of, named, _) = refused(busy("u", "")).await;
+    let (reason_of, named, _) = rejected(busy("u", "")).await;
     assert_eq!((reason_of.as_str(), named), ("ERROR_REASON_FIELD_REQUIRED", vec!["session_id".to_owned()]));
 
     for (seconds, nanos) in
@@ -93,7 +94,7 @@ async fn every_refusal_carries_its_reason() {
     {
         let mut request = busy("u", "a");
         request.expiration_duration = Some(prost_types::Duration { seconds, nanos });
-        let (reason_of, named, message) = refused(request).await;
+        let (reason_of, named, message) = rejected(request).await;
         assert_eq!(reason_of, "ERROR_REASON_DURATION_OUT_OF_RANGE");
         assert_eq!(named, ["expiration_duration"]);
         assert!(message.contains("between 300s and 14400s, got "), "{message}");
@@ -105,7 +106,7 @@ async fn every_refusal_carries_its_reason() {
 }
 
 #[tokio::test]
-async fn messages_have_a_limit_and_must_be_messages() {
+async fn too_large_and_malformed_messages_are_rejected() {
     let server = Server::start(Engine::Sqlite).await;
     let mut client = connect(&server).await;
     let status = client.set_presence(busy(&"x".repeat(1_024 * 1_024), "a")).await.unwrap_err();
@@ -115,7 +116,7 @@ async fn messages_have_a_limit_and_must_be_messages() {
     );
     assert!(status.message().contains("1048576 bytes"), "{}", status.message());
 
-    // A Duration where a text should be, and a text that is not UTF-8.
+    // Truncated fields, a text that is not UTF-8, and a wrong wire type.
     for bytes in [vec![0x0a, 0x05], vec![0x0a, 0x01, 0xff], vec![0x08, 0x01], vec![0xff; 20]] {
         let mut grpc = Grpc::new(channel(&server).await);
         grpc.ready().await.unwrap();
@@ -147,17 +148,18 @@ async fn batches_have_a_limit() {
     let status = client.batch_set_presences(requests(0)).await.unwrap_err();
     assert_eq!(fields(&status), ["requests"]);
 
-    // Errors travel in headers: a batch that is all wrong must still get its answer.
-    let all_wrong = vec![set("a b", "a b", Availability::Busy, Activity::Offline, 1); 1_000];
+    // gRPC sends errors in headers, which must stay small even if all items are invalid.
+    let all_invalid = vec![set("a b", "a b", Availability::Busy, Activity::Offline, 1); 1_000];
     let status =
-        client.batch_set_presences(BatchSetPresencesRequest { requests: all_wrong }).await.unwrap_err();
+        client.batch_set_presences(BatchSetPresencesRequest { requests: all_invalid }).await.unwrap_err();
     assert_eq!((status.code(), fields(&status).len()), (Code::InvalidArgument, 10));
     assert!(status.message().ends_with(" And 3995 more."), "{}", status.message());
     assert!(status.details().len() + status.message().len() < 4_096);
     // The longest messages are those of pairs. Clients accept 8 KiB of headers or more.
-    let wrong_pairs = vec![set("u", "a", Availability::DoNotDisturb, Activity::InAConferenceCall, 60); 1_000];
+    let invalid_pairs =
+        vec![set("u", "a", Availability::DoNotDisturb, Activity::InAConferenceCall, 60); 1_000];
     let status =
-        client.batch_set_presences(BatchSetPresencesRequest { requests: wrong_pairs }).await.unwrap_err();
+        client.batch_set_presences(BatchSetPresencesRequest { requests: invalid_pairs }).await.unwrap_err();
     assert!(status.message().ends_with(" And 995 more."), "{}", status.message());
     assert!(status.details().len() * 4 / 3 + status.message().len() < 7_168);
 
@@ -173,7 +175,7 @@ async fn batches_have_a_limit() {
     );
 }
 
-async fn a_batch_of_sets_is_done_as_a_whole_or_not_at_all(engine: Engine) {
+async fn a_batch_sets_all_sessions_or_none(engine: Engine) {
     let server = Server::start(engine).await;
     let mut client = connect(&server).await;
     let mut requests = vec![busy("a", "x"), busy("b", "x"), busy("a b", ""), busy("c", "x")];
@@ -199,7 +201,7 @@ async fn a_batch_of_sets_is_done_as_a_whole_or_not_at_all(engine: Engine) {
 }
 
 #[tokio::test]
-async fn health_is_told_for_the_server_and_the_service() {
+async fn health_checks_report_the_server_and_the_service() {
     let mut settings = crate::support::server::settings("sqlite::memory:", &[]);
     settings.drain_timeout = Duration::from_secs(10);
     let app = crate::support::server::start(&settings, presenced::clock::Clock::System).await;
@@ -214,23 +216,23 @@ async fn health_is_told_for_the_server_and_the_service() {
     let request = HealthCheckRequest { service: "other".into() };
     assert_eq!(health.check(request).await.unwrap_err().code(), Code::NotFound);
 
-    // Whoever watches hears of the stop, and does not hold it up.
+    // A client that watches is notified of the stop, and does not delay it.
     let request = HealthCheckRequest { service: SERVICE_NAME.into() };
     let mut watch = health.watch(request).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
-    let heard = tokio::spawn(async move {
+    let last = tokio::spawn(async move {
         let mut last = ServingStatus::Serving;
-        while let Ok(Some(answer)) = watch.message().await {
-            last = answer.status();
+        while let Ok(Some(response)) = watch.message().await {
+            last = response.status();
         }
         last
     });
     assert!(app.stop(settings.drain_timeout, std::future::pending()).await);
-    assert_eq!(heard.await.unwrap(), ServingStatus::NotServing);
+    assert_eq!(last.await.unwrap(), ServingStatus::NotServing);
 }
 
 #[tokio::test]
-async fn reflection_speaks_both_versions() {
+async fn reflection_supports_both_versions() {
     use tonic_reflection::pb::{v1, v1alpha};
 
     let server = Server::start(Engine::Sqlite).await;
@@ -244,10 +246,10 @@ async fn reflection_speaks_both_versions() {
     let ask = v1::server_reflection_request::MessageRequest::ListServices(String::new());
     let ask = v1::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel(&server).await);
-    let answer = client.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap();
-    let answer = answer.into_inner().message().await.unwrap().unwrap();
+    let response = client.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap();
+    let response = response.into_inner().message().await.unwrap().unwrap();
     let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) =
-        answer.message_response
+        response.message_response
     else {
         panic!("a list of services")
     };
@@ -255,17 +257,17 @@ async fn reflection_speaks_both_versions() {
     names.sort();
     assert_eq!(names, expected);
 
-    // What is in errors, too: grpcurl shows the details only of types it can look up.
+    // Also the types of error details: grpcurl shows only details whose types it can look up.
     for symbol in [SERVICE_NAME, "google.rpc.BadRequest", "google.rpc.ErrorInfo", "presence.v1.ErrorReason"] {
         let ask = v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned());
         let ask = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
         let mut client =
             v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&server).await);
-        let answer = client.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap();
-        let answer = answer.into_inner().message().await.unwrap().unwrap();
+        let response = client.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap();
+        let response = response.into_inner().message().await.unwrap().unwrap();
         assert!(
             matches!(
-                answer.message_response,
+                response.message_response,
                 Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_))
             ),
             "{symbol}"
@@ -299,7 +301,7 @@ async fn an_unknown_method_is_unimplemented() {
     assert_eq!(status.code(), Code::Unimplemented);
 }
 
-/// Sends bytes as they are.
+/// Sends and receives raw bytes.
 #[derive(Clone, Copy)]
 struct RawCodec;
 

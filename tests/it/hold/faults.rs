@@ -1,4 +1,4 @@
-//! Bad days of those who hold sessions.
+//! Faults during streams that hold sessions.
 
 use std::{future::pending, process::Stdio, time::Duration};
 
@@ -9,7 +9,7 @@ use presenced::{
 };
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{Holder, Said, message};
+use super::{Holder, Response, message};
 use crate::{
     support::{
         database::{Engine, TestDatabase},
@@ -20,12 +20,12 @@ use crate::{
     watch::Watcher,
 };
 
-/// The shortest grace that there is, in seconds, and as long as a session can outlive
-/// its stream with it.
+/// The shortest grace, in seconds.
 const GRACE_SECONDS: i64 = 5;
+/// The longest time that a session with this grace outlives its stream.
 const OUTLIVES: Duration = Duration::from_millis(7_500);
-/// How late a busy machine may be.
-const LATE: Duration = Duration::from_secs(4);
+/// The tolerance for a busy machine.
+const TOLERANCE: Duration = Duration::from_secs(4);
 
 fn shortest(pair: &str) -> HoldPresenceRequest {
     let grace = Some(prost_types::Duration { seconds: GRACE_SECONDS, nanos: 0 });
@@ -36,20 +36,20 @@ fn addresses(process: &Process) -> Addresses {
     Addresses { grpc: process.grpc, http: process.http, admin: process.admin }
 }
 
-/// Sees the user go offline, neither before the grace is over nor long after.
+/// Waits until the user is offline, which must happen after the grace and not much later.
 async fn goes_offline(watcher: &mut Watcher, since: Stopwatch) {
     loop {
         let event = watcher.next().await;
         if event != "heartbeat" {
             assert_eq!(event, "u Offline/Offline");
             let after = since.elapsed();
-            assert!(after >= Duration::from_secs(4) && after < OUTLIVES + LATE, "{after:?}");
+            assert!(after >= Duration::from_secs(4) && after < OUTLIVES + TOLERANCE, "{after:?}");
             return println!("offline {after:?} after the stream broke");
         }
     }
 }
 
-/// Not a library in this process: a client that is killed closes nothing itself.
+/// The client is a process of its own, because a killed client closes nothing itself.
 #[tokio::test]
 async fn a_killed_clients_user_goes_offline_after_the_grace() {
     let service = Process::start("sqlite::memory:", &[]).await;
@@ -76,7 +76,7 @@ async fn a_killed_clients_user_goes_offline_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_killed_server_leaves_no_ghost_and_whoever_reaches_another_does_not_flicker() {
+async fn after_a_killed_server_a_client_that_reopens_its_stream_stays_online_and_others_go_offline() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let mut killed = Process::start(&database.url, &[]).await;
     let other = Process::start(&database.url, &[]).await;
@@ -87,17 +87,17 @@ async fn a_killed_server_leaves_no_ghost_and_whoever_reaches_another_does_not_fl
     let mut again = Holder::try_open(addresses(&other), shortest("Busy/InACall"), "").await.unwrap();
     again.next().await;
     for _ in 0..4 {
-        assert!(matches!(again.next().await, Said::Extended(_)));
+        assert!(matches!(again.next().await, Response::Extended(_)));
     }
     again.change("Away/Away").await;
-    assert_eq!(watcher.next().await, "u Away/Away", "the first that the watcher hears of");
+    assert_eq!(watcher.next().await, "u Away/Away", "the watcher's first event");
     drop(again);
     goes_offline(&mut watcher, Stopwatch::start()).await;
 }
 
-/// For longer than the session lives: it expires, and is live again.
+/// The outage is longer than the session lives: the session expires, and is live again after it.
 #[tokio::test]
-async fn a_stream_outlives_a_database_that_is_away() {
+async fn a_stream_outlives_an_unavailable_database() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let (proxy, url) = Proxy::to(&database.url).await;
     let held = start(&settings(&url, &[]), Clock::System).await;
@@ -109,7 +109,7 @@ async fn a_stream_outlives_a_database_that_is_away() {
     goes_offline(&mut watcher, Stopwatch::start()).await;
     proxy.set(Network::Up);
     assert_eq!(watcher.next().await, "u Busy/InACall");
-    assert!(matches!(holder.next().await, Said::Extended(_)));
+    assert!(matches!(holder.next().await, Response::Extended(_)));
     holder.finish().await;
     assert_eq!(watcher.next().await, "u Offline/Offline");
     for app in [held, other] {

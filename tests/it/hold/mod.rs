@@ -1,4 +1,4 @@
-//! Sessions that streams hold, through a real server.
+//! Sessions that streams hold, on a real server.
 
 mod faults;
 
@@ -32,32 +32,32 @@ on_every_engine![
     a_session_lives_as_long_as_its_stream,
     a_clean_end_clears_the_session,
     a_broken_stream_does_nothing_and_the_session_expires,
-    whoever_comes_back_within_the_grace_does_not_flicker,
+    a_client_that_returns_within_the_grace_stays_online,
     the_state_can_be_changed_on_the_stream,
     a_held_session_does_not_fade,
     a_clear_takes_the_session_from_the_stream,
-    a_stream_that_lags_behind_does_not_undo_what_a_newer_one_set,
+    an_old_stream_does_not_overwrite_the_session_of_a_newer_one,
 ];
 
 const GRACE: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_millis(1);
 
-/// What a stream says of the session, which expires then.
+/// A response of a stream, with the expiry of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum Response {
     Set(Timestamp),
     Extended(Timestamp),
 }
 
-/// A stream. Dropped, it breaks off.
+/// A stream that holds a session. Dropping it breaks the stream.
 struct Holder {
-    /// The first to be dropped: a client's side that ended first would be a clean end.
+    /// Dropped first: if the client's side ended first, that would be a clean end.
     stream: Streaming<HoldPresenceResponse>,
     messages: mpsc::Sender<HoldPresenceRequest>,
 }
 
 impl Holder {
-    /// Opens a stream on a connection of its own, which holds `u`'s session `app`.
+    /// Opens a stream on a connection of its own that holds the session `app` of `u`.
     async fn open(addresses: Addresses, pair: &str) -> Self {
         Self::try_open(addresses, message("u", "app", pair), "").await.unwrap()
     }
@@ -83,23 +83,23 @@ impl Holder {
         self.messages.send(message("", "", pair)).await.unwrap();
     }
 
-    async fn try_next(&mut self) -> Result<Option<Said>, Status> {
-        let said = timeout(PATIENCE, self.stream.message()).await.expect("the stream says something")?;
+    async fn try_next(&mut self) -> Result<Option<Response>, Status> {
+        let response = timeout(PATIENCE, self.stream.message()).await.expect("a response in time")?;
         let at = |time: Option<prost_types::Timestamp>| {
             let time = time.unwrap();
             Timestamp::from_millis(time.seconds * 1_000 + i64::from(time.nanos / 1_000_000))
         };
-        Ok(said.map(|said| match said.event.expect("an event") {
-            Event::SessionSet(set) => Said::Set(at(set.expire_time)),
-            Event::SessionExtended(extended) => Said::Extended(at(extended.expire_time)),
+        Ok(response.map(|response| match response.event.expect("an event") {
+            Event::SessionSet(set) => Response::Set(at(set.expire_time)),
+            Event::SessionExtended(extended) => Response::Extended(at(extended.expire_time)),
         }))
     }
 
-    async fn next(&mut self) -> Said {
-        self.try_next().await.unwrap().expect("the stream goes on")
+    async fn next(&mut self) -> Response {
+        self.try_next().await.unwrap().expect("an open stream")
     }
 
-    /// How the stream ends; whatever comes before is passed over.
+    /// The status at the end of the stream; skips the responses before it.
     async fn end(&mut self) -> Status {
         loop {
             match self.try_next().await {
@@ -110,12 +110,12 @@ impl Holder {
         }
     }
 
-    /// Ends the client's side, and sees the stream end.
+    /// Ends the client's side, and waits for a clean end.
     async fn finish(self) {
         let Self { stream, messages } = self;
         drop(messages);
-        let (nobody, _) = mpsc::channel(1);
-        let status = Self { stream, messages: nobody }.end().await;
+        let (unused, _) = mpsc::channel(1);
+        let status = Self { stream, messages: unused }.end().await;
         assert_eq!(status.code(), Code::Ok, "{status}");
     }
 }
@@ -145,13 +145,12 @@ async fn shown(server: &Server) -> String {
     shown[0].clone()
 }
 
-/// Moves the clock by `by`, a half of the grace at a time, each of which extends
-/// the session.
-async fn pass(server: &Server, holder: &mut Holder, halves: u32) {
+/// Moves the clock by this number of halves of the grace, each of which extends the session.
+async fn advance(server: &Server, holder: &mut Holder, halves: u32) {
     for _ in 0..halves {
         server.clock.advance(GRACE / 2);
-        let said = holder.next().await;
-        assert!(matches!(said, Said::Extended(_)), "{said:?}");
+        let response = holder.next().await;
+        assert!(matches!(response, Response::Extended(_)), "{response:?}");
     }
 }
 
@@ -159,11 +158,11 @@ async fn a_session_lives_as_long_as_its_stream(engine: Engine) {
     let server = Server::start(engine).await;
     let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
     let lives = GRACE / 2 + GRACE;
-    assert_eq!(holder.next().await, Said::Set(START + lives));
+    assert_eq!(holder.next().await, Response::Set(START + lives));
     server.clock.advance((GRACE / 2).saturating_sub(TICK));
     server.clock.advance(TICK);
-    assert_eq!(holder.next().await, Said::Extended(START + GRACE / 2 + lives));
-    pass(&server, &mut holder, 20).await;
+    assert_eq!(holder.next().await, Response::Extended(START + GRACE / 2 + lives));
+    advance(&server, &mut holder, 20).await;
     assert_eq!(shown(&server).await, "u Busy/InACall");
     holder.finish().await;
     server.stop().await;
@@ -183,9 +182,9 @@ async fn a_clean_end_clears_the_session(engine: Engine) {
 async fn a_broken_stream_does_nothing_and_the_session_expires(engine: Engine) {
     let server = Server::start(engine).await;
     let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
-    assert_eq!(holder.next().await, Said::Set(START + GRACE / 2 + GRACE));
+    assert_eq!(holder.next().await, Response::Set(START + GRACE / 2 + GRACE));
     drop(holder);
-    no_stream_holds(&server).await;
+    wait_until_not_held(&server).await;
     server.clock.advance((GRACE / 2 + GRACE).saturating_sub(TICK));
     assert_eq!(shown(&server).await, "u Busy/InACall");
     server.clock.advance(TICK);
@@ -193,29 +192,29 @@ async fn a_broken_stream_does_nothing_and_the_session_expires(engine: Engine) {
     server.stop().await;
 }
 
-/// Waits until the server has noticed that no stream holds a session.
-async fn no_stream_holds(server: &Server) {
-    let noticed = async {
+/// Waits until the server reports that no stream holds a session.
+async fn wait_until_not_held(server: &Server) {
+    let not_held = async {
         while crate::watch::metric(server.addresses, "presence_hold_streams").await > 0 {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, noticed).await.expect("the stream has ended");
+    timeout(PATIENCE, not_held).await.expect("the stream has ended");
 }
 
-async fn whoever_comes_back_within_the_grace_does_not_flicker(engine: Engine) {
+async fn a_client_that_returns_within_the_grace_stays_online(engine: Engine) {
     let server = Server::start(engine).await;
     let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
     holder.next().await;
     let mut watcher = Watcher::of(server.addresses, &["u"], &["u Busy/InACall"]).await;
     for _ in 0..10 {
         drop(holder);
-        no_stream_holds(&server).await;
+        wait_until_not_held(&server).await;
         server.clock.advance(GRACE.saturating_sub(TICK));
         holder = Holder::open(server.addresses, "Busy/InACall").await;
         holder.next().await;
     }
-    // The first that the watcher hears of.
+    // The watcher's first event: the user was online throughout.
     holder.change("Away/Away").await;
     assert_eq!(watcher.next().await, "u Away/Away");
     server.stop().await;
@@ -229,10 +228,10 @@ async fn the_state_can_be_changed_on_the_stream(engine: Engine) {
     assert_eq!(watcher.next().await, "u Busy/InACall");
     for pair in ["DoNotDisturb/Presenting", "Available/Available", "Away/Away"] {
         holder.change(pair).await;
-        assert_eq!(holder.next().await, Said::Set(START + GRACE / 2 + GRACE), "{pair}");
+        assert_eq!(holder.next().await, Response::Set(START + GRACE / 2 + GRACE), "{pair}");
         assert_eq!(watcher.next().await, format!("u {pair}"));
     }
-    pass(&server, &mut holder, 3).await;
+    advance(&server, &mut holder, 3).await;
     assert_eq!(shown(&server).await, "u Away/Away");
     server.stop().await;
 }
@@ -241,7 +240,7 @@ async fn a_held_session_does_not_fade(engine: Engine) {
     let server = Server::start(engine).await;
     let mut holder = Holder::open(server.addresses, "Available/Available").await;
     holder.next().await;
-    pass(&server, &mut holder, 100).await;
+    advance(&server, &mut holder, 100).await;
     assert_eq!(shown(&server).await, "u Available/Available");
     server.stop().await;
 }
@@ -258,35 +257,35 @@ async fn a_clear_takes_the_session_from_the_stream(engine: Engine) {
     server.stop().await;
 }
 
-async fn a_stream_that_lags_behind_does_not_undo_what_a_newer_one_set(engine: Engine) {
+async fn an_old_stream_does_not_overwrite_the_session_of_a_newer_one(engine: Engine) {
     let server = Server::start(engine).await;
     let mut old = Holder::open(server.addresses, "Busy/InACall").await;
     old.next().await;
     let mut new = Holder::open(server.addresses, "Available/Available").await;
     new.next().await;
     server.clock.advance(GRACE / 2);
-    assert!(matches!(new.next().await, Said::Extended(_)));
+    assert!(matches!(new.next().await, Response::Extended(_)));
     let status = old.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ERROR_REASON_SESSION_TAKEN"));
     assert_eq!(shown(&server).await, "u Available/Available");
-    pass(&server, &mut new, 3).await;
+    advance(&server, &mut new, 3).await;
     server.stop().await;
 }
 
 #[tokio::test]
-async fn bad_input_is_named() {
+async fn an_error_names_the_invalid_fields() {
     let server = Server::start(Engine::Sqlite).await;
     let fields = |status: &Status| {
         let fields = status.get_details_bad_request().unwrap().field_violations;
         fields.into_iter().map(|field| field.field).collect::<Vec<_>>()
     };
     let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
-    let refused = async |first| Holder::try_open(server.addresses, first, "").await.err().unwrap();
-    let status = refused(HoldPresenceRequest::default()).await;
+    let rejected = async |first| Holder::try_open(server.addresses, first, "").await.err().unwrap();
+    let status = rejected(HoldPresenceRequest::default()).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(fields(&status), ["user_id", "session_id", "availability", "activity"]);
     for grace in [seconds(4), seconds(301), seconds(-1)] {
-        let status = refused(HoldPresenceRequest { grace, ..message("u", "app", "Busy/InACall") }).await;
+        let status = rejected(HoldPresenceRequest { grace, ..message("u", "app", "Busy/InACall") }).await;
         assert_eq!(
             (fields(&status), reason(&status)),
             (vec!["grace".to_owned()], "ERROR_REASON_DURATION_OUT_OF_RANGE".to_owned())
@@ -295,7 +294,7 @@ async fn bad_input_is_named() {
     }
     assert_eq!(shown(&server).await, "u Offline/Offline");
 
-    // Later messages; each is the end of its stream, and the session stays.
+    // An invalid later message ends its stream, and the session stays.
     let later = [
         (message("v", "", "Away/Away"), "user_id"),
         (message("", "another", "Away/Away"), "session_id"),
@@ -312,13 +311,13 @@ async fn bad_input_is_named() {
     let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
     let same = HoldPresenceRequest { grace: seconds(15), ..message("u", "app", "Away/Away") };
     holder.messages.send(same).await.unwrap();
-    assert!(matches!([holder.next().await, holder.next().await], [Said::Set(_), Said::Set(_)]));
+    assert!(matches!([holder.next().await, holder.next().await], [Response::Set(_), Response::Set(_)]));
     assert_eq!(shown(&server).await, "u Away/Away");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_stream_without_a_message_is_refused() {
+async fn a_stream_without_a_message_is_rejected() {
     let server = Server::start(Engine::Sqlite).await;
     let mut client = PresenceServiceClient::new(connect(server.addresses).await);
     let status = client.hold_presence(futures_util::stream::empty()).await.unwrap_err();
@@ -330,7 +329,7 @@ async fn a_stream_without_a_message_is_refused() {
 }
 
 #[tokio::test]
-async fn it_takes_the_permission_to_set_and_ends_when_the_token_expires() {
+async fn it_requires_the_permission_to_write_and_ends_when_the_token_expires() {
     let guarded = Guarded::start(Engine::Sqlite, &[]).await;
     let server = &guarded.server;
     let bearer = |claims| format!("Bearer {}", guarded.signer.sign(&claims));
@@ -339,14 +338,14 @@ async fn it_takes_the_permission_to_set_and_ends_when_the_token_expires() {
     let open = async |session: &str, authorization: &str| {
         Holder::try_open(server.addresses, message("u", session, "Busy/InACall"), authorization).await
     };
-    let refused = open(tokens::APP, &reader).await.err().unwrap();
-    assert_eq!(reason(&refused), "ERROR_REASON_PERMISSION_MISSING");
+    let rejected = open(tokens::APP, &reader).await.err().unwrap();
+    assert_eq!(reason(&rejected), "ERROR_REASON_PERMISSION_MISSING");
     assert_eq!(
         reason(&open("another", &writer).await.err().unwrap()),
         "ERROR_REASON_SESSION_ID_NOT_APPLICATION"
     );
     let mut holder = open(tokens::APP, &writer).await.unwrap();
-    // With the leeway the token is in force for an hour and a minute.
+    // With the leeway the token is valid for an hour and a minute.
     server.clock.advance(Duration::from_mins(61));
     let status = holder.end().await;
     assert_eq!(
@@ -357,7 +356,7 @@ async fn it_takes_the_permission_to_set_and_ends_when_the_token_expires() {
 }
 
 #[tokio::test]
-async fn a_stop_and_the_maximum_age_end_a_stream_and_leave_the_session() {
+async fn the_maximum_age_and_a_stop_end_the_stream_and_keep_the_session() {
     let server = Server::start_with(Engine::Sqlite, &["--stream-max-age", "300ms"]).await;
     let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
     let status = holder.end().await;
