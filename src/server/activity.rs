@@ -1,14 +1,14 @@
-//! What happens on a connection, and for how long it may not.
+//! Tracks the activity on one connection and decides when its client has timed out.
 //!
-//! A client that does nothing, or next to nothing, must not hold a connection:
+//! A client that does nothing, or almost nothing, must not hold a connection:
 //!
-//! * it has to say what it speaks, and in HTTP/1 to end a header that it began,
-//!   within the header time-out;
-//! * with no request under way it may stay for the idle time-out;
-//! * of an answer that is ready it has to take something within the send
-//!   time-out; one that we have yet to go on with is none of its fault, however
-//!   long that takes: a stream may be quiet;
-//! * it may cancel so many requests in so long.
+//! * Within the header timeout the client must show which protocol it uses, and
+//!   complete each HTTP/1 header that it began.
+//! * The idle timeout limits the time without an active request.
+//! * The send timeout limits the time in which the client reads nothing of a pending
+//!   response. Time in which the service has nothing to send does not count: a stream
+//!   may be quiet for hours.
+//! * A limit bounds the requests that the client cancels within 10 s.
 
 use std::{
     pin::Pin,
@@ -25,33 +25,32 @@ use tokio::{
 
 use crate::{clock::Stopwatch, settings::LimitSettings};
 
-/// How HTTP/2 begins.
+/// The first bytes of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI";
-/// The bytes with which HTTP/2 has begun: the preface and the header of the
-/// frame behind it.
-const BEGUN_BYTES: usize = 24 + 9;
-/// For how long cancelled requests are counted.
+/// The bytes of an HTTP/2 client's opening: the preface and the first frame's header.
+const OPENING_BYTES: usize = 24 + 9;
+/// The window in which cancelled requests are counted.
 const RESETS_WINDOW: Duration = Duration::from_secs(10);
-/// How long an idle client may take to leave once it was told to.
+/// The time for which a draining connection must have no request before it is closed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a client may then take nothing of the answers that are ready.
+/// The time for which a client may stall a draining connection.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why a connection is ended that its client keeps open.
+/// The reason for which the service closes a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimedOut {
-    /// It did not say in time what it wants.
+    /// The client did not complete a header, or the opening of the connection, in time.
     Header,
-    /// It wanted nothing for long.
+    /// The client had no active request for the idle timeout.
     Idle,
-    /// It does not take its answer.
+    /// The client did not read a pending response.
     Send,
-    /// It cancelled too many requests.
+    /// The client cancelled too many requests.
     Resets,
 }
 
 impl TimedOut {
-    /// As the metrics name it.
+    /// The label in the metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,38 +62,42 @@ impl TimedOut {
     }
 }
 
-/// What happens on one connection; clones are the same.
+/// The activity on one connection. Clones share one state.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionActivity(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    under_way: watch::Sender<usize>,
-    marks: Mutex<Marks>,
-    /// Told when too many requests were cancelled.
-    resets: Notify,
+    /// The number of active requests.
+    active: watch::Sender<usize>,
+    progress: Mutex<Progress>,
+    /// Notified when the client has cancelled too many requests.
+    too_many_resets: Notify,
     resets_max: u32,
 }
 
 #[derive(Debug)]
-struct Marks {
-    /// The bytes that were received until it was clear what is spoken.
+struct Progress {
+    /// Bytes received; counted until the protocol is known.
     received: usize,
+    /// False once a byte contradicts the HTTP/2 preface.
     http2: bool,
-    /// When a request last began, went on or ended; at first, when the
-    /// connection did.
-    progress: Stopwatch,
-    /// When the first byte came behind the last request.
-    header: Option<Stopwatch>,
-    /// The answers that have begun, and those of them that wait for us.
-    answering: usize,
-    waiting: usize,
-    /// When the client last took anything.
-    taken: Stopwatch,
-    /// Since when it takes nothing of what is ready for it.
+    /// The last time at which a request began, advanced or ended; at first, the time
+    /// at which the connection began.
+    advanced: Stopwatch,
+    /// The time of the first byte after the last HTTP/1 request.
+    header_begun: Option<Stopwatch>,
+    /// Active requests whose response has begun.
+    responding: usize,
+    /// Those of them whose client has read everything and waits for the service.
+    quiet: usize,
+    /// The last time at which the socket accepted a write.
+    written: Stopwatch,
+    /// The time since which the socket accepts no write.
     blocked: Option<Stopwatch>,
-    /// Whether its client is to open another connection.
+    /// Whether the connection has reached its maximum age.
     old: bool,
+    /// Requests cancelled in the current window.
     resets: u32,
     resets_since: Stopwatch,
 }
@@ -103,201 +106,202 @@ impl ConnectionActivity {
     pub(super) fn new(limits: &LimitSettings) -> Self {
         let now = Stopwatch::start();
         Self(Arc::new(Shared {
-            under_way: watch::Sender::new(0),
-            marks: Mutex::new(Marks {
+            active: watch::Sender::new(0),
+            progress: Mutex::new(Progress {
                 received: 0,
                 http2: true,
-                progress: now,
-                header: None,
-                answering: 0,
-                waiting: 0,
-                taken: now,
+                advanced: now,
+                header_begun: None,
+                responding: 0,
+                quiet: 0,
+                written: now,
                 blocked: None,
                 old: false,
                 resets: 0,
                 resets_since: now,
             }),
-            resets: Notify::new(),
+            too_many_resets: Notify::new(),
             resets_max: limits.resets_max,
         }))
     }
 
-    fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.0.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request begins; it is under way until what is returned is dropped.
-    pub(super) fn begin(&self) -> UnderWay {
-        self.0.under_way.send_modify(|requests| *requests += 1);
-        let mut marks = self.marks();
-        (marks.progress, marks.header) = (Stopwatch::start(), None);
-        drop(marks);
-        UnderWay { activity: self.clone(), state: State::Requested }
+    /// Begins a request, which is active until the returned value is dropped.
+    pub(super) fn begin_request(&self) -> ActiveRequest {
+        self.0.active.send_modify(|requests| *requests += 1);
+        let mut progress = self.progress();
+        (progress.advanced, progress.header_begun) = (Stopwatch::start(), None);
+        drop(progress);
+        ActiveRequest { activity: self.clone(), phase: Phase::Requested }
     }
 
-    /// Bytes have come in.
-    fn received(&self, bytes: &[u8]) {
-        let mut marks = self.marks();
-        if marks.received < BEGUN_BYTES {
-            let preface = PREFACE.get(marks.received..).unwrap_or_default();
-            marks.http2 &= preface.iter().zip(bytes).all(|(expected, byte)| expected == byte);
-            marks.received += bytes.len();
+    fn record_read(&self, bytes: &[u8]) {
+        let mut progress = self.progress();
+        if progress.received < OPENING_BYTES {
+            let preface = PREFACE.get(progress.received..).unwrap_or_default();
+            progress.http2 &= preface.iter().zip(bytes).all(|(expected, byte)| expected == byte);
+            progress.received += bytes.len();
         }
-        if !marks.http2 && marks.header.is_none() {
-            marks.header = Some(Stopwatch::start());
+        if !progress.http2 && progress.header_begun.is_none() {
+            progress.header_begun = Some(Stopwatch::start());
         }
     }
 
-    /// The connection has lived as long as one may; says whether HTTP/2 is spoken on
-    /// it.
-    pub(super) fn grow_old(&self) -> bool {
-        let mut marks = self.marks();
-        marks.old = true;
-        marks.http2
+    /// Records whether the socket accepted a write.
+    fn record_write(&self, accepted: bool) {
+        let mut progress = self.progress();
+        if accepted {
+            (progress.written, progress.blocked) = (Stopwatch::start(), None);
+        } else if progress.blocked.is_none() {
+            progress.blocked = Some(Stopwatch::start());
+        }
     }
 
-    /// Whether it has lived as long as one may.
+    /// Records that the connection has reached its maximum age. Returns whether it
+    /// uses HTTP/2.
+    pub(super) fn set_old(&self) -> bool {
+        let mut progress = self.progress();
+        progress.old = true;
+        progress.http2
+    }
+
+    /// Whether the connection has reached its maximum age.
     pub(super) fn is_old(&self) -> bool {
-        self.marks().old
+        self.progress().old
     }
 
-    /// A request was given up by its client.
-    pub(super) fn cancelled(&self) {
-        let mut marks = self.marks();
-        if marks.resets_since.elapsed() > RESETS_WINDOW {
-            (marks.resets, marks.resets_since) = (0, Stopwatch::start());
+    /// Counts a request that the client cancelled.
+    pub(super) fn record_reset(&self) {
+        let mut progress = self.progress();
+        if progress.resets_since.elapsed() > RESETS_WINDOW {
+            (progress.resets, progress.resets_since) = (0, Stopwatch::start());
         }
-        marks.resets += 1;
-        if marks.resets > self.0.resets_max {
-            self.0.resets.notify_one();
-        }
-    }
-
-    /// Whether the client took what was written to it.
-    fn wrote(&self, taken: bool) {
-        let mut marks = self.marks();
-        if taken {
-            (marks.taken, marks.blocked) = (Stopwatch::start(), None);
-        } else if marks.blocked.is_none() {
-            marks.blocked = Some(Stopwatch::start());
+        progress.resets += 1;
+        if progress.resets > self.0.resets_max {
+            self.0.too_many_resets.notify_one();
         }
     }
 
-    /// Resolves when the client has timed out, and says how.
+    /// Resolves when the client has timed out.
     pub(super) async fn timed_out(&self, limits: &LimitSettings) -> TimedOut {
         loop {
-            let (why, left) = self.next_limit(limits);
+            let (reason, left) = self.next_timeout(limits);
             if left.is_zero() {
-                return why;
+                return reason;
             }
-            // What begins meanwhile may have a shorter limit.
+            // A request or a header that begins meanwhile may have a shorter timeout.
             let shortest = limits.header_timeout.min(limits.send_timeout).min(left);
             tokio::select! {
                 () = sleep(shortest) => {}
-                () = self.0.resets.notified() => return TimedOut::Resets,
+                () = self.0.too_many_resets.notified() => return TimedOut::Resets,
             }
         }
     }
 
-    /// The limit that will be reached next if nothing happens, and when.
-    fn next_limit(&self, limits: &LimitSettings) -> (TimedOut, Duration) {
-        let under_way = *self.0.under_way.borrow();
-        let marks = self.marks();
-        if let Some(blocked) = marks.blocked {
+    /// The timeout that ends next if nothing happens, and the time until then.
+    fn next_timeout(&self, limits: &LimitSettings) -> (TimedOut, Duration) {
+        let active = *self.0.active.borrow();
+        let progress = self.progress();
+        if let Some(blocked) = progress.blocked {
             return (TimedOut::Send, limits.send_timeout.saturating_sub(blocked.elapsed()));
         }
-        if under_way > 0 && under_way == marks.waiting {
+        if active > 0 && active == progress.quiet {
             return (TimedOut::Send, limits.send_timeout);
         }
-        let (why, limit, since) = match (under_way > 0, marks.header) {
-            // It may be the request's body that is on its way.
-            (true, _) => (TimedOut::Send, limits.send_timeout.max(limits.body_timeout), marks.progress),
-            (false, Some(header)) => (TimedOut::Header, limits.header_timeout, header),
-            (false, None) if marks.received < BEGUN_BYTES && (marks.http2 || marks.received == 0) => {
-                (TimedOut::Header, limits.header_timeout, marks.progress)
+        let (reason, limit, since) = match (active > 0, progress.header_begun) {
+            // The client may still be sending the body.
+            (true, _) => (TimedOut::Send, limits.send_timeout.max(limits.body_timeout), progress.advanced),
+            (false, Some(begun)) => (TimedOut::Header, limits.header_timeout, begun),
+            (false, None)
+                if progress.received < OPENING_BYTES && (progress.http2 || progress.received == 0) =>
+            {
+                (TimedOut::Header, limits.header_timeout, progress.advanced)
             }
-            (false, None) => (TimedOut::Idle, limits.idle_timeout, marks.progress),
+            (false, None) => (TimedOut::Idle, limits.idle_timeout, progress.advanced),
         };
-        (why, limit.saturating_sub(since.elapsed()))
+        (reason, limit.saturating_sub(since.elapsed()))
     }
 
-    /// Waits until no request has been under way for a while. A client that has
-    /// been told to leave and does not, because it hangs or never spoke, must not
-    /// hold up the stop: hyper would wait for it for ever. Nor must one that takes
-    /// nothing of answers that have all begun, such as a stream's.
-    pub(super) async fn idle(&self) {
-        let mut requests = self.0.under_way.subscribe();
+    /// Waits until a draining connection can be closed: it had no request for
+    /// [`LEAVE_TIMEOUT`], or its client stalls every response that is left. hyper would
+    /// wait without limit for a client that hangs, never sent anything, or does not
+    /// read a stream, and delay shutdown.
+    pub(super) async fn drained(&self) {
+        let mut active = self.0.active.subscribe();
         loop {
-            let quiet = timeout(LEAVE_TIMEOUT, requests.changed()).await.is_err();
-            let under_way = *requests.borrow_and_update();
-            let marks = self.marks();
-            let idle = under_way == 0 && quiet && marks.blocked.is_none();
-            let stalled = marks.progress.elapsed().min(marks.taken.elapsed()) > STALL_TIMEOUT;
-            if idle || (stalled && under_way == marks.answering) {
+            let unchanged = timeout(LEAVE_TIMEOUT, active.changed()).await.is_err();
+            let requests = *active.borrow_and_update();
+            let progress = self.progress();
+            let idle = requests == 0 && unchanged && progress.blocked.is_none();
+            let stalled = progress.advanced.elapsed().min(progress.written.elapsed()) > STALL_TIMEOUT;
+            if idle || (stalled && requests == progress.responding) {
                 return;
             }
         }
     }
 }
 
-/// A request that is being answered.
+/// A request from its header until its response has been sent.
 #[derive(Debug)]
-pub(super) struct UnderWay {
+pub(super) struct ActiveRequest {
     activity: ConnectionActivity,
-    state: State,
+    phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// There is no answer yet.
+enum Phase {
+    /// The response has not begun.
     Requested,
-    /// There is something for the client to take.
-    Ready,
-    /// The client has taken all there is, and waits for more.
-    Waiting,
+    /// The client can read a part of the response.
+    Sending,
+    /// The client has read everything and waits for the service.
+    Quiet,
 }
 
-impl UnderWay {
-    /// There is an answer, or more of it.
-    pub(super) fn goes_on(&mut self) {
-        self.turn(State::Ready);
+impl ActiveRequest {
+    /// Records that the response, or more of it, is ready.
+    pub(super) fn set_sending(&mut self) {
+        self.set_phase(Phase::Sending);
     }
 
-    /// The client wants more of the answer than there is.
-    pub(super) fn waits(&mut self) {
-        self.turn(State::Waiting);
+    /// Records that the service has nothing more to send for now.
+    pub(super) fn set_quiet(&mut self) {
+        self.set_phase(Phase::Quiet);
     }
 
-    /// Whether its answer is to be the last on the connection.
+    /// Whether its response is the last one on the connection.
     pub(super) fn is_last(&self) -> bool {
         self.activity.is_old()
     }
 
-    fn turn(&mut self, state: State) {
-        let before = std::mem::replace(&mut self.state, state);
-        let mut marks = self.activity.marks();
-        marks.progress = Stopwatch::start();
-        marks.answering += usize::from(before == State::Requested);
-        marks.waiting += usize::from(state == State::Waiting);
-        marks.waiting -= usize::from(before == State::Waiting);
+    fn set_phase(&mut self, phase: Phase) {
+        let before = std::mem::replace(&mut self.phase, phase);
+        let mut progress = self.activity.progress();
+        progress.advanced = Stopwatch::start();
+        progress.responding += usize::from(before == Phase::Requested);
+        progress.quiet += usize::from(phase == Phase::Quiet);
+        progress.quiet -= usize::from(before == Phase::Quiet);
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.activity.0.under_way.send_modify(|requests| *requests -= 1);
-        let mut marks = self.activity.marks();
-        (marks.progress, marks.header) = (Stopwatch::start(), None);
-        marks.answering -= usize::from(self.state != State::Requested);
-        marks.waiting -= usize::from(self.state == State::Waiting);
-        drop(marks);
-        if self.state == State::Requested {
-            self.activity.cancelled();
+        self.activity.0.active.send_modify(|requests| *requests -= 1);
+        let mut progress = self.activity.progress();
+        (progress.advanced, progress.header_begun) = (Stopwatch::start(), None);
+        progress.responding -= usize::from(self.phase != Phase::Requested);
+        progress.quiet -= usize::from(self.phase == Phase::Quiet);
+        drop(progress);
+        if self.phase == Phase::Requested {
+            self.activity.record_reset();
         }
     }
 }
 
-/// A stream whose bytes are noticed.
+/// A socket whose reads and writes are recorded.
 #[derive(Debug)]
 pub(super) struct TrackedIo<S> {
     pub(super) stream: S,
@@ -314,7 +318,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let received = buffer.filled().get(before..).unwrap_or_default();
         if !received.is_empty() {
-            self.activity.received(received);
+            self.activity.record_read(received);
         }
         Poll::Ready(Ok(()))
     }
@@ -327,13 +331,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedIo<S> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.wrote(written.is_ready());
+        self.activity.record_write(written.is_ready());
         written
     }
 
-    /// One buffer after the other: answers are small. Where several can be written
-    /// at once, h2 sends each body of 256 bytes or more with a system call of its
-    /// own; so it copies bodies of up to 1 KiB behind each other.
+    /// With vectored writes, h2 sends each body of 256 bytes or more with its own
+    /// system call. Without them, it copies bodies of up to 1 KiB into one buffer, which
+    /// suits small responses.
     fn is_write_vectored(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! One connection: HTTP on a socket until either side ends it.
+//! Serves HTTP on one connection until the client or the service ends it.
 
 use std::{
     convert::Infallible,
@@ -35,38 +35,38 @@ use tower::Service;
 use tracing::debug;
 
 use super::{
-    activity::{ConnectionActivity, TimedOut, TrackedIo, UnderWay},
+    activity::{ActiveRequest, ConnectionActivity, TimedOut, TrackedIo},
     tls::Tls,
 };
 use crate::{clock::about, settings::LimitSettings};
 
-/// How often a silent HTTP/2 client is asked whether it is still there.
+/// The interval of HTTP/2 pings on a silent connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long it may take to say so. A session that a client held is held no longer
-/// than this after the client's machine has vanished.
+/// The time within which a client must return a ping. Together with the interval it
+/// limits how long the service holds a session whose client's machine vanished.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is spoken on a connection.
+/// The HTTP versions of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/2 only: gRPC.
+    /// HTTP/2 only, for gRPC.
     Http2,
-    /// HTTP/1.1, or HTTP/2 if the client begins so.
+    /// HTTP/1.1, or HTTP/2 if the client begins with its preface.
     Http1Or2,
 }
 
-/// Serves one API's connections; clones are the same.
+/// Serves the connections of one API. Clones share one configuration.
 #[derive(Clone, Debug)]
 pub struct Connections<S> {
-    /// What is spoken.
+    /// The HTTP versions.
     pub protocol: Protocol,
-    /// What answers.
+    /// The API's service.
     pub service: S,
-    /// What one client may take.
+    /// The limits of one client.
     pub limits: LimitSettings,
-    /// Whether and how it is encrypted.
+    /// The certificate; `None` without TLS.
     pub tls: Option<Tls>,
-    /// Ends idle connections, and the others once they are.
+    /// Closes idle connections, and the others once they are idle.
     pub stop: CancellationToken,
 }
 
@@ -78,8 +78,8 @@ where
         + Sync
         + 'static,
 {
-    /// Serves a connection until the client leaves, or times out: then says how.
-    /// At `stop` the requests under way are still answered.
+    /// Serves a connection until it ends. Returns the reason if the client timed out.
+    /// After `stop`, requests that have begun still get their response.
     pub async fn serve(self, stream: TcpStream) -> Option<TimedOut> {
         let Some(tls) = &self.tls else { return self.serve_http(stream).await };
         let acceptor = TlsAcceptor::from(tls.config());
@@ -87,7 +87,7 @@ where
         match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.serve_http(stream).await,
             Some(Ok(Err(error))) => {
-                debug!(%error, "a TLS handshake failed");
+                debug!(%error, "TLS handshake failed");
                 None
             }
             Some(Err(_)) => Some(TimedOut::Header),
@@ -95,24 +95,27 @@ where
         }
     }
 
-    async fn serve_http(
+    /// Serves HTTP on a stream, as [`Self::serve`] does.
+    pub(super) async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Option<TimedOut> {
-        let Self { protocol, service: respond, limits, stop, .. } = self;
+        let Self { protocol, service, limits, stop, .. } = self;
         let activity = ConnectionActivity::new(&limits);
         let service = service_fn(|request: http::Request<Incoming>| {
-            let mut request_under_way = activity.begin();
+            let mut active = activity.begin_request();
             let (activity, http2) = (activity.clone(), request.version() == Version::HTTP_2);
-            // Each of the APIs is ready whenever it is called.
-            let answer = respond.clone().call(
+            // Both APIs' services are always ready.
+            let response = service.clone().call(
                 request.map(|body| Body::new(RequestBody { body: Some(body), read: 0, http2, activity })),
             );
             async move {
-                answer.await.map(|mut answer: Response| {
-                    request_under_way.goes_on();
-                    say_whether_last(&mut answer, !http2 && request_under_way.is_last());
-                    answer.map(|body| Body::new(ResponseBody { body, request_under_way }))
+                response.await.map(|mut response: Response| {
+                    active.set_sending();
+                    if !http2 && active.is_last() {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    response.map(|body| Body::new(ResponseBody { body, request: active }))
                 })
             }
         });
@@ -125,19 +128,19 @@ where
                 ended = connection.as_mut() => break (Some(ended), None),
                 () = stop.cancelled() => break (None, None),
                 timed_out = activity.timed_out(&limits) => break (None, Some(timed_out)),
-                // In HTTP/1 the next answer says so: to close a connection on which a
-                // request is on its way would lose it.
-                () = age.as_mut(), if !activity.is_old() => if activity.grow_old() {
+                // In HTTP/1 the next response closes the connection: closing it now could
+                // lose a request that is already on its way.
+                () = age.as_mut(), if !activity.is_old() => if activity.set_old() {
                     connection.as_mut().graceful_shutdown();
                 },
             }
         };
         let ended = match (ended, timed_out) {
             (Some(ended), _) => ended,
-            // It is told to leave, in case it wants to say something just now.
+            // The client may be about to send a request, so it gets a GOAWAY first.
             (None, None | Some(TimedOut::Idle)) => {
                 connection.as_mut().graceful_shutdown();
-                let last = async {
+                let give_up = async {
                     match timed_out {
                         Some(_) => sleep(limits.send_timeout).await,
                         None => pending().await,
@@ -145,38 +148,31 @@ where
                 };
                 tokio::select! {
                     ended = connection.as_mut() => ended,
-                    () = activity.idle() => Ok(()),
-                    () = last => Ok(()),
+                    () = activity.drained() => Ok(()),
+                    () = give_up => Ok(()),
                 }
             }
             (None, Some(_)) => Ok(()),
         };
-        drop(ended.inspect_err(|error| debug!(%error, "a connection broke")));
+        drop(ended.inspect_err(|error| debug!(%error, "connection failed")));
         timed_out
     }
 }
 
-/// Says in an HTTP/1 answer whether the connection is closed behind it.
-fn say_whether_last(answer: &mut Response, last: bool) {
-    if last {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-}
-
-/// What is read of one body, in bytes, before other connections get a turn.
+/// The bytes read from one body before other connections get a turn.
 pub const TURN_BYTES: usize = 64 * 1_024;
 
-/// What is read and thrown away of a body that nobody wanted, in bytes, and for
-/// how long: a client that is still sending when its connection is closed may
-/// see nothing of its answer.
+/// The bytes that are read and discarded of a body that the service does not need. A
+/// client that is still sending when its connection closes may lose the response.
 const DISCARD_MAX_BYTES: usize = 4 * 1_024 * 1_024;
+/// The time for discarding a body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The body of a request, which its client may break off.
+/// The body of a request; reports an error if the client cancels it.
 struct RequestBody {
-    /// `None` once it is to be thrown away.
+    /// `None` once the rest is to be discarded.
     body: Option<Incoming>,
-    /// Since others had a turn, in bytes.
+    /// The bytes read since other connections had a turn.
     read: usize,
     http2: bool,
     activity: ConnectionActivity,
@@ -186,8 +182,8 @@ impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    /// To hyper a body that an HTTP/2 client breaks off has ended, as one does that
-    /// the client ends: for a session that is held, it makes all the difference.
+    /// hyper reports a body that an HTTP/2 client cancelled as complete. For a held
+    /// session the difference matters, so this returns an error.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -208,7 +204,7 @@ impl HttpBody for RequestBody {
         };
         match &frame {
             Some(Ok(frame)) => self.read += frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(_)) => self.activity.cancelled(),
+            Some(Err(_)) => self.activity.record_reset(),
             None => {}
         }
         Poll::Ready(frame)
@@ -226,20 +222,20 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            let mut request_under_way = self.activity.begin();
-            request_under_way.goes_on();
+            let mut active = self.activity.begin_request();
+            active.set_sending();
             tokio::spawn(async move {
                 let _ = timeout(DISCARD_TIMEOUT, Limited::new(body, DISCARD_MAX_BYTES).collect()).await;
-                drop(request_under_way);
+                drop(active);
             });
         }
     }
 }
 
-/// A body that keeps its request under way until it has been sent.
+/// The body of a response; its request stays active until the body has been sent.
 struct ResponseBody {
     body: Body,
-    request_under_way: UnderWay,
+    request: ActiveRequest,
 }
 
 impl HttpBody for ResponseBody {
@@ -252,9 +248,9 @@ impl HttpBody for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if polled.is_ready() {
-            self.request_under_way.goes_on();
+            self.request.set_sending();
         } else {
-            self.request_under_way.waits();
+            self.request.set_quiet();
         }
         polled
     }
@@ -271,13 +267,9 @@ impl HttpBody for ResponseBody {
 fn builder(protocol: Protocol, limits: &LimitSettings) -> auto::Builder<TokioExecutor> {
     let header_max = usize::try_from(limits.header_max_bytes).unwrap_or(usize::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // hyper counts a header's time from the answer before it; `activity` tells a
-    // header that was begun from one that was not.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_timeout.max(limits.header_timeout))
-        .max_buf_size(header_max);
+    // `activity` times headers. hyper's timeout would also count idle time, and close the
+    // connection without a reason.
+    builder.http1().header_read_timeout(None).max_buf_size(header_max);
     builder
         .http2()
         .timer(TokioTimer::new())

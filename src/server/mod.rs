@@ -1,11 +1,13 @@
-//! Sockets: accepted in one place, handed to the workers in turn, served as HTTP.
+//! Accepts sockets, hands them to the workers in turn, and serves HTTP on them.
 //!
-//! Not by `SO_REUSEPORT`: with it, a second copy of the service that was
-//! started by mistake would take half of the connections in silence.
+//! Workers share one listener. With `SO_REUSEPORT`, a second copy of the service
+//! that was started by mistake would silently take half of the connections.
 
 mod activity;
 mod connection;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod validity;
 
@@ -27,35 +29,35 @@ pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed
 pub use tls::{Certificates, Tls, read_certificates};
 pub use validity::Validity;
 
-/// How long to wait when a socket can't be accepted: the process is out of
-/// descriptors, and trying at once would only burn the processor.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// The delay after a failed accept. The process is out of file descriptors, and an
+/// immediate retry would only use the processor.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The connections that each worker is handed before those that it has get a
-/// turn: ten thousand at once must not hold up a request that is under way.
+/// The connections that each worker receives before its existing connections get a
+/// turn: thousands of new connections must not delay active requests.
 const ACCEPT_BURST: usize = 4;
-/// How long that turn is.
+/// The length of that turn.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(1);
 
-/// The connections that the system keeps for us meanwhile.
+/// The connections that the system queues until the service accepts them.
 const BACKLOG: u32 = 4_096;
 
-/// A connection on its way to a worker. It belongs to no runtime meanwhile.
+/// A connection on its way to a worker. It does not belong to a runtime yet.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Where it came in.
+    /// The API whose listener accepted it.
     pub api: Api,
     /// The socket.
     pub stream: std::net::TcpStream,
-    /// The room that it takes.
+    /// Its share of the connection limit.
     pub slot: Slot,
 }
 
-/// Binds the address of a setting; the error says which.
+/// Binds the address of a setting. The error names the setting.
 pub fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Or a restart would have to wait for the connections of the run before.
+        // Otherwise a restart fails until the old process's connections have expired.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -65,9 +67,9 @@ pub fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Accepts connections of one API and hands them to the workers in turn, until
-/// `stop`. One for which there is no room is closed at once: its client learns
-/// of it, and may find room elsewhere.
+/// Accepts the connections of one API and hands them to the workers in turn, until
+/// `stop`. A connection above the limit is closed at once, so that its client can try
+/// another replica.
 pub async fn accept(
     api: Api,
     listener: TcpListener,
@@ -84,9 +86,9 @@ pub async fn accept(
             let stream = next(&listener).await;
             let Some(slot) = slots.take() else { return };
             match stream.into_std() {
-                // A worker that does not listen has ended, and the process with it.
+                // A worker without a receiver has ended, and the process ends with it.
                 Ok(stream) => drop(worker.send(Incoming { api, stream, slot }).await),
-                Err(error) => warn!(%error, "lost a connection"),
+                Err(error) => warn!(%error, "connection lost"),
             }
         };
         if stop.run_until_cancelled(hand_over).await.is_none() {
@@ -95,18 +97,18 @@ pub async fn accept(
     }
 }
 
-/// The next connection, however long it takes.
+/// Waits for the next connection. Errors are logged and retried.
 pub async fn next(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Answers are small, and nobody wants them held back.
+                // Responses are small, and Nagle's algorithm would delay them.
                 drop(stream.set_nodelay(true));
                 return stream;
             }
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_AGAIN).await;
+                warn!(%error, "failed to accept a connection");
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }

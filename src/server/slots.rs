@@ -1,4 +1,4 @@
-//! How many connections a API may have at once.
+//! Limits the connections of each API.
 
 use std::{io, sync::Arc};
 
@@ -7,11 +7,11 @@ use tracing::warn;
 
 use crate::telemetry::ConnectionMetrics;
 
-/// The files that the process needs beside its clients' connections: the
-/// database's connections, logs, certificates.
+/// The open files that the process needs besides its clients' connections: database
+/// connections, logs, certificates.
 const OTHER_FILES: u64 = 512;
 
-/// Room for the connections of one API; clones are the same.
+/// The connection limit of one API. Clones share one count.
 #[derive(Clone, Debug)]
 pub struct Slots {
     free: Arc<Semaphore>,
@@ -19,13 +19,13 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Room for so many connections.
+    /// Allows `max` connections at once.
     #[must_use]
     pub fn new(max: u32, metrics: ConnectionMetrics) -> Self {
         Self { free: Arc::new(Semaphore::new(usize::try_from(max).unwrap_or(usize::MAX))), metrics }
     }
 
-    /// Room for one more, if there is any.
+    /// Takes a slot; `None` and a refused connection in the metrics if none is free.
     pub(super) fn take(&self) -> Option<Slot> {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
             self.metrics.refused.inc();
@@ -36,7 +36,7 @@ impl Slots {
     }
 }
 
-/// The room that one connection takes, until it is dropped.
+/// One connection's share of the limit, until it is dropped.
 #[derive(Debug)]
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
@@ -49,15 +49,14 @@ impl Drop for Slot {
     }
 }
 
-/// So many connections, or as many as the two APIs can have with the files
-/// that the process may open: it is allowed as many as the system lets it have.
-/// Connections must never take the last file, which the database may need.
+/// The connections that each API may have: `wanted`, or fewer if the process may not
+/// open enough files. The limit keeps files free for the database.
 #[must_use]
 pub fn connections_max(wanted: u32) -> u32 {
     let (files, possible) = match connections_possible() {
         Ok(possible) => possible,
         Err(error) => {
-            warn!(%error, "the limit of open files is not known");
+            warn!(%error, "cannot read the limit of open files");
             return wanted;
         }
     };
@@ -65,21 +64,21 @@ pub fn connections_max(wanted: u32) -> u32 {
         warn!(
             files,
             connections_max = possible,
-            "fewer connections than set: the process may open too few files"
+            "connection limit reduced: the process may open too few files"
         );
     }
     wanted.min(possible)
 }
 
-/// The files that the process may open, and the connections that each of the two
-/// APIs can have with them.
+/// Raises the limit of open files to its hard limit. Returns it, and the connections that
+/// each of the two APIs can have with it.
 pub fn connections_possible() -> io::Result<(u64, u32)> {
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     let possible = u32::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(u32::MAX).max(1);
     Ok((files, possible))
 }
 
-/// The files that it takes to have so many.
+/// The open files that the process needs for this many connections of each API.
 #[must_use]
 pub fn files_needed(connections: u32) -> u64 {
     u64::from(connections) * 2 + OTHER_FILES
