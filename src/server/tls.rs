@@ -1,4 +1,4 @@
-//! TLS: certificates from files, read again when they change.
+//! TLS certificates from files, which are read again when they change.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,30 +11,30 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::validity::first_end;
+use super::validity::first_expiry;
 use crate::{presence::Timestamp, settings::TlsSettings, telemetry::Metrics};
 
-/// How often the files are looked at.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// The interval at which the files are read.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is offered on a connection, in TLS's words.
+/// The ALPN names of the protocols.
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
-/// The certificate in force at one API; clones are one.
+/// The current TLS configuration of one API. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Tls(watch::Receiver<Arc<ServerConfig>>);
 
 impl Tls {
-    /// What new connections use.
+    /// The configuration for new connections.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.borrow())
     }
 
-    /// The APIs' certificates, if there are any: for gRPC, and for HTTP. They are
-    /// read again until `stop`; files that can't be used leave those before in
-    /// force. The error says what is wrong with them now.
+    /// Reads the certificates: the configurations of gRPC and HTTP, or `None` without TLS.
+    /// They are read again until `stop`; invalid files leave the last valid ones in use.
+    /// The error names the setting whose file is invalid at start.
     pub fn open(
         settings: &TlsSettings,
         metrics: &Metrics,
@@ -44,21 +44,23 @@ impl Tls {
         let mut files = paths.read()?;
         let (grpc, http) = files.configs()?;
         let metrics = metrics.clone();
-        metrics.set_certificate_expiry(files.first_end());
+        metrics.set_certificate_expiry(files.first_expiry());
         let ((send_grpc, grpc), (send_http, http)) = (watch::channel(grpc), watch::channel(http));
         tokio::spawn(async move {
             let mut failing = false;
-            while stop.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
+            while stop.run_until_cancelled(sleep(READ_INTERVAL)).await.is_some() {
                 let read = paths.read_changed(&mut files);
                 let fails = read.is_err();
                 match read {
                     Ok(Some((grpc, http))) => {
-                        info!("read the changed certificate");
-                        metrics.set_certificate_expiry(files.first_end());
+                        info!("TLS certificate reloaded");
+                        metrics.set_certificate_expiry(files.first_expiry());
                         send_grpc.send_replace(grpc);
                         send_http.send_replace(http);
                     }
-                    Err(error) if !failing => warn!(error, "keeping the certificate"),
+                    Err(error) if !failing => {
+                        warn!(error, "failed to reload the TLS certificate, keeping the last one");
+                    }
                     Ok(None) | Err(_) => {}
                 }
                 failing = fails;
@@ -75,7 +77,7 @@ struct Paths {
     client_ca: Option<PathBuf>,
 }
 
-/// What the files hold; only compared and parsed, never shown.
+/// The contents of the files. They hold a secret, so the type has no `Debug`.
 #[derive(PartialEq, Eq)]
 struct Files {
     cert: Vec<u8>,
@@ -83,20 +85,20 @@ struct Files {
     client_ca: Option<Vec<u8>>,
 }
 
-/// For gRPC, and for HTTP.
+/// The configurations of gRPC and HTTP.
 type Configs = (Arc<ServerConfig>, Arc<ServerConfig>);
 
-/// What the APIs' files hold that is no secret.
+/// The certificates in the files, without the private key.
 #[derive(Clone, Debug)]
 pub struct Certificates {
-    /// The APIs' own, and the chain behind it.
+    /// The service's certificate and its chain.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Those who sign the certificates of gRPC's callers.
+    /// The authorities that sign the certificates of gRPC clients.
     pub client_ca: Vec<CertificateDer<'static>>,
 }
 
-/// The certificates that [`Tls::open`] would use, if there are any; the error is the
-/// same, too.
+/// Reads the certificates that [`Tls::open`] would use; `None` without TLS. The error is
+/// the same, too.
 pub fn read_certificates(settings: &TlsSettings) -> Result<Option<Certificates>, String> {
     let Some(paths) = Paths::of(settings) else { return Ok(None) };
     let files = paths.read()?;
@@ -115,7 +117,7 @@ impl Paths {
     }
 
     fn read(&self) -> Result<Files, String> {
-        // They are small, and on the runtime that serves nobody.
+        // The files are small, and the main runtime serves no requests.
         let read = |flag: &str, path: &PathBuf| {
             std::fs::read(path).map_err(|error| format!("{flag} {}: {error}", path.display()))
         };
@@ -126,8 +128,8 @@ impl Paths {
         })
     }
 
-    /// What the files say now, if that is something else than `last`. Files that
-    /// are wrong are not looked at again before they change.
+    /// The new configurations if the files differ from `last`. Invalid files are not
+    /// parsed again until they change.
     fn read_changed(&self, last: &mut Files) -> Result<Option<Configs>, String> {
         let files = self.read()?;
         if files == *last {
@@ -139,9 +141,9 @@ impl Paths {
 }
 
 impl Files {
-    /// When the APIs' certificate, or the first of the chain behind it, ends.
-    fn first_end(&self) -> Option<Timestamp> {
-        first_end(&certificates("--tls-cert", &self.cert).unwrap_or_default())
+    /// The time at which the first certificate of the chain expires.
+    fn first_expiry(&self) -> Option<Timestamp> {
+        first_expiry(&certificates("--tls-cert", &self.cert).unwrap_or_default())
     }
 
     fn configs(&self) -> Result<Configs, String> {
@@ -153,7 +155,7 @@ impl Files {
     fn config(&self, client_ca: Option<&[u8]>, protocols: &[&[u8]]) -> Result<ServerConfig, String> {
         let chain = certificates("--tls-cert", &self.cert)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| "--tls-key holds no private key in PEM".to_owned())?;
+            .map_err(|_| "--tls-key does not contain a PEM private key".to_owned())?;
         let builder = ServerConfig::builder();
         let builder = match client_ca {
             None => builder.with_no_client_auth(),
@@ -169,7 +171,7 @@ impl Files {
         };
         let mut config = builder
             .with_single_cert(chain, key)
-            .map_err(|error| format!("--tls-cert and --tls-key do not go together: {error}"))?;
+            .map_err(|error| format!("--tls-cert and --tls-key do not match: {error}"))?;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
@@ -179,7 +181,7 @@ fn certificates(flag: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, 
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(format!("{flag} holds no certificate in PEM")),
-        Err(error) => Err(format!("{flag} is no PEM: {error}")),
+        Ok(_) => Err(format!("{flag} does not contain a PEM certificate")),
+        Err(error) => Err(format!("{flag} is not valid PEM: {error}")),
     }
 }

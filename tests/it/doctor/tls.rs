@@ -87,7 +87,7 @@ fn files_that_cannot_be_used_are_told() {
     authority.write(folder.path());
     assert_says(&check(), 0, &["ok    tls: the key fits the certificate, which is valid until 4096-…"]);
     fs::write(folder.path().join("tls.key"), authority.issue().1).unwrap();
-    assert_says(&check(), 64, &["FAIL  tls: --tls-cert and --tls-key do not go together: …", advice]);
+    assert_says(&check(), 64, &["FAIL  tls: --tls-cert and --tls-key do not match: …", advice]);
     fs::write(folder.path().join("tls.key"), "nonsense").unwrap();
-    assert_says(&check(), 64, &["FAIL  tls: --tls-key holds no private key in PEM", advice]);
+    assert_says(&check(), 64, &["FAIL  tls: --tls-key does not contain a PEM private key", advice]);
 }
