@@ -98,8 +98,8 @@ impl Runner {
             store: Arc::clone(store),
             clock: clock.clone(),
             metrics,
-            throttle: LogThrottle::none(QUIET),
-            queue_throttle: LogThrottle::none(QUIET),
+            throttle: LogThrottle::new(QUIET),
+            queue_throttle: LogThrottle::new(QUIET),
         }
     }
 
@@ -150,7 +150,7 @@ impl Runner {
             return Some(caller);
         }
         self.metrics.given_up();
-        if self.queue_throttle.begins() {
+        if self.queue_throttle.fails() {
             let statement = self.name;
             warn!(statement, "calls are given up: their turn does not come within {QUEUE_TIMEOUT:?}");
         }
@@ -180,11 +180,11 @@ impl Runner {
         }
         let statement = self.name;
         match &outcome {
-            Ok(_) if self.throttle.ends() => info!(statement, "works again"),
+            Ok(_) if self.throttle.succeeds() => info!(statement, "works again"),
             Ok(_) => {}
             // Those whose data it is are told, and logged.
             Err(error @ StoreError::Data(_)) => debug!(statement, %error, "failed"),
-            Err(error) if self.throttle.begins() => {
+            Err(error) if self.throttle.fails() => {
                 warn!(statement, %error, "failed; more within a minute is logged at debug");
             }
             Err(error) => debug!(statement, %error, "failed"),

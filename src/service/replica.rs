@@ -71,7 +71,7 @@ impl ReplicaHealth {
     /// The state of a replica before its first check: unavailable.
     #[must_use]
     pub fn new(metrics: ReplicaMetrics) -> Self {
-        Self { available: Arc::default(), throttle: Arc::new(LogThrottle::none(QUIET)), metrics }
+        Self { available: Arc::default(), throttle: Arc::new(LogThrottle::new(QUIET)), metrics }
     }
 
     /// Checks the replica at intervals until `stop`.
@@ -88,10 +88,10 @@ impl ReplicaHealth {
     }
 
     fn succeeded(&self) {
-        if self.throttle.lasts() || self.is_available() {
+        if self.throttle.is_failing() || self.is_available() {
             return;
         }
-        self.throttle.ends();
+        self.throttle.succeeds();
         self.available.store(true, Ordering::Relaxed);
         self.metrics.up.set(1);
         info!("the read replica is available");
@@ -100,7 +100,7 @@ impl ReplicaHealth {
     fn failed(&self, error: &StoreError) {
         self.available.store(false, Ordering::Relaxed);
         self.metrics.up.set(0);
-        if self.throttle.begins() {
+        if self.throttle.fails() {
             warn!(%error, "the read replica is unavailable; the database serves its reads");
         }
     }
@@ -151,12 +151,12 @@ impl Service {
                     // If the replica's queue is full, do not fill the database's.
                     Ok(Err(full @ BatchError::QueueFull(_))) => return Err(full),
                     Ok(Ok(read)) => {
-                        replica.health.metrics.answered.inc();
+                        replica.health.metrics.reads.inc();
                         return Ok(read);
                     }
                 }
             }
-            replica.health.metrics.passed_on.inc();
+            replica.health.metrics.fallbacks.inc();
             primary.call(members).await
         };
         // Both reads together have the timeout of one call.

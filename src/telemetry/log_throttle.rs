@@ -1,5 +1,4 @@
-//! What the log is told of something that fails: that it does, and that it works
-//! again. What is away for long must not fill it, nor what fails now and then.
+//! Limits how often a repeated failure is logged.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -8,82 +7,103 @@ use std::{
 
 use crate::clock::Stopwatch;
 
-/// LogThrottle that lasts is news again after this: it may have another cause by then.
-const REPEAT: Duration = Duration::from_mins(1);
+/// The interval after which a lasting failure is logged again: its cause may have changed.
+const REPEAT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// LogThrottle with one thing, or none.
+/// Decides whether a failure or a recovery is logged. A failure that lasts, or that
+/// comes and goes, must not fill the log.
 #[derive(Debug)]
 pub struct LogThrottle {
-    /// How long it must not have failed for the trouble to be over.
+    /// The time without a failure after which the thing has recovered.
     quiet: Duration,
-    lasting: Mutex<Option<Lasting>>,
+    failure: Mutex<Option<Failure>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Lasting {
-    /// When it last failed.
-    failed: Stopwatch,
-    /// When that was last news.
-    told: Stopwatch,
+struct Failure {
+    /// The last failure.
+    last: Stopwatch,
+    /// The last failure that was logged.
+    logged: Stopwatch,
 }
 
 impl LogThrottle {
-    /// None; what comes is over after so long without a failure.
+    /// A throttle without a failure. After `quiet` without one, a failure counts as over.
     #[must_use]
-    pub const fn none(quiet: Duration) -> Self {
-        Self { quiet, lasting: Mutex::new(None) }
+    pub const fn new(quiet: Duration) -> Self {
+        Self { quiet, failure: Mutex::new(None) }
     }
 
-    /// It has failed: whether that is news.
-    pub fn begins(&self) -> bool {
-        let (mut lasting, now) = (self.lasting(), Stopwatch::start());
-        let told =
-            lasting.filter(|lasting| lasting.failed.elapsed() < self.quiet).map(|lasting| lasting.told);
-        let told = told.filter(|told| told.elapsed() < REPEAT);
-        *lasting = Some(Lasting { failed: now, told: told.unwrap_or(now) });
-        told.is_none()
+    /// Records a failure. Returns whether to log it.
+    pub fn fails(&self) -> bool {
+        let (mut failure, now) = (self.failure(), Stopwatch::start());
+        let logged =
+            failure.filter(|failure| failure.last.elapsed() < self.quiet).map(|failure| failure.logged);
+        let logged = logged.filter(|logged| logged.elapsed() < REPEAT_INTERVAL);
+        *failure = Some(Failure { last: now, logged: logged.unwrap_or(now) });
+        logged.is_none()
     }
 
-    /// It has worked: whether that is news.
-    pub fn ends(&self) -> bool {
-        self.lasting().take_if(|lasting| lasting.failed.elapsed() >= self.quiet).is_some()
+    /// Records a success. Returns whether to log a recovery.
+    pub fn succeeds(&self) -> bool {
+        self.failure().take_if(|failure| failure.last.elapsed() >= self.quiet).is_some()
     }
 
-    /// Whether it has not been over for long enough.
-    pub fn lasts(&self) -> bool {
-        self.lasting().is_some_and(|lasting| lasting.failed.elapsed() < self.quiet)
+    /// Whether the last failure is too recent to count as over.
+    pub fn is_failing(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.last.elapsed() < self.quiet)
     }
 
-    fn lasting(&self) -> MutexGuard<'_, Option<Lasting>> {
-        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
-    #[test]
-    fn what_fails_now_and_then_is_told_once() {
-        let throttle = LogThrottle::none(Duration::from_hours(1));
-        assert!(!throttle.ends());
-        assert!(!throttle.lasts());
-        assert!(throttle.begins());
-        for _ in 0..10 {
-            assert!(!throttle.ends());
-            assert!(throttle.lasts());
-            assert!(!throttle.begins());
+    const QUIET: Duration = Duration::from_secs(10);
+    const ALMOST_QUIET: Duration = Duration::from_millis(9_999);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_lasts_is_logged_once_a_minute() {
+        let throttle = LogThrottle::new(QUIET);
+        assert!(!throttle.succeeds() && !throttle.is_failing());
+        let mut logged = Vec::new();
+        for second in (0..150).step_by(5) {
+            if throttle.fails() {
+                logged.push(second);
+            }
+            assert!(throttle.is_failing());
+            sleep(Duration::from_secs(5)).await;
+        }
+        assert_eq!(logged, [0, 60, 120]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_comes_and_goes_is_logged_once() {
+        let throttle = LogThrottle::new(QUIET);
+        assert!(throttle.fails());
+        for _ in 0..5 {
+            sleep(ALMOST_QUIET).await;
+            assert!(!throttle.succeeds() && throttle.is_failing());
+            assert!(!throttle.fails());
         }
     }
 
-    #[test]
-    fn what_works_again_is_told_once() {
-        let throttle = LogThrottle::none(Duration::ZERO);
+    #[tokio::test(start_paused = true)]
+    async fn a_recovery_is_logged_once_after_the_quiet_time() {
+        let throttle = LogThrottle::new(QUIET);
         for _ in 0..2 {
-            assert!(throttle.begins());
-            assert!(!throttle.lasts());
-            assert!(throttle.ends());
-            assert!(!throttle.ends());
+            assert!(throttle.fails());
+            sleep(ALMOST_QUIET).await;
+            assert!(throttle.is_failing() && !throttle.succeeds());
+            sleep(Duration::from_millis(1)).await;
+            assert!(!throttle.is_failing() && throttle.succeeds());
+            assert!(!throttle.succeeds());
         }
     }
 }

@@ -4,17 +4,17 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Human,
-    /// One JSON object a line, for machines.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging. `filter` is a level of our own lines, or directives such as
-/// `info,h2=debug`; a wrong one is refused.
+/// Starts logging. `filter` is a level for the service's own lines, or directives such as
+/// `info,h2=debug`. An invalid filter is an error.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(directives(filter)?).map_err(|error| error.to_string())?;
     let logs = tracing_subscriber::fmt()
@@ -28,16 +28,16 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-/// The directives that the filter stands for. Of a mere level our own lines are
-/// meant: the libraries say at debug what nobody asked for.
+/// The directives of a filter. A level alone applies to the service's own lines, because
+/// the libraries log too much at debug.
 fn directives(filter: &str) -> Result<String, String> {
     let is_level = |text: &str| text.parse::<LevelFilter>().is_ok() && !text.is_empty();
     if is_level(filter) {
         return Ok(if filter == "off" { filter.to_owned() } else { format!("warn,presenced={filter}") });
     }
-    // A word alone would be taken for the name of a module, and silence all others.
+    // EnvFilter takes a word for the name of a module and silences all others.
     match filter.split(',').find(|part| !part.contains('=') && !is_level(part)) {
-        Some(part) => Err(format!("{part:?} is no level: it must be off, error, warn, info, debug or trace")),
+        Some(part) => Err(format!("{part:?} is not a level: use off, error, warn, info, debug or trace")),
         None => Ok(filter.to_owned()),
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::directives;
 
     #[test]
-    fn a_level_is_ours_and_a_word_that_is_none_is_refused() {
+    fn a_level_applies_to_the_services_own_lines_and_an_unknown_word_is_an_error() {
         assert_eq!(directives("debug").unwrap(), "warn,presenced=debug");
         assert_eq!(directives("off").unwrap(), "off");
         assert_eq!(directives("info,h2=debug").unwrap(), "info,h2=debug");

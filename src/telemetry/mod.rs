@@ -1,13 +1,17 @@
-//! What operators see: logs, metrics, traces, and the id that ties a request to them.
+//! Logs, metrics, traces, and the request id that connects them.
 
+mod api;
 mod log_throttle;
 mod logs;
 mod metrics;
 mod request;
+mod request_id;
 mod traces;
 
+pub use api::Api;
 pub use log_throttle::LogThrottle;
 pub use logs::{LogFormat, init_logs};
 pub use metrics::{ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, WatchMetrics};
-pub use request::{Api, RequestId, RequestTimer};
+pub use request::RequestTimer;
+pub use request_id::RequestId;
 pub use traces::{QueueSpan, RequestSpan, StatementSpan, Trace, Traces};

@@ -180,7 +180,7 @@ async fn while_the_replica_is_away_the_database_answers_for_it() {
         admin::healthcheck(app.addresses().admin).await.expect("it is ready without");
         proxy.set(Network::Up);
     }
-    assert!(metric(app.addresses(), "presence_read_replica_reads_passed_on_total").await >= 4);
+    assert!(metric(app.addresses(), "presence_read_replica_fallbacks_total").await >= 4);
     assert!(metric(app.addresses(), "presence_read_replica_reads_total").await >= 2);
 }
 

@@ -1,31 +1,31 @@
-//! Metrics that belong together, and are counted in one place.
+//! Groups of metrics, each recorded by one part of the service.
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use super::seconds;
+use super::buckets::seconds;
 use crate::clock::Stopwatch;
 
-/// The metrics of watching; clones are the same.
+/// The metrics of watching. Clones share them.
 #[derive(Clone, Debug)]
 pub struct WatchMetrics {
-    /// The streams that watch.
+    /// Open streams.
     pub streams: Gauge,
-    /// The users that are watched.
+    /// Watched users.
     pub users: Gauge,
-    /// The users that invalidations named, watched or not.
+    /// Users named by invalidations, watched or not.
     pub invalidations: Counter,
-    /// The users that were read.
+    /// Users read for watchers.
     pub reads: Counter,
-    /// The presences that were sent.
+    /// Presences sent.
     pub sent: Counter,
-    /// Those that took the place of one that had not been sent.
+    /// Presences replaced by a newer one before they were sent.
     pub coalesced: Counter,
-    /// The streams of which that is so, until they have taken everything.
+    /// Streams with a replaced presence, until their client has read everything.
     pub slow_readers: Gauge,
-    /// From an invalidation, or a transition, until what it changed is sent.
+    /// Time from an invalidation or a transition to sending the new presence.
     pub delay: Histogram,
 }
 
@@ -41,26 +41,26 @@ impl WatchMetrics {
             slow_readers: Gauge::default(),
             delay: seconds(),
         };
-        registry.register("watch_streams", "Streams that watch users", metrics.streams.clone());
-        registry.register("watch_users", "Users that are watched", metrics.users.clone());
+        registry.register("watch_streams", "Open streams that watch users", metrics.streams.clone());
+        registry.register("watch_users", "Watched users", metrics.users.clone());
         registry.register(
             "watch_invalidations",
-            "Users of whom a write was heard",
+            "Users named by invalidations, watched or not",
             metrics.invalidations.clone(),
         );
-        registry.register("watch_reads", "Users read for those who watch", metrics.reads.clone());
-        registry.register("watch_sent", "Presences sent to those who watch", metrics.sent.clone());
-        let help = "Presences that took the place of one that had not been sent yet";
+        registry.register("watch_reads", "Users read for watchers", metrics.reads.clone());
+        registry.register("watch_sent", "Presences sent to watchers", metrics.sent.clone());
+        let help = "Presences replaced by a newer one before they were sent";
         registry.register("watch_coalesced", help, metrics.coalesced.clone());
-        let help = "Streams that take presences more slowly than they change";
+        let help = "Streams whose client reads presences more slowly than they change";
         registry.register("watch_slow_readers", help, metrics.slow_readers.clone());
-        let help = "Time from hearing of a change, or its instant, to sending it";
+        let help = "Time from an invalidation or a transition to sending the new presence";
         registry.register_with_unit("watch_delay", help, Unit::Seconds, metrics.delay.clone());
         metrics
     }
 }
 
-/// The metrics of what encrypts and what lets in.
+/// The metrics of certificates and of the keys of tokens.
 pub(super) struct KeyMetrics {
     pub(super) certificate_expiry: Gauge,
     pub(super) token_keys: Gauge,
@@ -76,44 +76,39 @@ impl KeyMetrics {
         };
         registry.register_with_unit(
             "tls_certificate_expiry_timestamp",
-            "When the certificate in --tls-cert, or the first behind it, expires, since 1970; 0 without TLS",
+            "Unix time at which the first certificate in --tls-cert expires; 0 without TLS",
             Unit::Seconds,
             metrics.certificate_expiry.clone(),
         );
-        registry.register("token_keys", "Keys in force to verify tokens with", metrics.token_keys.clone());
+        registry.register("token_keys", "Keys that verify access tokens", metrics.token_keys.clone());
         registry.register(
             "token_key_errors",
-            "Attempts to read the keys of tokens that failed",
+            "Failed attempts to read the keys that verify access tokens",
             metrics.token_key_errors.clone(),
         );
         metrics
     }
 }
 
-/// The metrics of reads that may be old; clones are the same.
+/// The metrics of the read replica. Clones share them.
 #[derive(Clone, Debug)]
 pub struct ReplicaMetrics {
-    /// 1 while the replica answers.
+    /// 1 while the replica responds.
     pub up: Gauge,
-    /// Those that the replica answered.
-    pub answered: Counter,
-    /// Those that it did not, so that the database was asked.
-    pub passed_on: Counter,
+    /// Reads that the replica served.
+    pub reads: Counter,
+    /// Reads that the database served because the replica was unavailable.
+    pub fallbacks: Counter,
 }
 
 impl ReplicaMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics =
-            Self { up: Gauge::default(), answered: Counter::default(), passed_on: Counter::default() };
-        let help = "1 while the read replica answers; 0 if it does not, or there is none";
+        let metrics = Self { up: Gauge::default(), reads: Counter::default(), fallbacks: Counter::default() };
+        let help = "1 while the read replica responds; 0 while it does not, or without a read replica";
         registry.register("read_replica_up", help, metrics.up.clone());
-        registry.register(
-            "read_replica_reads",
-            "Reads that the read replica answered",
-            metrics.answered.clone(),
-        );
-        let help = "Reads for the read replica that went to the database, because it was away";
-        registry.register("read_replica_reads_passed_on", help, metrics.passed_on.clone());
+        registry.register("read_replica_reads", "Reads that the read replica served", metrics.reads.clone());
+        let help = "Reads that the database served because the read replica was unavailable";
+        registry.register("read_replica_fallbacks", help, metrics.fallbacks.clone());
         metrics
     }
 }
@@ -128,12 +123,12 @@ pub struct StatementMetrics {
 }
 
 impl StatementMetrics {
-    /// Counts a call whose statement did not begin, or end, in time.
+    /// Counts a call whose statement did not begin or end in time.
     pub fn given_up(&self) {
         self.calls_given_up.inc();
     }
 
-    /// Counts a statement of so many members that starts now.
+    /// Starts measuring a statement that serves `members` calls.
     #[must_use]
     pub fn start(&self, members: usize) -> StatementTimer<'_> {
         self.members.observe(f64::from(u32::try_from(members).unwrap_or(u32::MAX)));
@@ -141,7 +136,7 @@ impl StatementMetrics {
     }
 }
 
-/// A statement that is running.
+/// Measures a running statement.
 #[derive(Debug)]
 pub struct StatementTimer<'a> {
     metrics: &'a StatementMetrics,
@@ -149,7 +144,7 @@ pub struct StatementTimer<'a> {
 }
 
 impl StatementTimer<'_> {
-    /// The statement has ended.
+    /// Ends the measurement; `ok` is whether the statement succeeded.
     pub fn finish(self, ok: bool) {
         self.metrics.duration.observe(self.stopwatch.elapsed().as_secs_f64());
         if !ok {

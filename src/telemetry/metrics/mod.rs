@@ -1,5 +1,6 @@
-//! Every metric: its name, its help, its labels, its buckets.
+//! Every metric with its name, help, labels and buckets.
 
+mod buckets;
 mod groups;
 
 use prometheus_client::{
@@ -15,16 +16,11 @@ use std::{
 
 use super::Api;
 use crate::presence::Timestamp;
+use buckets::{members, seconds};
 use groups::KeyMetrics;
 pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
 
-/// From a tenth of a millisecond, below what a durable write can take, to the
-/// 3 s within which every call is answered.
-const SECONDS: [f64; 14] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
-const MEMBERS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0];
-
-/// The metrics of the process, shared by all its workers; clones are the same.
+/// The metrics of the process, which all its workers share. Clones share them, too.
 #[derive(Clone)]
 pub struct Metrics(Arc<Families>);
 
@@ -97,7 +93,7 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero.
+    /// Registers all metrics, at zero.
     #[must_use]
     pub fn new() -> Self {
         let requests = Family::default();
@@ -115,59 +111,59 @@ impl Metrics {
 
         let mut registry = Registry::with_prefix("presence");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "What runs", build);
-        registry.register("requests", "Requests answered", requests.clone());
+        registry.register("build", "Version of the service", build);
+        registry.register("requests", "Requests by operation, API and response code", requests.clone());
         registry.register_with_unit(
             "request_duration",
-            "Time from a request to its answer",
+            "Time from a request to its response",
             Unit::Seconds,
             request_duration.clone(),
         );
         registry.register_with_unit(
             "statement_duration",
-            "Time that a batch's statement took, the wait for a connection included",
+            "Time of a batch's statement, including the wait for a connection",
             Unit::Seconds,
             statement_duration.clone(),
         );
-        registry.register("statement_errors", "Statements that failed", statement_errors.clone());
+        registry.register("statement_errors", "Failed statements", statement_errors.clone());
         registry.register(
             "batch_members",
-            "Calls, or members of Batch calls, in one statement",
+            "Calls, or members of batch calls, in one statement",
             batch_members.clone(),
         );
         registry.register(
             "calls_given_up",
-            "Calls whose statement did not begin, or end, in time",
+            "Calls whose statement did not begin or end in time",
             calls_given_up.clone(),
         );
         registry.register(
             "pool_connections",
-            "Connections to the database, of the workers, of the rest (main), and to the read replica, by state",
+            "Connections to the database and its read replica, by pool and state",
             pool_connections.clone(),
         );
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
         let help =
-            "By how much this machine's clock is ahead of the database's, at least; less than 0 if behind";
+            "Minimum by which this machine's clock is ahead of the database's; negative if it is behind";
         registry.register_with_unit("clock_skew", help, Unit::Seconds, clock_skew.clone());
-        registry.register("connections", "Connections of clients", connections.clone());
+        registry.register("connections", "Open connections of clients", connections.clone());
         registry.register(
             "connections_refused",
-            "Connections that were closed at once for want of room",
+            "Connections closed at once because of the connection limit",
             connections_refused.clone(),
         );
         registry.register(
             "connections_timed_out",
-            "Connections that were closed because their client did too little, or cancelled too much",
+            "Connections closed because the client timed out or cancelled too many requests, by reason",
             connections_timed_out.clone(),
         );
         let keys = KeyMetrics::register(&mut registry);
         registry.register(
             "sessions_removed",
-            "Sessions removed because they ended longer ago than the retention time",
+            "Ended sessions removed after the retention time",
             sessions_removed.clone(),
         );
         let hold_streams = Gauge::default();
-        registry.register("hold_streams", "Streams that hold a session", hold_streams.clone());
+        registry.register("hold_streams", "Open streams that hold a session", hold_streams.clone());
         let watch = WatchMetrics::register(&mut registry);
         let replica = ReplicaMetrics::register(&mut registry);
 
@@ -193,8 +189,14 @@ impl Metrics {
         }))
     }
 
-    /// Counts a request that was answered.
-    pub(super) fn request(&self, api: Api, operation: &'static str, code: &'static str, took: Duration) {
+    /// Records a request that has ended.
+    pub(super) fn record_request(
+        &self,
+        api: Api,
+        operation: &'static str,
+        code: &'static str,
+        took: Duration,
+    ) {
         let api = api.as_str();
         self.0.requests.get_or_create(&RequestLabels { operation, api, code }).inc();
         self.0
@@ -215,12 +217,12 @@ impl Metrics {
         }
     }
 
-    /// Whether the service is ready.
+    /// Sets whether the service is ready.
     pub fn set_ready(&self, ready: bool) {
         self.0.ready.set(i64::from(ready));
     }
 
-    /// So many milliseconds is our clock ahead of the database's.
+    /// Sets the milliseconds by which this machine's clock is ahead of the database's.
     pub fn set_clock_skew(&self, millis: i64) {
         // An f64 holds every i32.
         let millis = i32::try_from(millis.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or_default();
@@ -242,45 +244,45 @@ impl Metrics {
         self.0.connections_timed_out.get_or_create(&TimedOutLabels { api: api.as_str(), reason }).inc();
     }
 
-    /// The APIs' certificates are valid until then, if that is known.
+    /// Sets the time at which the first certificate of the APIs expires; `None` without TLS.
     pub fn set_certificate_expiry(&self, end: Option<Timestamp>) {
         self.0.keys.certificate_expiry.set(end.map_or(0, |end| end.as_millis() / 1_000));
     }
 
-    /// So many keys verify tokens.
+    /// Sets the number of keys that verify tokens.
     pub fn set_token_keys(&self, keys: usize) {
         self.0.keys.token_keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
-    /// The keys of tokens could not be read.
+    /// Counts a failed attempt to read the keys of tokens.
     pub fn token_keys_failed(&self) {
         self.0.keys.token_key_errors.inc();
     }
 
-    /// So many sessions were removed that ended long ago.
+    /// Counts ended sessions that were removed after the retention time.
     pub fn sessions_removed(&self, sessions: u64) {
         self.0.sessions_removed.inc_by(sessions);
     }
 
-    /// How many streams hold a session.
+    /// The gauge of streams that hold a session.
     #[must_use]
     pub fn hold_streams(&self) -> Gauge {
         self.0.hold_streams.clone()
     }
 
-    /// What watching counts in.
+    /// The metrics of watching.
     #[must_use]
     pub fn watch(&self) -> WatchMetrics {
         self.0.watch.clone()
     }
 
-    /// What reads from a replica count in.
+    /// The metrics of the read replica.
     #[must_use]
     pub fn replica(&self) -> ReplicaMetrics {
         self.0.replica.clone()
     }
 
-    /// So many connections of a pool to the database are in a state.
+    /// Sets the number of a pool's database connections in a state.
     pub fn set_pool_connections(&self, pool: &'static str, state: &'static str, connections: u32) {
         self.0.pool_connections.get_or_create(&PoolLabels { pool, state }).set(i64::from(connections));
     }
@@ -298,16 +300,8 @@ impl Metrics {
 /// The metrics of one API's connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionMetrics {
-    /// Those that are open.
+    /// Open connections.
     pub open: Gauge,
-    /// Those that were closed for want of room.
+    /// Connections closed because of the limit.
     pub refused: Counter,
-}
-
-fn seconds() -> Histogram {
-    Histogram::new(SECONDS)
-}
-
-fn members() -> Histogram {
-    Histogram::new(MEMBERS)
 }

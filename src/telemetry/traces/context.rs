@@ -1,82 +1,104 @@
-//! Which trace a request belongs to, as its headers say: W3C Trace Context.
+//! Reads the caller's span from a request's headers (W3C Trace Context).
+//!
+//! OpenTelemetry's propagator parses the headers. It accepts more than the standard does,
+//! so this file checks the shape of `traceparent` and shortens `tracestate` first.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use opentelemetry::{
-    SpanId, TraceFlags, TraceId,
-    trace::{SpanContext, TraceState},
+    Context,
+    propagation::{Extractor, TextMapPropagator},
+    trace::{SpanContext, TraceContextExt},
 };
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 
-/// The length of a `traceparent` of version 00: `00-…-…-01`.
-const TRACEPARENT_LENGTH: usize = 55;
+/// The length of a `traceparent` of version 00, in bytes.
+const TRACEPARENT_BYTES: usize = 55;
 
-/// What is kept of `tracestate`, in characters: what the standard asks for.
-const TRACESTATE_LENGTH_MAX: usize = 512;
+/// The length of the `tracestate` that is kept, in bytes: the standard's minimum.
+const TRACESTATE_MAX_BYTES: usize = 512;
 
-/// The caller's span. What is malformed counts as not given, as the standard
-/// demands. What other systems keep in `tracestate` is read of a sampled trace
-/// alone: of another nothing is sent to anybody.
+/// The caller's span. Invalid headers count as missing, as the standard requires.
 pub(super) fn remote(headers: &HeaderMap) -> Option<SpanContext> {
-    let mut given = headers.get_all(TRACEPARENT).iter();
-    let (Some(only), None) = (given.next(), given.next()) else { return None };
-    let (trace_id, span_id, flags) = parse(only.to_str().ok()?)?;
-    let state = if flags.is_sampled() { state(headers) } else { TraceState::NONE };
-    Some(SpanContext::new(trace_id, span_id, flags, true, state))
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (values.next(), values.next()) else { return None };
+    let parent = parent.to_str().ok().filter(|parent| is_well_formed(parent))?;
+    let headers = TraceHeaders { parent, state: state(headers) };
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
+    context.has_active_span().then(|| context.span().span_context().clone())
 }
 
-fn parse(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
-    let (known, rest) = text.split_at_checked(TRACEPARENT_LENGTH)?;
-    let mut parts = known.split('-');
-    let mut number = |digits| hex(parts.next()?, digits);
-    let (version, trace_id, span_id, flags) = (number(2)?, number(32)?, number(16)?, number(2)?);
-    // A version to come may have more behind it; ff is none.
-    let fits = if version == 0 { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
-    if !fits || version == 0xff || trace_id == 0 || span_id == 0 {
-        return None;
+/// The headers for the propagator.
+struct TraceHeaders<'a> {
+    parent: &'a str,
+    state: String,
+}
+
+impl Extractor for TraceHeaders<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            TRACEPARENT => Some(self.parent),
+            TRACESTATE => Some(&self.state),
+            _ => None,
+        }
     }
-    let flags = TraceFlags::new(u8::try_from(flags).ok()?) & TraceFlags::SAMPLED;
-    Some((trace_id.into(), u64::try_from(span_id).ok()?.into(), flags))
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT, TRACESTATE]
+    }
 }
 
-/// A number of so many hexadecimal digits, in lower case.
-fn hex(text: &str, digits: usize) -> Option<u128> {
-    let fits = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if fits { u128::from_str_radix(text, 16).ok() } else { None }
+/// Whether the parts have the standard's lengths, without a sign. Versions after 00 may
+/// append more parts.
+fn is_well_formed(parent: &str) -> bool {
+    let Some((known, rest)) = parent.split_at_checked(TRACEPARENT_BYTES) else { return false };
+    let rest_fits = rest.is_empty() || (rest.starts_with('-') && !known.starts_with("00"));
+    rest_fits && !known.contains('+') && known.split('-').map(str::len).eq([2, 32, 16, 2])
 }
 
-/// Whole entries, from the front, where the latest are.
-fn state(headers: &HeaderMap) -> TraceState {
-    let given = headers.get_all(TRACESTATE).iter().filter_map(|value| value.to_str().ok());
-    let given = given.collect::<Vec<_>>().join(",");
-    let kept = match given.get(..=TRACESTATE_LENGTH_MAX) {
-        Some(more) => more.rsplit_once(',').map_or("", |(kept, _)| kept),
-        None => &given,
-    };
-    kept.parse().unwrap_or_default()
+/// The whole entries of `tracestate` that fit. The newest entries come first.
+fn state(headers: &HeaderMap) -> String {
+    let values = headers.get_all(TRACESTATE).iter().filter_map(|value| value.to_str().ok());
+    let state = values.collect::<Vec<_>>().join(",");
+    match state.get(..=TRACESTATE_MAX_BYTES) {
+        Some(longer) => longer.rsplit_once(',').map_or("", |(kept, _)| kept).to_owned(),
+        None => state,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    #[test]
-    fn reads_what_the_standard_shows() {
-        let (trace_id, span_id, flags) = parse(GOOD).unwrap();
-        assert_eq!(trace_id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(span_id.to_string(), "00f067aa0ba902b7");
-        assert!(flags.is_sampled());
-        assert!(!parse(&GOOD.replace("-01", "-00")).unwrap().2.is_sampled());
-        assert!(!parse(&GOOD.replace("-01", "-02")).unwrap().2.is_sampled(), "another flag");
-        assert!(parse(&format!("{}-more", GOOD.replace("00-4b", "01-4b"))).is_some(), "a version to come");
+    fn parse(parents: &[&str], states: &[&str]) -> Option<SpanContext> {
+        let mut headers = HeaderMap::new();
+        let values = parents.iter().map(|value| (TRACEPARENT, value));
+        for (name, value) in values.chain(states.iter().map(|value| (TRACESTATE, value))) {
+            headers.append(name, value.parse().unwrap());
+        }
+        remote(&headers)
     }
 
     #[test]
-    fn ignores_what_is_malformed() {
-        for malformed in [
+    fn the_standards_example_is_read() {
+        let parent = parse(&[VALID], &[]).unwrap();
+        assert_eq!(parent.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(parent.span_id().to_string(), "00f067aa0ba902b7");
+        assert!(parent.is_sampled() && parent.is_remote());
+        let is_sampled = |flags: &str| parse(&[&VALID.replace("-01", flags)], &[]).unwrap().is_sampled();
+        assert!(!is_sampled("-00"));
+        assert!(!is_sampled("-02"), "another flag");
+        let later = format!("{}-more", VALID.replace("00-4b", "01-4b"));
+        assert!(parse(&[&later], &[]).is_some(), "a later version");
+    }
+
+    #[test]
+    fn an_invalid_traceparent_counts_as_missing() {
+        for invalid in [
             "",
             "00",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
@@ -91,31 +113,21 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e47360-0f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0é",
         ] {
-            assert!(parse(malformed).is_none(), "{malformed:?}");
+            assert!(parse(&[invalid], &[]).is_none(), "{invalid:?}");
         }
-        let mut twice = HeaderMap::new();
-        twice.append(TRACEPARENT, GOOD.parse().unwrap());
-        assert!(remote(&twice).is_some());
-        twice.append(TRACEPARENT, GOOD.parse().unwrap());
-        assert!(remote(&twice).is_none(), "nobody knows which one");
+        assert!(parse(&[VALID, VALID], &[]).is_none(), "a duplicate");
     }
 
     #[test]
-    fn keeps_as_much_of_the_state_as_the_standard_asks_for() {
-        let kept = |given: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for given in given {
-                headers.append(TRACESTATE, given.parse().unwrap());
-            }
-            state(&headers).header()
-        };
+    fn the_first_512_bytes_of_the_state_are_kept() {
+        let kept = |states: &[&str]| parse(&[VALID], states).unwrap().trace_state().header();
         assert_eq!(kept(&["a=1", "b=2,c=3"]), "a=1,b=2,c=3");
         let [a, b] = ["a=", "b="].map(|key| format!("{key}{}", "x".repeat(253)));
         let fits = format!("{a},{b}x");
-        assert_eq!(fits.len(), TRACESTATE_LENGTH_MAX);
+        assert_eq!(fits.len(), TRACESTATE_MAX_BYTES);
         assert_eq!(kept(&[&fits]), fits);
         assert_eq!(kept(&[&fits, "c=3"]), fits);
         assert_eq!(kept(&["c=3", &fits]), format!("c=3,{a}"));
-        assert_eq!(kept(&["x".repeat(TRACESTATE_LENGTH_MAX + 1).as_str()]), "");
+        assert_eq!(kept(&["x".repeat(TRACESTATE_MAX_BYTES + 1).as_str()]), "");
     }
 }

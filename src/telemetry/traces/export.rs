@@ -1,7 +1,7 @@
-//! Sends spans to a collector, by OTLP over gRPC.
+//! Sends spans to a collector by OTLP over gRPC.
 //!
-//! A thread of the SDK's own sends them in batches; what does not fit into its
-//! queue is dropped. The connection lives on the runtime that starts this.
+//! A thread of the SDK sends them in batches and drops those that its queue cannot hold.
+//! The connection belongs to the runtime that creates the provider.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -19,11 +19,11 @@ use tonic::transport::{ClientTlsConfig, Endpoint};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-/// How long the collector may take for a batch, and for a connection.
+/// The timeout of a batch, and of a connection attempt.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What exports every span that is made; whether one is made is decided before.
-/// Nothing is connected to yet.
+/// Creates a provider that exports every span; sampling happens before a span is made.
+/// It connects when it sends the first batch.
 pub(super) fn provider(endpoint: &str) -> Result<SdkTracerProvider, String> {
     let wrong = |error: &dyn std::error::Error| format!("--otlp-endpoint {endpoint}: {error}");
     let mut channel = Endpoint::from_shared(endpoint.to_owned())
@@ -53,7 +53,7 @@ pub(super) fn provider(endpoint: &str) -> Result<SdkTracerProvider, String> {
         .build())
 }
 
-/// Says once when spans can't be sent, and once when they can again.
+/// Logs the first failure of an export, and the recovery.
 #[derive(Debug)]
 struct Exporter {
     otlp: SpanExporter,
@@ -66,13 +66,15 @@ impl Export for Exporter {
         let (endpoint, spans) = (&self.endpoint, batch.len());
         let outcome = self.otlp.export(batch).await;
         match &outcome {
-            Ok(()) if self.failing.swap(false, Ordering::Relaxed) => info!(endpoint, "traces are sent again"),
+            Ok(()) if self.failing.swap(false, Ordering::Relaxed) => {
+                info!(endpoint, "trace export recovered");
+            }
             Ok(()) => {}
             Err(error) if self.failing.swap(true, Ordering::Relaxed) => {
-                debug!(endpoint, spans, %error, "traces are lost");
+                debug!(endpoint, spans, %error, "failed to export traces");
             }
             Err(error) => {
-                warn!(endpoint, spans, %error, "traces are lost; more of the same is logged at debug");
+                warn!(endpoint, spans, %error, "failed to export traces; further failures are logged at debug");
             }
         }
         outcome

@@ -1,9 +1,8 @@
-//! Traces: where a request's time went, for whoever looks at it beside what
-//! called it.
+//! Traces: spans of requests and their statements, sent to an OpenTelemetry collector.
 //!
-//! Off, they cost a branch; on, a request that is not sampled costs a look at
-//! its headers. Whether one is sampled is the caller's decision if the caller says
-//! which trace it belongs to, else it is drawn by lot.
+//! Disabled, they cost a branch for each request; enabled, a request that is not sampled
+//! costs a look at its headers. The caller's `traceparent` decides whether a request is
+//! sampled; a request without one is sampled at random.
 
 mod context;
 mod export;
@@ -16,82 +15,81 @@ use opentelemetry::{
     TraceId,
     trace::{SpanContext, TracerProvider},
 };
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
+use spans::SpanSource;
 pub use spans::{QueueSpan, RequestSpan, StatementSpan, Trace};
 
-/// How long a stop waits until the last spans are sent.
+/// The longest that a shutdown waits for the last spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Traces, or none; clones are the same.
+/// Traces, enabled or not. Clones share one exporter.
 #[derive(Clone, Debug, Default)]
 pub struct Traces(Option<Arc<Tracing>>);
 
 #[derive(Debug)]
 struct Tracing {
     provider: SdkTracerProvider,
-    tracer: SdkTracer,
-    /// Of the requests that belong to no trace yet.
+    spans: Arc<SpanSource>,
+    /// The share of requests without a `traceparent` that are sampled.
     sample_ratio: f64,
-    /// What the database is, as OpenTelemetry calls it.
-    database: &'static str,
 }
 
-/// What a request's headers, or the request that it is a part of, say of its trace.
+/// The trace of one request.
 #[derive(Debug, Default)]
-pub(super) struct Belongs {
-    /// The trace, sampled or not, if it is known.
+pub(super) struct RequestTrace {
+    /// The trace's id, sampled or not; `None` if there is no trace.
     pub(super) trace_id: Option<TraceId>,
-    /// Its span, if it is sampled.
+    /// The request's span; `None` unless the trace is sampled.
     pub(super) span: Option<Box<RequestSpan>>,
 }
 
 impl Traces {
-    /// None.
+    /// Disabled traces.
     #[must_use]
     pub const fn off() -> Self {
         Self(None)
     }
 
-    /// Sends spans to a collector from now on, of this share of the requests that
-    /// belong to no trace yet. Nothing waits for the collector.
+    /// Starts sending spans to a collector. `sample_ratio` is the sampled share of the
+    /// requests without a `traceparent`. No request waits for the collector.
     pub fn export(endpoint: &str, sample_ratio: f64, database: &'static str) -> Result<Self, String> {
         let provider = export::provider(endpoint)?;
-        info!(endpoint, sample_ratio, "traces are sent");
-        let tracer = provider.tracer("presenced");
-        Ok(Self(Some(Arc::new(Tracing { provider, tracer, sample_ratio, database }))))
+        info!(endpoint, sample_ratio, "exporting traces");
+        let spans = Arc::new(SpanSource { tracer: provider.tracer("presenced"), database });
+        Ok(Self(Some(Arc::new(Tracing { provider, spans, sample_ratio }))))
     }
 
-    /// Whether there are any.
-    pub(super) const fn are_on(&self) -> bool {
+    /// Whether traces are enabled.
+    pub(super) const fn are_enabled(&self) -> bool {
         self.0.is_some()
     }
 
-    /// A request has come in.
-    pub(super) fn request(&self, headers: &HeaderMap) -> Belongs {
-        self.0.as_ref().map_or_else(Belongs::default, |tracing| tracing.request(headers))
+    /// Starts the span of a request if its trace is sampled.
+    pub(super) fn start_request(&self, headers: &HeaderMap) -> RequestTrace {
+        self.0.as_ref().map_or_else(RequestTrace::default, |tracing| tracing.start_request(headers))
     }
 
-    /// Sends what is left, and ends; not long, whatever the collector does.
+    /// Sends the remaining spans and ends, within [`FLUSH_TIMEOUT`].
     pub async fn stop(&self) {
         let Some(tracing) = &self.0 else { return };
         let provider = tracing.provider.clone();
-        // It blocks, and what it waits for needs this runtime.
+        // The call blocks and needs this runtime for its connection.
         let stopped = spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
         if let Ok(Err(error)) = stopped {
-            warn!(%error, "the last traces were not sent");
+            warn!(%error, "failed to export the last traces");
         }
     }
 }
 
 impl Tracing {
-    fn request(self: &Arc<Self>, headers: &HeaderMap) -> Belongs {
+    fn start_request(&self, headers: &HeaderMap) -> RequestTrace {
         let (parent, is_sampled) = match Trace::current() {
-            // An item of a batch.
-            Some(trace) => (trace.above().clone(), true),
-            None if spans::is_at_work() => return Belongs::default(),
+            // An item of a `$batch`.
+            Some(trace) => (trace.parent().clone(), true),
+            None if spans::in_request() => return RequestTrace::default(),
             None => match context::remote(headers) {
                 Some(parent) => {
                     let is_sampled = parent.is_sampled();
@@ -101,15 +99,18 @@ impl Tracing {
             },
         };
         if is_sampled {
-            let span = RequestSpan::start(self, &parent);
-            Belongs { trace_id: Some(span.context().trace_id()), span: Some(Box::new(span)) }
+            let span = RequestSpan::start(&self.spans, &parent);
+            RequestTrace { trace_id: Some(span.context().trace_id()), span: Some(Box::new(span)) }
         } else {
-            Belongs { trace_id: parent.is_valid().then(|| parent.trace_id()), span: None }
+            RequestTrace { trace_id: parent.is_valid().then(|| parent.trace_id()), span: None }
         }
     }
 }
 
-/// Works for a request whose span is this one.
-pub(super) async fn work_for<F: Future + ?Sized>(span: Option<&RequestSpan>, work: Pin<&mut F>) -> F::Output {
-    spans::within(span.map(RequestSpan::trace), work).await
+/// Runs a request's work below its span; `None` if its trace is not sampled.
+pub(super) async fn run_in_trace<F: Future + ?Sized>(
+    span: Option<&RequestSpan>,
+    work: Pin<&mut F>,
+) -> F::Output {
+    spans::run_in(span.map(RequestSpan::trace), work).await
 }

@@ -1,10 +1,10 @@
-//! The spans: one of a request, and below it, of each statement that it needed,
-//! one of the wait for it and one of the statement.
+//! The spans: one for each request, and below it, for each statement, one for the wait in
+//! the queue and one for the statement.
 //!
-//! A statement serves many requests. Each of them that is sampled shows it as its
-//! own, because each of them waited for all of it; `db.operation.batch.size`
-//! says how many shared it. Attributes are OpenTelemetry's where it has a name for
-//! the thing; none holds an id of a user, a session or a tenant, or a text.
+//! A statement serves many requests. Each sampled request has its own span for the whole
+//! statement; `db.operation.batch.size` is the number of calls that shared it. Attributes
+//! have OpenTelemetry's names where it defines one. No attribute holds an id of a user, a
+//! session or a tenant, or text from a request.
 
 use std::{borrow::Cow, pin::Pin, sync::Arc};
 
@@ -13,47 +13,65 @@ use opentelemetry::{
     Context, KeyValue, Value,
     trace::{Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer},
 };
-use opentelemetry_sdk::trace::Span;
+use opentelemetry_sdk::trace::{SdkTracer, Span};
 
-use super::Tracing;
 use crate::telemetry::{Api, RequestId};
 
 tokio::task_local! {
-    /// The trace of the request that this task works for; `None` while that one is
-    /// not sampled.
+    /// The trace of the current task's request; `None` if it is not sampled.
     static CURRENT: Option<Trace>;
 }
 
-/// What spans below another one need; small, because there is a place for it in
-/// every call.
+/// Starts spans.
+#[derive(Debug)]
+pub(super) struct SpanSource {
+    pub(super) tracer: SdkTracer,
+    /// The database, as OpenTelemetry names it.
+    pub(super) database: &'static str,
+}
+
+impl SpanSource {
+    fn start(&self, builder: SpanBuilder, parent: &SpanContext) -> Span {
+        let parent = if parent.is_valid() {
+            Context::new().with_remote_span_context(parent.clone())
+        } else {
+            Context::new()
+        };
+        self.tracer.build_with_context(builder, &parent)
+    }
+}
+
+/// A request's trace, below which statements add their spans. It is one pointer, because
+/// every call has room for one.
 #[derive(Clone, Debug)]
-pub struct Trace(Arc<Above>);
+pub struct Trace(Arc<Parent>);
 
 #[derive(Debug)]
-struct Above {
-    tracing: Arc<Tracing>,
+struct Parent {
+    source: Arc<SpanSource>,
     span: SpanContext,
 }
 
 impl Trace {
-    /// The trace of the request that this task works for, if that one is sampled.
+    /// The trace of the current task's request; `None` if it is not sampled.
     pub(super) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok().flatten()
     }
 
-    /// The span above.
-    pub(super) fn above(&self) -> &SpanContext {
+    /// The request's span.
+    pub(super) fn parent(&self) -> &SpanContext {
         &self.0.span
     }
 
     fn start(&self, builder: SpanBuilder) -> Span {
-        self.0.tracing.start(builder, &self.0.span)
+        self.0.source.start(builder, &self.0.span)
     }
 
-    /// A statement begins that does what the request waits for, beside others.
+    /// Starts the span of a statement that serves the request. `members` is the number of
+    /// calls in the batch.
     #[must_use]
     pub fn statement(&self, name: &'static str, members: usize) -> StatementSpan {
-        let system = KeyValue::new("db.system.name", self.0.tracing.database);
+        let system = KeyValue::new("db.system.name", self.0.source.database);
         let mut attributes = vec![system, KeyValue::new("db.operation.name", name)];
         if members > 1 {
             attributes.push(KeyValue::new("db.operation.batch.size", number(members)));
@@ -63,26 +81,26 @@ impl Trace {
     }
 }
 
-/// Whether this task works for a request, sampled or not.
-pub(super) fn is_at_work() -> bool {
+/// Whether the current task works for a request, sampled or not.
+pub(super) fn in_request() -> bool {
     CURRENT.try_with(|_| ()).is_ok()
 }
 
-/// Works for a request, of this trace if it is sampled.
-pub(super) async fn within<F: Future + ?Sized>(trace: Option<Trace>, work: Pin<&mut F>) -> F::Output {
+/// Runs a request's work in its trace; `None` if it is not sampled.
+pub(super) async fn run_in<F: Future + ?Sized>(trace: Option<Trace>, work: Pin<&mut F>) -> F::Output {
     CURRENT.scope(trace, work).await
 }
 
-/// A call waits for its statement.
+/// The span of a call that waits for its statement.
 #[derive(Debug)]
 pub struct QueueSpan {
-    /// Ended when it is dropped.
+    /// Ends when it is dropped.
     span: Span,
     trace: Trace,
 }
 
 impl QueueSpan {
-    /// A call of the current request begins to wait; nothing if that one is not sampled.
+    /// Starts the span of a call of the current request; `None` if it is not sampled.
     #[must_use]
     pub fn start(statement: &'static str) -> Option<Box<Self>> {
         let trace = Trace::current()?;
@@ -90,7 +108,7 @@ impl QueueSpan {
         Some(Box::new(Self { span, trace }))
     }
 
-    /// It waits no longer.
+    /// Ends the wait. Returns the trace for the statement's span.
     #[must_use]
     pub fn finish(mut self) -> Trace {
         self.span.end();
@@ -98,12 +116,12 @@ impl QueueSpan {
     }
 }
 
-/// A statement runs.
+/// The span of a running statement.
 #[derive(Debug)]
 pub struct StatementSpan(Span);
 
 impl StatementSpan {
-    /// The statement has ended; if it failed, so.
+    /// Ends the span; `error` is the name of the failure, if any.
     pub fn finish(mut self, error: Option<&'static str>) {
         if let Some(error) = error {
             fail(&mut self.0, error);
@@ -112,30 +130,30 @@ impl StatementSpan {
     }
 }
 
-/// A request is answered.
+/// The span of a request.
 #[derive(Debug)]
 pub struct RequestSpan {
     span: Span,
-    tracing: Arc<Tracing>,
+    source: Arc<SpanSource>,
 }
 
 impl RequestSpan {
-    pub(super) fn start(tracing: &Arc<Tracing>, parent: &SpanContext) -> Self {
-        // The name is not known yet.
-        let span = tracing.start(SpanBuilder::from_name("").with_kind(SpanKind::Server), parent);
-        Self { span, tracing: Arc::clone(tracing) }
+    pub(super) fn start(source: &Arc<SpanSource>, parent: &SpanContext) -> Self {
+        // `finish` sets the name: the operation is not known yet.
+        let span = source.start(SpanBuilder::from_name("").with_kind(SpanKind::Server), parent);
+        Self { span, source: Arc::clone(source) }
     }
 
     pub(super) fn context(&self) -> &SpanContext {
         self.span.span_context()
     }
 
-    /// What is below it.
+    /// The trace in which the request's work runs.
     pub(in crate::telemetry) fn trace(&self) -> Trace {
-        Trace(Arc::new(Above { tracing: Arc::clone(&self.tracing), span: self.context().clone() }))
+        Trace(Arc::new(Parent { source: Arc::clone(&self.source), span: self.context().clone() }))
     }
 
-    /// It calls the method at this path, which is one that there is.
+    /// Records the method of a gRPC request, by the path of an existing method.
     pub fn grpc(&mut self, path: &'static str) {
         if let Some((service, method)) = path.trim_start_matches('/').split_once('/') {
             self.set("rpc.service", service);
@@ -143,7 +161,7 @@ impl RequestSpan {
         }
     }
 
-    /// It is of this verb, and its path matches this one, if any.
+    /// Records the method of an HTTP request, and the template of its path, if one matches.
     pub fn http(&mut self, method: &Method, route: Option<&str>) {
         let known = matches!(
             *method,
@@ -161,8 +179,8 @@ impl RequestSpan {
         }
     }
 
-    /// It has ended with this code of its API's, or without one: its client went
-    /// away.
+    /// Ends the span with the response's code; without a number, the client closed the
+    /// request.
     pub(in crate::telemetry) fn finish(
         mut self,
         api: Api,
@@ -182,7 +200,7 @@ impl RequestSpan {
         match code {
             Some(code) => {
                 self.set(attribute, i64::from(code));
-                if is_fault(api, code) {
+                if is_failure(api, code) {
                     fail(&mut self.span, name);
                 }
             }
@@ -196,9 +214,9 @@ impl RequestSpan {
     }
 }
 
-/// Whether the service is at fault, rather than the caller, by the numbers of the
-/// API's codes; as OpenTelemetry sees it.
-const fn is_fault(api: Api, code: u16) -> bool {
+/// Whether a code reports a failure of the service, rather than of the caller, as
+/// OpenTelemetry defines it.
+const fn is_failure(api: Api, code: u16) -> bool {
     match api {
         // Unknown, deadline exceeded, unimplemented, internal, unavailable, data loss.
         Api::Grpc => matches!(code, 2 | 4 | 12..=15),
@@ -211,17 +229,6 @@ fn fail(span: &mut Span, error: &'static str) {
     span.set_status(Status::error(""));
 }
 
-fn number(of: usize) -> i64 {
-    i64::try_from(of).unwrap_or(i64::MAX)
-}
-
-impl Tracing {
-    fn start(&self, builder: SpanBuilder, parent: &SpanContext) -> Span {
-        let parent = if parent.is_valid() {
-            Context::new().with_remote_span_context(parent.clone())
-        } else {
-            Context::new()
-        };
-        self.tracer.build_with_context(builder, &parent)
-    }
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
