@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    auth::Gate,
+    auth::Authenticator,
     batch::{Batches, Limits},
     cleanup,
     clock::Clock,
@@ -282,8 +282,8 @@ impl App {
 async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     settings.check().map_err(StartError::Settings)?;
     let (stop, metrics) = (CancellationToken::new(), Metrics::new());
-    let gate = Gate::open(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
-    let gate = gate.map_err(StartError::Settings)?;
+    let authenticator = Authenticator::start(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
+    let authenticator = authenticator.map_err(StartError::Settings)?;
     let tls = Tls::open(&settings.tls, &metrics, stop.clone()).map_err(StartError::Settings)?;
     if tls.is_none() && !settings.is_local() {
         warn!("calls and tokens travel unencrypted: give --tls-cert and --tls-key, or see to it otherwise");
@@ -304,7 +304,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         replica: replica.map(|replica| (replica, ReplicaHealth::new(metrics.replica()))),
         limits: limits(settings),
         client_limits: settings.limits,
-        gate,
+        authenticator,
         tls,
         cors_origins: settings.auth.cors_origins.clone().into(),
         reflection: !settings.auth.no_reflection,

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
-    auth::Gate,
+    auth::Authenticator,
     batch::{Batches, Limits, Reads},
     clock::Clock,
     graph, grpc,
@@ -40,7 +40,7 @@ pub struct Parts {
     /// What one client may take.
     pub client_limits: LimitSettings,
     /// Lets callers in.
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     /// Whether and how the APIs are encrypted: gRPC, and HTTP.
     pub tls: Option<(Tls, Tls)>,
     /// Origins whose pages may call the HTTP API.
@@ -171,7 +171,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
     let service = Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone()));
     let grpc = grpc::GrpcState {
         service: Arc::clone(&service),
-        gate: parts.gate.clone(),
+        authenticator: parts.authenticator.clone(),
         metrics: metrics.clone(),
         traces: parts.traces.clone(),
         limits: parts.client_limits,
@@ -180,7 +180,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
     let grpc = grpc::GrpcApi::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
     let graph = graph::HttpState {
         service,
-        gate: parts.gate.clone(),
+        authenticator: parts.authenticator.clone(),
         web: grpc::Web::new(grpc.clone()),
         clock: clock.clone(),
         metrics: metrics.clone(),

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use presenced::{
-    auth::Gate,
+    auth::Authenticator,
     batch::{Batches, Limits},
     clock::Clock,
     graph, grpc,
@@ -37,7 +37,7 @@ struct Apis {
     grpc: grpc::GrpcApi,
     graph: graph::HttpApi,
     /// Takes tokens that [`KEY`] signed.
-    gate: Gate,
+    authenticator: Authenticator,
 }
 
 static APIS: LazyLock<Mutex<Apis>> = LazyLock::new(|| Mutex::new(Apis::open()));
@@ -54,7 +54,7 @@ const HEADER: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ";
 impl Apis {
     fn open() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (grpc, graph, gate) = runtime.block_on(async {
+        let (grpc, graph, authenticator) = runtime.block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
             let keys = folder.path().join("keys.json");
             fs::write(&keys, KEY_SET).expect("a file");
@@ -71,10 +71,12 @@ impl Apis {
                 keys.to_str().expect("a path"),
             ]);
             let (metrics, stop) = (Metrics::new(), CancellationToken::new());
-            let gate = async |settings: &Settings| {
-                Gate::open(&settings.auth, Clock::System, &metrics, stop.clone()).await.expect("a gate")
+            let authenticator = async |settings: &Settings| {
+                Authenticator::start(&settings.auth, Clock::System, &metrics, stop.clone())
+                    .await
+                    .expect("valid settings")
             };
-            let (nobody, gate) = (gate(&open).await, gate(&guarded).await);
+            let (nobody, authenticator) = (authenticator(&open).await, authenticator(&guarded).await);
 
             let database = Database::connect("sqlite::memory:").await.expect("a database");
             database.migrate().await.expect("a schema");
@@ -92,7 +94,7 @@ impl Apis {
             let service = std::sync::Arc::new(Service::new(batches, None, Clock::System, streams));
             let grpc = grpc::GrpcState {
                 service: service.clone(),
-                gate: nobody.clone(),
+                authenticator: nobody.clone(),
                 metrics: metrics.clone(),
                 traces: Traces::off(),
                 limits: open.limits,
@@ -102,7 +104,7 @@ impl Apis {
             let grpc = grpc::GrpcApi::new(grpc, health.reporter()).expect("routes");
             let graph = graph::HttpState {
                 service,
-                gate: nobody,
+                authenticator: nobody,
                 clock: Clock::System,
                 metrics,
                 traces: Traces::off(),
@@ -111,9 +113,9 @@ impl Apis {
                 cors_origins: std::sync::Arc::default(),
                 web: grpc::Web::new(grpc.clone()),
             };
-            (grpc, graph::HttpApi::new(graph, true).expect("routes"), gate)
+            (grpc, graph::HttpApi::new(graph, true).expect("routes"), authenticator)
         });
-        Self { runtime, grpc, graph, gate }
+        Self { runtime, grpc, graph, authenticator }
     }
 
     /// Answers a request of HTTP's API; no answer is the service's fault.
@@ -273,7 +275,7 @@ pub fn tokens(data: &[u8]) {
     let Ok(value) = HeaderValue::try_from(format!("Bearer {token}")) else { return };
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
     with_apis(|apis| {
-        let admitted = apis.runtime.block_on(apis.gate.admit(&headers));
+        let admitted = apis.runtime.block_on(apis.authenticator.authenticate(&headers));
         assert!(!forged || admitted.is_err(), "let in: {token}");
     });
 }

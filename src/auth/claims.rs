@@ -1,4 +1,4 @@
-//! What a token says, and what must be so.
+//! A token's claims, and the checks of them.
 
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -9,10 +9,10 @@ use crate::{
     service::{Caller, Error, Grant, Permissions, SessionIds},
 };
 
-/// What a token must say to let anybody in.
+/// The expected values of a token's claims.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
-    /// `{tenantid}` stands for the token's tenant.
+    /// The issuer, in which `{tenantid}` stands for the token's tenant.
     pub(super) issuer: String,
     pub(super) audiences: Vec<String>,
     pub(super) leeway: SignedDuration,
@@ -20,12 +20,12 @@ pub(super) struct Expected {
     pub(super) session_ids: SessionIds,
 }
 
-/// What the service reads of a token, as Entra ID names it.
+/// The claims that the service reads, by Entra ID's names.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     iss: Option<String>,
     aud: Option<Texts>,
-    /// Seconds since 1970, maybe with a fraction. RFC 7519: `NumericDate`.
+    /// Unix time in seconds, possibly with a fraction (RFC 7519, `NumericDate`).
     exp: Option<f64>,
     nbf: Option<f64>,
     tid: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Claims {
     scp: Option<Texts>,
 }
 
-/// One text or several.
+/// One text or a list of texts.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Texts {
@@ -56,8 +56,8 @@ impl Texts {
 }
 
 impl Claims {
-    /// Who calls, if the token is in force at `now`, and of the right issuer for
-    /// the right audience.
+    /// The caller, if the token is valid at `now`, from the expected issuer and for an
+    /// expected audience.
     pub(super) fn caller(&self, expected: &Expected, now: Timestamp) -> Result<Caller, Error> {
         let expires_at = self.check_times(expected.leeway, now)?;
         let issuer = match &self.tid {
@@ -68,7 +68,7 @@ impl Claims {
             return Err(Error::token_invalid("The access token is from another issuer (claim iss)."));
         }
         let aud = self.aud.as_ref().map(Texts::iter).into_iter().flatten();
-        if !aud.into_iter().any(|audience| expected.audiences.iter().any(|of| of == audience)) {
+        if !aud.into_iter().any(|audience| expected.audiences.iter().any(|expected| expected == audience)) {
             return Err(Error::token_invalid("The access token is for another audience (claim aud)."));
         }
         let tenant_id = self.tenant_id(expected.default_tenant)?;
@@ -76,7 +76,7 @@ impl Claims {
         Ok(Caller::new(tenant_id, application_id, grant, expected.session_ids, expires_at))
     }
 
-    /// Until when the token is in force, if it is at `now`.
+    /// The time until which the token is valid, if it is valid at `now`.
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact for 285,000 years")]
     #[expect(
         clippy::cast_possible_truncation,
@@ -96,8 +96,8 @@ impl Claims {
         Ok(Timestamp::from_millis(((exp + leeway) * 1_000.0).ceil() as i64))
     }
 
-    /// A tenant that is not a GUID is none of ours: two of them must not become
-    /// one by default.
+    /// The tenant. One that is not a GUID is an error rather than the default tenant, because
+    /// two such tenants would become one.
     fn tenant_id(&self, default: Option<Uuid>) -> Result<Uuid, Error> {
         let tenant_id = match &self.tid {
             Some(tid) => Uuid::try_parse(tid).ok(),
@@ -113,11 +113,11 @@ impl Claims {
         })
     }
 
-    /// A token with scopes is a user's, whatever else it says: `roles` are then
-    /// the user's, and without scopes `oid` is the application's own.
+    /// The permissions. A token with scopes belongs to a user, whatever its other claims are:
+    /// its `roles` are the user's. Without scopes, `oid` is the application's own id.
     fn grant(&self) -> Result<Grant, Error> {
         let Some(scopes) = &self.scp else {
-            if self.idtyp.as_ref().is_some_and(|of| of != "app") {
+            if self.idtyp.as_ref().is_some_and(|idtyp| idtyp != "app") {
                 return Err(Error::token_invalid(
                     "The access token is for a user (claim idtyp) but has no scopes (claim scp).",
                 ));

@@ -1,4 +1,4 @@
-//! JSON Web Key Sets: the keys that sign tokens. RFC 7517.
+//! JSON Web Key Sets: the public keys that verify tokens (RFC 7517).
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use serde_json::Value;
 
 use super::claims::Claims;
 
-/// More keys than any issuer has; of a larger set the first ones are taken.
+/// The keys that are used of a set, in its order. No issuer has more.
 const KEYS_MAX: usize = 100;
 
-/// The tokens of a set whose claims are remembered; each takes about a kilobyte.
+/// The verified tokens that are cached for a set; each takes about 1 KB.
 const VERIFIED_MAX: usize = 10_000;
 
-/// The keys of an issuer, and the tokens that they are known to have signed.
+/// The keys of an issuer, and a cache of the tokens that they verified.
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
-    /// To verify a signature costs more than all the rest of a call. They are
-    /// forgotten with the set; whether a token is in force is asked each time.
+    /// Verifying a signature costs more than the rest of a request. The cache ends with the
+    /// set. Expiry is checked for each request.
     verified: Cache<TokenHash, Arc<Claims>>,
 }
 
-/// SHA-256 of a token: the token itself is kept nowhere.
+/// SHA-256 of a token. The token itself is not stored.
 type TokenHash = [u8; 32];
 
 impl Default for KeySet {
@@ -40,8 +40,8 @@ impl Default for KeySet {
 #[derive(Clone, Debug)]
 struct Key {
     id: Option<String>,
-    /// What it may sign with: of one family only, and never HMAC, for which a
-    /// public key would be a secret that everybody knows.
+    /// The algorithms that it verifies, of one family. HMAC is never one of them: with it, a
+    /// forger could sign with the public key.
     algorithms: &'static [Algorithm],
     decoding: DecodingKey,
 }
@@ -52,11 +52,10 @@ struct Document {
 }
 
 impl KeySet {
-    /// Reads a set. A key of a kind that is not used here is left out, as the
-    /// standard says; what is no set at all is an error, in words.
+    /// Parses a set. Keys of an unsupported kind are ignored, as the standard requires.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(json)
-            .map_err(|error| format!("it is no JSON Web Key Set ({{\"keys\": […]}}): {error}"))?;
+            .map_err(|error| format!("not a JSON Web Key Set ({{\"keys\": […]}}): {error}"))?;
         Ok(Self::new(document.keys.into_iter().filter_map(key).take(KEYS_MAX).collect()))
     }
 
@@ -64,34 +63,34 @@ impl KeySet {
         Self { keys, verified: Cache::new(VERIFIED_MAX) }
     }
 
-    /// What the token says, if it was verified before.
+    /// The claims of a token that was verified before.
     pub(super) fn verified(&self, token: &str) -> Option<Arc<Claims>> {
         self.verified.get(&hash(token))
     }
 
-    /// Remembers what a token says that one of the keys signed.
+    /// Caches the claims of a verified token.
     pub(super) fn remember(&self, token: &str, claims: Arc<Claims>) {
         self.verified.insert(hash(token), claims);
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether nobody can be let in.
+    /// Whether there is no key, so that no token is valid.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Whether there is a key of this id, or any at all if the token names none.
+    /// Whether there is a key with this id, or any key if the token names none.
     pub(super) fn knows(&self, id: Option<&str>) -> bool {
         self.keys.iter().any(|key| key.has(id))
     }
 
-    /// The keys that may have signed with this algorithm.
+    /// The keys that can verify a token with this key id and algorithm.
     pub(super) fn candidates(
         &self,
         id: Option<&str>,
@@ -114,12 +113,15 @@ impl Key {
     }
 }
 
-/// The key, if it is one that signs.
+/// The key, if it verifies signatures with a supported algorithm.
 fn key(json: Value) -> Option<Key> {
     let jwk: Jwk = serde_json::from_value(json).ok()?;
     let common = &jwk.common;
-    let signs = common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature)
-        && common.key_operations.as_ref().is_none_or(|of| of.contains(&KeyOperations::Verify));
+    let signs = common.public_key_use.as_ref().is_none_or(|key_use| *key_use == PublicKeyUse::Signature)
+        && common
+            .key_operations
+            .as_ref()
+            .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     let algorithms: &[Algorithm] = match (&jwk.algorithm, common.key_algorithm) {
         (AlgorithmParameters::RSA(_), None) => &[Algorithm::RS256, Algorithm::PS256],
         (AlgorithmParameters::RSA(_), Some(KeyAlgorithm::RS256)) => &[Algorithm::RS256],
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_keys_that_sign_in_a_known_way_are_taken() {
+    fn only_keys_with_a_supported_algorithm_are_used() {
         let keys = parse(&[ED25519, &P256.replace("USE", "sig")]);
         assert_eq!(keys.candidates(Some("e"), Algorithm::EdDSA).count(), 1);
         assert_eq!(keys.candidates(None, Algorithm::ES256).count(), 1);
@@ -175,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_is_refused() {
-        for nonsense in ["", "[]", "{}", r#"{"keys":5}"#, "<html>"] {
-            assert!(KeySet::parse(nonsense.as_bytes()).is_err(), "{nonsense:?}");
+    fn json_that_is_not_a_key_set_is_an_error() {
+        for invalid in ["", "[]", "{}", r#"{"keys":5}"#, "<html>"] {
+            assert!(KeySet::parse(invalid.as_bytes()).is_err(), "{invalid:?}");
         }
         assert!(parse(&[]).is_empty());
     }

@@ -1,11 +1,9 @@
-//! Where the keys come from, and when they are read again.
+//! Reads the keys that verify tokens, and keeps them up to date.
 //!
-//! Rules:
-//!
-//! 1. A set that can't be read leaves the one before in force: an issuer that is
-//!    away for a while shuts nobody out.
-//! 2. A token that names an unknown key has the set read again at once, but not
-//!    more often than every [`UNKNOWN_KEY_INTERVAL`], whoever makes up ids.
+//! 1. If the key set cannot be read, the last one stays in use, so that an unavailable
+//!    issuer does not lock out its callers.
+//! 2. A token that names an unknown key causes a new read at once, at most once every
+//!    [`UNKNOWN_KEY_INTERVAL`], so that invented key ids cannot flood the issuer.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,35 +18,35 @@ use tracing::{info, warn};
 use super::jwks::KeySet;
 use crate::{clock::Stopwatch, settings::AuthSettings, telemetry::Metrics};
 
-/// How often a file is looked at.
+/// The interval at which a file is read.
 const FILE_INTERVAL: Duration = Duration::from_secs(2);
-/// How often a URL is asked.
+/// The interval at which a URL is fetched.
 const URL_INTERVAL: Duration = Duration::from_mins(5);
-/// How often a URL is asked that has not answered.
+/// The interval at which a URL is fetched after a failure, or without a key.
 const URL_RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// How often unknown keys may have the set read again.
+/// The shortest interval between reads that unknown keys cause.
 const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a URL may take to answer.
+/// The timeout of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest set that is read, in bytes.
+/// The largest key set, in bytes.
 const SET_MAX_BYTES: usize = 1_024 * 1_024;
 
-/// Where the keys are.
+/// The source of the keys.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// It may hold a secret.
+    /// The URL may contain a secret.
     Url(Client, Url),
     File(PathBuf),
 }
 
-/// The keys in force; clones are one.
+/// The current keys. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     read: watch::Receiver<KeySnapshot>,
     unknown_key: Arc<Notify>,
 }
 
-/// What the last attempt to read the set left in force.
+/// The keys in use after the last read.
 #[derive(Clone, Debug)]
 struct KeySnapshot {
     keys: Arc<KeySet>,
@@ -56,7 +54,7 @@ struct KeySnapshot {
 }
 
 impl Source {
-    /// The settings' source; the error says what is wrong with them.
+    /// The source that the settings name. The error names the invalid setting.
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, String> {
         match (&settings.jwks_url, &settings.jwks_file) {
             (Some(url), _) => {
@@ -67,13 +65,13 @@ impl Source {
                 Ok(Self::Url(client, parsed))
             }
             (None, Some(file)) => Ok(Self::File(file.clone())),
-            (None, None) => Err("--auth jwt takes either --jwks-url or --jwks-file".to_owned()),
+            (None, None) => Err("--auth jwt requires either --jwks-url or --jwks-file".to_owned()),
         }
     }
 
     pub(super) async fn read(&self) -> Result<Vec<u8>, String> {
         match self {
-            // It is small, and on the runtime that serves nobody.
+            // The file is small, and the main runtime serves no requests.
             Self::File(path) => {
                 std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
             }
@@ -81,21 +79,21 @@ impl Source {
         }
     }
 
-    const fn interval(&self, works: bool) -> Duration {
+    const fn interval(&self, succeeded: bool) -> Duration {
         match self {
             Self::File(_) => FILE_INTERVAL,
-            Self::Url(..) if works => URL_INTERVAL,
+            Self::Url(..) if succeeded => URL_INTERVAL,
             Self::Url(..) => URL_RETRY_INTERVAL,
         }
     }
 }
 
 async fn fetch(client: &Client, url: &Url) -> Result<Vec<u8>, String> {
-    // The URL may hold a secret; where it is, is known from the settings.
-    let error = |error: reqwest::Error| format!("the key set can't be fetched: {:?}", error.without_url());
+    // The URL may contain a secret, and the operator knows it from the settings.
+    let error = |error: reqwest::Error| format!("cannot fetch the key set: {:?}", error.without_url());
     let mut response = client.get(url.clone()).send().await.map_err(error)?;
     if response.status() != http::StatusCode::OK {
-        return Err(format!("the key set can't be fetched: the answer is {}", response.status()));
+        return Err(format!("cannot fetch the key set: the response is {}", response.status()));
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(error)? {
@@ -108,8 +106,8 @@ async fn fetch(client: &Client, url: &Url) -> Result<Vec<u8>, String> {
 }
 
 impl Keys {
-    /// Reads the keys, and reads them again until `stop`. A file must be
-    /// readable; an issuer may be away.
+    /// Reads the keys, and reads them again until `stop`. A file must be readable at the
+    /// start; a URL may be unavailable.
     pub(super) async fn open(
         source: Source,
         metrics: Metrics,
@@ -124,7 +122,7 @@ impl Keys {
             Err(_) => Arc::default(),
         };
         if keys.is_empty() {
-            warn!("there is no key to verify tokens with: nobody is let in");
+            warn!("no key to verify tokens: all requests are unauthenticated");
         }
         let (send, read) = watch::channel(KeySnapshot { keys, at: Stopwatch::start() });
         let unknown_key = Arc::new(Notify::new());
@@ -135,31 +133,30 @@ impl Keys {
         Ok(Self { read, unknown_key })
     }
 
-    /// The keys in force.
+    /// The current keys.
     pub(super) fn current(&self) -> Arc<KeySet> {
         Arc::clone(&self.read.borrow().keys)
     }
 
-    /// The keys after another look at where they are, unless that was lately.
+    /// The keys after another read, unless the last one is too recent.
     pub(super) async fn reread(&self) -> Arc<KeySet> {
         let mut read = self.read.clone();
         if read.borrow_and_update().at.elapsed() >= UNKNOWN_KEY_INTERVAL {
             self.unknown_key.notify_one();
-            // Whether or not there is news in time, what is in force counts.
+            // If the read takes too long, the current keys decide.
             let _ = timeout(FETCH_TIMEOUT, read.changed()).await;
         }
         self.current()
     }
 }
 
-/// Reads the keys again and again.
+/// Reads the keys periodically.
 struct Reader {
     source: Source,
     metrics: Metrics,
-    /// What was read last.
+    /// The text of the last read.
     last: Option<Vec<u8>>,
-    /// Whether the last attempt failed: an issuer that is away for long must
-    /// not fill the log.
+    /// Whether the last read failed. Further failures are not logged.
     failing: bool,
 }
 
@@ -183,7 +180,7 @@ impl Reader {
         }
     }
 
-    /// The keys if they have changed; an error is logged.
+    /// The keys if they have changed. Logs an error.
     async fn read(&mut self) -> Result<Option<Arc<KeySet>>, String> {
         let outcome = self.source.read().await.and_then(|json| {
             let keys =
@@ -193,11 +190,14 @@ impl Reader {
         });
         match &outcome {
             Ok(Some(keys)) => {
-                info!(keys = keys.len(), "read the keys of tokens");
+                info!(keys = keys.len(), "token keys loaded");
                 self.metrics.set_token_keys(keys.len());
             }
             Err(error) if !self.failing => {
-                warn!(error, "keeping the keys of tokens; more of the same is not logged");
+                warn!(
+                    error,
+                    "failed to read the token keys; the last ones stay in use, and further failures are not logged"
+                );
             }
             Ok(None) | Err(_) => {}
         }

@@ -1,6 +1,6 @@
-//! Who calls: from a request's headers to a [`Caller`], the same for every API.
+//! Authenticates requests: from a request's headers to a [`Caller`], for both APIs.
 //!
-//! What a caller may then do is decided in `service/permission.rs`.
+//! `service/permission.rs` decides what the caller may do.
 
 mod claims;
 mod jwks;
@@ -21,23 +21,23 @@ use crate::{
     telemetry::Metrics,
 };
 use keys::{Keys, Source};
-use rate::Rates;
+use rate::RateLimits;
 use token::Tokens;
 
 pub use jwks::KeySet;
 
-/// Lets callers in, or not; clones are one.
+/// Authenticates callers and limits their rates. Clones share keys and rates.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    /// `None` while nobody is authenticated.
+pub struct Authenticator {
+    /// `None` while authentication is disabled.
     tokens: Option<Tokens>,
-    rates: Option<Arc<Rates>>,
+    rates: Option<Arc<RateLimits>>,
 }
 
-impl Gate {
-    /// A gate as the settings want it; it looks after its keys until `stop`. The
-    /// error says which setting is wrong.
-    pub async fn open(
+impl Authenticator {
+    /// Starts an authenticator, which keeps its keys up to date until `stop`. The error names
+    /// the invalid setting.
+    pub async fn start(
         settings: &AuthSettings,
         clock: Clock,
         metrics: &Metrics,
@@ -52,39 +52,39 @@ impl Gate {
             }
         };
         if tokens.is_none() {
-            warn!("nobody is authenticated: whoever can connect can read and change every presence");
+            warn!("authentication is disabled: any client can read and change every presence");
         }
-        let rates = settings.rate_limit.map(|limit| Rates::start(limit, stop));
+        let rates = settings.rate_limit.map(|limit| RateLimits::start(limit, stop));
         Ok(Self { tokens, rates })
     }
 
-    /// Whether nobody is authenticated.
+    /// Whether authentication is disabled.
     #[must_use]
-    pub const fn is_open(&self) -> bool {
+    pub const fn is_disabled(&self) -> bool {
         self.tokens.is_none()
     }
 
-    /// Who calls, if its token and its rate let it in.
-    pub async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+    /// The caller of a request. The error is an invalid token, or a caller above its rate.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         let caller = match &self.tokens {
             None => Caller::ANONYMOUS,
             Some(tokens) => tokens.caller(bearer(headers)?).await?,
         };
         if let Some(rates) = &self.rates {
-            rates.admit(&caller)?;
+            rates.check(&caller)?;
         }
         Ok(caller)
     }
 }
 
-/// How many keys there are now to verify tokens with, where the settings say that
-/// they are; the error says why they can't be had.
+/// Reads the keys that verify tokens from the settings' source and counts them. The error
+/// says why the source cannot be read.
 pub async fn count_keys(settings: &AuthSettings) -> Result<usize, String> {
     let json = Source::new(settings)?.read().await?;
     KeySet::parse(&json).map(|keys| keys.len())
 }
 
-/// The token of a request. RFC 6750.
+/// The bearer token of a request (RFC 6750).
 fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Err(Error::token_missing()) };

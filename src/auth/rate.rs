@@ -1,4 +1,4 @@
-//! How often an application of a tenant may call. Graph: throttling.
+//! Limits the rate of requests of each application in each tenant.
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
     settings::RateLimit,
 };
 
-/// How often those are forgotten that have not called for long.
-const FORGET_INTERVAL: Duration = Duration::from_mins(1);
+/// The interval at which the counts of inactive callers are removed.
+const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 
 type Key = (Uuid, Option<SessionId>);
 
 /// The rates of all callers of this process.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub(super) struct RateLimits {
     limiter: RateLimiter<
         Key,
         HashMapStateStore<Key>,
@@ -34,8 +34,8 @@ pub(super) struct Rates {
     >,
 }
 
-impl Rates {
-    /// Counts calls until `stop`.
+impl RateLimits {
+    /// Starts counting requests, until `stop`.
     pub(super) fn start(limit: RateLimit, stop: CancellationToken) -> Arc<Self> {
         let quota = Quota::with_period(limit.interval())
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
@@ -45,7 +45,7 @@ impl Rates {
         tokio::spawn({
             let rates = Arc::clone(&rates);
             async move {
-                while stop.run_until_cancelled(sleep(FORGET_INTERVAL)).await.is_some() {
+                while stop.run_until_cancelled(sleep(CLEANUP_INTERVAL)).await.is_some() {
                     rates.limiter.retain_recent();
                 }
             }
@@ -53,8 +53,8 @@ impl Rates {
         rates
     }
 
-    /// Counts a call, unless it is one too many.
-    pub(super) fn admit(&self, caller: &Caller) -> Result<(), Error> {
+    /// Counts a request. The error is a caller above its rate.
+    pub(super) fn check(&self, caller: &Caller) -> Result<(), Error> {
         let (tenant_id, application_id) = caller.application();
         let key = (tenant_id, application_id.cloned());
         self.limiter

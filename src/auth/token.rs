@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens. RFC 7519, and what RFC 8725 advises.
+//! Verifies access tokens: JSON Web Tokens (RFC 7519), with the advice of RFC 8725.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     settings::{AuthSettings, SessionIdPolicy},
 };
 
-/// Verifies tokens; clones share their keys.
+/// Verifies tokens. Clones share their keys.
 #[derive(Clone, Debug)]
 pub(super) struct Tokens {
     keys: Keys,
@@ -39,7 +39,7 @@ impl Tokens {
         Self { keys, expected: Arc::new(expected), clock }
     }
 
-    /// Who calls with this token.
+    /// The caller that a token names.
     pub(super) async fn caller(&self, token: &str) -> Result<Caller, Error> {
         let mut keys = self.keys.current();
         if let Some(claims) = keys.verified(token) {
@@ -51,14 +51,14 @@ impl Tokens {
         }
         let claims = Arc::new(verify(token, &header, &keys)?);
         let caller = claims.caller(&self.expected, self.clock.now())?;
-        // Only what lets somebody in: nobody else can fill the room.
+        // Invalid tokens are not cached, so their senders cannot fill the cache.
         keys.remember(token, claims);
         Ok(caller)
     }
 }
 
-/// The header of a token that can be verified: only then is it worth a look at
-/// the keys.
+/// The header of a token. It is an error if no key can verify such a token, so that the
+/// keys are not read again for it.
 fn header(token: &str) -> Result<Header, Error> {
     const ALGORITHMS: [Algorithm; 4] =
         [Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA];
@@ -66,7 +66,7 @@ fn header(token: &str) -> Result<Header, Error> {
         decode_header(token).ok().filter(|header| ALGORITHMS.contains(&header.alg)).ok_or_else(|| {
             Error::token_invalid("The access token must be a JWT signed with RS256, PS256, ES256 or EdDSA.")
         })?;
-    // RFC 7515: what must be understood, and is not.
+    // RFC 7515: a critical extension that is not supported makes the token invalid.
     if header.crit.is_some() {
         return Err(Error::token_invalid(
             "The access token has critical extensions, which are not supported (header crit).",
@@ -75,7 +75,7 @@ fn header(token: &str) -> Result<Header, Error> {
     Ok(header)
 }
 
-/// What the token says, if one of the keys signed it.
+/// The token's claims, if one of the keys signed it.
 fn verify(token: &str, header: &Header, keys: &KeySet) -> Result<Claims, Error> {
     let id = header.kid.as_deref();
     if !keys.knows(id) {
@@ -94,7 +94,8 @@ fn verify(token: &str, header: &Header, keys: &KeySet) -> Result<Claims, Error> 
     Err(Error::token_invalid("The access token's signature is invalid."))
 }
 
-/// The claims are checked by [`Claims::caller`], with the service's clock.
+/// Verifies the signature only; [`Claims::caller`] checks the claims with the service's
+/// clock.
 fn signature_only(algorithm: Algorithm) -> Validation {
     let mut validation = Validation::new(algorithm);
     validation.required_spec_claims = HashSet::new();

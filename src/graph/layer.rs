@@ -44,7 +44,7 @@ impl RouteTable {
 /// unpacked. Only who is let in learns that there is nothing at a path.
 async fn admit(context: &HttpState, route: Option<&Route>, mut request: Request) -> Response {
     if route.is_none_or(|route| !route.open) {
-        match context.gate.admit(request.headers()).await {
+        match context.authenticator.authenticate(request.headers()).await {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(error) => return Refusal::from(error).into_response(),
         }

@@ -82,7 +82,7 @@ fn keys_that_let_nobody_in_are_told() {
         format!("FAIL  keys: --jwks-file {path}: cannot read {path}: No such file or directory (os error 2)");
     assert_says(&check(), 64, &[&missing, "      give a JSON Web Key Set that the service may read; …"]);
     fs::write(&file, "<html>").unwrap();
-    let nonsense = format!("FAIL  keys: --jwks-file {path}: it is no JSON Web Key Set …");
+    let nonsense = format!("FAIL  keys: --jwks-file {path}: not a JSON Web Key Set …");
     assert_says(&check(), 64, &[&nonsense]);
     fs::write(&file, r#"{"keys":[]}"#).unwrap();
     let none = format!("FAIL  keys: --jwks-file {path} holds no key that can be used: nobody is let in");
@@ -95,7 +95,7 @@ fn keys_at_a_url_are_fetched() {
     let check = |address: &str| {
         doctor(MEMORY, &[&FLAGS[..], &["--jwks-url", &format!("http://{address}/keys?secret")]].concat())
     };
-    let line = format!("FAIL  keys: --jwks-url http://{nobody}/keys?…: the key set can't be fetched: …");
+    let line = format!("FAIL  keys: --jwks-url http://{nobody}/keys?…: cannot fetch the key set: …");
     assert_says(&check(&nobody), 70, &[&line]);
 
     let issuer = TcpListener::bind("127.0.0.1:0").unwrap();
