@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Gate,
+    auth::Authenticator,
     clock::Clock,
     grpc::Web,
     service::Service,
@@ -17,7 +17,7 @@ pub struct HttpState {
     /// The operations.
     pub service: Arc<Service>,
     /// Lets callers in.
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     /// For the dates in errors.
     pub clock: Clock,
     /// For the requests that are answered.

@@ -48,7 +48,10 @@ impl Layer {
         let caller = if method.is_some_and(Method::is_public) {
             Ok(None)
         } else {
-            with_timeout(deadline, state.authenticator.authenticate(request.headers())).await.flatten().map(Some)
+            with_timeout(deadline, state.authenticator.authenticate(request.headers()))
+                .await
+                .flatten()
+                .map(Some)
         };
         let response = match caller {
             Ok(caller) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    auth::Gate,
+    auth::Authenticator,
     service::Service,
     settings::LimitSettings,
     telemetry::{Metrics, Traces},
@@ -15,7 +15,7 @@ pub struct GrpcState {
     /// The operations.
     pub service: Arc<Service>,
     /// Authentication and rate limits.
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     /// The metrics of requests.
     pub metrics: Metrics,
     /// The traces of requests.
