@@ -3,8 +3,7 @@
 //
 //   PRESENCE_URL=http://localhost:8080 node --test
 //
-// Unmodified below the adapter lines. Over plain http this client sends no
-// token: it asks its provider for one over https alone.
+// Only the adapter is specific to presenced. Over plain http this client sends no token.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -15,7 +14,7 @@ import { BatchRequestContent, BatchResponseContent, Client, GraphError } from "@
 const URL = process.env.PRESENCE_URL ?? "http://localhost:8080";
 const APP = "22553876-f5ab-4529-bffb-cfe50aa89f87";
 
-// The adapter lines: where the service is, and whose tokens it takes.
+// The adapter: the service's address, and a token.
 const client = Client.initWithMiddleware({
   baseUrl: URL,
   defaultVersion: "v1.0",
@@ -24,7 +23,7 @@ const client = Client.initWithMiddleware({
 
 const session = { sessionId: APP, availability: "Busy", activity: "InACall", expirationDuration: "PT1H" };
 
-// Below each root, another user each time.
+// Each path that leads to a presence, with a new user.
 const roots = () => {
   const id = randomUUID();
   return [`/users/${id}/presence`, `/communications/presences/${id}`].map((path) => ({ id, path }));
@@ -115,7 +114,7 @@ test("bulk read, $select, list and count", async () => {
   await refused(client.api(path).expand("x").get(), 400, "InvalidArgument");
 
   const found = [];
-  // This client, and its PageIterator, follow absolute links over https alone.
+  // This client and its PageIterator follow absolute links only over https.
   for (let next = "/communications/presences?$top=1"; next; ) {
     const page = await client.api(next).get();
     found.push(...page.value.map((presence) => presence.id));
@@ -125,7 +124,7 @@ test("bulk read, $select, list and count", async () => {
   assert.equal(Number(await client.api("/communications/presences/$count").responseType("text").get()), found.length);
 });
 
-test("what presences have not, and who me is", async () => {
+test("unsupported methods are 405, and /me without a user is 401", async () => {
   for (const { path } of roots()) {
     await refused(client.api(path).patch({}), 405, "MethodNotAllowed");
     await refused(client.api(path).delete(), 405, "MethodNotAllowed");
@@ -146,8 +145,8 @@ test("batch", async () => {
     { id: "3", request: post("clearPresence", { sessionId: "another" }), dependsOn: ["2"] },
     { id: "4", request: new Request(`${URL}/v1.0${path}`), dependsOn: ["3"] },
   ]);
-  const answers = new BatchResponseContent(await client.api("/$batch").post(await content.getContent()));
-  const statuses = ["1", "2", "3", "4"].map((id) => answers.getResponseById(id).status);
+  const responses = new BatchResponseContent(await client.api("/$batch").post(await content.getContent()));
+  const statuses = ["1", "2", "3", "4"].map((id) => responses.getResponseById(id).status);
   assert.deepEqual(statuses, [200, 200, 404, 424]);
-  assert.equal((await answers.getResponseById("2").json()).activity, "InACall");
+  assert.equal((await responses.getResponseById("2").json()).activity, "InACall");
 });

@@ -3,8 +3,8 @@
 //
 //   PRESENCE_URL=http://localhost:8080 node --test
 //
-// Every operation that it offers on presences, unmodified below the adapter
-// lines. It has no package for what is below /communications.
+// Every operation that it offers on presences. Only the adapter is specific to presenced.
+// The SDK has no package for paths below /communications.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -20,7 +20,7 @@ import "@microsoft/msgraph-sdk-users";
 const URL = process.env.PRESENCE_URL ?? "http://localhost:8080";
 const sessionId = "22553876-f5ab-4529-bffb-cfe50aa89f87";
 
-// The adapter lines: where the service is, and whose tokens it takes.
+// The adapter: the service's address, and the hosts that receive the token.
 const adapter = new GraphRequestAdapter(
   new BaseBearerTokenAuthenticationProvider({
     getAuthorizationToken: async () => "a.b.c",
@@ -94,13 +94,13 @@ test("select", async () => {
   assert.deepEqual([read.availability, read.activity], [undefined, "Offline"]);
 });
 
-test("what presences have not", async () => {
+test("unsupported methods are 405", async () => {
   const presence = of(randomUUID());
   await refused(presence.patch({ availability: "Busy" }), 405, "MethodNotAllowed");
   await refused(presence.delete(), 405, "MethodNotAllowed");
 });
 
-test("who me is", async () => {
+test("/me without a user is 401", async () => {
   await refused(client.me.presence.get(), 401, "InvalidAuthenticationToken");
   await refused(client.me.presence.setPresence.post(session), 401, "InvalidAuthenticationToken");
 });

@@ -1,5 +1,5 @@
-// The official Graph client for JavaScript over TLS, with a token that counts:
-// only so does it send one, and follow links to the next page.
+// The official Graph client for JavaScript over TLS, with an application's token. Only over
+// https does it send tokens and follow links to the next page.
 //
 //   PRESENCE_URL=https://localhost:8080 PRESENCE_APP_TOKEN=... node --test secure.js
 //
@@ -34,12 +34,12 @@ test("the page iterator follows links through all pages", async () => {
   assert.deepEqual(found.filter((id) => ids.includes(id)), ids);
 });
 
-test("a session that is not the application's is 403, and so says the error", async () => {
+test("clearing a session of another application is 403", async () => {
   const clear = client.api("/users/ada/presence/clearPresence").post({ sessionId: "another" });
   await assert.rejects(clear, (error) => error.statusCode === 403 && error.code === "Forbidden");
 });
 
-test("an application has no me, and a wrong token no way in", async () => {
+test("an application has no /me, and an invalid token is refused", async () => {
   await assert.rejects(client.api("/me/presence").get(), (error) => error.statusCode === 400);
   const get = withToken("a.b.c").api("/users/ada/presence").get();
   await assert.rejects(get, (error) => error.statusCode === 401 && error.code === "InvalidAuthenticationToken");

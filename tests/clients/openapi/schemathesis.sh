@@ -1,16 +1,17 @@
-# Schemathesis over our own document, against a running presenced:
+# Schemathesis with the service's own OpenAPI document, against a running presenced:
 #
 #   PRESENCE_URL=http://localhost:8080 sh schemathesis.sh
 #
-# PRESENCE_TEST_SEED is 1 unless it says otherwise.
+# PRESENCE_TEST_SEED is the seed; the default is 1.
 #
-# Left out are the checks that hold what is let in against the schemas: the
-# service reads words in any case and ignores what it does not know, and which
-# availability goes with which activity is said in words. One worker: with more,
-# the Python interpreter itself fails now and then (it counts how deep its threads
-# are in one place). And a stream never ends, for which this waits.
+# - The checks that compare accepted requests with the schemas are off: the service reads
+#   enum values in any case and ignores unknown properties, and the schemas do not say
+#   which availability goes with which activity.
+# - One worker: with several, the Python interpreter sometimes fails, because it counts
+#   the recursion depth of all threads together.
+# - /communications/watchPresences is left out, since its stream never ends.
 set -e
-# It leaves files where it runs.
+# Schemathesis leaves files in its working directory.
 cd "$(mktemp -d)"
 run() {
     schemathesis run "$PRESENCE_URL/openapi.json" --url "$PRESENCE_URL/v1.0" --workers 1 --no-color --seed "${PRESENCE_TEST_SEED:-1}" \

@@ -1,8 +1,8 @@
-"""The official Graph SDK for Python over TLS, with a user's token that counts.
+"""The official Graph SDK for Python over TLS, with a user's token.
 
     PRESENCE_URL=https://localhost:8080 PRESENCE_TOKEN=... PRESENCE_USER=... python secure.py
 
-SSL_CERT_FILE names the certificate's authority. Unmodified below the adapter.
+SSL_CERT_FILE names the certificate's authority. Only the adapter is specific to presenced.
 """
 
 import os
@@ -28,12 +28,12 @@ class Secure(unittest.IsolatedAsyncioTestCase):
         presence = await self.client.me.presence.get()
         self.assertEqual((presence.id, presence.availability, presence.activity), (USER, "Busy", "InACall"))
 
-    async def test_the_token_is_for_its_user_alone(self):
+    async def test_a_users_token_grants_no_other_user(self):
         other = self.client.users.by_user_id("other").presence
         await self.refused(other.set_presence.post(plain.session()), 401, "Unauthorized")
         await self.refused(other.get(), 403, "Forbidden")
 
-    async def test_another_token_lets_nobody_in(self):
+    async def test_an_invalid_token_is_refused(self):
         await self.refused(plain.client("a.b.c").me.presence.get(), 401, "InvalidAuthenticationToken")
 
 

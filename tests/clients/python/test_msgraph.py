@@ -2,7 +2,7 @@
 
     PRESENCE_URL=http://localhost:8080 python test_msgraph.py
 
-Every operation that the SDK offers on presences, unmodified below the adapter.
+Every operation that the SDK offers on presences. Only the adapter is specific to presenced.
 """
 
 import os
@@ -56,7 +56,7 @@ APP = "22553876-f5ab-4529-bffb-cfe50aa89f87"
 
 
 class Token:
-    """A credential as azure-identity's are, with a token that is there already."""
+    """A credential like those of azure-identity, with a fixed token."""
 
     def __init__(self, token):
         self.token = token
@@ -66,7 +66,7 @@ class Token:
 
 
 def client(token="a.b.c"):
-    # The adapter lines: where the service is, and whose tokens it takes.
+    # The adapter: the service's address, and the hosts that receive the token.
     provider = AzureIdentityAuthenticationProvider(Token(token), scopes=["presence/.default"], allowed_hosts=["localhost"])
     adapter = GraphRequestAdapter(provider)
     adapter.base_url = f"{URL}/v1.0"
@@ -82,7 +82,7 @@ def session(availability="Busy", activity="InACall", duration=None):
 class Msgraph(unittest.IsolatedAsyncioTestCase):
     def setUp(self):
         self.client = client()
-        # Another user for each test.
+        # A new user for each test.
         self.id = str(uuid.uuid4())
         self.roots = [
             self.client.users.by_user_id(self.id).presence,
@@ -168,7 +168,7 @@ class Msgraph(unittest.IsolatedAsyncioTestCase):
             read = (await presence.get()).status_message
             self.assertEqual(read.message.content, "Hey I'm currently in a meeting.")
             self.assertEqual(read.message.content_type, BodyType.Text)
-            # Somebody else reads.
+            # Only the user's own token reads these.
             self.assertIsNone(read.expiry_date_time)
             self.assertIsNone(read.published_date_time)
             message.message.content_type = BodyType.Html
@@ -228,13 +228,13 @@ class Msgraph(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(ids, sorted(set(ids)))
         self.assertEqual(await presences.count.get(), len(ids))
 
-    async def test_what_presences_have_not(self):
+    async def test_unsupported_methods_are_405(self):
         for presence in self.roots:
             await self.refused(presence.patch(Presence(availability="Busy")), 405, "MethodNotAllowed")
             await self.refused(presence.delete(), 405, "MethodNotAllowed")
         await self.refused(self.client.communications.presences.post(Presence()), 405, "MethodNotAllowed")
 
-    async def test_me_needs_to_be_known(self):
+    async def test_me_without_a_user_is_401(self):
         await self.refused(self.client.me.presence.get(), 401, "InvalidAuthenticationToken")
         await self.refused(self.client.me.presence.set_presence.post(session()), 401, "InvalidAuthenticationToken")
 
@@ -248,9 +248,9 @@ class Msgraph(unittest.IsolatedAsyncioTestCase):
         clear = ClearPresencePostRequestBody(session_id="another")
         clear_item = BatchRequestItem(presence.clear_presence.to_post_request_information(clear))
         content.add_request(clear_item.id, clear_item)
-        answer = await self.client.batch.post(content)
-        # This version of the SDK reads no JSON bodies of items, whoever sends them.
-        codes = answer.get_response_status_codes()
+        response = await self.client.batch.post(content)
+        # This version of the SDK cannot read JSON bodies of items.
+        codes = response.get_response_status_codes()
         self.assertEqual(codes, {set_item.id: 200, get_item.id: 200, clear_item.id: 404})
         self.assertEqual(await self.shown(), "Busy/InACall")
 

@@ -1,7 +1,7 @@
-//! Programs of others against the binary: the official Graph SDKs, Schemathesis
-//! with our own document in its hand, and the clients of `docs/watching.md`.
+//! Other programs against the binary: the official Graph SDKs, Schemathesis with the
+//! service's OpenAPI document, and the clients of `docs/watching.md`.
 //!
-//! `scripts/test` installs them; `scripts/test --quick` leaves them out.
+//! `scripts/test` installs them.
 
 mod readme;
 mod watching;
@@ -20,17 +20,17 @@ use crate::support::{
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
-/// Where `scripts/test` puts what is Python's.
+/// The folder in which `scripts/test` installs Python programs.
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin");
 
-/// Runs the program against a fresh service; what it printed, if it succeeded.
+/// Runs the program against a new service. Returns its output; the program must succeed.
 async fn run(program: &str, arguments: &[&str], folder: &str) -> String {
     let service = Process::start("sqlite::memory:", &[]).await;
     let url = format!("http://{}", service.http);
     run_with(program, arguments, folder, &[("PRESENCE_URL", &url)]).await
 }
 
-/// Runs the program with these variables.
+/// Runs the program with these environment variables. Returns its output.
 async fn run_with(program: &str, arguments: &[&str], folder: &str, variables: &[(&str, &str)]) -> String {
     let installed = Path::new(TOOLS).join(program);
     let program = if installed.exists() { installed } else { program.into() };
@@ -50,7 +50,7 @@ async fn run_with(program: &str, arguments: &[&str], folder: &str, variables: &[
     text
 }
 
-/// The number behind `label`.
+/// The number that follows `label`.
 fn number_behind(text: &str, label: &str) -> usize {
     let behind = text.split_once(label).unwrap_or_else(|| panic!("no {label:?} in {text}")).1;
     let digits = behind.trim_start().chars().take_while(char::is_ascii_digit).collect::<String>();
@@ -74,7 +74,7 @@ async fn both_javascript_clients_run_unmodified() {
 }
 
 #[tokio::test]
-async fn over_tls_the_sdks_send_tokens_that_count() {
+async fn the_sdks_authenticate_over_tls() {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
     authority.write(folder.path());
     let signer = Signer::new(Algorithm::RS256, "key");
@@ -85,7 +85,7 @@ async fn over_tls_the_sdks_send_tokens_that_count() {
     let guarded = ["--jwks-file", &keys, "--tls-cert", &cert, "--tls-key", &key];
     let service = Process::start("sqlite::memory:", &[&tokens::FLAGS[..], &guarded].concat()).await;
 
-    // By the system's clock, until 2100.
+    // Valid until 2100, since the process uses the system's clock.
     let token = |mut claims: Value| {
         (claims["nbf"], claims["exp"]) = (0.into(), 4_102_444_800_i64.into());
         signer.sign(&claims)
@@ -107,7 +107,7 @@ async fn over_tls_the_sdks_send_tokens_that_count() {
 }
 
 #[tokio::test]
-async fn schemathesis_finds_no_fault_and_no_answer_that_is_not_documented() {
+async fn schemathesis_finds_no_failure_and_no_undocumented_response() {
     let printed = run("sh", &["-c", &format!("PATH={TOOLS}:$PATH; . ./schemathesis.sh")], "openapi").await;
     let mut cases = 0;
     for summary in printed.split("Test cases:").skip(1) {
@@ -117,5 +117,5 @@ async fn schemathesis_finds_no_fault_and_no_answer_that_is_not_documented() {
         cases += number;
     }
     assert!(cases >= 2_000, "{printed}");
-    println!("schemathesis: {cases} cases, 0 answers of 5xx, 0 undocumented codes");
+    println!("schemathesis: {cases} cases, no response of 5xx, no undocumented status");
 }

@@ -1,4 +1,4 @@
-//! An authority that signs certificates, for tests of TLS.
+//! A certificate authority for tests of TLS.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use rcgen::{
     date_time_ymd,
 };
 
-/// An authority that signs certificates.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -23,12 +23,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate of this machine and its key.
+    /// Issues a certificate for this machine. Returns it and its key, in PEM.
     pub fn issue(&self) -> (String, String) {
         self.sign(&machine())
     }
 
-    /// The same, valid between these days.
+    /// Like [`Self::issue`], valid between these days.
     pub fn issue_between(&self, from: (i32, u8, u8), until: (i32, u8, u8)) -> (String, String) {
         let mut params = machine();
         params.not_before = date_time_ymd(from.0, from.1, from.2);
@@ -41,7 +41,7 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
-    /// Writes a new certificate and its key to `tls.crt` and `tls.key`.
+    /// Issues a certificate and writes it to `tls.crt`, and its key to `tls.key`.
     pub fn write(&self, folder: &Path) {
         let (cert, key) = self.issue();
         fs::write(folder.join("tls.crt"), cert).unwrap();

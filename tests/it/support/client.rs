@@ -1,4 +1,4 @@
-//! A user of the service at either API, for tests that do not care which.
+//! A client of either API, for tests that run the same calls through both.
 
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
@@ -17,27 +17,27 @@ use tonic_types::StatusExt;
 
 use super::contract;
 
-/// Which API to go through.
+/// The API that a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     Grpc,
     Http,
 }
 
-/// What came of a call, in words that both APIs share.
+/// The result of a call, in a form that both APIs share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// `id availability/activity` of each user, then the status message and the
-    /// work location if there are any: `u Busy/InACall "Hi" Office@desk-1 Manual`.
+    /// For each user: the id, availability and activity, and the status message and work
+    /// location if they are set, as in `u Busy/InACall "Hi" Office@desk-1 Manual`.
     Presences(Vec<String>),
     NotFound,
-    /// The names of the wrong fields, as the proto spells them, in order.
+    /// The names of the invalid fields, in order, as the proto spells them.
     Invalid(Vec<String>),
     Unavailable,
 }
 
-/// A connection to one server through one API.
+/// A connection to one server, through one API.
 #[derive(Clone)]
 pub enum Client {
     Grpc(PresenceServiceClient<Channel>),
@@ -45,7 +45,7 @@ pub enum Client {
 }
 
 impl Client {
-    /// Connects on the first call.
+    /// Makes a client that connects on its first call.
     pub fn new(api: Api, grpc: SocketAddr, http: SocketAddr) -> Self {
         match api {
             Api::Grpc => {
@@ -56,7 +56,7 @@ impl Client {
         }
     }
 
-    /// Sets a session; `""` is not given, a duration is in ISO 8601.
+    /// Sets a session. An empty argument is not sent. The duration is in ISO 8601.
     pub async fn set(&self, user: &str, session: &str, pair: &str, expiration: &str) -> Outcome {
         let (availability, activity) = pair.split_once('/').unwrap_or((pair, ""));
         match self {
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Sets the preferred presence; `""` is not given.
+    /// Sets the preferred presence. An empty argument is not sent.
     pub async fn prefer(&self, user: &str, pair: &str, expiration: &str) -> Outcome {
         let (availability, activity) = pair.split_once('/').unwrap_or((pair, ""));
         match self {
@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Publishes a status message that ends at a time in UTC, or never.
+    /// Sets a status message that expires at a time in UTC, or never if that is empty.
     pub async fn say(&self, user: &str, content: &str, ends: &str) -> Outcome {
         match self {
             Self::Grpc(client) => {
@@ -141,8 +141,7 @@ impl Client {
         }
     }
 
-    /// Sets a location, e.g. `Office@desk-1`: the user's choice, or what
-    /// something found out.
+    /// Sets the manual or the automatic location, for example `Office@desk-1`.
     pub async fn locate(&self, user: &str, location: &str, manual: bool) -> Outcome {
         let (kind, place) = location.split_once('@').unwrap_or((location, ""));
         match self {
@@ -166,7 +165,7 @@ impl Client {
         }
     }
 
-    /// Clears the automatic location, or both.
+    /// Clears both locations, or only the automatic one.
     pub async fn clear_location(&self, user: &str, both: bool) -> Outcome {
         let user_id = user.to_owned();
         match self {
@@ -201,8 +200,8 @@ impl Client {
             Self::Grpc(client) => {
                 let request = GetPresenceRequest { user_id: user.to_owned() };
                 match client.clone().get_presence(request).await {
-                    Ok(answer) => {
-                        Outcome::Presences(answer.into_inner().presence.iter().map(words).collect())
+                    Ok(response) => {
+                        Outcome::Presences(response.into_inner().presence.iter().map(words).collect())
                     }
                     Err(status) => refused(&status),
                 }
@@ -219,8 +218,8 @@ impl Client {
             Self::Grpc(client) => {
                 let user_ids = users.iter().map(ToString::to_string).collect();
                 match client.clone().batch_get_presences(BatchGetPresencesRequest { user_ids }).await {
-                    Ok(answer) => {
-                        Outcome::Presences(answer.into_inner().presences.iter().map(words).collect())
+                    Ok(response) => {
+                        Outcome::Presences(response.into_inner().presences.iter().map(words).collect())
                     }
                     Err(status) => refused(&status),
                 }
@@ -233,7 +232,7 @@ impl Client {
     }
 }
 
-/// What a user is shown as: see [`Outcome::Presences`].
+/// A presence as text: see [`Outcome::Presences`].
 pub fn words(presence: &pb::Presence) -> String {
     let availability = word(presence.availability().as_str_name(), "AVAILABILITY_");
     let activity = word(presence.activity().as_str_name(), "ACTIVITY_");
@@ -250,7 +249,7 @@ pub fn words(presence: &pb::Presence) -> String {
     words
 }
 
-/// The same from Graph's JSON.
+/// Like [`words`], from Graph's JSON.
 pub fn json_words(body: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut words =
@@ -271,24 +270,24 @@ pub fn json_words(body: &Value) -> String {
     words
 }
 
-/// `ACTIVITY_IN_A_CALL` as `InACall`.
+/// Converts `ACTIVITY_IN_A_CALL` to `InACall`.
 fn word(name: &str, prefix: &str) -> String {
     pascal(name.strip_prefix(prefix).unwrap())
 }
 
-/// `IN_A_CALL` as `InACall`.
+/// Converts `IN_A_CALL` to `InACall`.
 fn pascal(name: &str) -> String {
     let word = |word: &str| word[..1].to_owned() + &word[1..].to_lowercase();
     name.split('_').map(word).collect()
 }
 
-/// 0 for nothing, 99 for a word that is none.
+/// The number of an enum value: 0 for an empty word, 99 for an unknown one.
 pub fn availability_number(word: &str) -> i32 {
     let all = (1..99).filter_map(|number| Availability::try_from(number).ok());
     number_of(word, all.map(|value| (value.into(), value.as_str_name())), "AVAILABILITY_")
 }
 
-/// 0 for nothing, 99 for a word that is none.
+/// The number of an enum value: 0 for an empty word, 99 for an unknown one.
 pub fn activity_number(word: &str) -> i32 {
     let all = (1..99).filter_map(|number| Activity::try_from(number).ok());
     number_of(word, all.map(|value| (value.into(), value.as_str_name())), "ACTIVITY_")
@@ -302,8 +301,8 @@ fn number_of(word: &str, mut all: impl Iterator<Item = (i32, &'static str)>, pre
     found.map_or(99, |(number, _)| number)
 }
 
-/// What has no length, or a negative one, becomes a negative Duration: there
-/// is no other way to say it.
+/// Converts an ISO 8601 duration. One that is invalid becomes a negative `Duration`, since
+/// a message cannot hold it.
 fn proto_duration(text: &str) -> Option<prost_types::Duration> {
     if text.is_empty() {
         return None;
@@ -316,8 +315,8 @@ fn proto_duration(text: &str) -> Option<prost_types::Duration> {
     Some(parse_duration(text).map_or(negative, whole))
 }
 
-fn done<T>(answer: Result<tonic::Response<T>, Status>) -> Outcome {
-    answer.map_or_else(|status| refused(&status), |_| Outcome::Done)
+fn done<T>(result: Result<tonic::Response<T>, Status>) -> Outcome {
+    result.map_or_else(|status| refused(&status), |_| Outcome::Done)
 }
 
 fn refused(status: &Status) -> Outcome {
@@ -332,13 +331,13 @@ fn refused(status: &Status) -> Outcome {
     }
 }
 
-/// The properties that are given.
+/// The properties that are not empty.
 fn given(properties: &[(&str, &str)]) -> Value {
     let given = properties.iter().filter(|(_, value)| !value.is_empty());
     given.map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect::<Map<_, _>>().into()
 }
 
-/// An action on a user's presence.
+/// Posts an action on a user's presence.
 async fn act(http: &reqwest::Client, base: &str, user: &str, action: &str, body: &Value) -> Outcome {
     post(http, &format!("{base}/users/{}/presence/{action}", encode(user)), body).await
 }
@@ -347,14 +346,14 @@ async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Outcome {
     outcome("post", http.post(url).json(body).send().await.unwrap()).await
 }
 
-/// What the answer says, once it was found to be what the document promises.
-async fn outcome(method: &str, answer: reqwest::Response) -> Outcome {
-    let (status, path) = (answer.status().as_u16(), answer.url().path().to_owned());
-    let content_type = answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
-    let text = answer.text().await.unwrap();
+/// Reads the outcome from a response, after checking it against the OpenAPI document.
+async fn outcome(method: &str, response: reqwest::Response) -> Outcome {
+    let (status, path) = (response.status().as_u16(), response.url().path().to_owned());
+    let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    let text = response.text().await.unwrap();
     contract::check(method, &path, status, content_type.as_deref(), &text);
     if text.is_empty() {
-        assert!(status == 200 || status == 204, "only a success has no body");
+        assert!(status == 200 || status == 204, "only a successful response has no body");
         return Outcome::Done;
     }
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
@@ -373,7 +372,7 @@ async fn outcome(method: &str, answer: reqwest::Response) -> Outcome {
     }
 }
 
-/// Graph's name of a field as the proto spells it.
+/// Converts Graph's name of a field to the proto's.
 fn snake(name: &str) -> String {
     match name {
         "id" => "user_id".to_owned(),
@@ -390,7 +389,7 @@ fn snake(name: &str) -> String {
     }
 }
 
-/// A user id as a segment of a path.
+/// Encodes a user id as a path segment.
 pub fn encode(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     segment

@@ -1,4 +1,4 @@
-//! A collector of traces: what OpenTelemetry's is to the service.
+//! A trace collector, in place of OpenTelemetry's.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// One that keeps whatever it is sent; on this test's runtime.
+/// A collector that keeps all that it receives. It runs on this test's runtime.
 pub struct Collector {
     pub url: String,
     received: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
@@ -49,8 +49,8 @@ impl Collector {
         Self { url, received }
     }
 
-    /// The spans that it was sent, in the order of their starts. A service that
-    /// stopped has sent all.
+    /// The received spans, in the order of their starts. They are complete once the service
+    /// has stopped.
     pub fn spans(&self) -> Vec<Sent> {
         let received = self.received.lock().unwrap();
         let mut spans: Vec<_> = received
@@ -63,26 +63,26 @@ impl Collector {
         spans.into_iter().map(Sent::from).collect()
     }
 
-    /// All that it was sent, as a text to search.
+    /// All received requests, as text to search.
     pub fn text(&self) -> String {
         format!("{:?}", self.received.lock().unwrap())
     }
 }
 
-/// A span as a test looks at it.
+/// A received span, in a form that tests can compare.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub name: String,
     pub kind: SpanKind,
     pub trace_id: String,
     pub span_id: String,
-    /// Empty if it has none.
+    /// Empty for a root span.
     pub parent_id: String,
     pub state: String,
-    /// As texts.
+    /// Attributes, with all values as text.
     pub attributes: BTreeMap<String, String>,
     pub failed: bool,
-    /// In nanoseconds.
+    /// Start and end, in nanoseconds since 1970.
     pub times: (u64, u64),
 }
 

@@ -1,5 +1,5 @@
-//! Holds what the server answers against its own OpenAPI document, with a
-//! validator that is not ours.
+//! Checks the service's responses against its OpenAPI document, with an independent
+//! validator.
 
 use std::{
     collections::HashMap,
@@ -13,29 +13,29 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = serde_json::to_value(presenced::graph::document()).unwrap();
     for (name, schema) in document["components"]["schemas"].as_object_mut().unwrap() {
         let Some(properties) = schema["properties"].as_object() else { continue };
-        // The tests select nothing, so all of a presence is there.
+        // The tests do not use `$select`, so every property is present.
         if name == "Presence" {
             let all = properties.keys().filter(|name| *name != "@odata.context");
             schema["required"] = all.cloned().collect::<Vec<_>>().into();
         }
-        // And there is nothing that the document does not name.
+        // A property that the document does not name is an error.
         schema["additionalProperties"] = false.into();
     }
     document
 });
 
-/// By method, path in the document, and status: what a body must be.
+/// The validator of a body, by method, path in the document, and status.
 static VALIDATORS: LazyLock<Mutex<HashMap<String, Validator>>> = LazyLock::new(Mutex::default);
 
-/// The answer is one that the document names for the operation at the path.
+/// Checks that the document has this response for the operation at the path.
 #[track_caller]
 pub fn check(method: &str, path: &str, status: u16, content_type: Option<&str>, body: &str) {
     let path = path_in_document(path);
     let operation = &DOCUMENT["paths"][&path][method];
     assert!(operation.is_object(), "{method} {path} is not in the document");
-    let answer = &operation["responses"][status.to_string()];
-    assert!(answer.is_object(), "{method} {path}: {status} is not in the document: {body}");
-    let Some(content) = answer["content"].as_object() else {
+    let response = &operation["responses"][status.to_string()];
+    assert!(response.is_object(), "{method} {path}: {status} is not in the document: {body}");
+    let Some(content) = response["content"].as_object() else {
         assert_eq!((content_type, body), (None, ""), "{method} {path}: {status} has no body");
         return;
     };
@@ -45,7 +45,7 @@ pub fn check(method: &str, path: &str, status: u16, content_type: Option<&str>, 
     let validator = validators.entry(format!("{method} {path} {status}")).or_insert_with(|| {
         let mut schema = media["schema"].clone();
         schema["components"] = DOCUMENT["components"].clone();
-        jsonschema::draft202012::new(&schema).expect("the document holds schemas")
+        jsonschema::draft202012::new(&schema).expect("the document's schemas are valid")
     });
     let body: Value = serde_json::from_str(body).unwrap_or_else(|_| json!(body));
     let errors: Vec<String> =
@@ -53,7 +53,7 @@ pub fn check(method: &str, path: &str, status: u16, content_type: Option<&str>, 
     assert!(errors.is_empty(), "{method} {path} {status}: {errors:?} in {body}");
 }
 
-/// `/v1.0/users/u/presence` as `/users/{id}/presence`.
+/// Converts `/v1.0/users/u/presence` to `/users/{id}/presence`.
 fn path_in_document(path: &str) -> String {
     let path = path.trim_start_matches("/v1.0").trim_start_matches("/beta");
     let mut segments: Vec<&str> = path.split('/').collect();

@@ -16,15 +16,15 @@ pub enum Engine {
     Postgres,
 }
 
-/// A database that nobody else uses; gone when dropped.
+/// A database for one test. It is deleted when dropped.
 pub struct TestDatabase {
     pub url: String,
     _place: Place,
 }
 
 enum Place {
-    Folder(#[expect(dead_code, reason = "held until the end")] TempDir),
-    Cluster(#[expect(dead_code, reason = "held until the end")] OnCluster),
+    Folder(#[expect(dead_code, reason = "deleted when dropped")] TempDir),
+    Cluster(#[expect(dead_code, reason = "deleted when dropped")] OnCluster),
 }
 
 impl TestDatabase {
@@ -46,7 +46,7 @@ impl TestDatabase {
     }
 }
 
-/// A database on the cluster.
+/// A database on the PostgreSQL for tests.
 struct OnCluster(String);
 
 impl Drop for OnCluster {
@@ -56,7 +56,7 @@ impl Drop for OnCluster {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(on_cluster(sql));
         };
-        // A failure has been printed; it must not hide the test's own.
+        // A failure has been printed. It must not hide the failure of the test.
         let _ = std::thread::spawn(drop_it).join();
     }
 }
@@ -66,8 +66,8 @@ async fn on_cluster(sql: String) {
     connection.execute(AssertSqlSafe(sql)).await.expect("the user for tests may create databases");
 }
 
-/// The PostgreSQL for tests: `PRESENCE_TEST_DATABASE_URL`, or a private one for
-/// as long as this process lives.
+/// The URL of the PostgreSQL for tests: `PRESENCE_TEST_DATABASE_URL`, or a private
+/// PostgreSQL that runs until this process ends.
 pub fn cluster_url() -> &'static str {
     static URL: OnceLock<(String, Option<Cluster>)> = OnceLock::new();
     let (url, _) = URL.get_or_init(|| {
@@ -80,25 +80,25 @@ pub fn cluster_url() -> &'static str {
     url
 }
 
-/// A private PostgreSQL; gone when dropped.
+/// A private PostgreSQL. It is deleted when dropped.
 pub struct Cluster {
     pub url: String,
     script: Child,
 }
 
 impl Cluster {
-    /// Starts one with these settings, as `NAME=VALUE`.
+    /// Starts a PostgreSQL with these settings, each as `NAME=VALUE`.
     pub fn start(settings: &[&str]) -> Self {
         Self::run(settings.iter().flat_map(|setting| ["-c", setting]))
     }
 
-    /// A hot standby that follows the PostgreSQL for tests, with all that it holds now.
+    /// Starts a hot standby of the PostgreSQL for tests.
     pub fn standby() -> Self {
         Self::run(["--standby-of", cluster_url()])
     }
 
-    /// The script stops it when `cat` sees the end of its input, which is when this
-    /// process ends, however it does.
+    /// Starts the script. It stops PostgreSQL when `cat` reads the end of its input, so also
+    /// when this process is killed.
     fn run<'a>(options: impl IntoIterator<Item = &'a str>) -> Self {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/with-postgres"))
             .args(options)
@@ -117,7 +117,7 @@ impl Cluster {
         Self { url: url.trim().to_owned(), script }
     }
 
-    /// The same database there.
+    /// The URL of the same database in this cluster.
     pub fn url_of(&self, database: &TestDatabase) -> String {
         let (server, _) = self.url.rsplit_once('/').unwrap();
         let (_, name) = database.url.rsplit_once('/').unwrap();
@@ -127,7 +127,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The end of its input is the end of the command, and so of the script.
+        // The end of its input ends `cat`, and so the script.
         drop(self.script.stdin.take());
         let _ = self.script.wait();
     }

@@ -1,8 +1,8 @@
-//! Texts that are kept in files.
+//! Golden files: texts that tests compare with the output of the code.
 
 use std::{fs, path::Path};
 
-/// The text is what is kept in the file, which is named from the project's folder.
+/// Checks that the file, relative to the project's folder, holds this text.
 #[track_caller]
 pub fn is_golden(file: &str, text: &str) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -10,5 +10,5 @@ pub fn is_golden(file: &str, text: &str) {
         fs::write(&golden, text).unwrap();
     }
     let expected = fs::read_to_string(&golden).unwrap_or_default();
-    assert_eq!(text, expected, "{file}: if it should change, run the test with PRESENCE_TEST_BLESS=1");
+    assert_eq!(text, expected, "{file}: if the change is intended, run the test with PRESENCE_TEST_BLESS=1");
 }

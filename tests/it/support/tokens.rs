@@ -1,4 +1,4 @@
-//! An issuer of access tokens, with keys that are made anew for each test.
+//! An issuer of access tokens, with new keys for each test.
 
 use std::sync::LazyLock;
 
@@ -16,10 +16,10 @@ pub const OTHER_TENANT: &str = "0c9d6f0b-2b57-4a8e-9c39-5a6c0d1a2b3c";
 pub const APP: &str = "22553876-f5ab-4529-bffb-cfe50aa89f87";
 pub const USER: &str = "fa8bf3dc-eca7-46b7-bad1-db199b62afc3";
 
-/// The flags of a service that takes this issuer's tokens, but for the keys.
+/// The flags of a service that accepts this issuer's tokens, without those for its keys.
 pub const FLAGS: [&str; 6] = ["--auth", "jwt", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE];
 
-/// A key of the issuer.
+/// A signing key of the issuer.
 pub struct Signer {
     pub algorithm: Algorithm,
     pub id: String,
@@ -27,15 +27,15 @@ pub struct Signer {
     key: EncodingKey,
 }
 
-/// Making one takes long.
+/// One key for all tests, since generating an RSA key is slow.
 static RSA: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap());
 
 impl Signer {
-    /// A new key; RSA's is always the same.
+    /// Makes a new key. For RSA it is always the same one.
     pub fn new(algorithm: Algorithm, id: &str) -> Self {
         let (key, mut jwk) = match algorithm {
             Algorithm::RS256 | Algorithm::PS256 => {
-                // The key itself stands behind PKCS #8's header.
+                // The key follows a PKCS #8 header of 26 bytes.
                 let key = EncodingKey::from_rsa_der(&RSA.serialize_der()[26..]);
                 let jwk = serde_json::to_value(Jwk::from_encoding_key(&key, algorithm).unwrap()).unwrap();
                 (key, json!({ "kty": "RSA", "n": jwk["n"], "e": jwk["e"] }))
@@ -56,40 +56,40 @@ impl Signer {
         Self { algorithm, id: id.to_owned(), jwk, key }
     }
 
-    /// A token that says this.
+    /// Signs a token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) };
         encode(&header, claims, &self.key).unwrap()
     }
 
-    /// The same with another header.
+    /// Like [`Self::sign`], with another header.
     pub fn sign_with(&self, header: &Header, claims: &Value) -> String {
         encode(header, claims, &self.key).unwrap()
     }
 }
 
-/// A key set.
+/// The JSON Web Key Set of these keys.
 pub fn key_set(signers: &[&Signer]) -> String {
     json!({ "keys": signers.iter().map(|signer| &signer.jwk).collect::<Vec<_>>() }).to_string()
 }
 
-/// A token's header and claims with whatever signature.
+/// A token with this header and these claims, and any bytes as its signature.
 pub fn unsigned(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let [header, claims] = [header, claims].map(|part| BASE64.encode(part.to_string()));
     format!("{header}.{claims}.{}", BASE64.encode(signature))
 }
 
-/// What a token of an application says that may do all.
+/// The claims of an application with these roles.
 pub fn application(roles: &[&str]) -> Value {
     with(&json!({ "roles": roles, "oid": "11111111-0000-0000-0000-000000000000" }))
 }
 
-/// What a token of an application says that acts for [`USER`].
+/// The claims of an application that acts for [`USER`] with these scopes.
 pub fn delegated(scopes: &str) -> Value {
     with(&json!({ "scp": scopes, "oid": USER }))
 }
 
-/// These claims, and those that every token has.
+/// Adds the claims that every token has.
 pub fn with(claims: &Value) -> Value {
     let now = START.as_millis() / 1_000;
     let mut all = json!({

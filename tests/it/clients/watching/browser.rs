@@ -1,4 +1,4 @@
-//! The page of the document in headless Chromium, from an origin that is not the
+//! The page of `docs/watching.md` in headless Chromium, from another origin than the
 //! service's.
 
 use std::{fs, path::Path};
@@ -11,14 +11,14 @@ use super::Service;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/watching");
 
-/// What the page writes to its console comes on stderr. Chromium ends when what would be
-/// its debugger's commands end: the input.
+/// Chromium writes the page's console to stderr. It exits when its input ends, which it
+/// takes for the commands of a debugger.
 pub const COMMAND: &str = "HOME=$PWD TMPDIR=$PWD exec chromium --headless --no-sandbox --disable-gpu --disable-quic \
      --no-first-run --disable-background-networking --disable-component-update --disable-sync \
      --user-data-dir=\"$(mktemp -d -p \"$PWD\")\" --enable-logging=stderr --remote-debugging-pipe \
      \"$PAGE/index.html\" 3<&0 4>/dev/null";
 
-/// Serves the page, and the settings that it asks for; its origin.
+/// Serves the page and its settings. Also returns the page's origin.
 pub fn serve(service: &Service, url: String, user: &str) -> (JoinHandle<()>, String) {
     let (user, token_file) = (user.to_owned(), service.token_file());
     let settings = move || {

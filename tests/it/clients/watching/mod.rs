@@ -1,5 +1,5 @@
-//! The clients of `docs/watching.md`, against a service that goes away, comes back and
-//! falls silent under them.
+//! The clients of `docs/watching.md`, against a service that stops, returns and falls
+//! silent while they watch.
 
 mod browser;
 mod running;
@@ -18,20 +18,20 @@ use crate::support::{
 };
 use running::Running;
 
-/// A client: how it is started, and what it says.
+/// A client: its command, and the text that it prints for each event.
 #[derive(Clone, Copy, Debug)]
 struct Client {
-    /// A shell's command: `$0` is the project's folder, and what follows the users.
+    /// A shell command. `$0` is the project's folder, and the arguments are users.
     command: &'static str,
-    /// Which URL it is given.
+    /// The API that it uses.
     api: Api,
     busy: &'static str,
     offline: &'static str,
-    /// At the end of a snapshot.
+    /// Printed at the end of a snapshot.
     complete: &'static str,
-    /// When the token is refused.
+    /// Printed when the token is refused.
     refused: &'static str,
-    /// When nothing was heard for long.
+    /// Printed when no message arrived for too long.
     silence: &'static str,
 }
 
@@ -74,12 +74,12 @@ const CURL: Client = Client {
     ..NODE
 };
 
-/// A service that each test has for itself, and that can be started again.
+/// A service for one test, which can be restarted.
 struct Service {
     process: Process,
     folder: TempDir,
     flags: Vec<String>,
-    /// Where the page of the browser comes from.
+    /// Listens for the browser, which loads the page from there.
     page: TcpListener,
 }
 
@@ -94,19 +94,19 @@ impl Service {
         Self { process, folder, flags, page }
     }
 
-    /// Another process at the same place.
-    async fn start_again(&mut self) {
+    /// Starts another process with the same addresses and database.
+    async fn restart(&mut self) {
         let Process { grpc, http, .. } = self.process;
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         self.process = Process::start_at(grpc, http, &database(&self.folder), &flags).await;
     }
 
-    /// The file that holds the token, once there is one.
+    /// The file of the token. A test without authentication has none.
     fn token_file(&self) -> PathBuf {
         self.folder.path().join("token")
     }
 
-    /// Sets or clears the session of the token's application.
+    /// Posts an action on the session of the token's application.
     async fn act(&self, action: &str, mut body: Value) {
         body["sessionId"] = APP.into();
         let url = format!("http://{}/v1.0/users/ada/presence/{action}", self.process.http);
@@ -120,8 +120,8 @@ fn database(folder: &TempDir) -> String {
     format!("sqlite:{}", folder.path().join("presence.db").display())
 }
 
-/// The client follows a user through all that happens to its streams.
-async fn follows_and_comes_back(client: Client) {
+/// The client watches a user, and reopens its stream after every kind of end.
+async fn watches_and_reconnects(client: Client) {
     let (signer, keys) = (Signer::new(Algorithm::EdDSA, "key"), TempDir::new().unwrap());
     let key_file = keys.path().join("keys.json");
     fs::write(&key_file, tokens::key_set(&[&signer])).unwrap();
@@ -133,74 +133,74 @@ async fn follows_and_comes_back(client: Client) {
         signer.sign(&claims)
     };
 
-    // A token that has expired; the next stream takes the next one, which lasts until 2100.
+    // First an expired token. The next stream uses the next token, which is valid until 2100.
     fs::write(service.token_file(), token(1_000_000_000)).unwrap();
     let mut running = Running::start(client, &service, "ada").await;
-    running.says(client.refused).await;
+    running.prints(client.refused).await;
     fs::write(service.token_file(), token(4_102_444_800)).unwrap();
-    running.says(client.offline).await;
-    running.says(client.complete).await;
+    running.prints(client.offline).await;
+    running.prints(client.complete).await;
     service.act("setPresence", json!({ "availability": "Busy", "activity": "InACall" })).await;
-    running.says(client.busy).await;
+    running.prints(client.busy).await;
 
-    // The service is stopped and started again.
+    // The service restarts.
     service.process.signal("TERM");
     assert_eq!(service.process.wait().0, Some(0));
-    running.says("-- lost").await;
-    service.start_again().await;
-    running.says(client.busy).await;
-    running.says(client.complete).await;
+    running.prints("-- lost").await;
+    service.restart().await;
+    running.prints(client.busy).await;
+    running.prints(client.complete).await;
     service.act("clearPresence", json!({})).await;
-    running.says(client.offline).await;
+    running.prints(client.offline).await;
 
-    // The connection stays, and nothing is heard.
+    // The connection stays open, and nothing arrives.
     service.process.signal("STOP");
-    running.says(client.silence).await;
+    running.prints(client.silence).await;
     service.process.signal("CONT");
-    running.says(client.offline).await;
-    running.says(client.complete).await;
+    running.prints(client.offline).await;
+    running.prints(client.complete).await;
     running.end().await;
 }
 
-/// Where nobody is authenticated the client needs no token; it says what it did wrong; and
-/// an id may hold a comma.
-async fn needs_no_token_and_hears_what_is_wrong(client: Client) {
+/// Without authentication the client needs no token. A user id may contain a comma, and the
+/// client prints the service's error.
+async fn needs_no_token_and_prints_errors(client: Client) {
     let service = Service::start(&[]).await;
     let mut running = Running::start(client, &service, "ada,bob").await;
-    running.says("ada,bob").await;
-    running.says(client.complete).await;
+    running.prints("ada,bob").await;
+    running.prints(client.complete).await;
     running.end().await;
     let mut running = Running::start(client, &service, "not an id").await;
-    running.says("visible ASCII").await;
+    running.prints("visible ASCII").await;
     running.end().await;
 }
 
 #[tokio::test]
-async fn the_rust_client_follows_and_comes_back() {
-    follows_and_comes_back(RUST).await;
-    needs_no_token_and_hears_what_is_wrong(RUST).await;
+async fn the_rust_client_watches_and_reconnects() {
+    watches_and_reconnects(RUST).await;
+    needs_no_token_and_prints_errors(RUST).await;
 }
 
 #[tokio::test]
-async fn the_python_client_follows_and_comes_back() {
-    follows_and_comes_back(PYTHON).await;
-    needs_no_token_and_hears_what_is_wrong(PYTHON).await;
+async fn the_python_client_watches_and_reconnects() {
+    watches_and_reconnects(PYTHON).await;
+    needs_no_token_and_prints_errors(PYTHON).await;
 }
 
 #[tokio::test]
-async fn the_node_client_follows_and_comes_back() {
-    follows_and_comes_back(NODE).await;
-    needs_no_token_and_hears_what_is_wrong(NODE).await;
+async fn the_node_client_watches_and_reconnects() {
+    watches_and_reconnects(NODE).await;
+    needs_no_token_and_prints_errors(NODE).await;
 }
 
 #[tokio::test]
-async fn the_page_in_chromium_follows_and_comes_back() {
-    follows_and_comes_back(CHROMIUM).await;
-    needs_no_token_and_hears_what_is_wrong(CHROMIUM).await;
+async fn the_page_in_chromium_watches_and_reconnects() {
+    watches_and_reconnects(CHROMIUM).await;
+    needs_no_token_and_prints_errors(CHROMIUM).await;
 }
 
 #[tokio::test]
-async fn curl_in_a_loop_follows_and_comes_back() {
-    follows_and_comes_back(CURL).await;
-    needs_no_token_and_hears_what_is_wrong(CURL).await;
+async fn curl_in_a_loop_watches_and_reconnects() {
+    watches_and_reconnects(CURL).await;
+    needs_no_token_and_prints_errors(CURL).await;
 }

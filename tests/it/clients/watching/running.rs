@@ -1,4 +1,4 @@
-//! A client in a process of its own.
+//! A client that runs in a process of its own.
 
 use std::{env, fs, os::unix::fs::symlink, path::Path, process::Stdio, time::Duration};
 
@@ -17,30 +17,30 @@ use crate::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Longer than anything here takes on a busy machine, a build of the Rust client included.
+/// The deadline of each expected line. It includes a build of the Rust client.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The seconds that the clients take for the service's heartbeat. After three times as long
 /// without one they reconnect: that is a little more than the real 15 s.
 const HEARTBEAT: &str = "7";
 
-/// What makes the Python client's stubs: the document's command.
+/// The document's command that generates the Python client's stubs.
 const STUBS: &str = "\
 python -m grpc_tools.protoc --proto_path proto --python_out . --grpc_python_out . \\
     presence/v1/presence.proto presence/v1/presence_service.proto
 ";
 
-/// A client that runs; killed when dropped.
+/// A running client. It is killed when dropped.
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    /// All that it said.
-    said: String,
+    /// The output so far.
+    output: String,
     page: JoinHandle<()>,
 }
 
 impl Running {
-    /// Starts the client: it follows the user.
+    /// Starts the client, which watches the user.
     pub async fn start(client: Client, service: &Service, user: &str) -> Self {
         let folder = service.folder.path();
         let url = match client.api {
@@ -57,18 +57,18 @@ impl Running {
         if client.command.contains("python") {
             make_stubs(folder).await;
         }
-        // An end of the input is what ends Chromium, even if nobody is left to kill it.
+        // The end of its input ends Chromium, even if this process is killed.
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, said: String::new(), page }
+        Self { child, lines, output: String::new(), page }
     }
 
-    /// Waits until it prints a line with this text.
-    pub async fn says(&mut self, text: &str) {
+    /// Waits until the client prints a line with this text.
+    pub async fn prints(&mut self, text: &str) {
         let found = timeout(PATIENCE, async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
-                self.said += &line;
-                self.said.push('\n');
+                self.output += &line;
+                self.output.push('\n');
                 if line.contains(text) {
                     return true;
                 }
@@ -76,21 +76,21 @@ impl Running {
             false
         });
         if found.await != Ok(true) {
-            let missing = self.said.contains("not found") || self.said.contains("ModuleNotFoundError");
-            let invalidation =
+            let missing = self.output.contains("not found") || self.output.contains("ModuleNotFoundError");
+            let advice =
                 if missing { "a client is not installed: run scripts/test, which does it\n" } else { "" };
-            panic!("{invalidation}{text:?} was not said, but\n{}", self.said);
+            panic!("{advice}{text:?} is not in the output:\n{}", self.output);
         }
     }
 
-    /// Kills it.
+    /// Kills the client.
     pub async fn end(mut self) {
         self.child.kill().await.unwrap();
         self.page.abort();
     }
 }
 
-/// A shell's command that runs in the folder, with the tools that `scripts/test` installs.
+/// A shell command that runs in the folder, with the tools that `scripts/test` installs.
 fn shell(command: &str, folder: &Path) -> Command {
     let path = format!("{TOOLS}:{}", env::var("PATH").unwrap());
     let mut shell = Command::from(without_settings(std::process::Command::new("sh")));
@@ -106,6 +106,6 @@ async fn make_stubs(folder: &Path) {
         symlink(Path::new(ROOT).join("proto"), folder.join("proto")).unwrap();
     }
     let output = shell(STUBS, folder).output().await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "scripts/test installs grpcio-tools\n{said}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "scripts/test installs grpcio-tools\n{text}");
 }

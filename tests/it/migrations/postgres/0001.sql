@@ -1,5 +1,4 @@
--- What the code wrote that knew schema 1: a session, one that it refreshed, one
--- that it cleared.
+-- Written by the code of schema 1: a session, a refreshed one, a cleared one.
 insert into presence_sessions
     (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
 values

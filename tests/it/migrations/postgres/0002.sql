@@ -1,4 +1,4 @@
--- What the code wrote that knew schema 2: all that a user can set.
+-- Written by the code of schema 2: everything that a user can set.
 insert into presence_users (
     tenant_id, user_id, changed_at,
     preferred_availability, preferred_activity, preferred_expires_at,
