@@ -141,6 +141,7 @@ async fn a_good_deployment_is_ok_line_by_line(engine: Engine) {
         lines[0],
         serde_json::json!({ "verdict": "ok", "what": "settings", "detail": "they go together" })
     );
+    assert_eq!(lines.len(), before.len() + around.len() + AROUND[2..].len(), "{json}");
     assert!(lines.iter().all(|line| line["advice"].is_string() == (line["verdict"] != "ok")), "{json}");
 }
 

@@ -1,5 +1,5 @@
-//! Migrations keep what was written before them, and let the code before them run
-//! on: the rules are in `migrations/README.md`.
+//! Migrations keep older data, and older code runs on the new schema. The rules are in
+//! `migrations/README.md`.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +17,12 @@ use crate::support::{
 };
 
 on_every_engine![
-    what_was_written_before_a_migration_is_there_after_it,
-    older_statements_are_understood_by_the_newest_schema,
-    what_older_code_writes_goes_into_the_newest_schema,
+    a_migration_keeps_older_data,
+    older_statements_are_valid_on_the_newest_schema,
+    writes_of_older_code_are_valid_on_the_newest_schema,
 ];
 
-/// The files of the folder by the number in their names.
+/// The files of the folder, by the number in their names.
 fn numbered(folder: &str, prefix: &str) -> BTreeMap<usize, PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -33,17 +33,18 @@ fn numbered(folder: &str, prefix: &str) -> BTreeMap<usize, PathBuf> {
     numbered.collect()
 }
 
-/// A database and what is known of its engine.
+/// A database with all migrations, and the files of its engine.
 struct Migrated {
     engine: Engine,
     database: TestDatabase,
-    /// All migrations, and what the code wrote that knew each as the newest.
+    /// All migrations, by version.
     migrations: BTreeMap<usize, PathBuf>,
+    /// The writes of the code of each version.
     written: BTreeMap<usize, PathBuf>,
 }
 
 impl Migrated {
-    /// With every migration.
+    /// Makes a database with all migrations.
     async fn new(engine: Engine) -> Self {
         let name = name(engine);
         let migrated = Self {
@@ -56,13 +57,13 @@ impl Migrated {
         migrated
     }
 
-    /// What `presenced migrate` does.
+    /// Runs `presenced migrate`.
     fn migrate(&self) {
         let output = command().args(["migrate", "--database-url", &self.database.url]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// As if there had never been more than the first migrations.
+    /// Makes the schema that of an older version, without rows.
     async fn go_back_to(&self, version: usize) {
         for table in TABLES {
             self.execute(format!("drop table {table}")).await;
@@ -73,7 +74,7 @@ impl Migrated {
         }
     }
 
-    /// Writes what the code wrote up to this version.
+    /// Runs the writes of the code up to this version.
     async fn write(&self, version: usize) {
         for (_, file) in self.written.range(..=version) {
             self.execute(fs::read_to_string(file).unwrap()).await;
@@ -104,7 +105,7 @@ impl Migrated {
         .unwrap()
     }
 
-    /// The columns of the tables that are there.
+    /// The columns of each table that exists.
     async fn columns(&self) -> Vec<(&'static str, String)> {
         let mut all = Vec::new();
         for table in TABLES {
@@ -123,7 +124,7 @@ impl Migrated {
         all
     }
 
-    /// What these columns hold.
+    /// The content of these columns.
     async fn rows(&self, columns: &[(&'static str, String)]) -> Vec<String> {
         let array = if self.engine == Engine::Postgres { "json_build_array" } else { "json_array" };
         let mut rows = Vec::new();
@@ -134,8 +135,8 @@ impl Migrated {
         rows
     }
 
-    /// The code of today shows what was written up to this version.
-    async fn is_shown(&self, version: usize) {
+    /// Checks that the present code returns the data of this version.
+    async fn is_readable(&self, version: usize) {
         let process = Process::start(&self.database.url, &["--no-migrate"]).await;
         let client = Client::new(Api::Http, process.grpc, process.http);
         let call = if version < 2 { "Busy/InACall" } else { "Away/Away \"back soon\" Office@desk-7 Manual" };
@@ -160,7 +161,7 @@ const fn name(engine: Engine) -> &'static str {
     }
 }
 
-async fn what_was_written_before_a_migration_is_there_after_it(engine: Engine) {
+async fn a_migration_keeps_older_data(engine: Engine) {
     let migrated = Migrated::new(engine).await;
     let newest = *migrated.migrations.keys().last().unwrap();
     for before in 1..newest {
@@ -171,15 +172,18 @@ async fn what_was_written_before_a_migration_is_there_after_it(engine: Engine) {
         assert!(rows.len() >= 3, "{rows:?}");
         migrated.migrate();
         assert_eq!(migrated.rows(&columns).await, rows, "from {before} to {newest}");
-        migrated.is_shown(before).await;
+        migrated.is_readable(before).await;
     }
 }
 
-async fn older_statements_are_understood_by_the_newest_schema(engine: Engine) {
+async fn older_statements_are_valid_on_the_newest_schema(engine: Engine) {
     let migrated = Migrated::new(engine).await;
     let kept = numbered("tests/golden/statements", &format!("{}-", name(engine)));
     for file in kept.values() {
-        for statement in fs::read_to_string(file).unwrap().split("\n;\n").filter(|text| !text.is_empty()) {
+        let text = fs::read_to_string(file).unwrap();
+        let statements: Vec<_> = text.split("\n;\n").filter(|text| !text.is_empty()).collect();
+        assert!(statements.len() >= 8, "{}: {} statements", file.display(), statements.len());
+        for statement in statements {
             let (sql, url) = (AssertSqlSafe(statement).into_sql_str(), migrated.database.url.as_str());
             let prepared = match engine {
                 Engine::Postgres => PgConnection::connect(url).await.unwrap().prepare(sql).await.map(drop),
@@ -188,12 +192,12 @@ async fn older_statements_are_understood_by_the_newest_schema(engine: Engine) {
             assert!(prepared.is_ok(), "{}: {statement}: {prepared:?}", file.display());
         }
     }
-    assert_eq!(kept.keys().last(), migrated.migrations.keys().last(), "those of today are kept, too");
+    assert_eq!(kept.keys().last(), migrated.migrations.keys().last(), "the newest statements are among them");
 }
 
-async fn what_older_code_writes_goes_into_the_newest_schema(engine: Engine) {
+async fn writes_of_older_code_are_valid_on_the_newest_schema(engine: Engine) {
     let migrated = Migrated::new(engine).await;
     let newest = *migrated.migrations.keys().last().unwrap();
     migrated.write(newest).await;
-    migrated.is_shown(newest).await;
+    migrated.is_readable(newest).await;
 }

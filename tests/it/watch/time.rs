@@ -96,7 +96,8 @@ async fn many_users_that_end_at_once_are_all_told(engine: Engine) {
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     super::set_all(server.addresses, &users, "Busy/InACall").await;
     let mut watcher = Watcher::open(server.addresses, &users).await;
-    assert!(watcher.snapshot().await.iter().all(|shown| shown.ends_with(" Busy/InACall")));
+    let busy: Vec<_> = users.iter().map(|user| format!("{user} Busy/InACall")).collect();
+    assert_eq!(watcher.snapshot().await, busy);
     server.clock.advance(60 * MINUTE);
     let mut offline = Vec::new();
     while offline.len() < users.len() {
