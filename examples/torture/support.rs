@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 #[expect(dead_code, reason = "the tests use all of it")]
 #[path = "../../tests/it/support/process.rs"]
 pub mod process;
+#[expect(dead_code, reason = "the tests use all of it")]
 #[path = "../../tests/it/support/proxy.rs"]
 pub mod proxy;
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     process::{Command, Output},
-    time::Duration,
 };
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
@@ -12,8 +11,9 @@ use crate::support::{
     client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
     golden::is_golden,
-    on_every_engine,
+    metrics, on_every_engine,
     process::{Process, command, nobody, without_settings},
+    wait::eventually,
 };
 
 on_every_engine![the_schema_is_checked_before_anything_is_served];
@@ -188,7 +188,11 @@ async fn signals_drain_and_the_log_says_so() {
             assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
         }
         let _silent = [grpc, http].map(|address| std::net::TcpStream::connect(address).unwrap());
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        for api in ["grpc", "http"] {
+            let open = format!("presence_connections{{api=\"{api}\"}}");
+            let accepted = async || metrics::value(process.admin, &open).await >= 2.0;
+            eventually("the service has accepted the silent connection", accepted).await;
+        }
         process.signal(name);
         let (code, log) = process.wait();
         assert_eq!(code, Some(0));

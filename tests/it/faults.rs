@@ -1,6 +1,6 @@
-//! Bad days: the database goes away and comes back, the service is stopped.
+//! Failures: the database is unreachable and returns, and the service is stopped.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::pending, io::ErrorKind, net::SocketAddr, time::Duration};
 
 use presenced::{
     app::{Addresses, App},
@@ -11,13 +11,9 @@ use presenced::{
     settings::Settings,
 };
 use reqwest::StatusCode;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpStream, task::JoinSet};
 use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -27,15 +23,17 @@ use tonic_types::StatusExt;
 use crate::support::{
     client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
+    metrics,
     process::Process,
     proxy::{Network, Proxy},
     server::{settings, start},
+    wait::{eventually, pass_time},
 };
 
-/// Within this a caller hears that the database is gone.
-const GONE_WITHIN: Duration = Duration::from_secs(3);
-/// Within this the service works again once the database does.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
+/// The limit within which a caller learns that the database is unreachable.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(3);
+/// The interval of the service's health checks.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A service whose database is behind a proxy.
 struct Bench {
@@ -48,14 +46,10 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        Self::with(&[]).await
+        Self::tuned(&[], |_| ()).await
     }
 
-    async fn with(flags: &[&str]) -> Self {
-        Self::tuned(flags, |_| ()).await
-    }
-
-    /// The same after `tune` has changed the settings.
+    /// Starts a service with these flags, and with settings that `tune` has changed.
     async fn tuned(flags: &[&str], tune: impl FnOnce(&mut Settings)) -> Self {
         let database = TestDatabase::new(Engine::Postgres).await;
         let (proxy, url) = Proxy::to(&database.url).await;
@@ -65,12 +59,12 @@ impl Bench {
         let client = |api| Client::new(api, app.addresses().grpc, app.addresses().http);
         let (grpc, graph) = (client(Api::Grpc), client(Api::Http));
         let bench = Self { app, proxy, grpc, graph, database };
-        bench.works().await;
+        bench.serves_all_operations().await;
         bench
     }
 
-    /// All that a user can do works, and probes say so.
-    async fn works(&self) {
+    /// Both APIs can set, get and clear.
+    async fn serves_all_operations(&self) {
         for client in [&self.grpc, &self.graph] {
             assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
             assert_eq!(client.get("u").await, Outcome::Presences(vec!["u Busy/InACall".to_owned()]));
@@ -78,23 +72,23 @@ impl Bench {
         }
     }
 
-    /// All that a user can do is refused in time, by both APIs.
-    async fn is_unavailable_in_time(&self) {
+    /// Both APIs refuse every operation in time.
+    async fn refuses_all_operations_in_time(&self) {
         let mut calls = JoinSet::new();
         for client in [&self.grpc, &self.graph] {
-            // More than one, so that some wait in the queue behind others.
+            // Several callers, so that some wait in the queue.
             for _ in 0..10 {
                 let client = client.clone();
                 calls.spawn(async move {
                     let stopwatch = Stopwatch::start();
                     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Unavailable);
-                    assert!(stopwatch.elapsed() < GONE_WITHIN, "set: {:?}", stopwatch.elapsed());
+                    assert!(stopwatch.elapsed() < RESPONSE_LIMIT, "set: {:?}", stopwatch.elapsed());
                     let stopwatch = Stopwatch::start();
                     assert_eq!(client.get("u").await, Outcome::Unavailable);
-                    assert!(stopwatch.elapsed() < GONE_WITHIN, "get: {:?}", stopwatch.elapsed());
+                    assert!(stopwatch.elapsed() < RESPONSE_LIMIT, "get: {:?}", stopwatch.elapsed());
                     let stopwatch = Stopwatch::start();
                     assert_eq!(client.clear("u", "app").await, Outcome::Unavailable);
-                    assert!(stopwatch.elapsed() < GONE_WITHIN, "clear: {:?}", stopwatch.elapsed());
+                    assert!(stopwatch.elapsed() < RESPONSE_LIMIT, "clear: {:?}", stopwatch.elapsed());
                 });
             }
         }
@@ -117,66 +111,71 @@ impl Bench {
         Channel::from_shared(url).unwrap().connect().await.unwrap()
     }
 
-    /// Probes come to say whether it is ready.
+    /// Waits until both readiness probes report this state.
     async fn becomes_ready(&self, ready: bool) {
         let (status, serving) = if ready {
             (StatusCode::OK, ServingStatus::Serving)
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, ServingStatus::NotServing)
         };
-        let agree = async {
-            while self.readyz().await != status || self.grpc_health().await != serving {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(BACK_WITHIN, agree).await.expect("the probes follow");
+        let probes_agree = async || self.readyz().await == status && self.grpc_health().await == serving;
+        eventually(&format!("both probes report {serving:?}"), probes_agree).await;
         let live = reqwest::get(format!("http://{}/livez", self.app.addresses().admin)).await.unwrap();
-        assert_eq!(live.status(), StatusCode::OK, "liveness never looks at the database");
+        assert_eq!(live.status(), StatusCode::OK, "liveness does not depend on the database");
     }
 
     async fn recovers(&self) {
         self.proxy.set(Network::Up);
         self.becomes_ready(true).await;
-        self.works().await;
+        self.serves_all_operations().await;
     }
 }
 
-/// The status and the word of `/readyz`.
+/// The status and the text of `/readyz`.
 async fn readyz(admin: SocketAddr) -> (StatusCode, String) {
-    let answer = reqwest::get(format!("http://{admin}/readyz")).await.unwrap();
-    (answer.status(), answer.text().await.unwrap())
+    let response = reqwest::get(format!("http://{admin}/readyz")).await.unwrap();
+    (response.status(), response.text().await.unwrap())
+}
+
+fn unready(state: &str) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{state}\n"))
+}
+
+/// Waits until `/readyz` reports this state.
+async fn becomes_unready(admin: SocketAddr, state: &str) {
+    eventually(&format!("/readyz reports {state:?}"), async || readyz(admin).await == unready(state)).await;
 }
 
 #[tokio::test]
-async fn a_database_that_is_cut_off_is_503_in_time_and_comes_back_by_itself() {
+async fn requests_fail_in_time_while_the_database_is_cut_off_and_then_recover() {
     let bench = Bench::new().await;
     bench.becomes_ready(true).await;
     for _ in 0..2 {
         bench.proxy.set(Network::Cut);
-        bench.is_unavailable_in_time().await;
+        bench.refuses_all_operations_in_time().await;
         bench.becomes_ready(false).await;
         bench.recovers().await;
     }
 }
 
 #[tokio::test]
-async fn a_database_that_hangs_is_503_in_time_and_comes_back_by_itself() {
+async fn requests_fail_in_time_while_the_database_hangs_and_then_recover() {
     let bench = Bench::new().await;
     bench.proxy.set(Network::Hung);
-    bench.is_unavailable_in_time().await;
+    bench.refuses_all_operations_in_time().await;
     bench.becomes_ready(false).await;
     bench.recovers().await;
 }
 
 #[tokio::test]
-async fn an_unavailable_store_says_when_to_try_again_and_nothing_of_itself() {
+async fn an_unavailable_store_returns_a_retry_delay_and_no_internals() {
     let bench = Bench::new().await;
     bench.proxy.set(Network::Cut);
     let url = format!("http://{}/v1.0/users/u/presence", bench.app.addresses().http);
-    let answer = reqwest::get(&url).await.unwrap();
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer.headers()["retry-after"], "1");
-    let body: Value = answer.json().await.unwrap();
+    let response = reqwest::get(&url).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let body: Value = response.json().await.unwrap();
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.starts_with("The database is unavailable"), "{message}");
     for internal in ["postgres", "sql", "pool", "127.0.0.1", "load"] {
@@ -198,10 +197,10 @@ async fn an_unavailable_store_says_when_to_try_again_and_nothing_of_itself() {
 }
 
 #[tokio::test]
-async fn grpc_timeout_is_honoured_with_deadline_exceeded() {
+async fn a_grpc_timeout_that_passes_returns_deadline_exceeded() {
     let bench = Bench::new().await;
     bench.proxy.set(Network::Hung);
-    // By hand: tonic's client keeps the time itself, and would answer first.
+    // Not with tonic's client, which has a timer of its own that would fire first.
     let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let get_presence =
         format!("http://{}/presence.v1.PresenceService/GetPresence", bench.app.addresses().grpc);
@@ -212,53 +211,52 @@ async fn grpc_timeout_is_honoured_with_deadline_exceeded() {
         .header("grpc-timeout", "200m")
         .body(&b"\0\0\0\0\x03\x0a\x01u"[..]);
     let stopwatch = Stopwatch::start();
-    let answer = request.send().await.unwrap();
+    let response = request.send().await.unwrap();
     let took = stopwatch.elapsed();
-    let status = Status::from_header_map(answer.headers()).unwrap();
+    let status = Status::from_header_map(response.headers()).unwrap();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
     assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_DEADLINE_EXCEEDED");
     assert!((Duration::from_millis(200)..Duration::from_secs(1)).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
-async fn a_stop_answers_what_is_under_way_and_lets_nothing_new_in() {
+async fn a_stop_waits_for_the_request_under_way_and_refuses_new_ones() {
     let bench = Bench::new().await;
-    bench.proxy.set(Network::Hung);
+    let Addresses { http: address, admin, .. } = bench.app.addresses();
+    bench.proxy.set(Network::Holding("under-way"));
     let under_way = tokio::spawn({
         let client = bench.graph.clone();
-        async move { client.set("u", "app", "Busy/InACall", "PT1H").await }
+        async move { client.set("under-way", "app", "Busy/InACall", "PT1H").await }
     });
-    sleep(Duration::from_millis(50)).await;
-    let Addresses { http: address, admin, .. } = bench.app.addresses();
-    let stop = tokio::spawn(bench.app.stop(Duration::from_secs(10), std::future::pending()));
-    sleep(Duration::from_millis(50)).await;
-    let stopping = (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
-    assert_eq!(readyz(admin).await, stopping);
-    // Longer than the health loop sleeps, for it must not turn the probes back,
-    // and not as long as a statement may take.
-    sleep(Duration::from_millis(1_050)).await;
-    assert_eq!(readyz(admin).await, stopping);
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
-    assert!(!stop.is_finished());
+    bench.proxy.holds(1).await;
+    let stop = tokio::spawn(bench.app.stop(Duration::from_hours(1), pending()));
+    becomes_unready(admin, "stopping").await;
+    // The database works, so that a health check after the stop would report "ready".
+    for _ in 0..3 {
+        pass_time(HEALTH_INTERVAL).await;
+        assert_eq!(readyz(admin).await, unready("stopping"));
+    }
+    let refused = TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(!stop.is_finished() && !under_way.is_finished());
     bench.proxy.set(Network::Up);
-    // Done, unless this machine was so busy that the statement ran out of time.
-    let answer = under_way.await.unwrap();
-    assert!(matches!(answer, Outcome::Done | Outcome::Unavailable), "{answer:?}");
+    assert_eq!(under_way.await.unwrap(), Outcome::Done);
     assert!(stop.await.unwrap(), "drained");
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_longer_than_it_was_told() {
+async fn a_stop_ends_at_its_timeout_and_drops_the_request_under_way() {
     let bench = Bench::new().await;
-    bench.proxy.set(Network::Hung);
-    let url = format!("http://{}/v1.0/users/u/presence/setPresence", bench.app.addresses().http);
+    bench.proxy.set(Network::Holding("under-way"));
+    let url = format!("http://{}/v1.0/users/under-way/presence/setPresence", bench.app.addresses().http);
     let session = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });
     let under_way = tokio::spawn(reqwest::Client::new().post(url).json(&session).send());
-    sleep(Duration::from_millis(200)).await;
+    bench.proxy.holds(1).await;
     let stopwatch = Stopwatch::start();
-    assert!(!bench.app.stop(Duration::from_millis(300), std::future::pending()).await, "not drained");
+    assert!(!bench.app.stop(Duration::from_millis(300), pending()).await, "not drained");
     assert!(stopwatch.elapsed() < Duration::from_secs(3), "{:?}", stopwatch.elapsed());
-    assert!(under_way.await.unwrap().is_err(), "its connection was dropped");
+    let error = under_way.await.unwrap().unwrap_err();
+    assert!(error.is_request(), "the connection was closed without a response: {error:?}");
 }
 
 #[tokio::test]
@@ -266,13 +264,13 @@ async fn a_second_signal_ends_a_stop_at_once() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let (proxy, url) = Proxy::to(&database.url).await;
     let mut process = Process::start(&url, &[]).await;
-    proxy.set(Network::Hung);
+    proxy.set(Network::Holding("under-way"));
     let client = Client::new(Api::Grpc, process.grpc, process.http);
-    let under_way = tokio::spawn(async move { client.set("u", "app", "Busy/InACall", "PT1H").await });
-    sleep(Duration::from_millis(100)).await;
+    let under_way = tokio::spawn(async move { client.set("under-way", "app", "Busy/InACall", "PT1H").await });
+    proxy.holds(1).await;
     let stopwatch = Stopwatch::start();
     process.signal("TERM");
-    sleep(Duration::from_millis(100)).await;
+    becomes_unready(process.admin, "stopping").await;
     process.signal("INT");
     let (code, log) = process.wait();
     assert_eq!(code, Some(70), "{log}");
@@ -284,37 +282,47 @@ async fn a_second_signal_ends_a_stop_at_once() {
 #[tokio::test]
 async fn a_full_queue_is_429_with_a_retry_delay() {
     let bench = Bench::tuned(&["--workers", "1"], |settings| settings.queue_max = 1_000).await;
-    bench.proxy.set(Network::Hung);
+    bench.proxy.set(Network::Holding("queued"));
     let channel = bench.channel().await;
     let request = |user: usize| SetPresenceRequest {
         user_id: user.to_string(),
-        session_id: "a".into(),
+        session_id: "queued".into(),
         availability: 2,
         activity: 2,
         expiration_duration: None,
     };
-    // Two batches under way, and one that fills the queue.
-    for _ in 0..3 {
+    let mut batches = JoinSet::new();
+    let mut send_batch = || {
         let mut client = PresenceServiceClient::new(channel.clone());
         let batch = BatchSetPresencesRequest { requests: (0..1_000).map(request).collect() };
-        tokio::spawn(async move { client.batch_set_presences(batch).await });
-        sleep(Duration::from_millis(100)).await;
+        batches.spawn(async move { client.batch_set_presences(batch).await });
+    };
+    // As many statements as may run at once.
+    for statements in 1..=2 {
+        send_batch();
+        bench.proxy.holds(statements).await;
     }
+    // One of the next two fills the queue. The other one is the first to get a response.
+    send_batch();
+    send_batch();
+    let status = batches.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+
     let status = PresenceServiceClient::new(channel).set_presence(request(0)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
     assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_QUEUE_FULL");
     let url = format!("http://{}/v1.0/users/u/presence/setPresence", bench.app.addresses().http);
-    let body = serde_json::json!({ "sessionId": "a", "availability": "Busy", "activity": "InACall" });
-    let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(answer.headers()["retry-after"], "1");
-    let body: Value = answer.json().await.unwrap();
+    let body = json!({ "sessionId": "a", "availability": "Busy", "activity": "InACall" });
+    let response = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let body: Value = response.json().await.unwrap();
     assert_eq!(body["error"]["code"], "TooManyRequests");
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_500_for_its_user_alone_and_says_nothing_of_it() {
+async fn a_row_that_cannot_be_read_is_500_for_its_user_only_and_is_not_shown() {
     let bench = Bench::new().await;
     let mut connection = PgConnection::connect(&bench.database.url).await.unwrap();
     let row = "insert into presence_sessions values ('00000000-0000-0000-0000-000000000000', 'broken', 'not an id', \
@@ -323,9 +331,9 @@ async fn a_row_that_cannot_be_read_is_500_for_its_user_alone_and_says_nothing_of
     let get = |user: &str| {
         reqwest::get(format!("http://{}/v1.0/users/{user}/presence", bench.app.addresses().http))
     };
-    let answers = tokio::join!(get("broken"), get("u"));
-    assert_eq!(answers.1.unwrap().status(), StatusCode::OK);
-    let broken = answers.0.unwrap();
+    let (broken, intact) = tokio::join!(get("broken"), get("u"));
+    assert_eq!(intact.unwrap().status(), StatusCode::OK);
+    let broken = broken.unwrap();
     assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let body: Value = broken.json().await.unwrap();
     assert_eq!(body["error"]["code"], "InternalServerError");
@@ -333,12 +341,13 @@ async fn a_row_that_cannot_be_read_is_500_for_its_user_alone_and_says_nothing_of
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_is_not_ready() {
+async fn a_read_only_database_is_not_ready() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let app = start(&settings(&database.url, &[]), Clock::System).await;
+    let admin = app.addresses().admin;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let name = database.url.rsplit('/').next().unwrap();
-    // As after a failover, once the connections are those to the standby.
+    // As after a failover, when all new connections lead to the standby.
     connection
         .execute(AssertSqlSafe(format!("alter database {name} set default_transaction_read_only = on")))
         .await
@@ -346,43 +355,40 @@ async fn a_database_that_takes_no_writes_is_not_ready() {
     let others = "select pg_terminate_backend(pid) from pg_stat_activity \
                   where datname = current_database() and pid <> pg_backend_pid()";
     connection.execute(others).await.unwrap();
-    let unavailable = (StatusCode::SERVICE_UNAVAILABLE, "store unavailable\n".to_owned());
-    let says_so = async {
-        while readyz(app.addresses().admin).await != unavailable {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(BACK_WITHIN, says_so).await.expect("it says so");
-    // Its first connections were broken; those that follow take no writes.
-    for _ in 0..5 {
-        sleep(Duration::from_millis(500)).await;
-        assert_eq!(readyz(app.addresses().admin).await, unavailable);
+    becomes_unready(admin, "store unavailable").await;
+    // That was the check on the connection that ended. The next ones use new connections.
+    for _ in 0..2 {
+        next_health_check(&mut connection).await;
+        assert_eq!(readyz(admin).await, unready("store unavailable"));
     }
-    assert!(app.stop(Duration::from_secs(10), std::future::pending()).await);
+    assert!(app.stop(Duration::from_secs(10), pending()).await);
+}
+
+/// Waits until the database ran another health check of the service.
+async fn next_health_check(connection: &mut PgConnection) {
+    const LATEST: &str = "select coalesce(max(query_start)::text, '') from pg_stat_activity \
+                          where datname = current_database() and pid <> pg_backend_pid() \
+                          and query like '%transaction_read_only%'";
+    let mut latest =
+        async || sqlx::query_scalar::<_, String>(LATEST).fetch_one(&mut *connection).await.unwrap();
+    let before = latest().await;
+    eventually("another health check", async || latest().await != before).await;
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_the_databases_is_not_ready() {
+async fn a_clock_that_differs_from_the_databases_is_not_ready() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let ahead = ManualClock::new(Clock::System.now() + Duration::from_mins(1));
     let app = start(&settings(&database.url, &[]), Clock::Manual(ahead)).await;
-    let off = (StatusCode::SERVICE_UNAVAILABLE, "clock more than 2 s off the database's\n".to_owned());
-    let says_so = async {
-        while readyz(app.addresses().admin).await != off {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(BACK_WITHIN, says_so).await.expect("it says so");
-    let metrics = reqwest::get(format!("http://{}/metrics", app.addresses().admin)).await.unwrap();
-    let metrics = metrics.text().await.unwrap();
-    let skew = metrics.lines().find_map(|line| line.strip_prefix("presence_clock_skew_seconds "));
-    let skew: f64 = skew.expect("it is measured").parse().unwrap();
+    let admin = app.addresses().admin;
+    becomes_unready(admin, "clock more than 2 s off the database's").await;
+    let skew = metrics::value(admin, "presence_clock_skew_seconds").await;
     assert!(skew > 2.0 && skew <= 60.0, "{skew}");
-    assert!(app.stop(Duration::from_secs(10), std::future::pending()).await);
+    assert!(app.stop(Duration::from_secs(10), pending()).await);
 }
 
 #[tokio::test]
-async fn a_write_that_was_answered_as_failed_can_be_sent_again() {
+async fn a_write_that_failed_can_be_sent_again() {
     let bench = Bench::new().await;
     bench.proxy.set(Network::Cut);
     assert_eq!(bench.graph.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Unavailable);

@@ -4,10 +4,7 @@ use std::{future::pending, time::Duration};
 
 use presenced::{app::App, clock::Clock};
 use sqlx::{Connection, Executor, PgConnection, Row};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     support::{
@@ -17,8 +14,9 @@ use crate::{
         process::{Process, command},
         proxy::{Network, Proxy},
         server::{settings, start},
+        wait::eventually,
     },
-    watch::{PATIENCE, Watcher},
+    watch::Watcher,
 };
 
 fn flags(database: &TestDatabase) -> [&str; 5] {
@@ -34,11 +32,11 @@ async fn ready(app: &App) -> bool {
 }
 
 #[tokio::test]
-async fn replicas_work_on_fewer_connections_to_the_database_than_they_have() {
+async fn replicas_share_fewer_connections_to_the_database_than_they_open() {
     const USERS: usize = 48;
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
-    // It migrates past the pgbouncer.
+    // Migrations bypass the pgbouncer.
     let settings = settings(&bouncer.url, &flags(&database));
     let replicas = [start(&settings, Clock::System).await, start(&settings, Clock::System).await];
 
@@ -46,7 +44,7 @@ async fn replicas_work_on_fewer_connections_to_the_database_than_they_have() {
     for user in 0..USERS {
         let apis = if user % 2 == 0 { [Api::Grpc, Api::Http] } else { [Api::Http, Api::Grpc] };
         let clients = [client(apis[0], &replicas[0]), client(apis[1], &replicas[1])];
-        users.spawn(goes_back_and_forth(format!("user-{user}"), clients));
+        users.spawn(alternates_between_replicas(format!("user-{user}"), clients));
     }
     let (mut clients, mut servers) = (0, 0);
     while !users.is_empty() {
@@ -59,11 +57,11 @@ async fn replicas_work_on_fewer_connections_to_the_database_than_they_have() {
         })
         .await;
     }
-    println!("pgbouncer: {clients} connections of clients on {servers} to the database");
-    assert!(servers <= SERVERS_MAX && clients > 3 * servers, "{clients} on {servers}");
+    println!("pgbouncer: {clients} client connections share {servers} to the database");
+    assert!((1..=SERVERS_MAX).contains(&servers) && clients > 3 * servers, "{clients} on {servers}");
     assert!(ready(&replicas[0]).await && ready(&replicas[1]).await);
 
-    // Whichever of them is asked, no statement was left behind on it.
+    // None of the shared connections has a prepared statement left.
     let mut shared = PgConnection::connect_with(&bouncer.options()).await.unwrap();
     for _ in 0..10 {
         let left = shared.fetch_all("select name, statement from pg_prepared_statements").await.unwrap();
@@ -74,8 +72,8 @@ async fn replicas_work_on_fewer_connections_to_the_database_than_they_have() {
     }
 }
 
-/// Whatever one replica was told, the other one knows.
-async fn goes_back_and_forth(user: String, clients: [Client; 2]) {
+/// Each replica sees the other's writes.
+async fn alternates_between_replicas(user: String, clients: [Client; 2]) {
     for round in 0..20 {
         let (here, there) = (&clients[round % 2], &clients[(round + 1) % 2]);
         let shown = |pair: &str| Outcome::Presences(vec![format!("{user} {pair}")]);
@@ -92,7 +90,7 @@ async fn goes_back_and_forth(user: String, clients: [Client; 2]) {
 }
 
 #[tokio::test]
-async fn a_write_on_one_replica_is_told_on_another_behind_it() {
+async fn a_write_on_one_replica_reaches_a_watcher_of_another() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     let settings = settings(&bouncer.url, &flags(&database));
@@ -108,7 +106,7 @@ async fn a_write_on_one_replica_is_told_on_another_behind_it() {
 }
 
 #[tokio::test]
-async fn a_pgbouncer_that_is_cut_off_is_503_and_comes_back_by_itself() {
+async fn requests_fail_while_the_pgbouncer_is_unreachable_and_then_recover() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     let (proxy, url) = Proxy::to(&bouncer.url).await;
@@ -118,22 +116,15 @@ async fn a_pgbouncer_that_is_cut_off_is_503_and_comes_back_by_itself() {
         assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
         proxy.set(network);
         assert_eq!(client.get("u").await, Outcome::Unavailable);
-        let follows = async {
-            while ready(&app).await {
-                sleep(Duration::from_millis(20)).await;
-            }
-            proxy.set(Network::Up);
-            while !ready(&app).await {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, follows).await.expect("the probes follow");
+        eventually("the service is not ready", async || !ready(&app).await).await;
+        proxy.set(Network::Up);
+        eventually("the service is ready again", async || ready(&app).await).await;
         assert_eq!(client.get("u").await, Outcome::Presences(vec!["u Busy/InACall".to_owned()]));
     }
 }
 
 #[tokio::test]
-async fn migrations_pass_it_by() {
+async fn migrations_bypass_the_pgbouncer() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     let migrated =

@@ -1,6 +1,6 @@
-//! Reads that may be old, from a hot standby.
+//! Reads from a hot standby, which may return old data.
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
 use presenced::{
     admin,
@@ -13,23 +13,24 @@ use presenced::{
 };
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use tokio::time::{sleep, timeout};
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
 
 use crate::{
     support::{
         client::{Api, Client, Outcome, words},
         database::{Cluster, Engine, TestDatabase},
+        metrics,
         process::nobody,
         proxy::{Network, Proxy},
         server::{settings, start},
+        wait::eventually,
     },
-    watch::{PATIENCE, connect, metric},
+    watch::connect,
 };
 
 const HEADER: &str = "presence-read";
 
-/// Reads of one service that ask for a replica.
+/// A client of one service whose reads prefer the read replica.
 struct Reader {
     addresses: Addresses,
     grpc: PresenceServiceClient<Channel>,
@@ -56,37 +57,37 @@ impl Reader {
         request.header(HEADER, "replica").send().await.unwrap().text().await.unwrap()
     }
 
-    /// What a user is shown as.
+    /// The user's presence, for example `u Busy/InACall`.
     async fn get(&self, user: &str) -> String {
         let request = Self::request(GetPresenceRequest { user_id: user.to_owned() });
         words(&self.grpc.clone().get_presence(request).await.unwrap().into_inner().presence.unwrap())
     }
 
-    async fn comes_to_get(&self, expected: &str) {
+    /// Waits until the replica has this presence.
+    async fn gets_eventually(&self, expected: &str) {
         let user = expected.split(' ').next().unwrap();
-        let comes = async {
-            while self.get(user).await != expected {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, comes).await.expect("the replica follows");
+        let what = format!("the replica returns {expected:?}");
+        eventually(&what, async || self.get(user).await == expected).await;
     }
 
-    async fn comes_to_be_up(&self, up: u64) {
-        let comes = async {
-            while metric(self.addresses, "presence_read_replica_up").await != up {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, comes).await.expect("the loop notices");
+    async fn metric(&self, name: &str) -> f64 {
+        metrics::value(self.addresses.admin, name).await
     }
 
-    /// Every read that may be old shows `u` with this availability, and no other user.
-    async fn all_show(&self, availability: &str) {
+    /// Waits until the service has noticed whether the replica works.
+    async fn notices_that_the_replica_is(&self, up: bool) {
+        let value = f64::from(u8::from(up));
+        let noticed = async || (self.metric("presence_read_replica_up").await - value).abs() < f64::EPSILON;
+        eventually(&format!("presence_read_replica_up is {value}"), noticed).await;
+    }
+
+    /// Every operation that can read from the replica returns `u` with this availability,
+    /// and no other user.
+    async fn all_operations_return(&self, availability: &str) {
         assert!(self.get("u").await.starts_with(&format!("u {availability}/")));
         let request = Self::request(BatchGetPresencesRequest { user_ids: vec!["u".to_owned()] });
-        let answer = self.grpc.clone().batch_get_presences(request).await.unwrap().into_inner();
-        assert!(words(&answer.presences[0]).starts_with(&format!("u {availability}/")));
+        let batch = self.grpc.clone().batch_get_presences(request).await.unwrap().into_inner();
+        assert!(words(&batch.presences[0]).starts_with(&format!("u {availability}/")));
 
         let shows = format!(r#""availability":"{availability}""#);
         let ids = json!({ "ids": ["u"] });
@@ -113,30 +114,27 @@ fn shown(presence: &str) -> Outcome {
 }
 
 #[tokio::test]
-async fn only_who_asks_for_it_reads_what_the_replica_shows() {
+async fn only_calls_that_ask_for_the_replica_read_from_it() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let standby = Cluster::standby();
     let url = standby.url_of(&database);
     let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
     let (reader, client) = (Reader::new(&app).await, client(&app, Api::Http));
     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
-    reader.comes_to_get("u Busy/InACall").await;
-    reader.comes_to_be_up(1).await;
+    reader.gets_eventually("u Busy/InACall").await;
+    reader.notices_that_the_replica_is(true).await;
 
-    // The replica stands still.
+    // The replica applies no more changes.
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::query("select pg_wal_replay_pause()").execute(&mut connection).await.unwrap();
-    let paused = async {
-        let state = "select pg_get_wal_replay_pause_state()";
-        while sqlx::query_scalar::<_, String>(state).fetch_one(&mut connection).await.unwrap() != "paused" {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, paused).await.expect("replay pauses");
+    let state = "select pg_get_wal_replay_pause_state()";
+    let paused =
+        async || sqlx::query_scalar::<_, String>(state).fetch_one(&mut connection).await.unwrap() == "paused";
+    eventually("the replica pauses its replay", paused).await;
     assert_eq!(client.set("u", "app", "DoNotDisturb/Presenting", "PT1H").await, Outcome::Done);
     assert_eq!(client.set("new", "app", "Away/Away", "PT1H").await, Outcome::Done);
 
-    reader.all_show("Busy").await;
+    reader.all_operations_return("Busy").await;
     for api in [Api::Grpc, Api::Http] {
         let client = self::client(&app, api);
         assert_eq!(client.get("u").await, shown("u DoNotDisturb/Presenting"));
@@ -144,17 +142,17 @@ async fn only_who_asks_for_it_reads_what_the_replica_shows() {
     }
     let explain = Reader::request(ExplainPresenceRequest { user_id: "u".to_owned() });
     let explained = reader.grpc.clone().explain_presence(explain).await.unwrap().into_inner();
-    assert_eq!(words(&explained.presence.unwrap()), "u DoNotDisturb/Presenting", "it is never old");
+    assert_eq!(words(&explained.presence.unwrap()), "u DoNotDisturb/Presenting", "reads the database");
 
     sqlx::query("select pg_wal_replay_resume()").execute(&mut connection).await.unwrap();
-    reader.comes_to_get("u DoNotDisturb/Presenting").await;
+    reader.gets_eventually("u DoNotDisturb/Presenting").await;
     assert!(app.stop(Duration::from_secs(10), std::future::pending()).await);
 }
 
 #[tokio::test]
-async fn while_the_replica_is_away_the_database_answers_for_it() {
+async fn while_the_replica_is_unreachable_reads_go_to_the_database() {
     let database = TestDatabase::new(Engine::Postgres).await;
-    // A replica that shows something else: it is another database.
+    // In place of a replica, another database with other content.
     let other = TestDatabase::new(Engine::Postgres).await;
     let old = start(&settings(&other.url, &[]), Clock::System).await;
     assert_eq!(client(&old, Api::Grpc).set("u", "app", "Away/Away", "PT1H").await, Outcome::Done);
@@ -163,31 +161,38 @@ async fn while_the_replica_is_away_the_database_answers_for_it() {
     let (reader, client) = (Reader::new(&app).await, client(&app, Api::Grpc));
     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
     for network in [Network::Cut, Network::Hung] {
-        reader.comes_to_be_up(1).await;
+        reader.notices_that_the_replica_is(true).await;
         assert_eq!(reader.get("u").await, "u Away/Away");
         proxy.set(network);
         let stopwatch = Stopwatch::start();
         assert_eq!(reader.get("u").await, "u Busy/InACall");
         assert!(stopwatch.elapsed() < Duration::from_secs(3), "{:?}", stopwatch.elapsed());
-        reader.comes_to_be_up(0).await;
+        reader.notices_that_the_replica_is(false).await;
         let stopwatch = Stopwatch::start();
         assert_eq!(reader.get("u").await, "u Busy/InACall");
         assert!(
             stopwatch.elapsed() < Duration::from_secs(1),
-            "nobody waits for it: {:?}",
+            "no read waits for the replica: {:?}",
             stopwatch.elapsed()
         );
-        admin::healthcheck(app.addresses().admin).await.expect("it is ready without");
+        admin::healthcheck(app.addresses().admin).await.expect("the service is ready without its replica");
         proxy.set(Network::Up);
     }
-    assert!(metric(app.addresses(), "presence_read_replica_fallbacks_total").await >= 4);
-    assert!(metric(app.addresses(), "presence_read_replica_reads_total").await >= 2);
+    assert!(reader.metric("presence_read_replica_fallbacks_total").await >= 4.0);
+    assert!(reader.metric("presence_read_replica_reads_total").await >= 2.0);
 }
 
 #[tokio::test]
-async fn a_replica_that_is_not_there_holds_up_no_start() {
+async fn a_missing_replica_does_not_delay_the_start() {
     let database = TestDatabase::new(Engine::Postgres).await;
-    let url = format!("postgres://presence@{}/presence", nobody());
-    let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
-    assert_eq!(Reader::new(&app).await.get("u").await, "u Offline/Offline");
+    // The system accepts connections to it, and nothing responds.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [nobody(), silent.local_addr().unwrap().to_string()] {
+        let url = format!("postgres://presence@{address}/presence");
+        let stopwatch = Stopwatch::start();
+        let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
+        // A start that waited for the silent replica would take 5 s longer.
+        assert!(stopwatch.elapsed() < Duration::from_secs(5), "{:?}", stopwatch.elapsed());
+        assert_eq!(Reader::new(&app).await.get("u").await, "u Offline/Offline");
+    }
 }

@@ -12,10 +12,7 @@ use std::{
 use axum::{Router, http::StatusCode, routing::get};
 use jsonwebtoken::Algorithm;
 use presenced::clock::Stopwatch;
-use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
-};
+use tokio::net::TcpListener;
 
 use super::{
     call::{Call, Caller, all},
@@ -23,12 +20,14 @@ use super::{
 };
 use crate::support::{
     database::Engine,
+    metrics,
     server::Server,
     tokens::{APP, FLAGS, Signer, USER, application, key_set},
+    wait::{eventually, pass_time},
 };
 
-/// Longer than unknown keys may keep the service from asking again.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The interval at which the service reads the key file.
+const FILE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// An issuer's key set; `None` while it is away.
 #[derive(Clone, Default)]
@@ -84,12 +83,8 @@ async fn knock(caller: &Caller, signer: &Signer) -> u16 {
 
 /// Knocks until the answer is `code`.
 async fn knock_until(caller: &Caller, signer: &Signer, code: u16) {
-    let answered = async {
-        while knock(caller, signer).await != code {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, answered).await.unwrap_or_else(|_| panic!("{} never answered {code}", signer.id));
+    let what = format!("a call with the key {:?} returns {code}", signer.id);
+    eventually(&what, async || knock(caller, signer).await == code).await;
 }
 
 #[tokio::test]
@@ -140,13 +135,11 @@ async fn an_issuer_that_is_away_shuts_nobody_out() {
 
     issuer.go_away();
     let before = issuer.asked();
-    let asked = async {
-        while issuer.asked() == before {
-            assert_eq!(knock(&caller, &unknown).await, 16);
-            sleep(Duration::from_millis(100)).await;
-        }
+    let asked = async || {
+        assert_eq!(knock(&caller, &unknown).await, 16);
+        issuer.asked() > before
     };
-    timeout(PATIENCE, asked).await.expect("an unknown key makes it ask");
+    eventually("an unknown key makes the service fetch the keys", asked).await;
     assert_eq!(knock(&caller, &known).await, 0);
     server.stop().await;
 }
@@ -160,11 +153,15 @@ async fn a_file_is_read_again_when_it_changes() {
     assert_eq!(knock(&caller, &old).await, 16, "an empty set lets nobody in");
 
     std::fs::write(&file, key_set(&[&old])).unwrap();
+    pass_time(FILE_INTERVAL).await;
     knock_until(&caller, &old, 0).await;
     std::fs::write(&file, "half a file").unwrap();
-    sleep(Duration::from_secs(3)).await;
+    pass_time(FILE_INTERVAL).await;
+    let errors = async || metrics::value(server.addresses.admin, "presence_token_key_errors_total").await;
+    eventually("the service reads the broken file", async || errors().await > 0.0).await;
     assert_eq!(knock(&caller, &old).await, 0, "what can't be read leaves the keys in force");
     std::fs::write(&file, key_set(&[&new])).unwrap();
+    pass_time(FILE_INTERVAL).await;
     knock_until(&caller, &new, 0).await;
     assert_eq!(knock(&caller, &old).await, 16);
     server.stop().await;

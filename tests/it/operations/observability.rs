@@ -10,7 +10,6 @@ use std::{
 
 use reqwest::Url;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
 
 use crate::{
     support::{
@@ -18,6 +17,7 @@ use crate::{
         database::Engine,
         process::nobody,
         server::Server,
+        wait::holds_in_time,
     },
     watch::Watcher,
 };
@@ -126,6 +126,7 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
     let alerts = read("deploy/prometheus/alerts.yml");
     let rules: Vec<_> = alerts.split("- alert: ").skip(1).collect();
     let (tested, told) = (read("tests/it/operations/alerts.yml"), read("docs/troubleshooting.md"));
+    assert!(panels.len() > 20 && rules.len() > 5, "{} panels, {} alerts", panels.len(), rules.len());
     for rule in &rules {
         let query = rule.split("expr:").nth(1).unwrap().split("for:").next().unwrap();
         assert!(metrics_of(&known, query, "").unwrap() > 0, "{query}");
@@ -139,16 +140,17 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
 #[test]
 fn a_metric_or_label_that_there_is_not_is_found() {
     let known = known();
-    let right = "sum by (API, le) (rate(presence_request_duration_seconds_bucket{operation=~\"get.*\"}[5m]))";
+    let right = "sum by (api, le) (rate(presence_request_duration_seconds_bucket{operation=~\"get.*\"}[5m]))";
     assert_eq!(metrics_of(&known, right, "{{api}}"), Ok(1));
-    for (query, legend) in [
-        ("presence_nothing", ""),
-        ("presence_request_duration_seconds", ""),
-        ("presence_ready{api=\"grpc\"}", ""),
-        ("sum by (state) (presence_ready)", ""),
-        ("presence_ready", "{{api}}"),
+    for (query, legend, error) in [
+        ("presence_nothing", "", "there is no presence_nothing: "),
+        ("presence_request_duration_seconds", "", "there is no presence_request_duration_seconds: "),
+        ("presence_ready{api=\"grpc\"}", "", "no label api: "),
+        ("sum by (state) (presence_ready)", "", "no label state: "),
+        ("presence_ready", "{{api}}", "no label api: "),
     ] {
-        assert!(metrics_of(&known, query, legend).is_err(), "{query}");
+        let found = metrics_of(&known, query, legend).unwrap_err();
+        assert!(found.starts_with(error), "{query}: {found}");
     }
 }
 
@@ -195,32 +197,27 @@ async fn every_panel_shows_something_of_a_live_service() {
     let clients = [Api::Grpc, Api::Http].map(|api| Client::new(api, service.grpc, service.http));
     let mut blank = panels();
     let asked = blank.len();
-    let all = async {
-        while !blank.is_empty() {
-            for client in &clients {
-                client.set("u", "app", "Busy/InACall", "").await;
-                client.get("u").await;
-                client.clear("u", "app").await;
-            }
-            let mut still = Vec::new();
-            for (title, query, legend) in blank.drain(..) {
-                if !shows(&address, &query).await {
-                    still.push((title, query, legend));
-                }
-            }
-            blank = still;
-            sleep(Duration::from_millis(200)).await;
+    let all = holds_in_time(async || {
+        for client in &clients {
+            client.set("u", "app", "Busy/InACall", "").await;
+            client.get("u").await;
+            client.clear("u", "app").await;
         }
-    };
+        let mut still = Vec::new();
+        for (title, query, legend) in blank.drain(..) {
+            if !shows(&address, &query).await {
+                still.push((title, query, legend));
+            }
+        }
+        blank = still;
+        blank.is_empty()
+    });
     let read_on = async {
         loop {
             watcher.next().await;
         }
     };
-    let in_time = timeout(Duration::from_mins(1), async {
-        tokio::select! { () = all => {}, () = read_on => {} }
-    });
-    let done = in_time.await.is_ok();
+    let done = tokio::select! { done = all => done, () = read_on => false };
     assert!(done, "these show nothing: {blank:#?}");
     println!("{asked} queries, each shows something");
 }

@@ -9,13 +9,14 @@ use std::{
 
 use clap::{Arg, CommandFactory};
 use presenced::settings::Cli;
-use tokio::time::{sleep, timeout};
 
 use crate::support::{
     client::{Api, Client},
     database::Engine,
     golden::is_golden,
+    metrics::scrape,
     server::Server,
+    wait::eventually,
 };
 
 const SETTINGS: &str = "# Settings
@@ -99,17 +100,12 @@ async fn the_metrics_are_what_is_kept_in_docs() {
     }
     // One that says nothing is closed, and counted.
     let _silent = TcpStream::connect(addresses.http).unwrap();
-    let url = format!("http://{}/metrics", addresses.admin);
-    let all = async {
-        loop {
-            let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
-            if text.contains("presence_connections_timed_out_total{") {
-                break text;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+    let mut text = String::new();
+    let closed = async || {
+        text = scrape(addresses.admin).await;
+        text.contains("presence_connections_timed_out_total{")
     };
-    let text = timeout(Duration::from_secs(30), all).await.expect("the silent connection is closed");
+    eventually("the silent connection is closed", closed).await;
     is_golden("docs/metrics.md", &(METRICS.to_owned() + &metrics(&text)));
 }
 

@@ -1,20 +1,15 @@
 //! How long connections live.
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
-    support::{
-        client::{Api, Client, Outcome},
-        database::Engine,
-        server::Server,
-    },
+    support::{database::Engine, server::Server},
     watch::PATIENCE,
 };
 
@@ -42,7 +37,6 @@ async fn an_old_http_1_connection_is_closed_behind_an_answer_that_says_so() {
                 break;
             }
             answers += 1;
-            sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(PATIENCE, last).await.expect("the connection grows old");
@@ -89,7 +83,6 @@ async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
             if answer.await.is_err() {
                 break;
             }
-            sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(PATIENCE, told).await.expect("the client is told to leave");
@@ -120,10 +113,17 @@ async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
 #[tokio::test]
 async fn clients_notice_nothing_when_their_connections_are_replaced() {
     let server = Server::start_with(Engine::Sqlite, &["--connection-max-age", "50ms"]).await;
-    let client = Client::new(Api::Http, server.addresses.grpc, server.addresses.http);
-    for _ in 0..100 {
-        assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
-        sleep(Duration::from_millis(3)).await;
-    }
+    let client = reqwest::Client::new();
+    let url = format!("{}/v1.0/users/u/presence/setPresence", server.graph());
+    let session = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });
+    let mut replaced = 0;
+    let replace_some = async {
+        while replaced < 5 {
+            let answer = client.post(&url).json(&session).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            replaced += usize::from(answer.headers().get("connection").is_some_and(|value| value == "close"));
+        }
+    };
+    timeout(PATIENCE, replace_some).await.expect("connections grow old");
     server.stop().await;
 }

@@ -8,7 +8,7 @@ use reqwest::Client;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::support::{database::Engine, server::Server};
@@ -74,8 +74,8 @@ async fn who_does_not_say_what_it_wants_has_to_leave() {
     let mut stream = connect(http).await;
     let stopwatch = Stopwatch::start();
     for byte in GET.bytes() {
-        sleep(Duration::from_millis(50)).await;
-        if stream.write_all(&[byte]).await.is_err() {
+        let closed = timeout(Duration::from_millis(50), stream.read_u8()).await;
+        if closed.is_ok() || stream.write_all(&[byte]).await.is_err() {
             break;
         }
     }
@@ -95,8 +95,8 @@ async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
     for _ in 0..4 {
         stream.write_all(GET.as_bytes()).await.unwrap();
         assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
-        // Longer than a header may take, shorter than a client may idle.
-        sleep(Duration::from_millis(600)).await;
+        // As long as a header may take, which is shorter than a client may idle.
+        closed(&mut connect(server.addresses.http).await).await;
     }
     assert!(closed(&mut stream).await < Duration::from_secs(3));
 
@@ -188,7 +188,9 @@ async fn one_connection_too_many_is_closed_at_once() {
 #[tokio::test]
 async fn who_cancels_too_much_has_to_leave() {
     let server = start_tuned(|limits| limits.resets_max = 50).await;
-    let (requests, connection) = h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
+    let (requests, mut connection) =
+        h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
+    let mut ping = connection.ping_pong().unwrap();
     let ended = tokio::spawn(connection);
     let mut cancelled = 0;
     // A request is under way while its message is missing.
@@ -197,7 +199,10 @@ async fn who_cancels_too_much_has_to_leave() {
         let set = set.header("content-type", "application/grpc").body(()).unwrap();
         let Ok((_, mut body)) = ready.send_request(set, false) else { break };
         body.send_data(Bytes::from_static(&[0]), false).unwrap();
-        sleep(Duration::from_millis(5)).await;
+        // After the second answer the server has seen the request.
+        for _ in 0..2 {
+            let _ = ping.ping(h2::Ping::opaque()).await;
+        }
         body.send_reset(h2::Reason::CANCEL);
         cancelled += 1;
         assert!(cancelled < 200, "it is let go on");

@@ -3,16 +3,23 @@
 use std::{fs, path::Path, time::Duration};
 
 use presenced::grpc::pb::{GetPresenceRequest, presence_service_client::PresenceServiceClient};
-use reqwest::{Certificate, Client, Version};
+use reqwest::{Certificate, Client, Response, Version};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
 use tonic::transport::{Certificate as CaCertificate, Channel, ClientTlsConfig, Identity};
 
 use crate::{
-    support::{authority::Authority, database::Engine, server::Server},
+    support::{
+        authority::Authority,
+        database::Engine,
+        server::Server,
+        wait::{eventually, pass_time},
+    },
     watch::metric,
 };
+
+/// The interval at which the service reads the files.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A client that trusts this authority alone, and opens a connection for each
 /// request.
@@ -49,6 +56,13 @@ fn presence(server: &Server) -> String {
     format!("https://localhost:{}/v1.0/users/a/presence", server.addresses.http.port())
 }
 
+/// Checks that the client distrusts the authority of the server's certificate.
+#[track_caller]
+fn is_distrusted(result: Result<Response, reqwest::Error>) {
+    let error = format!("{:?}", result.unwrap_err());
+    assert!(error.contains("InvalidCertificate("), "{error}");
+}
+
 /// When the certificate expires, as the metric says.
 async fn expiry(server: &Server) -> u64 {
     metric(server.addresses, "presence_tls_certificate_expiry_timestamp_seconds").await
@@ -76,8 +90,9 @@ async fn both_apis_are_encrypted_and_say_so() {
 
     // Nothing is said to those who do not encrypt, or whom we are not.
     let plain = presence(&server).replace("https", "http");
-    assert!(Client::new().get(plain).send().await.is_err());
-    assert!(http(&Authority::new()).get(presence(&server)).send().await.is_err());
+    let error = Client::new().get(plain).send().await.unwrap_err();
+    assert!(!error.is_connect(), "the connection is open, and then closed: {error:?}");
+    is_distrusted(http(&Authority::new()).get(presence(&server)).send().await);
     server.stop().await;
 }
 
@@ -91,24 +106,20 @@ async fn a_certificate_is_read_again_when_it_changes() {
     let url = presence(&server);
     assert_eq!(expiry(&server).await, 3_786_912_000);
     assert!(http(&old).get(&url).send().await.is_ok());
-    assert!(http(&new).get(&url).send().await.is_err());
+    is_distrusted(http(&new).get(&url).send().await);
 
     // A key that does not fit leaves the old one in force.
     fs::write(folder.path().join("tls.key"), old.issue().1).unwrap();
-    sleep(Duration::from_secs(6)).await;
+    pass_time(READ_INTERVAL).await;
     assert!(http(&old).get(&url).send().await.is_ok());
     assert_eq!(expiry(&server).await, 3_786_912_000);
 
     new.write(folder.path());
-    let changed = async {
-        while http(&new).get(&url).send().await.is_err() {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), changed).await.expect("the new certificate is used");
+    pass_time(READ_INTERVAL).await;
+    eventually("the new certificate is used", async || http(&new).get(&url).send().await.is_ok()).await;
     grpc(&new, &server, None).await.unwrap();
     assert_eq!(expiry(&server).await, 67_090_118_400, "what is not said is 4096");
-    assert!(http(&old).get(&url).send().await.is_err());
+    is_distrusted(http(&old).get(&url).send().await);
     server.stop().await;
 }
 

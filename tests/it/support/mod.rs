@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Shared parts of the tests.
 
 pub mod authority;
 pub mod client;
@@ -6,13 +6,15 @@ pub mod collector;
 pub mod contract;
 pub mod database;
 pub mod golden;
+pub mod metrics;
 pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod tokens;
+pub mod wait;
 
-/// Runs each of the named functions as a test of every engine.
+/// Makes each of the named functions a test on every engine.
 macro_rules! on_every_engine {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
@@ -29,15 +31,15 @@ macro_rules! on_every_engine {
 }
 pub(crate) use on_every_engine;
 
-/// A number from the environment, for tests that can be made longer.
+/// Reads a number from the environment, for tests that can run longer.
 pub fn number(name: &str, default: usize) -> usize {
     std::env::var(name)
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
 }
 
-/// Whether the line is what was promised, with `…` for any text.
-pub fn matches(promised: &str, line: &str) -> bool {
-    let mut parts = promised.split('…');
+/// Returns whether the line has this pattern, in which `…` stands for any text.
+pub fn matches(pattern: &str, line: &str) -> bool {
+    let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
     let mut parts: Vec<_> = parts.collect();
     let Some(last) = parts.pop() else { return rest.is_empty() };
@@ -48,7 +50,7 @@ pub fn matches(promised: &str, line: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The binary that is tested.
+/// The binary under test.
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_presenced")
 }

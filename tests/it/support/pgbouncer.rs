@@ -4,27 +4,25 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
 
-use super::process::nobody;
+use super::{process::nobody, wait::eventually};
 
-/// The connections to the database that all clients share.
+/// The connections to the database, which all clients share.
 pub const SERVERS_MAX: usize = 3;
 
 pub struct Pgbouncer {
-    /// The way to the database through it.
+    /// The URL that leads to the database through it.
     pub url: String,
     child: Child,
     _folder: TempDir,
 }
 
 impl Pgbouncer {
-    /// One that leads to the server in `url`, under whatever name the database has.
+    /// Starts a pgbouncer to the server in `url`. It accepts any database name.
     pub async fn to(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = nobody();
@@ -45,20 +43,15 @@ impl Pgbouncer {
             child.expect("no pgbouncer for the tests: install it (Debian: apt-get install pgbouncer)");
         let name = url.rsplit('/').next().unwrap();
         let bouncer = Self { url: format!("postgres://presence@{address}/{name}"), child, _folder: folder };
-        let up = async {
-            while bouncer.console().await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(Duration::from_secs(30), up).await.expect("pgbouncer starts");
+        eventually("pgbouncer accepts connections", async || bouncer.console().await.is_ok()).await;
         bouncer
     }
 
-    /// How many rows its console shows of `clients` or `servers` of the database.
-    pub async fn count(&self, what: &str) -> usize {
+    /// The number of the database's `clients` or `servers`, as its console lists them.
+    pub async fn count(&self, list: &str) -> usize {
         let mut console = self.console().await.unwrap();
         let rows =
-            console.fetch_all(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("show {what}")))).await.unwrap();
+            console.fetch_all(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("show {list}")))).await.unwrap();
         let name = self.url.rsplit('/').next().unwrap();
         rows.iter().filter(|row| row.get::<String, _>("database") == name).count()
     }
@@ -67,7 +60,7 @@ impl Pgbouncer {
         PgConnection::connect_with(&self.options().database("pgbouncer")).await
     }
 
-    /// How to connect through it.
+    /// The options of a connection through it.
     pub fn options(&self) -> PgConnectOptions {
         self.url.parse::<PgConnectOptions>().unwrap().extra_float_digits(None)
     }
@@ -75,7 +68,7 @@ impl Pgbouncer {
 
 impl Drop for Pgbouncer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -91,13 +84,13 @@ fn settings(url: &str, host: &str, port: &str) -> String {
         server.host_str().unwrap(),
         server.port().unwrap_or(5432),
         server.username(),
-        if knows_prepared_statements() { "max_prepared_statements = 0\n" } else { "" },
+        if has_prepared_statements() { "max_prepared_statements = 0\n" } else { "" },
     )
 }
 
-/// Whether it could tell named statements of its clients apart, which is not to be
-/// relied on: since 1.21.
-fn knows_prepared_statements() -> bool {
+/// Whether this pgbouncer (1.21 or later) can keep the prepared statements of its clients
+/// apart. The tests switch that off, because the service must not depend on it.
+fn has_prepared_statements() -> bool {
     let Ok(output) = Command::new("pgbouncer").arg("--version").output() else { return false };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split_whitespace().nth(1).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A proxy between the service and its database that can break the network
-//! between them in several ways.
+//! A proxy between the service and its database that can break the network between them
+//! in several ways.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -11,72 +11,88 @@ use tokio::{
     },
     sync::watch,
     task::JoinSet,
-    time::sleep,
+    time::timeout,
 };
 
-/// From one byte to the next of a network that trickles.
+/// The delay between two bytes in [`Network::Trickle`].
 const TRICKLE: Duration = Duration::from_millis(2);
+/// How long a test waits for the proxy to hold bytes back.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the network between the two does.
+/// The state of the network between the service and the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// It works.
     Up,
-    /// Connections break, and new ones are refused.
+    /// Connections end, and new ones are refused.
     Cut,
-    /// The same, with a reset instead of an orderly end.
+    /// Like `Cut`, with a reset in place of an orderly end.
     Reset,
-    /// Connections stay open, and nothing passes.
+    /// Connections stay open, and no byte passes.
     Hung,
-    /// All that passes is late by so much.
+    /// It works, but on a connection that carries this text, nothing passes from there on.
+    Holding(&'static str),
+    /// All bytes are delayed.
     Slow(Duration),
-    /// Everything passes byte by byte.
+    /// Bytes pass one at a time.
     Trickle,
 }
 
 pub struct Proxy {
-    network: Arc<watch::Sender<Network>>,
+    link: Link,
     _tasks: JoinSet<()>,
 }
 
+/// The state that all connections of a proxy share.
+#[derive(Clone)]
+struct Link {
+    network: Arc<watch::Sender<Network>>,
+    /// How many times bytes were held back in the network's present state.
+    held: Arc<watch::Sender<usize>>,
+}
+
 impl Proxy {
-    /// A proxy to the database in `url`, and the URL that leads through it.
+    /// Starts a proxy to the database in `url`. Also returns the URL that leads through it.
     pub async fn to(url: &str) -> (Self, String) {
         let (before, rest) = url.split_once('@').unwrap();
         let (target, after) = rest.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let network = Arc::new(watch::Sender::new(Network::Up));
+        let link = Link { network: Arc::new(watch::Sender::new(Network::Up)), held: Arc::default() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(run(listener, target.to_owned(), Arc::clone(&network)));
-        (Self { network, _tasks: tasks }, format!("{before}@{address}/{after}"))
+        tasks.spawn(run(listener, target.to_owned(), link.clone()));
+        (Self { link, _tasks: tasks }, format!("{before}@{address}/{after}"))
     }
 
     pub fn set(&self, network: Network) {
-        self.network.send_replace(network);
+        self.link.held.send_replace(0);
+        self.link.network.send_replace(network);
+    }
+
+    /// Waits until the proxy holds bytes back on this many connections.
+    pub async fn holds(&self, connections: usize) {
+        let mut held = self.link.held.subscribe();
+        let enough = timeout(HOLD_TIMEOUT, held.wait_for(|held| *held >= connections)).await;
+        enough.expect("the proxy holds a statement back").unwrap();
     }
 }
 
-async fn run(listener: TcpListener, target: String, network: Arc<watch::Sender<Network>>) {
+async fn run(listener: TcpListener, target: String, link: Link) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        let network = network.subscribe();
-        let target = target.clone();
+        let (target, link) = (target.clone(), link.clone());
         connections.spawn(async move {
-            // Whoever closes it first has ended it.
-            let _ = connection(client, &target, network).await;
+            // An error means that one of the two sides closed the connection.
+            let _ = connection(client, &target, link).await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(
-    mut client: TcpStream,
-    target: &str,
-    mut network: watch::Receiver<Network>,
-) -> io::Result<()> {
+async fn connection(mut client: TcpStream, target: &str, link: Link) -> io::Result<()> {
     client.set_nodelay(true)?;
+    let mut network = link.network.subscribe();
     let mut now = *network.wait_for(|network| *network != Network::Hung).await.unwrap();
     if !is_broken(&now) {
         let mut server = TcpStream::connect(target).await?;
@@ -84,8 +100,8 @@ async fn connection(
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
         now = tokio::select! {
-            ended = pass(&mut from_client, &mut to_server, network.clone()) => return ended,
-            ended = pass(&mut from_server, &mut to_client, network.clone()) => return ended,
+            ended = pass(&mut from_client, &mut to_server, &link) => return ended,
+            ended = pass(&mut from_server, &mut to_client, &link) => return ended,
             broken = network.wait_for(is_broken) => *broken.unwrap(),
         };
     }
@@ -99,12 +115,26 @@ fn is_broken(network: &Network) -> bool {
     matches!(network, Network::Cut | Network::Reset)
 }
 
-/// Hands on what comes in, as the network lets it, to the end.
-async fn pass(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    mut network: watch::Receiver<Network>,
-) -> io::Result<()> {
+impl Link {
+    /// Waits until the network lets these bytes pass. Returns its state then.
+    async fn lets_pass(&self, bytes: &[u8]) -> Network {
+        let passes = |network: &Network| match network {
+            Network::Hung => false,
+            Network::Holding(text) => !bytes.windows(text.len()).any(|part| part == text.as_bytes()),
+            _ => true,
+        };
+        let mut network = self.network.subscribe();
+        let now = *network.borrow_and_update();
+        if passes(&now) {
+            return now;
+        }
+        self.held.send_modify(|held| *held += 1);
+        *network.wait_for(passes).await.unwrap()
+    }
+}
+
+/// Passes bytes on, as the network lets it, until the sender closes the connection.
+async fn pass(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, link: &Link) -> io::Result<()> {
     let mut bytes = vec![0; 16 * 1_024];
     loop {
         let read = from.read(&mut bytes).await?;
@@ -113,14 +143,13 @@ async fn pass(
         }
         let mut left = &bytes[..read];
         while !left.is_empty() {
-            let now = *network.wait_for(|network| *network != Network::Hung).await.unwrap();
-            let (late, at_once) = match now {
-                Network::Slow(late) => (late, left.len()),
+            let (delay, at_once) = match link.lets_pass(left).await {
+                Network::Slow(delay) => (delay, left.len()),
                 Network::Trickle => (TRICKLE, 1),
                 _ => (Duration::ZERO, left.len()),
             };
-            if !late.is_zero() {
-                sleep(late).await;
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
             }
             to.write_all(&left[..at_once]).await?;
             left = &left[at_once..];

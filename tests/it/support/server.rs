@@ -1,4 +1,4 @@
-//! The service in this process, on free ports, with a clock in the test's hand.
+//! The service in the test's process, on free ports, with a manual clock.
 
 use std::{future::pending, time::Duration};
 
@@ -23,17 +23,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server on a fresh database, with a manual clock.
+    /// Starts a server on a fresh database, with a manual clock.
     pub async fn start(engine: Engine) -> Self {
         Self::start_with(engine, &[]).await
     }
 
-    /// The same with more flags.
+    /// Like [`Self::start`], with more flags.
     pub async fn start_with(engine: Engine, flags: &[&str]) -> Self {
         Self::start_tuned(engine, flags, |_| ()).await
     }
 
-    /// The same after `tune` has changed the settings, also those that have no flag.
+    /// Like [`Self::start_with`], with settings that `tune` has changed. Some have no flag.
     pub async fn start_tuned(engine: Engine, flags: &[&str], tune: impl FnOnce(&mut Settings)) -> Self {
         let database = TestDatabase::new(engine).await;
         let clock = ManualClock::new(START);
@@ -52,7 +52,7 @@ impl Server {
     }
 }
 
-/// Settings for a database on free ports, with more flags.
+/// Settings for this database and free ports, with more flags.
 pub fn settings(url: &str, flags: &[&str]) -> Settings {
     let fixed =
         ["presenced", "--database-url", url, "--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];

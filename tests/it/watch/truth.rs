@@ -20,19 +20,17 @@ use presenced::{
     },
 };
 use sqlx::{Connection, PgConnection};
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 use tonic::transport::Channel;
 
-use super::{PATIENCE, connect, set_request};
+use super::{connect, set_request};
 use crate::support::{
     client::words,
     database::{Engine, TestDatabase},
     number,
     proxy::{Network, Proxy},
     server::{START, settings, start},
+    wait::holds_in_time,
 };
 
 const USERS: usize = 20;
@@ -264,7 +262,7 @@ impl World {
         let proxy = Arc::clone(&self.proxies[fastrand::usize(..2)]);
         self.broken.spawn(async move {
             proxy.set(network);
-            sleep(Duration::from_millis(fastrand::u64(1..100))).await;
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(1..100))).await;
             proxy.set(Network::Up);
         });
     }
@@ -300,12 +298,7 @@ impl World {
         let truth = self.read(0, users).await;
         assert_eq!(truth, self.read(1, users).await, "the replicas agree");
         for known in watchers {
-            let right = async {
-                while !known.lock().unwrap().agrees_with(&truth) {
-                    sleep(Duration::from_millis(5)).await;
-                }
-            };
-            if timeout(PATIENCE, right).await.is_err() {
+            if !holds_in_time(async || known.lock().unwrap().agrees_with(&truth)).await {
                 self.counts.add(VIOLATIONS[2], 1);
             }
             self.counts.add("comparisons of a watcher", 1);
