@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use presenced::{
     batch::{BatchError, Batches, Limits},
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, Stopwatch},
     presence::{Pair, Timestamp, User, UserId},
     store::{Chunk, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
     telemetry::{Api, Metrics, RequestTimer, Traces},
@@ -22,13 +22,12 @@ use tokio::{
         mpsc::{self, error::TryRecvError},
     },
     task::{JoinHandle, JoinSet, yield_now},
-    time::sleep,
 };
 use uuid::Uuid;
 
 use crate::{
     conformance::{HOUR, IN_A_CALL, key, set},
-    support::{collector::Collector, server::START},
+    support::{collector::Collector, server::START, wait::pass_time},
 };
 
 /// A store whose statements wait to be let through, and fail as told.
@@ -333,17 +332,16 @@ async fn a_full_queue_refuses_and_has_room_again_later() {
 }
 
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "tokio's clock, which stands still but for the time-outs")]
 async fn nobody_waits_longer_than_three_seconds_the_queue_included() {
     let bench = Bench::new(10, 1, 10);
-    let start = tokio::time::Instant::now();
+    let stopwatch = Stopwatch::start();
     let first = bench.set(&["a"], IN_A_CALL).await;
     let queued = bench.set(&["b"], IN_A_CALL).await;
     for call in [first, queued] {
         let error = call.await.unwrap().unwrap_err();
         assert!(matches!(error, BatchError::Store(StoreError::Unavailable(_))), "{error:?}");
     }
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(stopwatch.elapsed() < Duration::from_secs(3));
     assert_eq!(bench.given_up(), "2");
 }
 
@@ -353,7 +351,7 @@ async fn nothing_begins_for_a_caller_that_may_give_up_before_it_is_done() {
     let mut bench = Bench::new(10, 1, 10);
     let first = bench.set(&["a"], IN_A_CALL).await;
     let waits = bench.set(&["b"], IN_A_CALL).await;
-    sleep(Duration::from_millis(1_600)).await;
+    pass_time(Duration::from_millis(1_600)).await;
     let fresh = bench.set(&["c"], IN_A_CALL).await;
     bench.let_through(2);
     assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (Ok(START), Ok(START)));
