@@ -12,11 +12,10 @@ use tracing::{error, info};
 use crate::{
     admin,
     app::{self, App, StartError},
-    bench::{self, BenchError},
     clock::Clock,
     doctor::{self, Fault},
     graph,
-    settings::{BenchApi, BenchSettings, Cli, Command, Secret, Settings},
+    settings::{Cli, Command, Secret, Settings},
     store::OpenError,
     telemetry::{LogFormat, init_logs},
 };
@@ -49,7 +48,6 @@ pub fn run(cli: &Cli) -> ExitCode {
             Command::Healthcheck => healthcheck(settings).await,
             Command::Doctor => examine(settings).await,
             Command::Openapi => print_openapi(),
-            Command::Bench(bench) => run_bench(bench, settings),
         }
     });
     // A name that is still looked up must not hold up the end.
@@ -159,23 +157,6 @@ fn print_openapi() -> ExitCode {
     match graph::document().to_pretty_json() {
         Ok(document) => print(&(document + "\n")),
         Err(error) => refuse(EXIT_FAILURE, &error.to_string()),
-    }
-}
-
-/// Runs a benchmark; a call that failed is a failure.
-fn run_bench(bench: &BenchSettings, settings: &Settings) -> ExitCode {
-    let default = match bench.api {
-        BenchApi::Grpc => settings.grpc_addr,
-        BenchApi::Http | BenchApi::Http2 => settings.http_addr,
-    };
-    let report = match bench::run(bench, default) {
-        Ok(report) => report,
-        Err(error @ BenchError::Settings(_)) => return refuse(EXIT_SETTINGS, &error.to_string()),
-        Err(error) => return refuse(EXIT_FAILURE, &error.to_string()),
-    };
-    match print(&if bench.json { report.to_json() } else { report.to_string() }) {
-        ExitCode::SUCCESS if report.errors() > 0 => ExitCode::from(EXIT_FAILURE),
-        code => code,
     }
 }
 

@@ -4,7 +4,6 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod batch;
-pub mod bench;
 pub mod cleanup;
 pub mod clock;
 pub mod commands;

@@ -1,7 +1,6 @@
 //! Settings: flags, or environment variables of the same names.
 
 mod auth;
-mod bench;
 mod database;
 mod limits;
 mod parse;
@@ -18,7 +17,6 @@ use crate::{presence::REQUESTS_MAX, telemetry::LogFormat};
 use parse::{at_least_one, duration, positive_duration};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
-pub use bench::{BenchApi, BenchOperation, BenchSettings};
 pub use database::PostgresSettings;
 pub use limits::LimitSettings;
 pub use parse::Secret;
@@ -73,8 +71,6 @@ pub enum Command {
     Doctor,
     /// Print the OpenAPI document of the HTTP/JSON API.
     Openapi,
-    /// Call a running service as fast as it answers, and print how fast that is.
-    Bench(Box<BenchSettings>),
 }
 
 /// Every setting; the comments are the text of `--help`.

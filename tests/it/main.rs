@@ -13,7 +13,6 @@
 
 mod auth;
 mod batch;
-mod bench;
 mod cases;
 mod cli;
 mod clients;
@@ -32,11 +31,7 @@ mod property;
 mod read_replica;
 mod readme;
 mod replicas;
-#[expect(dead_code, reason = "single tests take some of it")]
-#[path = "../../examples/torture/rows/mod.rs"]
-mod rows;
 mod server;
 mod support;
-mod torture;
 mod traces;
 mod watch;

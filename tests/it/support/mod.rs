@@ -8,11 +8,11 @@ pub mod database;
 pub mod golden;
 pub mod metrics;
 pub mod pgbouncer;
-pub mod process;
-pub mod proxy;
 pub mod server;
 pub mod tokens;
 pub mod wait;
+
+pub use presenced_tools::{process, proxy};
 
 /// Makes each of the named functions a test on every engine.
 macro_rules! on_every_engine {
@@ -48,9 +48,4 @@ pub fn matches(pattern: &str, line: &str) -> bool {
         rest = after;
     }
     rest.ends_with(last)
-}
-
-/// The binary under test.
-pub fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_presenced")
 }

@@ -1,0 +1,65 @@
+//! The HTTP API over HTTP/1.1, one call at a time.
+
+use std::io::{self, Write as _};
+
+use crate::{
+    call::Call,
+    graph::{self, Graph},
+};
+
+/// The most headers of a response.
+const HEADERS_MAX: usize = 64;
+
+/// The client's side of one connection.
+pub(crate) struct Http1 {
+    /// The header lines that all requests share.
+    headers: String,
+    graph: Graph,
+}
+
+impl Http1 {
+    pub(crate) fn new(authority: &str, token: Option<&str>, graph: Graph) -> Self {
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        Self { headers: format!("host: {authority}\r\n{token}content-type: application/json\r\n"), graph }
+    }
+
+    /// Appends the request of a call to `out`.
+    pub(crate) fn send(&self, call: &Call, out: &mut Vec<u8>) -> io::Result<()> {
+        let headers = &self.headers;
+        match self.graph.request(call)? {
+            (path, None) => write!(out, "GET {path} HTTP/1.1\r\n{headers}\r\n"),
+            (path, Some(body)) => {
+                let length = body.len();
+                write!(out, "POST {path} HTTP/1.1\r\n{headers}content-length: {length}\r\n\r\n{body}")
+            }
+        }
+    }
+
+    /// Parses the complete responses in `bytes`, and appends their codes to `ended`. Returns the
+    /// number of parsed bytes.
+    pub(crate) fn receive(bytes: &[u8], ended: &mut Vec<(u32, u16)>) -> io::Result<usize> {
+        let mut read = 0;
+        loop {
+            let rest = bytes.get(read..).unwrap_or_default();
+            let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+            let mut response = httparse::Response::new(&mut headers);
+            let parsed = response
+                .parse(rest)
+                .map_err(|error| io::Error::other(format!("the response is not HTTP/1.1: {error}")))?;
+            let (httparse::Status::Complete(head), Some(code)) = (parsed, response.code) else {
+                return Ok(read);
+            };
+            let length =
+                response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+            let length = length
+                .and_then(|header| str::from_utf8(header.value).ok()?.parse::<usize>().ok())
+                .ok_or_else(|| io::Error::other("the response has no content-length"))?;
+            if rest.len() < head + length {
+                return Ok(read);
+            }
+            let body = rest.get(head..head + length).unwrap_or_default();
+            read += head + length;
+            ended.push((0, graph::failed_in_batch(body).unwrap_or(code)));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! One thing that is measured, once.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+};
+
+use presenced_tools::{
+    machine::cpu_seconds,
+    process::{Process, sibling},
+};
+use serde_json::Value;
+
+use crate::postgres::Postgres;
+
+/// How long a server is called before it is measured, in seconds.
+const WARMUP: f64 = 0.3;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    /// Calls, or their members, in a second.
+    pub(crate) per_second: f64,
+    /// The latency's median and tails, in milliseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    /// Processor time in microseconds for one of them: of the service, the
+    /// database, and the client.
+    pub(crate) service: f64,
+    pub(crate) database: f64,
+    pub(crate) client: f64,
+    /// The calls in one statement, if it made any.
+    pub(crate) batch: f64,
+}
+
+/// How much is called at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Width {
+    pub(crate) connections: u32,
+    pub(crate) streams: u32,
+}
+
+/// Calls a server for so many seconds.
+pub(crate) fn bench(target: SocketAddr, width: Width, seconds: f64, arguments: &[&str]) -> Value {
+    let output = Command::new(sibling("bench"))
+        .args([&target.to_string(), "--json", "--warmup", &format!("{}ms", WARMUP * 1_000.0)])
+        .args(["--duration", &format!("{:.0}ms", seconds * 1_000.0)])
+        .args(["--connections", &width.connections.to_string(), "--streams", &width.streams.to_string()])
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).expect("bench prints JSON");
+    assert_eq!(report["errors"], 0, "{report}");
+    report
+}
+
+/// What a service, and the database behind it if there is one, does when it is
+/// called so.
+pub(crate) fn measure(
+    service: &Process,
+    database: Option<&Postgres>,
+    width: Width,
+    seconds: f64,
+    arguments: &[&str],
+) -> Sample {
+    let http = arguments.iter().any(|argument| argument.starts_with("http"));
+    let api = if http { service.http } else { service.grpc };
+    let used =
+        || (cpu_seconds(service.id()), database.map_or(0.0, Postgres::cpu_seconds), statements(service));
+    let before = used();
+    let report = bench(api, width, seconds, arguments);
+    let after = used();
+    let number = |name: &str| report[name].as_f64().unwrap();
+    let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
+    // Before and after it is measured, too, it is called; so all is taken together.
+    let (members, made) = (after.2.0 - before.2.0, after.2.1 - before.2.1);
+    let calls = number("calls_per_second") * (seconds + WARMUP);
+    let done = if members > 0.0 { members } else { calls };
+    let each = number("members_per_second") / number("calls_per_second");
+    Sample {
+        per_second: number("members_per_second"),
+        p50: latency("p50"),
+        p99: latency("p99"),
+        p999: latency("p99.9"),
+        service: (after.0 - before.0) * 1e6 / done,
+        database: (after.1 - before.1) * 1e6 / done,
+        client: number("client_processor_us_per_call") / each,
+        batch: if made > 0.0 { members / made } else { 0.0 },
+    }
+}
+
+/// The members of all statements, and the statements, since the service started.
+fn statements(service: &Process) -> (f64, f64) {
+    let sum = |name| metric(service.admin, name);
+    (sum("presence_batch_members_sum"), sum("presence_batch_members_count"))
+}
+
+/// The sum of the metrics whose name begins so.
+pub(crate) fn metric(admin: SocketAddr, name: &str) -> f64 {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with(name));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}

@@ -1,0 +1,107 @@
+//! Everybody refreshes at once after the service was away.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use presenced_tools::pb::{Activity, Availability, BatchSetPresencesRequest, SetPresenceRequest};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tonic::Code;
+
+use super::{Client, Row, cluster::Cluster, connect};
+use presenced_tools::process::Process;
+
+/// How long the service is away.
+const AWAY: Duration = Duration::from_secs(10);
+/// How long the sessions live that are refreshed, and to when a refresh takes them.
+const LIFETIMES: [i64; 2] = [300, 14_400];
+/// Connections over which all of them come: a client library's, many users each.
+const CONNECTIONS: usize = 400;
+/// Members of one call that opens or reads them.
+const BATCH: usize = 500;
+/// What clients wait who were refused: a second as they are told, and up to one more.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Opens so many sessions, is away, and has them all refreshed at once; then looks which
+/// of them would still end when they would have without that.
+pub async fn refresh(sessions: usize) -> Vec<Row> {
+    let cluster = Cluster::start(&[]).await;
+    let mut process = Process::start(&cluster.url(), &[]).await;
+    let opened = Instant::now();
+    open(process.grpc, sessions).await;
+    process.kill();
+    sleep(AWAY).await;
+    let process = Process::start(&cluster.url(), &[]).await;
+
+    let herd = Instant::now();
+    let mut refreshes = JoinSet::new();
+    let clients: Vec<_> = (0..CONNECTIONS).map(|_| connect(process.grpc)).collect();
+    for user in 0..sessions {
+        refreshes.spawn(refresh_one(clients[user % CONNECTIONS].clone(), user));
+    }
+    let refused: usize =
+        timeout(PATIENCE, refreshes.join_all()).await.expect("all are refreshed").iter().sum();
+    let steady = herd.elapsed();
+
+    let in_time = opened.elapsed() < Duration::from_secs(LIFETIMES[0].unsigned_abs());
+    let ended = sessions - live(&cluster).await;
+    let tried = format!("{sessions} sessions, refreshed at once after {AWAY:?} away");
+    vec![
+        Row {
+            property: "restart herd: until all are refreshed".to_owned(),
+            tried: tried.clone(),
+            figure: format!("{steady:.2?}, {refused} calls refused and sent again"),
+            held: in_time,
+        },
+        Row {
+            property: "restart herd: sessions ended that were refreshed in time".to_owned(),
+            tried,
+            figure: ended.to_string(),
+            held: ended == 0,
+        },
+    ]
+}
+
+fn set(user: usize, seconds: i64) -> SetPresenceRequest {
+    SetPresenceRequest {
+        user_id: format!("user-{user}"),
+        session_id: "app".to_owned(),
+        availability: Availability::Busy.into(),
+        activity: Activity::InACall.into(),
+        expiration_duration: Some(prost_types::Duration { seconds, nanos: 0 }),
+    }
+}
+
+async fn open(grpc: SocketAddr, sessions: usize) {
+    let mut client = connect(grpc);
+    for first in (0..sessions).step_by(BATCH) {
+        let users = first..(first + BATCH).min(sessions);
+        let requests = users.map(|user| set(user, LIFETIMES[0])).collect();
+        client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap();
+    }
+}
+
+/// Refreshes until that is acknowledged; how often it was refused.
+async fn refresh_one(mut client: Client, user: usize) -> usize {
+    let mut refused = 0;
+    while let Err(status) = client.set_presence(set(user, LIFETIMES[1])).await {
+        assert!(matches!(status.code(), Code::Unavailable | Code::ResourceExhausted), "{status:?}");
+        refused += 1;
+        sleep(AGAIN_AFTER + AGAIN_AFTER.mul_f64(fastrand::f64())).await;
+    }
+    refused
+}
+
+/// The sessions that live for as long as a refresh has them, in the database itself: to wait for
+/// the others to end would take minutes.
+async fn live(cluster: &Cluster) -> usize {
+    let sql = "select count(*) from presence_sessions where cleared_at is null and expires_at > now() + interval '1 h'";
+    let count = sqlx::query_scalar::<_, i64>(sql);
+    let count = count.fetch_one(&mut cluster.superuser("presence").await.unwrap()).await.unwrap();
+    usize::try_from(count).unwrap()
+}
