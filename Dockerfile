@@ -5,7 +5,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin presenced \
+    cargo build --release --locked -p presenced --bin presenced \
     && cp target/release/presenced /usr/local/bin/presenced
 
 FROM debian:bookworm-slim

@@ -12,7 +12,7 @@ use crate::support::{
     database::{Engine, TestDatabase},
     golden::is_golden,
     metrics, on_every_engine,
-    process::{Process, command, nobody, without_settings},
+    process::{Process, binary, command, nobody, without_settings},
     wait::eventually,
 };
 
@@ -21,7 +21,7 @@ on_every_engine![the_schema_is_checked_before_anything_is_served];
 /// Runs the binary to its end, which must come soon: it must not serve.
 pub fn run(arguments: &[&str]) -> Output {
     let mut limited = Command::new("timeout");
-    limited.arg("20").arg(env!("CARGO_BIN_EXE_presenced")).args(arguments);
+    limited.arg("20").arg(binary()).args(arguments);
     without_settings(limited).output().unwrap()
 }
 

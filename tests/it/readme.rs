@@ -6,7 +6,10 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use tokio::process::Command;
 
-use crate::support::{matches, process::Process};
+use crate::support::{
+    matches,
+    process::{Process, binary},
+};
 
 /// A command and its documented output.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ async fn run_commands(file: &str, least: usize) {
 
 /// The command with the binary and the addresses of this test.
 fn for_process(command: &str, http: SocketAddr, grpc: SocketAddr) -> String {
-    let binary = Path::new(env!("CARGO_BIN_EXE_presenced")).display().to_string();
+    let binary = binary().display().to_string();
     let command =
         command.replace("localhost:8080", &http.to_string()).replace("localhost:50051", &grpc.to_string());
     if command.starts_with("presenced ") { command.replacen("presenced", &binary, 1) } else { command }

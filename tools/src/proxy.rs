@@ -46,7 +46,7 @@ pub struct Proxy {
 }
 
 /// The state that all connections of a proxy share.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Link {
     network: Arc<watch::Sender<Network>>,
     /// How many times bytes were held back in the network's present state.

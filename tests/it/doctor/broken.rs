@@ -15,7 +15,7 @@ use super::{AROUND, FIXED, assert_prints, assert_says, doctor};
 use crate::{
     cli::run,
     support::{
-        process::{nobody, without_settings},
+        process::{binary, nobody, without_settings},
         tokens::{FLAGS, Signer, key_set},
     },
 };
@@ -114,7 +114,7 @@ fn keys_at_a_url_are_fetched() {
 #[test]
 fn too_few_files_are_warned_of() {
     let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 1000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_presenced")]);
+    limited.args(["-c", "ulimit -n 1000 && exec \"$@\"", "sh"]).arg(binary());
     let output =
         without_settings(limited).args(&FIXED[..7]).args(["--database-url", MEMORY]).output().unwrap();
     assert_says(

@@ -1,8 +1,8 @@
-//! Puts the service through bad days, and tells with figures what came of it:
-//! `scripts/torture` builds both and runs this.
+//! `torture`: puts the service through crashes, faults and overload, and prints a table of
+//! the results. `scripts/torture` builds both and runs it.
 //!
-//! The service runs as processes of its own, against a PostgreSQL cluster that this
-//! program starts for itself, because it kills it, or against an SQLite file.
+//! The service runs as a process, on a private PostgreSQL cluster that this program starts
+//! and kills, or on an SQLite file.
 
 #![expect(
     clippy::expect_used,
@@ -11,7 +11,7 @@
     clippy::print_stdout,
     clippy::unwrap_used,
     unreachable_pub,
-    reason = "a tool may fail, and prints what it found"
+    reason = "a tool may panic, and prints its results"
 )]
 
 mod rows;
@@ -27,55 +27,55 @@ use clap::{Parser, ValueEnum};
 use presenced_tools::process::set_binary;
 use rows::{Row, callers::Load, clock, cluster::Cluster, faults, herd, kills, pairs, retries, rolling, soak};
 
-/// Puts presenced through bad days, and prints what came of it.
+/// Crashes, faults and overload for presenced, with a table of the results.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The binary.
+    /// Binary of the server.
     binary: String,
-    /// What is tried; all of it if nothing is named.
+    /// Rows to try; default is all.
     #[arg(value_enum)]
     rows: Vec<Name>,
-    /// Try everything a few times only.
+    /// A few repetitions of each row only.
     #[arg(long)]
     short: bool,
-    /// How long soak takes.
+    /// Length of the row soak, in minutes.
     #[arg(long, default_value_t = 2)]
     minutes: u64,
 }
 
-/// What can be tried; the comments are the text of `--help`.
+/// A group of rows; the comments are the text of `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// kill -9 of the service, on each engine.
+    /// SIGKILL to the service, on each engine.
     Kills,
-    /// kill -9 of PostgreSQL with all its backends.
+    /// SIGKILL to PostgreSQL and all its backends.
     PostgresKills,
-    /// Writes that failed and are sent again.
+    /// Retries of failed writes.
     Retries,
-    /// Writes that arrive after they were given up.
+    /// Writes that reach the database after their caller gave up.
     Late,
-    /// A set at one replica, and a get at another.
+    /// A set at one replica, then a get at another.
     ReadYourWrites,
     /// A rolling restart of three replicas.
     Rolling,
-    /// A network to the database that is slow, hangs, is cut, resets, or trickles.
+    /// A network to the database that is slow, hangs, is cut, resets, or sends byte by byte.
     Network,
-    /// A database whose connections others have taken.
+    /// A database without free connections.
     Connections,
-    /// A database that takes no writes.
+    /// A read-only database.
     ReadOnly,
-    /// A database whose disk is full; takes root, for a small disk of its own.
+    /// A database with a full disk. Requires root, to mount a small disk.
     DiskFull,
-    /// Everybody refreshes at once after the service was away for 10 s.
+    /// All sessions refresh at once after 10 s without the service.
     Herd,
-    /// A clock that is stepped by an hour; takes libfaketime (Debian: faketime).
+    /// A clock that steps by an hour. Requires libfaketime (Debian: faketime).
     Clock,
-    /// Half load for --minutes.
+    /// Half of the full load, for --minutes.
     Soak,
 }
 
 impl Arguments {
-    /// How often something is tried.
+    /// The number of repetitions.
     fn number(&self, full: usize, short: usize) -> usize {
         if self.short { short } else { full }
     }
@@ -138,7 +138,7 @@ async fn main() -> ExitCode {
     };
     tokio::select! {
         () = all => {}
-        // What was started ends with what holds it.
+        // Processes that were started end when their owners are dropped.
         _ = tokio::signal::ctrl_c() => return ExitCode::from(130),
     }
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }

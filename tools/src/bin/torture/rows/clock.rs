@@ -1,4 +1,4 @@
-//! A node whose clock is stepped under the service.
+//! A step of the clock of one replica's host.
 
 use std::{
     fs,
@@ -11,22 +11,22 @@ use tokio::time::{sleep, timeout};
 use super::{Client, Row, cluster::Cluster, connect};
 use presenced_tools::process::{Process, command};
 
-/// Lets a process see another time than its machine's (Debian's package faketime).
-/// Intervals, which the monotonic clock measures, stay what they are.
+/// Changes the wall clock of one process (Debian's package faketime). The monotonic clock
+/// stays right.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Within this the probes say that the clock is off, and that it is right again.
+/// The time within which `/readyz` must report the step, and the recovery.
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
-/// How long the service runs with a clock that is off.
+/// The time that the clock stays wrong.
 const OFF: Duration = Duration::from_secs(3);
 
-/// Steps the clock by each of these, and back.
+/// Steps the clock forward and back, then back and forward.
 pub async fn steps() -> Vec<Row> {
     if !fs::exists(LIBRARY).unwrap() {
         return vec![Row {
             property: "clock stepped".to_owned(),
             tried: "not at all".to_owned(),
-            figure: format!("{LIBRARY} is not there: install faketime"),
+            figure: format!("{LIBRARY} is missing: install faketime"),
             held: false,
         }];
     }
@@ -37,7 +37,7 @@ pub async fn steps() -> Vec<Row> {
     rows
 }
 
-/// A service in its own time, and another one on the same database in the right time.
+/// Runs a replica with a wrong clock and one with the right clock on the same database.
 async fn one(step: &str) -> Row {
     let cluster = Cluster::start(&[]).await;
     let folder = tempfile::tempdir().unwrap();
@@ -55,8 +55,8 @@ async fn one(step: &str) -> Row {
     set(&mut client, "before").await;
 
     fs::write(&time, step).unwrap();
-    let noticed = says(&process, "clock more than 2 s off the database's").await;
-    // Who calls it in spite of that is answered, from intervals that go on.
+    let noticed = reports(&process, "clock more than 2 s off the database's").await;
+    // Callers that ignore the probe still get responses.
     let stopwatch = Instant::now();
     let mut slowest = Duration::ZERO;
     while stopwatch.elapsed() < OFF {
@@ -65,25 +65,27 @@ async fn one(step: &str) -> Row {
         shown(&mut client, "meanwhile").await;
         slowest = slowest.max(call.elapsed());
     }
-    // What each replica shows of what was set in the right time, and in the wrong one: that is
-    // why it is not ready.
+    // Sessions set before and after the step look different at the two replicas. That is why the
+    // replica is not ready.
     let mut seen = Vec::new();
     for user in ["before", "meanwhile"] {
         seen.push(format!(
-            "a session set {user} is {} here and {} at a replica in the right time",
+            "a session set {user} is {} here and {} at a replica with the right clock",
             shown(&mut client, user).await,
             shown(&mut other, user).await
         ));
     }
     fs::write(&time, "+0").unwrap();
-    let back = says(&process, "ready").await;
+    let back = reports(&process, "ready").await;
     set(&mut client, "after").await;
     let after = [shown(&mut client, "after").await, shown(&mut other, "after").await];
     Row {
-        property: format!("clock of one replica stepped by {step}: not ready, says why, goes on, comes back"),
+        property: format!(
+            "clock of one replica stepped by {step}: not ready, reports why, responds, recovers"
+        ),
         tried: "once".to_owned(),
         figure: format!(
-            "not ready after {noticed:.2?}; slowest set and get {slowest:.2?}; {}; ready {back:.2?} after it was put right",
+            "not ready after {noticed:.2?}; slowest set and get {slowest:.2?}; {}; ready {back:.2?} after the clock was right again",
             seen.join(", ")
         ),
         held: noticed <= NOTICED_WITHIN
@@ -93,23 +95,23 @@ async fn one(step: &str) -> Row {
     }
 }
 
-/// How long it takes until `/readyz` says this.
-async fn says(process: &Process, word: &str) -> Duration {
+/// Waits until `/readyz` returns this state. Returns the time that it took.
+async fn reports(process: &Process, state: &str) -> Duration {
     let stopwatch = Instant::now();
-    let says = async {
+    let reported = async {
         loop {
-            let answer = reqwest::get(format!("http://{}/readyz", process.admin)).await.unwrap();
-            if answer.text().await.unwrap().trim() == word {
+            let response = reqwest::get(format!("http://{}/readyz", process.admin)).await.unwrap();
+            if response.text().await.unwrap().trim() == state {
                 return;
             }
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, says).await.unwrap_or_else(|_| panic!("/readyz does not say {word:?}"));
+    timeout(PATIENCE, reported).await.unwrap_or_else(|_| panic!("/readyz does not return {state:?}"));
     stopwatch.elapsed()
 }
 
-/// A session of the usual five minutes.
+/// Opens a session with the default expiry of five minutes.
 async fn set(client: &mut Client, user: &str) {
     let request = SetPresenceRequest {
         user_id: user.to_owned(),
@@ -122,6 +124,6 @@ async fn set(client: &mut Client, user: &str) {
 }
 
 async fn shown(client: &mut Client, user: &str) -> String {
-    let answer = client.get_presence(GetPresenceRequest { user_id: user.to_owned() }).await.unwrap();
-    format!("{:?}", answer.into_inner().presence.unwrap_or_default().availability())
+    let response = client.get_presence(GetPresenceRequest { user_id: user.to_owned() }).await.unwrap();
+    format!("{:?}", response.into_inner().presence.unwrap_or_default().availability())
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL that can be killed with all its backends, and comes back.
+//! A PostgreSQL cluster that can be killed with all its backends, and restarted.
 
 use std::{
     fs,
@@ -13,14 +13,13 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-/// How long it may take to start, what it has to recover included.
+/// The time that a start may take, with the recovery after a kill.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A private PostgreSQL cluster; gone when dropped.
+/// A private PostgreSQL cluster, which is removed when this is dropped.
 ///
-/// It keeps what it promises (`fsync` and `synchronous_commit` are on) unless the
-/// settings say otherwise. Its superuser is `presence`; the service is `app`, to
-/// whom the database `presence` belongs.
+/// `fsync` and `synchronous_commit` are on, unless the settings turn them off. The superuser
+/// is `presence`. The service connects as `app`, which owns the database `presence`.
 pub struct Cluster {
     folder: TempDir,
     settings: Vec<String>,
@@ -29,7 +28,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one with these settings, each `NAME=VALUE`.
+    /// Starts a cluster with these settings, each `NAME=VALUE`.
     pub async fn start(settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("presenced-torture.").tempdir().unwrap();
         own(folder.path());
@@ -45,7 +44,7 @@ impl Cluster {
         let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
         let postmaster = postmaster(folder.path(), port, &settings);
         let cluster = Self { folder, settings, port, postmaster };
-        cluster.answers().await;
+        cluster.wait_until_ready().await;
         cluster.run("create role app login").await;
         cluster.run("create database presence owner app").await;
         cluster
@@ -56,22 +55,22 @@ impl Cluster {
         format!("postgres://app@127.0.0.1:{}/presence", self.port)
     }
 
-    /// Runs a statement as the superuser, in the database of the service if it is there.
+    /// Runs a statement as the superuser, in the database `postgres`.
     pub async fn run(&self, sql: &str) {
         self.superuser("postgres").await.unwrap().execute(AssertSqlSafe(sql)).await.unwrap();
     }
 
-    /// A connection of the superuser.
+    /// Connects as the superuser.
     pub async fn superuser(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
         PgConnection::connect(&format!("postgres://presence@127.0.0.1:{}/{database}", self.port)).await
     }
 
-    /// Another connection of the service's user.
+    /// Connects as the service's user.
     pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         PgConnection::connect(&self.url()).await
     }
 
-    /// Ends the connections of the service.
+    /// Terminates the service's connections.
     pub async fn terminate(&self) {
         self.run(
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'presenced'",
@@ -79,30 +78,30 @@ impl Cluster {
         .await;
     }
 
-    /// `kill -9` of the postmaster and all its children at once.
+    /// Kills the postmaster and all its children at once (SIGKILL).
     pub fn kill(&mut self) {
         let postmaster = self.postmaster.id();
         let mut all = vec![postmaster.to_string()];
         all.extend(children(postmaster));
-        // A child may just have ended by itself.
+        // A child may have ended by itself meanwhile.
         let _ = Command::new("kill").arg("-9").args(&all).stderr(Stdio::null()).status().unwrap();
         self.postmaster.wait().unwrap();
     }
 
-    /// Starts it again after a kill; done once it lets somebody in.
+    /// Starts the cluster again after a kill, and waits until it accepts connections.
     pub async fn restart(&mut self) {
         self.postmaster = postmaster(self.folder.path(), self.port, &self.settings);
-        self.answers().await;
+        self.wait_until_ready().await;
     }
 
-    async fn answers(&self) {
-        let answers = async {
+    async fn wait_until_ready(&self) {
+        let ready = async {
             while self.superuser("postgres").await.is_err() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
         let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        timeout(START_TIMEOUT, answers).await.unwrap_or_else(|_| panic!("no PostgreSQL: {}", log()));
+        timeout(START_TIMEOUT, ready).await.unwrap_or_else(|_| panic!("no PostgreSQL: {}", log()));
     }
 }
 
@@ -139,8 +138,8 @@ fn children(parent: u32) -> Vec<String> {
     .collect()
 }
 
-/// A program of PostgreSQL, the newest that is installed, as somebody else than root,
-/// for whom it refuses to run.
+/// A program of the newest installed PostgreSQL. For root it runs as another user, because
+/// PostgreSQL refuses to run as root.
 fn command(program: &str, folder: &Path) -> Command {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let newest = installed
@@ -155,14 +154,15 @@ fn command(program: &str, folder: &Path) -> Command {
     command
 }
 
-/// Gives a folder to whom PostgreSQL runs as.
+/// Gives a folder to the user that PostgreSQL runs as.
 pub fn own(folder: &Path) {
     if let Some((user, group)) = other_user() {
         chown(folder, Some(user), Some(group)).unwrap();
     }
 }
 
-/// Who it runs as if this is root: the user postgres, or else nobody.
+/// The user and group that PostgreSQL runs as if this process is root: `postgres`, else
+/// `nobody`.
 fn other_user() -> Option<(u32, u32)> {
     use std::os::unix::fs::MetadataExt;
 

@@ -1,5 +1,5 @@
-//! What is done to the service, one file for each group of rows of the table. The
-//! tests run some of them with small numbers, `scripts/torture` all with large ones.
+//! The rows of the table, one file for each group. The tests run some of them with small
+//! numbers, `scripts/torture` all of them with large ones.
 
 pub mod callers;
 pub mod clock;
@@ -21,19 +21,19 @@ use tonic::transport::Channel;
 /// A row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What should hold.
+    /// The property that is claimed.
     pub property: String,
-    /// How often it was tried.
+    /// The extent of the attempt.
     pub tried: String,
-    /// What came of it.
+    /// The result.
     pub figure: String,
-    /// Whether it held.
+    /// Whether the property held.
     pub held: bool,
 }
 
 pub type Client = PresenceServiceClient<Channel>;
 
-/// A connection of its own, opened by the first call.
+/// A client with a connection of its own, which opens on the first call.
 pub fn connect(grpc: SocketAddr) -> Client {
     Client::new(Channel::from_shared(format!("http://{grpc}")).unwrap().connect_lazy())
 }
