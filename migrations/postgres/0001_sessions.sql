@@ -1,9 +1,9 @@
--- One row per session: one application's claim about one user.
+-- One row per session. A session is one application's claim about one user.
 --
--- No index on a column that a refresh changes (set_at, expires_at), and room
--- left on each page: so every refresh is a heap-only (HOT) update.
--- Texts compare byte by byte (collate "C"): an id may be anything, and the key
--- does not depend on the operating system's locale data.
+-- No index covers a column that a refresh changes (set_at, expires_at), and each page has
+-- free space. So every refresh is a heap-only (HOT) update.
+-- Texts compare byte by byte (collate "C"), so the key does not depend on the operating
+-- system's locale data.
 create table presence_sessions (
     tenant_id    uuid             not null,
     user_id      text collate "C" not null,
@@ -26,13 +26,13 @@ create table presence_sessions (
     )
 ) with (fillfactor = 70);
 
-comment on table presence_sessions is 'One row per session: one application''s claim about one user';
+comment on table presence_sessions is 'One row per session, which is one application''s claim about one user';
 comment on column presence_sessions.tenant_id is 'The organisation; the nil UUID while authentication is off';
 comment on column presence_sessions.user_id is 'Opaque; a GUID is in lower case';
 comment on column presence_sessions.session_id is 'The application''s id; a GUID is in lower case';
-comment on column presence_sessions.availability is 'What was set, e.g. Busy';
-comment on column presence_sessions.activity is 'What was set, e.g. InACall';
-comment on column presence_sessions.set_at is 'When it was last set or refreshed; an Available session fades 5 and 10 minutes later';
-comment on column presence_sessions.changed_at is 'When a set last changed what watchers see; never goes back';
-comment on column presence_sessions.expires_at is 'When it ends by itself: it is live while this lies ahead';
-comment on column presence_sessions.cleared_at is 'When it was cleared; null until then, and again once it is set anew';
+comment on column presence_sessions.availability is 'The availability that was set, e.g. Busy';
+comment on column presence_sessions.activity is 'The activity that was set, e.g. InACall';
+comment on column presence_sessions.set_at is 'The time of the last set or refresh; an Available session fades 5 and 10 minutes later';
+comment on column presence_sessions.changed_at is 'The time of the last set that changed what watchers see; never goes back';
+comment on column presence_sessions.expires_at is 'The time at which the session expires; the session is live until then';
+comment on column presence_sessions.cleared_at is 'The time of the clear; null if the session was not cleared since the last set';

@@ -1,5 +1,4 @@
--- One row per user who set anything beside sessions: what the user prefers to
--- be shown as, has to say, and where the user works.
+-- One row per user with a preferred presence, a status message or a work location.
 create table presence_users (
     tenant_id               uuid             not null,
     user_id                 text collate "C" not null,
@@ -39,17 +38,17 @@ create table presence_users (
     )
 ) with (fillfactor = 70);
 
-comment on table presence_users is 'One row per user who set anything beside sessions';
+comment on table presence_users is 'One row per user with a preferred presence, a status message or a work location';
 comment on column presence_users.tenant_id is 'The organisation; the nil UUID while authentication is off';
 comment on column presence_users.user_id is 'Opaque; a GUID is in lower case';
-comment on column presence_users.preferred_availability is 'What the user prefers to be shown as, e.g. Busy; null if nothing';
-comment on column presence_users.preferred_activity is 'What the user prefers to be shown as, e.g. Busy; null if nothing';
-comment on column presence_users.preferred_expires_at is 'When the preference ends by itself';
-comment on column presence_users.status_content is 'The status message, not empty; null if there is none';
-comment on column presence_users.status_published_at is 'When the status message was set';
-comment on column presence_users.status_expires_at is 'When the status message ends by itself; null if it does not';
-comment on column presence_users.manual_location_type is 'The kind of place the user chose to work at, e.g. Office; null if none';
-comment on column presence_users.manual_place_id is 'The place the user chose; null if not said';
-comment on column presence_users.automatic_location_type is 'The kind of place that was found out, e.g. Office; null if none';
-comment on column presence_users.automatic_place_id is 'The place that was found out; null if not said';
-comment on column presence_users.changed_at is 'When anything in this row last changed; never goes back';
+comment on column presence_users.preferred_availability is 'The preferred availability, e.g. Busy; null without a preference';
+comment on column presence_users.preferred_activity is 'The preferred activity, e.g. Busy; null without a preference';
+comment on column presence_users.preferred_expires_at is 'The time at which the preference expires';
+comment on column presence_users.status_content is 'The status message, not empty; null without one';
+comment on column presence_users.status_published_at is 'The time at which the status message was set';
+comment on column presence_users.status_expires_at is 'The time at which the status message expires; null if it does not';
+comment on column presence_users.manual_location_type is 'The kind of work location that the user chose, e.g. Office; null without one';
+comment on column presence_users.manual_place_id is 'The place that the user chose; null if unknown';
+comment on column presence_users.automatic_location_type is 'The kind of work location that was detected, e.g. Office; null without one';
+comment on column presence_users.automatic_place_id is 'The place that was detected; null if unknown';
+comment on column presence_users.changed_at is 'The time of the last change to this row; never goes back';

@@ -1,2 +1,2 @@
--- A user keeps 100 sessions. Here the statement that opens one sees to it
--- (src/store/postgres/mod.rs): Citus takes no triggers on the table.
+-- A user keeps 100 sessions. On PostgreSQL the statement that opens a session enforces this
+-- (src/store/postgres/set.rs), because Citus allows no triggers on the table.

@@ -1,20 +1,19 @@
--- One row per user who set anything beside sessions: what the user prefers to
--- be shown as, has to say, and where the user works.
+-- One row per user with a preferred presence, a status message or a work location.
 -- Times are milliseconds since 1970-01-01T00:00:00Z.
 create table presence_users (
     tenant_id               text    not null, -- the organisation; the nil UUID while authentication is off
     user_id                 text    not null, -- opaque; a GUID is in lower case
-    preferred_availability  text,             -- what the user prefers to be shown as, e.g. Busy; null if nothing
-    preferred_activity      text,             -- what the user prefers to be shown as, e.g. Busy; null if nothing
-    preferred_expires_at    integer,          -- when the preference ends by itself
-    status_content          text,             -- the status message, not empty; null if there is none
-    status_published_at     integer,          -- when the status message was set
-    status_expires_at       integer,          -- when the status message ends by itself; null if it does not
-    manual_location_type    text,             -- the kind of place the user chose to work at, e.g. Office; null if none
-    manual_place_id         text,             -- the place the user chose; null if not said
-    automatic_location_type text,             -- the kind of place that was found out, e.g. Office; null if none
-    automatic_place_id      text,             -- the place that was found out; null if not said
-    changed_at              integer not null, -- when anything in this row last changed; never goes back
+    preferred_availability  text,             -- the preferred availability, e.g. Busy; null without a preference
+    preferred_activity      text,             -- the preferred activity, e.g. Busy; null without a preference
+    preferred_expires_at    integer,          -- the time at which the preference expires
+    status_content          text,             -- the status message, not empty; null without one
+    status_published_at     integer,          -- the time at which the status message was set
+    status_expires_at       integer,          -- the time at which the status message expires; null if it does not
+    manual_location_type    text,             -- the kind of work location that the user chose, e.g. Office; null without one
+    manual_place_id         text,             -- the place that the user chose; null if unknown
+    automatic_location_type text,             -- the kind of work location that was detected, e.g. Office; null without one
+    automatic_place_id      text,             -- the place that was detected; null if unknown
+    changed_at              integer not null, -- the time of the last change to this row; never goes back
     constraint presence_users_pkey primary key (tenant_id, user_id),
     constraint presence_users_preferred_allowed check (
         (preferred_availability is null and preferred_activity is null and preferred_expires_at is null)

@@ -1,6 +1,6 @@
--- A user keeps 100 sessions: whoever makes up session ids must not make reads
--- grow. When one more is opened, those that have ended give way, or else those
--- that were set longest ago; those that were set at the same instant stay.
+-- A user keeps 100 sessions, so that reads stay bounded however many session ids a caller
+-- invents. Opening more removes ended sessions first, then the sessions that were set longest
+-- ago. Sessions that were set at the same instant as the new one are kept.
 create trigger presence_sessions_bounded after insert on presence_sessions
 when (
     select count(*) from presence_sessions where tenant_id = new.tenant_id and user_id = new.user_id
