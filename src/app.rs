@@ -110,7 +110,7 @@ const fn limits(settings: &Settings) -> Limits {
     Limits {
         batch_max: settings.batch_max,
         queue_max: settings.queue_max,
-        workers: settings.concurrent_statements,
+        concurrent_statements: settings.concurrent_statements,
     }
 }
 
@@ -161,7 +161,7 @@ impl App {
         let watched = database.open(watch::CONNECTIONS);
         let sources = Sources {
             store: Arc::clone(&watched),
-            changes: database.changes(),
+            invalidations: database.invalidations(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };

@@ -1,8 +1,7 @@
-//! Removes the sessions that ended longer ago than the retention time, slowly.
+//! Removal of sessions that ended before the retention time.
 //!
-//! Nothing depends on it: whether a session has ended is decided when it is
-//! read. Every replica cleans up, for it costs little: a chunk at a time, and a
-//! pause behind each that is many times as long.
+//! No rule depends on it, because a read decides whether a session has ended. Every replica
+//! cleans up. The cost is low: each chunk is followed by a pause many times as long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,15 +15,16 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// The sessions that are looked at in one statement.
+/// The number of sessions in one chunk.
 const CHUNK_ROWS: u32 = 1_000;
-/// The pause behind a chunk, in times of what the chunk took, and at least.
+/// The pause after a chunk, as a multiple of the chunk's duration.
 const PAUSE_FACTOR: u32 = 20;
+/// The shortest pause after a chunk.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-/// The pause between two cleans up of the whole table.
+/// The pause between two cleanups of the whole table.
 const INTERVAL: Duration = Duration::from_hours(1);
 
-/// Cleans up again and again until `stop`.
+/// Cleans up repeatedly until `stop`.
 pub async fn run(
     store: Arc<dyn Store>,
     clock: Clock,
@@ -35,10 +35,10 @@ pub async fn run(
     let cleanups = async {
         loop {
             match cleanup(&*store, &clock, &metrics, retention).await {
-                Ok(0) => debug!("removed: nothing ended that long ago"),
-                Ok(removed) => info!(removed, "removed what ended long ago"),
-                // Health says what there is to say.
-                Err(error) => debug!(%error, "a cleanup broke off"),
+                Ok(0) => debug!("cleanup found no session to remove"),
+                Ok(removed) => info!(removed, "cleanup removed ended sessions"),
+                // The health loop reports an unavailable database.
+                Err(error) => debug!(%error, "cleanup failed"),
             }
             sleep(INTERVAL).await;
         }
@@ -46,7 +46,7 @@ pub async fn run(
     stop.run_until_cancelled(cleanups).await;
 }
 
-/// Goes once through all sessions; says how many were removed.
+/// Goes through all sessions once. Returns the number of removed sessions.
 async fn cleanup(
     store: &dyn Store,
     clock: &Clock,
@@ -55,7 +55,7 @@ async fn cleanup(
 ) -> Result<u64, StoreError> {
     let (mut chunk, mut removed) = (Chunk::default(), 0);
     loop {
-        let took = Stopwatch::start();
+        let duration = Stopwatch::start();
         chunk.through = store.chunk_end(chunk.after.as_ref(), CHUNK_ROWS).await?;
         let sessions = store.remove_ended(clock.now() - retention, &chunk).await?;
         metrics.sessions_removed(sessions);
@@ -64,6 +64,6 @@ async fn cleanup(
             return Ok(removed);
         }
         chunk.after = chunk.through.take();
-        sleep((took.elapsed() * PAUSE_FACTOR).max(PAUSE_MIN)).await;
+        sleep((duration.elapsed() * PAUSE_FACTOR).max(PAUSE_MIN)).await;
     }
 }

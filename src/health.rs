@@ -105,7 +105,7 @@ impl Health {
             let turned = readiness != self.readiness();
             self.tell(readiness).await;
             if turned && readiness == Readiness::StoreUnavailable {
-                let because = database.unreachable_because().await.unwrap_or(error);
+                let because = database.connection_error().await.unwrap_or(error);
                 warn!(store = database.describe(), because, "the store is unavailable");
             }
             stop.run_until_cancelled(sleep(INTERVAL)).await;

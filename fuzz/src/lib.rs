@@ -80,7 +80,7 @@ impl Apis {
 
             let database = Database::connect("sqlite::memory:").await.expect("a database");
             database.migrate().await.expect("a schema");
-            let limits = Limits { batch_max: 500, queue_max: 20_000, workers: 1 };
+            let limits = Limits { batch_max: 500, queue_max: 20_000, concurrent_statements: 1 };
             let store = database.open(Batches::connections(limits));
             // It is the database as long as it is open.
             std::mem::forget(database);

@@ -1,11 +1,11 @@
-//! Running the statements of a batcher.
+//! Running the statements of a batcher, and passing results to their callers.
 
 use std::{ops::Range, slice, sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::{debug, info, warn};
 
-use super::{CALL_TIMEOUT, Statement};
+use super::statement::Statement;
 use crate::{
     clock::{Clock, Stopwatch},
     presence::Timestamp,
@@ -13,64 +13,68 @@ use crate::{
     telemetry::{LogThrottle, QueueSpan, StatementMetrics, StatementSpan, Trace},
 };
 
-/// How long a caller waits until its statement begins. What is done for one that has
-/// gone could undo what it does next: it does nothing before the store can tell that
-/// the statement is late.
+/// The timeout of a call, including its time in the queue. It equals the sum of the timeouts
+/// of one statement.
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// The timeout of a caller's wait until its statement begins.
+///
+/// A statement that runs after its caller gave up could undo the caller's next write. The
+/// caller must not give up before the store recognises the statement as late.
 const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE_AFTER);
 
-/// How long a statement must not have failed for the log to say that it works again.
-const QUIET: Duration = Duration::from_secs(10);
+/// The time without a failure after which the log reports that a statement succeeds again.
+const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
-/// What a caller gets: the instant for which it holds, and an answer for each
-/// member.
+/// The results of a call: the `now` of its statement, and one result for each item.
 pub(super) type Results<S> = (Timestamp, Vec<<S as Statement>::Output>);
 
-/// A call that waits for its turn.
+/// A call in the queue.
 pub(super) struct PendingCall<S: Statement> {
-    pub(super) members: Vec<S::Member>,
+    pub(super) items: Vec<S::Item>,
     caller: Caller<S>,
-    /// If its request is traced.
+    /// The span of the wait, if the request is traced.
     queued: Option<Box<QueueSpan>>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<S: Statement> PendingCall<S> {
-    /// A call that begins to wait for `statement`, and where its answer comes.
+    /// Creates a call that waits for `statement`, and the receiver of its results.
     pub(super) fn new(
         statement: &'static str,
-        members: Vec<S::Member>,
-        room: OwnedSemaphorePermit,
+        items: Vec<S::Item>,
+        permit: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<Result<Results<S>, StoreError>>) {
-        let (answer, answered) = oneshot::channel();
-        let caller = Caller { answer, waits: Stopwatch::start() };
-        (Self { members, caller, queued: QueueSpan::start(statement), _room: room }, answered)
+        let (sender, receiver) = oneshot::channel();
+        let caller = Caller { sender, waiting: Stopwatch::start() };
+        (Self { items, caller, queued: QueueSpan::start(statement), _permit: permit }, receiver)
     }
 }
 
-/// Who waits for an answer.
+/// The caller of a call, which waits for the results.
 struct Caller<S: Statement> {
-    answer: oneshot::Sender<Result<Results<S>, StoreError>>,
-    waits: Stopwatch,
+    sender: oneshot::Sender<Result<Results<S>, StoreError>>,
+    waiting: Stopwatch,
 }
 
 impl<S: Statement> Caller<S> {
-    /// Whether a statement may still begin for it.
+    /// Whether a statement may still begin for this caller.
     fn has_time(&self) -> bool {
-        self.waits.elapsed() < QUEUE_TIMEOUT
+        self.waiting.elapsed() < QUEUE_TIMEOUT
     }
 
-    /// Answers it, unless it has gone.
-    fn answer(self, outcome: Result<Results<S>, StoreError>) {
-        let _ = self.answer.send(outcome);
+    /// Sends the results. A caller that stopped waiting misses them.
+    fn respond(self, outcome: Result<Results<S>, StoreError>) {
+        let _ = self.sender.send(outcome);
     }
 }
 
-/// A caller whose statement runs.
-struct Waiting<S: Statement> {
-    /// Its members among those of the statement.
-    members: Range<usize>,
+/// A call whose statement runs.
+struct RunningCall<S: Statement> {
+    /// The range of the call's items among those of the statement.
+    items: Range<usize>,
     caller: Caller<S>,
-    /// If its request is traced.
+    /// The trace, if the request is traced.
     trace: Option<Trace>,
 }
 
@@ -80,9 +84,9 @@ pub(super) struct Runner {
     store: Arc<dyn Store>,
     clock: Clock,
     metrics: StatementMetrics,
-    /// With the statement.
+    /// Limits the log of failed statements.
     throttle: LogThrottle,
-    /// With calls that wait too long for it.
+    /// Limits the log of calls that wait too long in the queue.
     queue_throttle: LogThrottle,
 }
 
@@ -98,52 +102,53 @@ impl Runner {
             store: Arc::clone(store),
             clock: clock.clone(),
             metrics,
-            throttle: LogThrottle::new(QUIET),
-            queue_throttle: LogThrottle::new(QUIET),
+            throttle: LogThrottle::new(RECOVERED_AFTER),
+            queue_throttle: LogThrottle::new(RECOVERED_AFTER),
         }
     }
 
-    /// Runs a batch as one statement, and answers its callers.
+    /// Runs a batch as one statement, and sends the results to its callers.
     pub(super) async fn run<S: Statement>(&self, batch: Vec<PendingCall<S>>) {
-        let mut members = Vec::new();
-        let mut callers: Vec<Waiting<S>> = Vec::with_capacity(batch.len());
-        for PendingCall { members: own, caller, queued, _room } in batch {
-            let Some(caller) = self.in_time(caller) else { continue };
-            let start = members.len();
-            members.extend(own);
+        let mut items = Vec::new();
+        let mut calls: Vec<RunningCall<S>> = Vec::with_capacity(batch.len());
+        for PendingCall { items: own, caller, queued, _permit } in batch {
+            let Some(caller) = self.if_in_time(caller) else { continue };
+            let start = items.len();
+            items.extend(own);
             let trace = queued.map(|queued| queued.finish());
-            callers.push(Waiting { members: start..members.len(), caller, trace });
+            calls.push(RunningCall { items: start..items.len(), caller, trace });
         }
-        if members.is_empty() {
+        if items.is_empty() {
             return;
         }
-        match self.execute(&members, &callers).await {
-            Ok((now, answers)) => {
-                let mut answers = answers.into_iter();
-                for Waiting { members, caller, .. } in callers {
-                    caller.answer(Ok((now, answers.by_ref().take(members.len()).collect())));
+        match self.execute(&items, &calls).await {
+            Ok((now, results)) => {
+                let mut results = results.into_iter();
+                for RunningCall { items, caller, .. } in calls {
+                    caller.respond(Ok((now, results.by_ref().take(items.len()).collect())));
                 }
             }
-            Err(StoreError::Data(_)) if callers.len() > 1 => {
-                for Waiting { members: own, caller, trace } in callers {
-                    let Some(caller) = self.in_time(caller) else { continue };
-                    let alone = Waiting { members: own.clone(), caller, trace };
-                    let own = members.get(own).unwrap_or_default();
+            Err(StoreError::Data(_)) if calls.len() > 1 => {
+                for RunningCall { items: own, caller, trace } in calls {
+                    let Some(caller) = self.if_in_time(caller) else { continue };
+                    let alone = RunningCall { items: own.clone(), caller, trace };
+                    let own = items.get(own).unwrap_or_default();
                     let outcome = self.execute(own, slice::from_ref(&alone)).await;
-                    alone.caller.answer(outcome);
+                    alone.caller.respond(outcome);
                 }
             }
             Err(error) => {
-                for waiting in callers {
-                    waiting.caller.answer(Err(error.clone()));
+                for call in calls {
+                    call.caller.respond(Err(error.clone()));
                 }
             }
         }
     }
 
-    /// Refuses a caller that has waited too long; `None`, too, if it has gone.
-    fn in_time<S: Statement>(&self, caller: Caller<S>) -> Option<Caller<S>> {
-        if caller.answer.is_closed() {
+    /// Returns the caller if it still waits and has time left. A caller without time left
+    /// gets an error.
+    fn if_in_time<S: Statement>(&self, caller: Caller<S>) -> Option<Caller<S>> {
+        if caller.sender.is_closed() {
             return None;
         }
         if caller.has_time() {
@@ -151,28 +156,27 @@ impl Runner {
         }
         self.metrics.given_up();
         if self.queue_throttle.fails() {
-            let statement = self.name;
-            warn!(statement, "calls are given up: their turn does not come within {QUEUE_TIMEOUT:?}");
+            warn!(statement = self.name, timeout = ?QUEUE_TIMEOUT, "calls time out in the queue");
         }
-        let text = format!("its turn did not come within {QUEUE_TIMEOUT:?}");
-        caller.answer(Err(StoreError::Unavailable(text)));
+        let text = format!("the statement did not begin within {QUEUE_TIMEOUT:?}");
+        caller.respond(Err(StoreError::Unavailable(text)));
         None
     }
 
-    /// One statement; a conflict is tried once more, if there is time.
+    /// Runs one statement. A conflict is retried once, if all callers have time left.
     async fn execute<S: Statement>(
         &self,
-        members: &[S::Member],
-        callers: &[Waiting<S>],
+        items: &[S::Item],
+        calls: &[RunningCall<S>],
     ) -> Result<Results<S>, StoreError> {
         let now = self.clock.now();
-        let timer = self.metrics.start(members.len());
-        let traces = callers.iter().filter_map(|waiting| waiting.trace.as_ref());
-        let spans: Vec<StatementSpan> = traces.map(|trace| trace.statement(S::NAME, members.len())).collect();
-        let mut outcome = S::execute(&*self.store, now, members).await;
-        let has_time = || callers.iter().all(|waiting| waiting.caller.has_time());
+        let timer = self.metrics.start(items.len());
+        let traces = calls.iter().filter_map(|call| call.trace.as_ref());
+        let spans: Vec<StatementSpan> = traces.map(|trace| trace.statement(S::NAME, items.len())).collect();
+        let mut outcome = S::execute(&*self.store, now, items).await;
+        let has_time = || calls.iter().all(|call| call.caller.has_time());
         if matches!(outcome, Err(StoreError::Conflict(_))) && has_time() {
-            outcome = S::execute(&*self.store, now, members).await;
+            outcome = S::execute(&*self.store, now, items).await;
         }
         timer.finish(outcome.is_ok());
         for span in spans {
@@ -180,14 +184,14 @@ impl Runner {
         }
         let statement = self.name;
         match &outcome {
-            Ok(_) if self.throttle.succeeds() => info!(statement, "works again"),
+            Ok(_) if self.throttle.succeeds() => info!(statement, "statement succeeds again"),
             Ok(_) => {}
-            // Those whose data it is are told, and logged.
-            Err(error @ StoreError::Data(_)) => debug!(statement, %error, "failed"),
+            // The request that has the data logs the error.
+            Err(error @ StoreError::Data(_)) => debug!(statement, %error, "statement failed"),
             Err(error) if self.throttle.fails() => {
-                warn!(statement, %error, "failed; more within a minute is logged at debug");
+                warn!(statement, %error, "statement failed; repeats within a minute are logged at debug");
             }
-            Err(error) => debug!(statement, %error, "failed"),
+            Err(error) => debug!(statement, %error, "statement failed"),
         }
         Ok((now, outcome?))
     }

@@ -1,4 +1,4 @@
-//! The methods of the store, as the batcher sees them.
+//! The methods of the store that a batcher can run.
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -8,21 +8,21 @@ use crate::{
     store::{ListUsers, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
 };
 
-/// A method of the store that takes members in a slice and answers each.
+/// A method of the store that takes a slice of items and returns one result for each.
 #[async_trait]
 pub trait Statement: Send + Sync + 'static {
-    /// Its name in metrics and logs: the store's method.
+    /// The name in metrics and logs: that of the store's method.
     const NAME: &'static str;
-    /// What it does one thing to.
-    type Member: Send + Sync + 'static;
-    /// What it says of one member.
+    /// One element of the slice.
+    type Item: Send + Sync + 'static;
+    /// The result for one item.
     type Output: Send + 'static;
 
-    /// Runs it; one answer for each member, in order.
+    /// Runs the statement. Returns one result for each item, in order.
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
-        members: &[Self::Member],
+        items: &[Self::Item],
     ) -> Result<Vec<Self::Output>, StoreError>;
 }
 
@@ -33,54 +33,50 @@ pub struct SetSessions;
 #[async_trait]
 impl Statement for SetSessions {
     const NAME: &'static str = "set_sessions";
-    type Member = SetSession;
+    type Item = SetSession;
     type Output = ();
 
-    async fn execute(
-        store: &dyn Store,
-        now: Timestamp,
-        members: &[SetSession],
-    ) -> Result<Vec<()>, StoreError> {
-        store.set_sessions(now, members).await?;
-        Ok(vec![(); members.len()])
+    async fn execute(store: &dyn Store, now: Timestamp, items: &[SetSession]) -> Result<Vec<()>, StoreError> {
+        store.set_sessions(now, items).await?;
+        Ok(vec![(); items.len()])
     }
 }
 
-/// [`Store::clear_sessions`]: whether the call ended the session.
+/// [`Store::clear_sessions`]. The result is whether the call ended the session.
 #[derive(Debug)]
 pub struct ClearSessions;
 
 #[async_trait]
 impl Statement for ClearSessions {
     const NAME: &'static str = "clear_sessions";
-    type Member = SessionKey;
+    type Item = SessionKey;
     type Output = bool;
 
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
-        members: &[SessionKey],
+        items: &[SessionKey],
     ) -> Result<Vec<bool>, StoreError> {
-        store.clear_sessions(now, members).await
+        store.clear_sessions(now, items).await
     }
 }
 
-/// [`Store::extend_sessions`]: whether the session was extended.
+/// [`Store::extend_sessions`]. The result is whether the session was extended.
 #[derive(Debug)]
 pub struct ExtendSessions;
 
 #[async_trait]
 impl Statement for ExtendSessions {
     const NAME: &'static str = "extend_sessions";
-    type Member = SetSession;
+    type Item = SetSession;
     type Output = bool;
 
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
-        members: &[SetSession],
+        items: &[SetSession],
     ) -> Result<Vec<bool>, StoreError> {
-        store.extend_sessions(now, members).await
+        store.extend_sessions(now, items).await
     }
 }
 
@@ -91,22 +87,17 @@ pub struct Load;
 #[async_trait]
 impl Statement for Load {
     const NAME: &'static str = "load";
-    type Member = UserKey;
+    type Item = UserKey;
     type Output = User;
 
-    async fn execute(
-        store: &dyn Store,
-        now: Timestamp,
-        members: &[UserKey],
-    ) -> Result<Vec<User>, StoreError> {
-        store.load(now, members).await
+    async fn execute(store: &dyn Store, now: Timestamp, items: &[UserKey]) -> Result<Vec<User>, StoreError> {
+        store.load(now, items).await
     }
 }
 
-/// Declares a method of the store that does one thing at a time. The batcher
-/// hands it one member.
+/// Declares a method of the store that takes a single item.
 macro_rules! one_at_a_time {
-    ($(#[$meta:meta])* $name:ident, $method:ident, $member:ty => $answer:ty) => {
+    ($(#[$meta:meta])* $name:ident, $method:ident, $item:ty => $output:ty) => {
         $(#[$meta])*
         #[derive(Debug)]
         pub struct $name;
@@ -114,19 +105,19 @@ macro_rules! one_at_a_time {
         #[async_trait]
         impl Statement for $name {
             const NAME: &'static str = stringify!($method);
-            type Member = $member;
-            type Output = $answer;
+            type Item = $item;
+            type Output = $output;
 
             async fn execute(
                 store: &dyn Store,
                 now: Timestamp,
-                members: &[$member],
-            ) -> Result<Vec<$answer>, StoreError> {
-                let mut answers = Vec::with_capacity(members.len());
-                for member in members {
-                    answers.push(store.$method(now, member).await?);
+                items: &[$item],
+            ) -> Result<Vec<$output>, StoreError> {
+                let mut results = Vec::with_capacity(items.len());
+                for item in items {
+                    results.push(store.$method(now, item).await?);
                 }
-                Ok(answers)
+                Ok(results)
             }
         }
     };
@@ -143,6 +134,6 @@ one_at_a_time! {
 }
 
 one_at_a_time! {
-    /// [`Store::count_users`], of a tenant.
+    /// [`Store::count_users`]. The item is a tenant.
     CountUsers, count_users, Uuid => u64
 }

@@ -44,7 +44,7 @@ pub(super) fn unreached(flag: &str, place: &str, Unreached { cause, text }: &Unr
         Cause::Refused => {
             ("nobody listens there", format!("start the database, or check the host and the port in {flag}"))
         }
-        Cause::NoAnswer => (
+        Cause::NoResponse => (
             "it does not answer",
             format!(
                 "see whether it hangs, and whether a firewall is between; check the host and the port in {flag}"

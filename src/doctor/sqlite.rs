@@ -39,7 +39,7 @@ pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<
     if file.exists() {
         // SQLite would open a file that can only be read, and leave others beside it.
         match access(file, Access::READ_OK | Access::WRITE_OK) {
-            Ok(()) => match sqlite.look().await {
+            Ok(()) => match sqlite.inspect().await {
                 Ok(found) => findings.extend(of_file(settings, &place, file, &found)),
                 Err(error) => findings.push(unreached(URL, &place, &error)),
             },

@@ -2,6 +2,7 @@
 //! `/openapi.json`.
 
 use serde::Deserialize;
+use strum::VariantArray as _;
 use utoipa::{
     ToSchema,
     openapi::{ArrayBuilder, RefOr, schema::Schema},
@@ -242,5 +243,5 @@ fn preferred_activity() -> Schema {
 }
 
 fn work_location_type() -> Schema {
-    one_of(WorkLocationType::ALL.iter().map(|value| camel_case(value.as_str())))
+    one_of(WorkLocationType::VARIANTS.iter().map(|value| camel_case(value.into())))
 }

@@ -8,6 +8,7 @@ use http::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+use strum::VariantArray as _;
 use utoipa::{ToSchema, openapi::schema::Schema};
 
 use super::{
@@ -168,7 +169,7 @@ fn shown_source() -> Schema {
 }
 
 fn shown_location_type() -> Schema {
-    let set = WorkLocationType::ALL.iter().map(|value| camel_case(value.as_str()));
+    let set = WorkLocationType::VARIANTS.iter().map(|value| camel_case(value.into()));
     one_of(std::iter::once("unspecified".to_owned()).chain(set))
 }
 
@@ -177,8 +178,8 @@ impl From<Presence> for PresenceJson {
         Self {
             context: None,
             id: presence.user_id.to_string(),
-            availability: presence.pair.availability.as_str(),
-            activity: presence.pair.activity.as_str(),
+            availability: presence.pair.availability.into(),
+            activity: presence.pair.activity.into(),
             out_of_office_settings: OutOfOfficeSettings::default(),
             status_message: presence.status_message.map(Into::into),
             sequence_number: presence.sequence_number.to_string(),
@@ -204,8 +205,8 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
         match location {
             Some((location, source)) => Self {
                 place_id: location.place_id.map(|id| id.to_string()),
-                source: camel_case(source.as_str()),
-                work_location_type: camel_case(location.location_type.as_str()),
+                source: camel_case(source.into()),
+                work_location_type: camel_case(location.location_type.into()),
             },
             None => Self {
                 place_id: None,

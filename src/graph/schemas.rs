@@ -1,5 +1,6 @@
 //! Helpers for the schemas of the OpenAPI document.
 
+use strum::VariantArray as _;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -47,12 +48,12 @@ pub(super) fn one_of(words: impl IntoIterator<Item = String>) -> Schema {
 
 /// What a presence may show.
 pub(super) fn shown_availability() -> Schema {
-    one_of(Availability::ALL.iter().map(ToString::to_string))
+    one_of(Availability::VARIANTS.iter().map(ToString::to_string))
 }
 
 /// What a presence may show.
 pub(super) fn shown_activity() -> Schema {
-    one_of(Activity::ALL.iter().map(ToString::to_string))
+    one_of(Activity::VARIANTS.iter().map(ToString::to_string))
 }
 
 /// `TimeOff` as `timeOff`: Graph's enums begin with a small letter.

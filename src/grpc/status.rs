@@ -75,6 +75,8 @@ const fn reason(reason: Reason) -> ErrorReason {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
     use crate::{
         grpc::pb,
@@ -87,8 +89,8 @@ mod tests {
         let message = |rule, received| {
             Violation { path: Path::Field(Field::Availability), rule, received }.message(Api::Grpc)
         };
-        for availability in Availability::ALL {
-            for activity in Activity::ALL {
+        for availability in Availability::VARIANTS {
+            for activity in Activity::VARIANTS {
                 let pair = Received::Pair(Pair::new(*availability, *activity));
                 let availability = pb::Availability::from(*availability).as_str_name();
                 let activity = pb::Activity::from(*activity).as_str_name();
@@ -97,7 +99,7 @@ mod tests {
             }
         }
         let message = message(Rule::WorkLocationType, None);
-        for value in WorkLocationType::ALL {
+        for value in WorkLocationType::VARIANTS {
             assert!(message.contains(pb::WorkLocationType::from(*value).as_str_name()), "{message}");
         }
     }

@@ -1,44 +1,45 @@
-//! From a user's sessions and preference to the one presence that the user is
-//! shown as.
+//! Aggregation: from a user's sessions and preference to the one presence that is shown.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{Pair, Session, SessionId, Timestamp, Transition, User};
+use super::{
+    Pair, SequenceNumber, Session, SessionId, StatusMessage, Timestamp, Transition, User, UserId,
+    WorkLocation, WorkLocationSource,
+};
 
-/// The rule by which a presence was decided.
+/// The rule that decided a presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidingRule {
-    /// No session is live: the user is `Offline`/`Offline`.
+    /// No session is live, so the user is `Offline`/`Offline`.
     NoLiveSession,
     /// The user's preferred presence overrides the live sessions.
     PreferredPresence,
     /// One session is live.
     OnlySession,
-    /// The deciding session shows what ranks above all others:
+    /// The deciding session has the highest rank:
     /// `DoNotDisturb > Busy > Available > AvailableInactive > Away`.
     Precedence,
-    /// Of the sessions of the highest rank, the deciding one changed last.
+    /// Among the sessions of the highest rank, the deciding session changed last.
     LatestChange,
-    /// Of those that also changed last, the deciding one has the smallest id.
+    /// Among the sessions that also changed last, the deciding session has the smallest id.
     SmallestSessionId,
 }
 
-/// A presence at one instant, and how it came about.
+/// A presence at one instant, with its explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {
-    /// What the user is shown as.
+    /// The pair that is shown.
     pub presence: Pair,
-    /// The rule that decided.
+    /// The rule that decided the presence.
     pub rule: DecidingRule,
-    /// The live sessions with what each shows, the most important first: the
-    /// first one decided, unless the preferred presence did.
+    /// The live sessions with the pair that each shows, most important first. The first
+    /// session decided the presence, unless the preferred presence did.
     pub live: Vec<(&'a Session, Pair)>,
-    /// When the presence changes next with no write: its pair, or, if that
-    /// stays, its status message.
+    /// The next change without a write, of the pair or of the status message.
     pub next_transition: Option<Transition>,
 }
 
-/// The presence of the user at `now`, and why.
+/// Returns the presence of the user at `now`, with its explanation.
 #[must_use]
 pub fn explain(user: &User, now: Timestamp) -> Decision<'_> {
     let mut live: Vec<_> = live_at(&user.sessions, now).collect();
@@ -55,7 +56,7 @@ pub fn explain(user: &User, now: Timestamp) -> Decision<'_> {
     Decision { presence, rule, live, next_transition: transition_from(user, presence, now) }
 }
 
-/// What the user is shown as at `now`.
+/// Returns the pair that is shown for the user at `now`.
 #[must_use]
 pub fn presence_of(user: &User, now: Timestamp) -> Pair {
     match user.preferred_at(now) {
@@ -64,39 +65,38 @@ pub fn presence_of(user: &User, now: Timestamp) -> Pair {
     }
 }
 
-/// What the sessions by themselves show at `now`.
+/// Returns the pair that the sessions alone show at `now`.
 fn shown_by(sessions: &[Session], now: Timestamp) -> Pair {
     live_at(sessions, now)
         .min_by_key(|(session, shown)| importance(session, *shown))
         .map_or(Pair::OFFLINE, |(_, shown)| shown)
 }
 
-/// The live sessions, with what each shows.
+/// Returns the live sessions with the pair that each shows.
 fn live_at(sessions: &[Session], now: Timestamp) -> impl Iterator<Item = (&Session, Pair)> {
     sessions.iter().filter_map(move |session| Some((session, session.shown_at(now)?)))
 }
 
-/// Orders sessions so that the one that decides comes first: the highest rank,
-/// then the latest change (so that heartbeats of two applications do not make
-/// a user flicker between them), then the smallest id.
+/// The sort key that places the deciding session first: the highest rank, then the latest
+/// change, then the smallest id. By the latest change, the heartbeats of two applications do
+/// not make the presence flicker.
 type Importance<'a> = (Reverse<u8>, Reverse<Timestamp>, &'a SessionId);
 
 fn importance(session: &Session, shown: Pair) -> Importance<'_> {
     (Reverse(shown.rank()), Reverse(session.changed_at), &session.session_id)
 }
 
-/// The first instant after `now` at which the user is shown as something else,
-/// or with another status message, with no write.
+/// Returns the first change of the pair or the status message after `now` without a write.
 #[must_use]
 pub fn next_transition(user: &User, now: Timestamp) -> Option<Transition> {
     transition_from(user, presence_of(user, now), now)
 }
 
-/// The same for a user who is shown as `presence` now.
+/// Like [`next_transition`], for a user whose pair at `now` is `presence`.
 fn transition_from(user: &User, presence: Pair, now: Timestamp) -> Option<Transition> {
     let change = match user.preferred_at(now) {
         None => next_change(&user.sessions, presence, now),
-        // It applies until it ends, or the last session does.
+        // The preference applies until it or the last session ends.
         Some(preferred) => {
             let last_end = user.sessions.iter().map(|session| session.expires_at).max();
             let at = last_end.map_or(preferred.expires_at, |end| end.min(preferred.expires_at));
@@ -114,12 +114,12 @@ fn transition_from(user: &User, presence: Pair, now: Timestamp) -> Option<Transi
     }
 }
 
-/// The first instant after `now` at which the sessions by themselves show
-/// something else than `presence`, which they show now.
+/// Returns the first instant after `now` at which the sessions alone show another pair than
+/// `presence`, which they show now.
 ///
-/// With time a session only loses rank, so nothing changes before the deciding
-/// one does. That one is moved to where it belongs then, and the next one
-/// decides: each session is moved a few times at most.
+/// Over time a session only loses rank, so the pair changes no earlier than the deciding
+/// session. That session moves to its new position, and then the next session decides. Each
+/// session moves a few times at most.
 fn next_change(sessions: &[Session], presence: Pair, now: Timestamp) -> Option<Transition> {
     let mut at = now;
     let mut order: BTreeMap<Importance<'_>, (&Session, Pair)> = live_at(sessions, now)
@@ -130,7 +130,7 @@ fn next_change(sessions: &[Session], presence: Pair, now: Timestamp) -> Option<T
             Some(current) if current == shown && shown != presence => {
                 return Some(Transition { at, to: shown });
             }
-            // It decides until it changes by itself.
+            // The session decides until its own next transition.
             Some(current) if current == shown => at = session.next_transition(at)?,
             _ => {}
         }
@@ -139,4 +139,43 @@ fn next_change(sessions: &[Session], presence: Pair, now: Timestamp) -> Option<T
         }
     }
     (presence != Pair::OFFLINE).then_some(Transition { at, to: Pair::OFFLINE })
+}
+
+/// A user's presence at one instant, as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The user.
+    pub user_id: UserId,
+    /// The pair that is shown.
+    pub pair: Pair,
+    /// The time of the last change.
+    pub sequence_number: SequenceNumber,
+    /// The status message. Only the user sees its times.
+    pub status_message: Option<StatusMessage>,
+    /// The work location, and its source.
+    pub work_location: Option<(WorkLocation, WorkLocationSource)>,
+}
+
+impl Presence {
+    /// Computes the presence at `now`, with all parts.
+    #[must_use]
+    pub fn compute(user_id: UserId, user: &User, now: Timestamp) -> Self {
+        Self {
+            user_id,
+            pair: presence_of(user, now),
+            sequence_number: user.sequence_number(now),
+            status_message: user.status_message_at(now).cloned(),
+            work_location: user.work_location().map(|(location, source)| (location.clone(), source)),
+        }
+    }
+
+    /// Whether `other` shows the same. The sequence number is ignored, because it also counts
+    /// changes that are not shown.
+    #[must_use]
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.user_id == other.user_id
+            && self.pair == other.pair
+            && self.status_message == other.status_message
+            && self.work_location == other.work_location
+    }
 }

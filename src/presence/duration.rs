@@ -1,4 +1,4 @@
-//! Durations as callers write them.
+//! Parsing of durations.
 
 use std::time::Duration;
 
@@ -6,17 +6,16 @@ use jiff::{SpanRelativeTo, fmt::temporal::SpanParser};
 
 static ISO_8601: SpanParser = SpanParser::new();
 
-/// A text that is no duration of a fixed, non-negative length.
+/// The text is not a duration of a fixed, non-negative length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a duration")]
 pub struct DurationError;
 
-/// Reads a duration: ISO 8601 (`PT1H30M`, `P1D`), or one of the two forms in
-/// which Graph's official Python SDK sends a `timedelta` (`1:00:00`,
-/// `1 day, 0:00:00`).
+/// Parses a duration: ISO 8601 (`PT1H30M`, `P1D`), or one of the two forms in which Graph's
+/// official Python SDK sends a `timedelta` (`1:00:00`, `1 day, 0:00:00`).
 ///
-/// A day is 24 hours and a week 7 days. Years and months have no fixed length
-/// and are refused, and so are negative durations.
+/// A day has 24 hours and a week 7 days. Years and months have no fixed length and are
+/// refused, as are negative durations.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     match text.bytes().next() {
         Some(first) if first.is_ascii_digit() => parse_timedelta(text).ok_or(DurationError),
@@ -28,7 +27,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// Python's `str(timedelta)`: `[D day[s], ]H:MM:SS[.ffffff]`.
+/// Parses Python's `str(timedelta)`: `[D day[s], ]H:MM:SS[.ffffff]`.
 fn parse_timedelta(text: &str) -> Option<Duration> {
     let (days, clock) = match text.split_once(", ") {
         Some((days, clock)) => (digits(days.strip_suffix(" days").or(days.strip_suffix(" day"))?, 9)?, clock),
@@ -45,10 +44,10 @@ fn parse_timedelta(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
-/// A decimal number of 1 to `most` digits and nothing else.
-fn digits(text: &str, most: usize) -> Option<u64> {
-    let plain = (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { text.parse().ok() } else { None }
+/// Parses a decimal number of 1 to `max` digits.
+fn digits(text: &str, max: usize) -> Option<u64> {
+    let valid = (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if valid { text.parse().ok() } else { None }
 }
 
 fn two_digits(text: &str) -> Option<u64> {
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_iso_8601_as_the_sdks_write_it() {
+    fn parses_iso_8601_as_the_sdks_write_it() {
         for (text, seconds) in [
             ("PT5M", 300),
             ("PT1H", 3_600),
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_pythons_timedelta() {
+    fn parses_pythons_timedelta() {
         for (text, seconds) in
             [("0:05:00", 300), ("1:00:00", 3_600), ("1 day, 0:00:00", 86_400), ("2 days, 23:59:59", 259_199)]
         {
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn refuses_other_texts() {
         for text in [
             "",
             "soon",

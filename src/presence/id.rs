@@ -7,13 +7,12 @@ use uuid::Uuid;
 /// The longest id, in characters (which are ASCII).
 pub const ID_MAX_CHARS: usize = 128;
 
-/// A text that is no id: see [`UserId::parse`].
+/// The text is not an id; see [`UserId::parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id")]
 pub struct InvalidId;
 
-/// Declares a type of id, which differs from the others only in what it must
-/// not contain.
+/// Declares a type of id. The types differ only in the characters that they allow.
 macro_rules! id {
     ($(#[$meta:meta])* $name:ident, $allows:expr) => {
         $(#[$meta])*
@@ -21,8 +20,8 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// Reads an id: 1 to 128 visible ASCII characters. A GUID is
-            /// lower-cased, so that its case makes no difference.
+            /// Parses an id: 1 to 128 visible ASCII characters. A GUID becomes lower case,
+            /// so that its case does not matter.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let allows: fn(u8) -> bool = $allows;
                 let allowed = |byte: u8| byte.is_ascii_graphic() && allows(byte);
@@ -32,7 +31,7 @@ macro_rules! id {
                 Ok(Self(if is_guid(text) { text.to_ascii_lowercase() } else { text.to_owned() }))
             }
 
-            /// The id as a text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -56,23 +55,22 @@ macro_rules! id {
 }
 
 id! {
-    /// A user: opaque, without `/`. There is no directory of users: every
-    /// well-formed id is one.
+    /// The id of a user: opaque, without `/`. There is no directory, so every valid id is a
+    /// user.
     UserId, |byte| byte != b'/'
 }
 
 id! {
-    /// The id under which an application keeps its session, usually its client
-    /// id.
+    /// The id of an application's session, usually the application's client id.
     SessionId, |_| true
 }
 
 id! {
-    /// A place that a work location names, e.g. a building or a desk; opaque.
+    /// The id of a place that a work location names, e.g. a building or a desk; opaque.
     PlaceId, |_| true
 }
 
-/// Whether the text is a GUID as everybody writes it, `8-4-4-4-12` digits.
+/// Whether the text is a GUID in its usual form, `8-4-4-4-12` digits.
 fn is_guid(text: &str) -> bool {
     text.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(text).is_ok()
 }
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guid_is_lower_cased_and_nothing_else() {
+    fn only_a_guid_becomes_lower_case() {
         let guid = UserId::parse("FA8BF3DC-ECA7-46B7-BAD1-DB199B62AFC3").unwrap();
         assert_eq!(guid.as_str(), "fa8bf3dc-eca7-46b7-bad1-db199b62afc3");
         assert_eq!(UserId::parse("Megan@Contoso.com").unwrap().as_str(), "Megan@Contoso.com");
@@ -91,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_empty_long_invisible_or_foreign() {
+    fn refuses_empty_and_long_texts_and_invisible_and_non_ascii_characters() {
         let longest = "x".repeat(ID_MAX_CHARS);
         assert!(UserId::parse(&longest).is_ok());
         for text in ["", " ", "a b", "a\0", "a\n", "\u{7f}", "müller", "a/b", &format!("{longest}x")] {

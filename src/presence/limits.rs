@@ -1,4 +1,4 @@
-//! The number of items that one request may have.
+//! The maximum numbers of items in one request.
 
 /// Sessions in one `BatchSetPresences` request.
 pub const REQUESTS_MAX: usize = 1_000;

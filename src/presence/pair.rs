@@ -1,72 +1,82 @@
-//! Availability, activity, and which of them go together.
+//! Availability, activity, and the pairs of both that are allowed.
 
 use std::fmt;
 
-use super::words;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-words! {
-    /// The base state of a session or a user.
-    Availability {
-        /// There and reachable.
-        Available,
-        /// There, and not to be interrupted lightly.
-        Busy,
-        /// Not at the device.
-        Away,
-        /// Away for a moment; only preferred, not set by a session.
-        BeRightBack,
-        /// There, and not to be interrupted.
-        DoNotDisturb,
-        /// No live session, or a user who wants to look so.
-        Offline,
-    }
+/// The text is not a value of the enum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word")]
+pub struct UnknownWord;
+
+pub(super) fn unknown_word(_: &str) -> UnknownWord {
+    UnknownWord
 }
 
-words! {
-    /// What a session or a user is doing.
-    Activity {
-        /// Nothing in particular.
-        Available,
-        /// Available, but not refreshed for a while; only shown, never set.
-        AvailableInactive,
-        /// Busy with whatever it is; only preferred.
-        Busy,
-        /// In a call.
-        InACall,
-        /// In a call of several.
-        InAConferenceCall,
-        /// Away.
-        Away,
-        /// Away for a moment; only preferred.
-        BeRightBack,
-        /// Not to be interrupted, whatever the reason; only preferred.
-        DoNotDisturb,
-        /// Showing something to others.
-        Presenting,
-        /// No live session; only shown, never set.
-        Offline,
-        /// Looks as if there were no live session; only preferred.
-        OffWork,
-    }
+/// The base state of a session or a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(ascii_case_insensitive, parse_err_fn = unknown_word, parse_err_ty = UnknownWord)]
+pub enum Availability {
+    /// Present and reachable.
+    Available,
+    /// Present, and busy.
+    Busy,
+    /// Away from the device.
+    Away,
+    /// Away for a moment. Only a preferred presence has it.
+    BeRightBack,
+    /// Present, and not to be interrupted.
+    DoNotDisturb,
+    /// Without a live session, or with a preference to appear so.
+    Offline,
 }
 
-/// What a session sets and a presence shows, e.g. `Busy` / `InACall`.
+/// What a session or a user is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(ascii_case_insensitive, parse_err_fn = unknown_word, parse_err_ty = UnknownWord)]
+pub enum Activity {
+    /// No particular activity.
+    Available,
+    /// Available, but not refreshed for a while. It is shown, but never set.
+    AvailableInactive,
+    /// Busy, without a reason. Only a preferred presence has it.
+    Busy,
+    /// In a call.
+    InACall,
+    /// In a call with several participants.
+    InAConferenceCall,
+    /// Away.
+    Away,
+    /// Away for a moment. Only a preferred presence has it.
+    BeRightBack,
+    /// Not to be interrupted, without a reason. Only a preferred presence has it.
+    DoNotDisturb,
+    /// Presenting to others.
+    Presenting,
+    /// Without a live session. It is shown, but never set.
+    Offline,
+    /// Appears offline. Only a preferred presence has it.
+    OffWork,
+}
+
+/// An availability and an activity, e.g. `Busy` / `InACall`. A session sets a pair, and a
+/// presence shows one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pair {
     /// The base state.
     pub availability: Availability,
-    /// Its supplement.
+    /// The detail of the base state.
     pub activity: Activity,
 }
 
 impl Pair {
-    /// An `Available` session right after it was set.
+    /// The pair of an `Available` session right after it was set.
     pub const AVAILABLE: Self = Self::new(Availability::Available, Activity::Available);
-    /// An `Available` session that has begun to fade.
+    /// The pair of an `Available` session that has begun to fade.
     pub const INACTIVE: Self = Self::new(Availability::Available, Activity::AvailableInactive);
-    /// Away, or an `Available` session that has faded.
+    /// The pair of an `Away` session, or of an `Available` session that has faded.
     pub const AWAY: Self = Self::new(Availability::Away, Activity::Away);
-    /// A user without a live session.
+    /// The pair of a user without a live session.
     pub const OFFLINE: Self = Self::new(Availability::Offline, Activity::Offline);
 
     /// The pairs that a session can set. Graph: setPresence.
@@ -88,16 +98,16 @@ impl Pair {
         Self::new(Availability::Offline, Activity::OffWork),
     ];
 
-    /// A pair of any two values, allowed together or not.
+    /// Creates a pair, without a check that it is allowed.
     #[must_use]
     pub const fn new(availability: Availability, activity: Activity) -> Self {
         Self { availability, activity }
     }
 
-    /// How much the pair counts among a user's sessions: the greatest decides.
+    /// Returns the rank of the pair among a user's sessions. The highest rank decides.
     ///
-    /// Graph: `DoNotDisturb > Busy > Available > Away`. Where Graph is silent,
-    /// `AvailableInactive` ranks between `Available` and `Away`.
+    /// Graph: `DoNotDisturb > Busy > Available > Away`. Graph does not rank
+    /// `AvailableInactive`; here it is between `Available` and `Away`.
     pub(crate) const fn rank(self) -> u8 {
         match (self.availability, self.activity) {
             (Availability::DoNotDisturb, _) => 5,
@@ -119,16 +129,15 @@ impl fmt::Display for Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presence::UnknownWord;
 
     #[test]
-    fn every_word_reads_back_in_any_case() {
-        for value in Availability::ALL {
-            assert_eq!(value.as_str().parse(), Ok(*value));
-            assert_eq!(value.as_str().to_uppercase().parse(), Ok(*value));
+    fn every_word_parses_in_any_case() {
+        for value in Availability::VARIANTS {
+            assert_eq!(value.to_string().parse(), Ok(*value));
+            assert_eq!(value.to_string().to_uppercase().parse(), Ok(*value));
         }
-        for value in Activity::ALL {
-            assert_eq!(value.as_str().to_lowercase().parse(), Ok(*value));
+        for value in Activity::VARIANTS {
+            assert_eq!(value.to_string().to_lowercase().parse(), Ok(*value));
         }
         assert_eq!("Sleeping".parse::<Availability>(), Err(UnknownWord));
         assert_eq!("".parse::<Activity>(), Err(UnknownWord));

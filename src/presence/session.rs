@@ -1,21 +1,20 @@
-//! One session over time: what it shows, when that changes, when it ends.
+//! A session over time: the pair that it shows, its fades, and its end.
 
 use std::time::Duration;
 
 use super::{Availability, Pair, SessionId, Timestamp};
 
-/// The shortest time a session may ask to live. Graph: setPresence, `PT5M`.
+/// The shortest expiration of a session. Graph: setPresence, `PT5M`.
 pub const EXPIRATION_MIN: Duration = Duration::from_mins(5);
-/// The longest time a session may ask to live. Graph: setPresence, `PT4H`.
+/// The longest expiration of a session. Graph: setPresence, `PT4H`.
 pub const EXPIRATION_MAX: Duration = Duration::from_hours(4);
-/// How long a session that a stream holds outlives the stream when that breaks, if
-/// the caller does not say.
+/// The default grace: the time for which a held session outlives a broken stream.
 pub const GRACE_DEFAULT: Duration = Duration::from_secs(15);
-/// The shortest that a caller may ask for: extending costs a write each half of it.
+/// The shortest grace. Extending a held session costs a write per half grace.
 pub const GRACE_MIN: Duration = Duration::from_secs(5);
-/// The longest: a session that nobody holds shows something that is not so.
+/// The longest grace. After a break the session shows a pair that may be wrong.
 pub const GRACE_MAX: Duration = Duration::from_mins(5);
-/// How long a session lives that does not ask. Graph: setPresence, `PT5M`.
+/// The default expiration of a session. Graph: setPresence, `PT5M`.
 pub const EXPIRATION_DEFAULT: Duration = Duration::from_mins(5);
 
 /// An `Available` session not refreshed for this long shows
@@ -24,35 +23,34 @@ pub const INACTIVE_AFTER: Duration = Duration::from_mins(5);
 /// An `Available` session not refreshed for this long shows `Away`/`Away`.
 pub const AWAY_AFTER: Duration = Duration::from_mins(10);
 
-/// One application's claim about a user, as it was set.
+/// One application's claim about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The application's id.
     pub session_id: SessionId,
-    /// What was set.
+    /// The pair that was set.
     pub pair: Pair,
-    /// When it was last set or refreshed.
+    /// The time of the last set or refresh.
     pub set_at: Timestamp,
-    /// When a set last changed what watchers see; a refresh leaves it.
+    /// The time of the last set that changed what watchers see. A refresh keeps it.
     pub changed_at: Timestamp,
-    /// When it ends unless it is refreshed.
+    /// The time at which the session ends unless it is refreshed.
     pub expires_at: Timestamp,
 }
 
-/// What time alone will do next to a session or a presence.
+/// A change of a presence that time alone causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// When.
+    /// The time of the change.
     pub at: Timestamp,
-    /// What is shown from then on.
+    /// The pair that is shown from then on.
     pub to: Pair,
 }
 
 impl Session {
-    /// What the session shows at `now`; `None` once it has ended.
+    /// Returns the pair that the session shows at `now`, or `None` once it has ended.
     ///
-    /// It has ended at `now = expires_at`: expiry beats a fade at the same
-    /// instant.
+    /// The session has ended at `now = expires_at`, even if it would fade at that instant.
     #[must_use]
     pub fn shown_at(&self, now: Timestamp) -> Option<Pair> {
         if now >= self.expires_at {
@@ -66,7 +64,7 @@ impl Session {
         }
     }
 
-    /// When the session fades next, after `now` and before it ends.
+    /// Returns the next fade after `now` and before the expiry.
     #[must_use]
     pub fn next_fade(&self, now: Timestamp) -> Option<Timestamp> {
         [INACTIVE_AFTER, AWAY_AFTER]
@@ -75,7 +73,7 @@ impl Session {
             .find(|at| self.fades() && *at > now && *at < self.expires_at)
     }
 
-    /// When the session last faded, at `now` or before.
+    /// Returns the last fade at or before `now`.
     #[must_use]
     pub(super) fn last_fade(&self, now: Timestamp) -> Option<Timestamp> {
         [AWAY_AFTER, INACTIVE_AFTER]
@@ -84,12 +82,12 @@ impl Session {
             .find(|at| self.fades() && *at <= now && *at < self.expires_at)
     }
 
-    /// The next instant after `now` at which the session shows something else.
+    /// Returns the first instant after `now` at which the session fades or ends.
     pub(super) fn next_transition(&self, now: Timestamp) -> Option<Timestamp> {
         self.next_fade(now).or((self.expires_at > now).then_some(self.expires_at))
     }
 
-    /// Only `Available` fades; the other states last until they end.
+    /// Whether the session fades. Only `Available` does; other states last until the expiry.
     fn fades(&self) -> bool {
         self.pair.availability == Availability::Available
     }
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn expiry_beats_a_fade_at_the_same_instant() {
+    fn expiry_precedes_a_fade_at_the_same_instant() {
         let session = session(Pair::AVAILABLE, INACTIVE_AFTER);
         assert_eq!(shown(&session, INACTIVE_AFTER), None);
         assert_eq!(session.next_fade(SET_AT), None);
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn transitions_follow_one_another_and_end() {
+    fn transitions_are_in_order_and_end_with_the_expiry() {
         let session = session(Pair::AVAILABLE, EXPIRATION_MAX);
         let mut instants = Vec::new();
         let mut now = SET_AT;

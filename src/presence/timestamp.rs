@@ -1,4 +1,4 @@
-//! Points in time, in whole milliseconds: what the databases keep.
+//! Points in time, in whole milliseconds, as the databases store them.
 
 use std::{
     fmt,
@@ -8,23 +8,23 @@ use std::{
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// A whole number of milliseconds by construction, so that a value is the same
-/// before and after it went through a database. Arithmetic saturates.
+/// A whole number of milliseconds, so that storing a value does not change it. Arithmetic
+/// saturates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The latest instant that can be written as a date in every time zone:
+    /// The latest instant that is a valid date in every time zone:
     /// 9999-12-30T22:00:00Z.
     pub const LATEST: Self = Self(253_402_207_200_000);
 
-    /// From milliseconds since the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -34,7 +34,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// The instant `duration` later; what is below a millisecond is dropped.
+    /// Adds a duration, rounded down to a millisecond.
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
@@ -43,14 +43,14 @@ impl Add<Duration> for Timestamp {
 impl Sub<Duration> for Timestamp {
     type Output = Self;
 
-    /// The instant `duration` earlier; what is below a millisecond is dropped.
+    /// Subtracts a duration, rounded down to a millisecond.
     fn sub(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-22T02:50:00.000Z`.
+    /// Writes RFC 3339 in UTC with milliseconds, e.g. `2026-11-22T02:50:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(timestamp) => write!(f, "{timestamp:.3}"),

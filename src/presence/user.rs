@@ -1,20 +1,23 @@
-//! All that is kept about one user beside the sessions, and when each part of
-//! it counts.
+//! The stored data of one user, and the time at which each part applies.
 
 use std::{fmt, time::Duration};
 
-use super::{Availability, Pair, PlaceId, Session, Timestamp};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-/// The longest time that a preferred presence may last. Graph names no bound.
+use super::{
+    Availability, Pair, PlaceId, Session, Timestamp,
+    pair::{UnknownWord, unknown_word},
+};
+
+/// The longest expiration of a preferred presence. Graph names no limit.
 pub const PREFERRED_EXPIRATION_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// The longest status message, in Unicode characters. Graph names no bound; it
-/// is what Teams lets a user type.
+/// The longest status message, in Unicode characters. Graph names no limit; this is the limit
+/// of Teams.
 pub const STATUS_MESSAGE_MAX_CHARS: usize = 280;
 
-/// How long a preferred presence lasts that does not say. Graph:
-/// setUserPreferredPresence, 1 day for `Busy` and `DoNotDisturb`, 7 for the
-/// rest.
+/// Returns the default expiration of a preferred presence. Graph: setUserPreferredPresence, 1
+/// day for `Busy` and `DoNotDisturb`, 7 days for the rest.
 #[must_use]
 pub const fn preferred_expiration_default(pair: Pair) -> Duration {
     match pair.availability {
@@ -23,91 +26,88 @@ pub const fn preferred_expiration_default(pair: Pair) -> Duration {
     }
 }
 
-/// One user, as the store keeps it: the sessions that are live, and what the
-/// user set beside them. What lies in the past is still there; the rules look
-/// at the time.
+/// The stored data of one user: the live sessions, and the other parts that the user set.
+/// Expired parts are included; the rules compare them with the time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     /// The live sessions.
     pub sessions: Vec<Session>,
-    /// The user's own override.
+    /// The user's own override of the sessions.
     pub preferred: Option<PreferredPresence>,
-    /// What the user has to say.
+    /// The status message.
     pub status_message: Option<StatusMessage>,
     /// The work location that the user chose.
     pub manual_location: Option<WorkLocation>,
-    /// The work location that something found out.
+    /// The work location that was detected automatically.
     pub automatic_location: Option<WorkLocation>,
-    /// When anything but the live sessions last changed: what the user set, or
-    /// a session that has ended since.
+    /// The time of the last change to anything but the live sessions: to the other parts, or
+    /// to a session that has ended since.
     pub changed_at: Option<Timestamp>,
 }
 
-/// The user's own override of what the sessions show.
+/// The user's own override of the sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreferredPresence {
-    /// What is shown instead: one of [`Pair::PREFERRED`].
+    /// The pair that is shown instead, one of [`Pair::PREFERRED`].
     pub pair: Pair,
-    /// When it ends.
+    /// The time at which it ends.
     pub expires_at: Timestamp,
 }
 
-/// A text for others to read.
+/// A status message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusMessage {
     /// The text, not empty.
     pub content: String,
-    /// When it was set; `None` if the reader may not know.
+    /// The time at which it was set; `None` if the caller may not see it.
     pub published_at: Option<Timestamp>,
-    /// When it ends; `None` if it does not, or the reader may not know.
+    /// The time at which it ends; `None` if it does not, or the caller may not see it.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Where a user works.
+/// A user's work location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkLocation {
-    /// What kind of place it is.
+    /// The kind of place.
     pub location_type: WorkLocationType,
-    /// Which place, if that is known.
+    /// The place, if it is known.
     pub place_id: Option<PlaceId>,
 }
 
-super::words! {
-    /// A kind of place to work at, or none. Graph: workLocationType.
-    WorkLocationType {
-        /// In an office.
-        Office,
-        /// Somewhere else.
-        Remote,
-        /// Not working.
-        TimeOff,
-    }
+/// A kind of place to work at, or none. Graph: workLocationType.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(ascii_case_insensitive, parse_err_fn = unknown_word, parse_err_ty = UnknownWord)]
+pub enum WorkLocationType {
+    /// In an office.
+    Office,
+    /// At another place.
+    Remote,
+    /// Not working.
+    TimeOff,
 }
 
-super::words! {
-    /// Who said where the user works. Graph: workLocationSource.
-    WorkLocationSource {
-        /// The user; this counts first.
-        Manual,
-        /// Something that found out.
-        Automatic,
-    }
+/// The source of a work location. Graph: workLocationSource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(ascii_case_insensitive, parse_err_fn = unknown_word, parse_err_ty = UnknownWord)]
+pub enum WorkLocationSource {
+    /// The user. This source has precedence.
+    Manual,
+    /// Automatic detection.
+    Automatic,
 }
 
-/// When a user's presence last changed, as a text that sorts by it. Graph:
+/// The time of the last change of a user's presence, as a text that sorts by time. Graph:
 /// sequenceNumber.
 ///
-/// Of two that one user showed one after the other, the later is the greater if
-/// anything changed; it may be the greater, too, if what was set was there
-/// before. It does not promise more: changes within a millisecond may share a
-/// number, replicas whose clocks differ may
-/// number by theirs, and it starts anew for a user none of whose rows outlived
-/// the retention time.
+/// Of two presences of a user, the later has the greater number if anything changed. It may
+/// also be greater after a set of equal values. Changes within a millisecond may share a
+/// number, and replicas number by their own clocks. After the retention time has removed all
+/// rows of a user, the number starts again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SequenceNumber(i64);
 
 impl SequenceNumber {
-    /// The change that it stands for.
+    /// Returns the time of the change.
     #[must_use]
     pub const fn changed_at(self) -> Timestamp {
         Timestamp::from_millis(self.0)
@@ -121,20 +121,20 @@ impl fmt::Display for SequenceNumber {
 }
 
 impl User {
-    /// The preferred presence that applies at `now`: one that has not ended,
-    /// while a session is live.
+    /// Returns the preferred presence that applies at `now`: it has not ended, and a session is
+    /// live.
     #[must_use]
     pub fn preferred_at(&self, now: Timestamp) -> Option<PreferredPresence> {
         self.preferred.filter(|preferred| preferred.expires_at > now && self.online_at(now))
     }
 
-    /// The status message that is shown at `now`.
+    /// Returns the status message that is shown at `now`.
     #[must_use]
     pub fn status_message_at(&self, now: Timestamp) -> Option<&StatusMessage> {
         self.status_message.as_ref().filter(|message| message.expires_at.is_none_or(|at| at > now))
     }
 
-    /// Where the user works, and who says so: manual before automatic.
+    /// Returns the work location and its source. The manual location has precedence.
     #[must_use]
     pub fn work_location(&self) -> Option<(&WorkLocation, WorkLocationSource)> {
         let manual = self.manual_location.as_ref().map(|location| (location, WorkLocationSource::Manual));
@@ -143,11 +143,11 @@ impl User {
         })
     }
 
-    /// When the user's presence last changed, as far as the rows tell: the
-    /// latest change, fade or end among them that is not ahead of `now`.
+    /// Returns the time of the last change of the presence: the latest change, fade or end in
+    /// the rows that is not after `now`.
     ///
-    /// A row's change may lie a few milliseconds ahead, because it never goes
-    /// back; it counts all the same.
+    /// A row's `changed_at` may be a few milliseconds after `now`, because it never goes back.
+    /// It counts all the same.
     #[must_use]
     pub fn sequence_number(&self, now: Timestamp) -> SequenceNumber {
         let ends = [

@@ -1,42 +1,41 @@
-//! Local times and time zones, as Graph's `dateTimeTimeZone` writes them.
+//! Parsing of local times with time zones, as in Graph's `dateTimeTimeZone`.
 
 use icu_time::zone::{WindowsParser, iana::IanaParserExtended};
 use jiff::{civil::DateTime, tz::TimeZone};
 
 use super::Timestamp;
 
-/// What is wrong with a time in a zone.
+/// An invalid time or time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ZonedTimeError {
-    /// The time is none, or has an offset of its own.
+    /// The text is not a date and time, or has an offset.
     #[error("not a local date and time")]
     Time,
-    /// There is no such zone.
+    /// The time zone is unknown.
     #[error("not a time zone")]
     Zone,
 }
 
-/// Reads a local time such as `2026-10-18T17:05:33.2079781`, in a time zone
-/// named as Windows does (`Pacific Standard Time`) or as IANA does
-/// (`America/Los_Angeles`). Graph: dateTimeTimeZone.
+/// Parses a local time such as `2026-10-18T17:05:33.2079781` in a time zone with a Windows
+/// name (`Pacific Standard Time`) or an IANA name (`America/Los_Angeles`). Graph:
+/// dateTimeTimeZone.
 ///
-/// A time that a zone has twice is the earlier one; one that it skips is moved
-/// by what was skipped. What is below a millisecond is dropped. A time beyond
-/// [`Timestamp::LATEST`] is that instant.
+/// An ambiguous time is the earlier instant. A skipped time moves forward by the gap. The
+/// result is rounded down to a millisecond, and is at most [`Timestamp::LATEST`].
 pub fn parse_zoned_time(time: &str, zone: &str) -> Result<Timestamp, ZonedTimeError> {
     let zone = time_zone(zone).ok_or(ZonedTimeError::Zone)?;
-    // jiff would read the time in front of an offset, and drop the offset.
+    // jiff would parse the time and ignore the offset.
     let (_, clock) = time.split_once(['T', 't']).ok_or(ZonedTimeError::Time)?;
     if clock.contains(['Z', 'z', '+', '-', '[']) {
         return Err(ZonedTimeError::Time);
     }
     let local: DateTime = time.parse().map_err(|_| ZonedTimeError::Time)?;
-    // Some clients send the last day that they know of for "never".
+    // Some clients send their last representable day for "never".
     let instant = local.to_zoned(zone).map(|zoned| zoned.timestamp().as_millisecond());
     Ok(instant.map_or(Timestamp::LATEST, Timestamp::from_millis).min(Timestamp::LATEST))
 }
 
-/// By its IANA name in any case, or its Windows name, for which CLDR names the
+/// Finds a zone by its IANA name in any case, or by its Windows name, which CLDR maps to an
 /// IANA zone.
 fn time_zone(name: &str) -> Option<TimeZone> {
     let windows = || {
@@ -74,20 +73,20 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_skipped_or_comes_twice_is_still_one_instant() {
+    fn a_skipped_or_ambiguous_time_is_one_instant() {
         assert_eq!(read("2026-03-29T02:30:00", "Europe/Berlin"), "2026-03-29T01:30:00.000Z");
         assert_eq!(read("2026-10-25T02:30:00", "Europe/Berlin"), "2026-10-25T00:30:00.000Z");
     }
 
     #[test]
-    fn the_last_day_of_all_is_a_time() {
+    fn the_last_representable_day_is_a_time() {
         for zone in ["UTC", "Pacific Standard Time"] {
             assert_eq!(read("9999-12-31T23:59:59.9999999", zone), "9999-12-30T22:00:00.000Z");
         }
     }
 
     #[test]
-    fn refuses_what_is_neither_time_nor_zone() {
+    fn refuses_invalid_times_and_zones() {
         for zone in ["", "Nowhere", "Mars/Olympus", "Etc/Unknown", "+02:00", "Pacific Standard Time\0"] {
             assert_eq!(read("2026-10-18T17:05:33", zone), "not a time zone", "{zone:?}");
         }

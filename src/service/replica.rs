@@ -125,10 +125,10 @@ impl Service {
         &self,
         from: ReadFrom,
         batcher: fn(&Reads) -> &Batcher<S>,
-        members: Vec<S::Member>,
+        members: Vec<S::Item>,
     ) -> Result<(Timestamp, Vec<S::Output>), BatchError>
     where
-        S::Member: Clone,
+        S::Item: Clone,
     {
         let primary = batcher(&self.batches.reads);
         let Some(replica) = self.replica.as_ref().filter(|_| from == ReadFrom::Replica) else {

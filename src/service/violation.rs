@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use strum::VariantArray as _;
 
 use super::{Field, Path, Reason};
 use crate::{
@@ -154,7 +155,7 @@ impl Violation {
                 .to_owned(),
             (Rule::WorkLocationType, _) => {
                 let names: Vec<_> =
-                    WorkLocationType::ALL.iter().map(|value| location_name(*value, api)).collect();
+                    WorkLocationType::VARIANTS.iter().map(|value| location_name(*value, api)).collect();
                 format!("must be one of {}", names.join(", "))
             }
             (Rule::PageSize { max }, _) => format!("must be a whole number between 1 and {max}"),
@@ -177,8 +178,8 @@ impl Received {
 fn pair_name(Pair { availability, activity }: Pair, api: Api) -> String {
     match api {
         Api::Grpc => {
-            let availability = proto_name("AVAILABILITY", availability.as_str());
-            format!("{availability} / {}", proto_name("ACTIVITY", activity.as_str()))
+            let availability = proto_name("AVAILABILITY", availability.into());
+            format!("{availability} / {}", proto_name("ACTIVITY", activity.into()))
         }
         Api::Http => format!("{availability} / {activity}"),
     }
@@ -187,7 +188,7 @@ fn pair_name(Pair { availability, activity }: Pair, api: Api) -> String {
 /// `WORK_LOCATION_TYPE_TIME_OFF` or `timeOff`.
 fn location_name(value: WorkLocationType, api: Api) -> String {
     match (api, value) {
-        (Api::Grpc, _) => proto_name("WORK_LOCATION_TYPE", value.as_str()),
+        (Api::Grpc, _) => proto_name("WORK_LOCATION_TYPE", value.into()),
         (Api::Http, WorkLocationType::Office) => "office".to_owned(),
         (Api::Http, WorkLocationType::Remote) => "remote".to_owned(),
         (Api::Http, WorkLocationType::TimeOff) => "timeOff".to_owned(),

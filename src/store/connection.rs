@@ -1,7 +1,7 @@
-//! How a statement gets a connection, and what becomes of it afterwards.
+//! The connection pool of a store, and the timeouts of connections and statements.
 //!
-//! The limits add up to less than 3 s, so that a dead database is reported
-//! within that time.
+//! The timeouts of one statement add up to less than 3 s, so that a caller learns of an
+//! unreachable database within that time.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -15,77 +15,77 @@ use tokio::{
     time::{Timeout, error::Elapsed, timeout},
 };
 
-use super::StoreError;
+use super::{OpenError, StoreError};
 use crate::clock::Stopwatch;
 
-/// How long the first connection may take, at start-up.
+/// The timeout of the first connection, at start.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a statement waits for a connection.
+/// The timeout of a statement's wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an idle connection may take to say that it is alive, so that there is time
-/// left to open another one.
+/// The timeout of the ping of an idle connection. It leaves time to open another one.
 const PING_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long a statement may take.
+/// The timeout of a statement.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// A connection that was idle this long is asked whether it is alive before it
-/// is used: after a restart of the database the first statements would fail
-/// otherwise. Under load no connection is, and none is asked.
+/// A connection that was idle for this long is pinged before it is used. Otherwise the first
+/// statements after a restart of the database would fail. Under load no connection is idle
+/// for so long, and none is pinged.
 ///
-/// This is what [`ConnectionPool::trusted_for`] shortens after a failure.
-const IDLE_UNTIL_CHECKED: Duration = Duration::from_secs(1);
-/// Firewalls and load balancers forget connections that are idle for 4 minutes or
-/// more, many without telling: a statement on one would get no answer. The driver
-/// has no TCP keepalive.
+/// [`ConnectionPool::trusted_for`] shortens this after a failure.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// A connection that was idle for this long is closed. Many firewalls and load balancers
+/// silently drop a connection after 4 idle minutes, so a statement on it would get no
+/// response. The driver has no TCP keepalive.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// How many connections a store may have, and for how long.
+/// Limits of a connection pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PoolOptions {
+    /// The maximum number of connections.
     pub(super) size: u32,
-    /// Moves connections to where a load balancer or a failover wants them.
+    /// The maximum age of a connection. Reconnecting follows a load balancer or a failover.
     pub(super) max_age: Duration,
 }
 
-/// The connections of a store at one moment.
+/// The number of connections of a store at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolUse {
     /// Open connections.
     pub open: u32,
-    /// Those of them that run no statement.
+    /// Open connections that run no statement.
     pub idle: u32,
 }
 
 /// The connections of a store.
 ///
-/// sqlx's own pool asks each connection that comes back whether it is fit, which
-/// is a second way to the database and back for each statement. Here one is kept
-/// if its statement ended well, and closed otherwise.
+/// sqlx's own pool pings each returned connection, which costs a second round trip per
+/// statement. This pool keeps a connection if its statement succeeded, and closes it
+/// otherwise.
 #[derive(Debug)]
 pub(super) struct ConnectionPool<DB: Database> {
     options: <DB::Connection as Connection>::Options,
-    /// A permit for each connection that is not lent.
-    room: Arc<Semaphore>,
+    /// One permit for each connection that is not in use.
+    permits: Arc<Semaphore>,
     limits: PoolOptions,
-    /// The last to come back is the first to go.
+    /// The connection that was returned last is used next.
     idle: Mutex<Vec<Idle<DB>>>,
-    /// When a connection last broke.
-    broke: Mutex<Option<Stopwatch>>,
+    /// The time since a connection last failed.
+    last_failure: Mutex<Option<Stopwatch>>,
 }
 
 #[derive(Debug)]
 struct Idle<DB: Database> {
     connection: DB::Connection,
     opened: Stopwatch,
-    since: Stopwatch,
+    idle: Stopwatch,
 }
 
-/// A connection for one statement. It is closed if it is dropped.
+/// A connection for one statement. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct PooledConnection<DB: Database> {
     connection: DB::Connection,
     opened: Stopwatch,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<DB: Database> Deref for PooledConnection<DB> {
@@ -103,112 +103,128 @@ impl<DB: Database> DerefMut for PooledConnection<DB> {
 }
 
 impl<DB: Database> ConnectionPool<DB> {
-    /// Opens each connection when it is first needed.
+    /// Creates an empty pool. It opens a connection when one is needed.
     pub(super) fn new(options: <DB::Connection as Connection>::Options, limits: PoolOptions) -> Self {
-        let room = Arc::new(Semaphore::new(usize::try_from(limits.size).unwrap_or(usize::MAX)));
-        Self { options, room, limits, idle: Mutex::default(), broke: Mutex::default() }
+        let permits = Arc::new(Semaphore::new(usize::try_from(limits.size).unwrap_or(usize::MAX)));
+        Self { options, permits, limits, idle: Mutex::default(), last_failure: Mutex::default() }
     }
 
-    /// A connection for one statement, within [`ACQUIRE_TIMEOUT`].
+    /// Returns a connection for one statement, within [`ACQUIRE_TIMEOUT`].
     pub(super) async fn acquire(&self) -> Result<PooledConnection<DB>, StoreError> {
-        let lent = timeout(ACQUIRE_TIMEOUT, self.lend()).await.unwrap_or_else(|_| {
+        let acquired = timeout(ACQUIRE_TIMEOUT, self.reuse_or_open()).await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable(format!("no connection to the database within {ACQUIRE_TIMEOUT:?}")))
         });
-        lent.map_err(|error| self.failed(error))
+        acquired.map_err(|error| self.note_failure(error))
     }
 
-    async fn lend(&self) -> Result<PooledConnection<DB>, StoreError> {
+    async fn reuse_or_open(&self) -> Result<PooledConnection<DB>, StoreError> {
         let closed = |_| StoreError::Unavailable("the connections are closed".to_owned());
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(closed)?;
-        while let Some(Idle { mut connection, opened, since }) = self.next_idle() {
-            let idle_for = since.elapsed();
-            let fit = if idle_for > IDLE_TIMEOUT || opened.elapsed() > self.limits.max_age {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
+        while let Some(Idle { mut connection, opened, idle }) = self.next_idle() {
+            let idle_for = idle.elapsed();
+            let usable = if idle_for > IDLE_TIMEOUT || opened.elapsed() > self.limits.max_age {
                 false
             } else if idle_for >= self.trusted_for() {
-                timeout(PING_TIMEOUT, connection.ping()).await.is_ok_and(|answer| answer.is_ok())
+                timeout(PING_TIMEOUT, connection.ping()).await.is_ok_and(|pinged| pinged.is_ok())
             } else {
                 true
             };
-            if fit {
-                return Ok(PooledConnection { connection, opened, _room: room });
+            if usable {
+                return Ok(PooledConnection { connection, opened, _permit: permit });
             }
-            // The database need not hear of it for us to go on.
-            tokio::spawn(limit(connection.close_hard()));
+            // The statement does not wait until the connection is closed.
+            tokio::spawn(with_timeout(connection.close_hard()));
         }
         let connection = DB::Connection::connect_with(&self.options).await?;
-        Ok(PooledConnection { connection, opened: Stopwatch::start(), _room: room })
+        Ok(PooledConnection { connection, opened: Stopwatch::start(), _permit: permit })
     }
 
     fn next_idle(&self) -> Option<Idle<DB>> {
-        locked(&self.idle).pop()
+        lock(&self.idle).pop()
     }
 
-    /// Takes the connection back from a statement that ended or ran out of
-    /// time, and tells how it went. `statement` is its name in the log.
+    /// Takes back the connection of a statement that ended or timed out, and returns the
+    /// statement's result. `statement` is its name in the log.
     ///
-    /// A connection whose statement ran out of time is closed: what the
-    /// database will still send on it belongs to nobody. So is one on which
-    /// something went wrong that is not the statement's own fault.
-    pub(super) fn settle<T>(
+    /// The connection is closed after a timeout, because a later response of the database
+    /// would be taken for the next statement's. It is also closed after an error that the
+    /// statement itself did not cause.
+    pub(super) fn release<T>(
         &self,
         connection: PooledConnection<DB>,
         statement: &'static str,
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
         let Ok(outcome) = outcome else {
-            let late = format!("{statement} took longer than {STATEMENT_TIMEOUT:?}");
-            return Err(self.failed(StoreError::Unavailable(late)));
+            let text = format!("{statement} took longer than {STATEMENT_TIMEOUT:?}");
+            return Err(self.note_failure(StoreError::Unavailable(text)));
         };
-        let outcome = outcome.map_err(|error| self.failed(error.into()));
+        let outcome = outcome.map_err(|error| self.note_failure(error.into()));
         if !matches!(outcome, Err(StoreError::Unavailable(_))) {
-            let PooledConnection { connection, opened, _room } = connection;
-            // Before there is room for another one.
-            locked(&self.idle).push(Idle { connection, opened, since: Stopwatch::start() });
+            // The permit is released after the push, so that the next statement finds the
+            // connection.
+            let PooledConnection { connection, opened, _permit } = connection;
+            lock(&self.idle).push(Idle { connection, opened, idle: Stopwatch::start() });
         }
         outcome
     }
 
-    /// The use of the pool at this moment.
+    /// Returns the number of open and of idle connections.
     pub(super) fn pool_use(&self) -> PoolUse {
-        let free = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
-        let idle = u32::try_from(locked(&self.idle).len()).unwrap_or(u32::MAX);
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        let idle = u32::try_from(lock(&self.idle).len()).unwrap_or(u32::MAX);
         PoolUse { open: self.limits.size.saturating_sub(free) + idle, idle }
     }
 
     /// Waits until running statements have ended, then closes all connections.
     pub(super) async fn close(&self) {
-        // An error says that this has been done.
-        let Ok(all) = self.room.acquire_many(self.limits.size).await else { return };
-        self.room.close();
+        // An error means that the pool is already closed.
+        let Ok(all) = self.permits.acquire_many(self.limits.size).await else { return };
+        self.permits.close();
         drop(all);
-        let idle = std::mem::take(&mut *locked(&self.idle));
+        let idle = std::mem::take(&mut *lock(&self.idle));
         for Idle { connection, .. } in idle {
-            // One that can't be told goes with the process.
-            let _ = limit(connection.close()).await;
+            // A connection that fails to close ends with the process.
+            let _ = with_timeout(connection.close()).await;
         }
     }
 
-    /// Notes whether the error is a broken connection's.
-    fn failed(&self, error: StoreError) -> StoreError {
+    /// Notes the time if the error is that of a broken connection.
+    fn note_failure(&self, error: StoreError) -> StoreError {
         if let StoreError::Unavailable(_) = error {
-            *locked(&self.broke) = Some(Stopwatch::start());
+            *lock(&self.last_failure) = Some(Stopwatch::start());
         }
         error
     }
 
-    /// How long a connection may have been idle to be used unseen: not since before
-    /// another one broke, for the same may have happened to it.
+    /// Returns how long a connection may have been idle and still be used without a ping.
+    /// A connection that was idle when another one failed may be broken, too.
     fn trusted_for(&self) -> Duration {
-        let broke = *locked(&self.broke);
-        broke.map_or(IDLE_UNTIL_CHECKED, |stopwatch| stopwatch.elapsed().min(IDLE_UNTIL_CHECKED))
+        let last_failure = *lock(&self.last_failure);
+        last_failure.map_or(PING_AFTER_IDLE, |stopwatch| stopwatch.elapsed().min(PING_AFTER_IDLE))
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for a statement, for [`STATEMENT_TIMEOUT`] at most.
-pub(super) fn limit<F: Future>(statement: F) -> Timeout<F> {
+/// Limits a statement to [`STATEMENT_TIMEOUT`].
+pub(super) fn with_timeout<F: Future>(statement: F) -> Timeout<F> {
     timeout(STATEMENT_TIMEOUT, statement)
+}
+
+/// Opens a first connection within [`CONNECT_TIMEOUT`].
+pub(super) async fn connect_first<C>(
+    connect: impl Future<Output = Result<C, sqlx::Error>>,
+) -> Result<C, OpenError> {
+    match timeout(CONNECT_TIMEOUT, connect).await {
+        Ok(connected) => connected.map_err(unreachable),
+        Err(_) => Err(OpenError::Unreachable(format!("no response within {CONNECT_TIMEOUT:?}"))),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
+pub(super) fn unreachable(error: sqlx::Error) -> OpenError {
+    OpenError::Unreachable(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! A database as its URL names it: migrated, checked and opened as a store.
+//! The database that a URL names: connected to, migrated, checked, and opened as a store.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,21 +6,21 @@ use futures_util::future::try_join_all;
 use sqlx::{
     Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
 use super::{
-    Changes, OpenError, Store,
-    changes::Notifier,
-    connection::{CONNECT_TIMEOUT, PoolOptions},
+    InvalidationFeed, OpenError, Store,
+    connection::{PoolOptions, connect_first},
+    invalidation::Notifier,
     postgres::{self, Listener, PostgresStore},
     schema,
     sqlite::{self, SqliteStore},
 };
 
-/// How long a store uses a connection, unless it is told otherwise.
+/// The default maximum age of a store's connections.
 const CONNECTION_MAX_AGE: Duration = Duration::from_mins(30);
 
-/// A database that was reached once.
+/// A database to which a connection was made once.
 #[derive(Debug)]
 pub struct Database {
     engine: Engine,
@@ -28,24 +28,24 @@ pub struct Database {
 }
 
 enum Engine {
-    /// Shared by any number of replicas.
+    /// A server that any number of replicas share.
     Postgres {
         direct: PgConnectOptions,
-        /// What stands between it and the stores, if anything does.
+        /// The pgbouncer in front of the server, if the stores use one.
         pgbouncer: Option<Box<PgConnectOptions>>,
     },
-    /// A file of this process, or its memory.
+    /// A file or a database in memory, used by this process only.
     Sqlite {
         options: SqliteConnectOptions,
-        /// Only held. A database in memory lasts as long as a connection to it
-        /// does, and the pools open and close theirs as they like.
+        /// An open connection that runs no statements. A database in memory exists only
+        /// while a connection to it is open, and the pools may close all of theirs.
         anchor: Mutex<Option<SqliteConnection>>,
-        /// What the stores say to those who watch.
+        /// The sender of the stores' invalidations.
         notifier: Notifier,
     },
 }
 
-/// Which engine a URL names.
+/// The engine that a URL names.
 pub(super) enum Kind {
     Postgres,
     Sqlite,
@@ -62,83 +62,86 @@ impl Kind {
 }
 
 impl Database {
-    /// Connects once to the database that the URL names, so that a wrong URL or
-    /// a dead server shows here. An SQLite file is created if there is none.
+    /// Connects once to the database that the URL names, so that a wrong URL or an
+    /// unreachable server fails here. Creates a missing SQLite file.
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
         let engine = match Kind::of(url)? {
-            Kind::Postgres => Engine::Postgres { direct: postgres::options(url)?, pgbouncer: None },
+            Kind::Postgres => Engine::Postgres { direct: postgres::parse(url)?, pgbouncer: None },
             Kind::Sqlite => Engine::Sqlite {
-                options: sqlite::options(url)?,
+                options: sqlite::parse(url)?,
                 anchor: Mutex::default(),
                 notifier: Notifier::new(),
             },
         };
-        Self::reached(engine).await
+        Self::connect_to(engine).await
     }
 
-    /// The same for a PostgreSQL to which the first URL leads through a pgbouncer in
-    /// transaction mode, and the second without it. It takes the second way where a
-    /// connection must be its own: to listen, and to migrate.
+    /// Connects once to a PostgreSQL server through both URLs. The first leads through a
+    /// pgbouncer in transaction mode. The second leads to the server itself; listening and
+    /// migrating use it, because they need a session of their own.
     pub async fn connect_through_pgbouncer(url: &str, direct_url: &str) -> Result<Self, OpenError> {
-        let pgbouncer = Some(Box::new(postgres::pooled(&postgres::options(url)?)));
-        Self::reached(Engine::Postgres { direct: postgres::options(direct_url)?, pgbouncer }).await
+        let pgbouncer = Some(Box::new(postgres::for_pgbouncer(&postgres::parse(url)?)));
+        Self::connect_to(Engine::Postgres { direct: postgres::parse(direct_url)?, pgbouncer }).await
     }
 
-    /// A PostgreSQL that may be away, to be read from: only [`Self::open`] it.
+    /// Creates a read replica, without connecting, because it may be unavailable. Only
+    /// [`Self::open`] may be called on it.
     pub fn for_reads(url: &str, through_pgbouncer: bool) -> Result<Self, OpenError> {
-        let direct = postgres::options(url)?;
-        let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::pooled(&direct)));
+        let direct = postgres::parse(url)?;
+        let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::for_pgbouncer(&direct)));
         let engine = Engine::Postgres { direct, pgbouncer };
         Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE })
     }
 
-    async fn reached(engine: Engine) -> Result<Self, OpenError> {
+    async fn connect_to(engine: Engine) -> Result<Self, OpenError> {
         let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE };
-        let reached = match &database.engine {
+        let connected = match &database.engine {
             Engine::Postgres { direct, pgbouncer } => {
-                let ways = pgbouncer.as_deref().into_iter().chain([direct]);
-                let reached = ways.map(|way| reach(PgConnection::connect_with(way)));
-                try_join_all(reached).await.map(drop)
+                let routes = pgbouncer.as_deref().into_iter().chain([direct]);
+                let connections = routes.map(|route| connect_first(PgConnection::connect_with(route)));
+                try_join_all(connections).await.map(drop)
             }
             Engine::Sqlite { options, anchor, .. } => {
                 let mut anchor = anchor.lock().await;
-                reach(SqliteConnection::connect_with(options))
+                connect_first(SqliteConnection::connect_with(options))
                     .await
                     .map(|connection| *anchor = Some(connection))
             }
         };
-        database.name_it(reached)?;
+        database.with_description(connected)?;
         Ok(database)
     }
 
-    /// Has its stores use a connection for so long.
+    /// Sets the maximum age of the stores' connections.
     #[must_use]
     pub fn with_connection_max_age(self, connection_max_age: Duration) -> Self {
         Self { connection_max_age, ..self }
     }
 
-    /// Adds to an error which database it is about.
-    fn name_it<T>(&self, outcome: Result<T, OpenError>) -> Result<T, OpenError> {
+    /// Adds the description of the database to an error.
+    fn with_description<T>(&self, outcome: Result<T, OpenError>) -> Result<T, OpenError> {
         outcome.map_err(|error| match error {
             OpenError::Unreachable(error) => OpenError::Unreachable(format!("{}: {error}", self.describe())),
             error => error,
         })
     }
 
-    /// Why no connection can be had now, in the database's own words; `None` if
-    /// one can. A pool only says that it had to wait for too long.
-    pub async fn unreachable_because(&self) -> Option<String> {
-        let reached = match &self.engine {
+    /// Tries to connect. Returns the error of the database, or `None` on success. A pool
+    /// reports only that its wait timed out.
+    pub async fn connection_error(&self) -> Option<String> {
+        let connected = match &self.engine {
             Engine::Postgres { direct, pgbouncer } => {
-                let way = pgbouncer.as_deref().unwrap_or(direct);
-                reach(PgConnection::connect_with(way)).await.map(drop)
+                let route = pgbouncer.as_deref().unwrap_or(direct);
+                connect_first(PgConnection::connect_with(route)).await.map(drop)
             }
-            Engine::Sqlite { options, .. } => reach(SqliteConnection::connect_with(options)).await.map(drop),
+            Engine::Sqlite { options, .. } => {
+                connect_first(SqliteConnection::connect_with(options)).await.map(drop)
+            }
         };
-        reached.err().map(|error| error.to_string())
+        connected.err().map(|error| error.to_string())
     }
 
-    /// What it is, and where, without its secrets; for the log.
+    /// Describes the engine and the address, without secrets, for the log.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.engine {
@@ -147,7 +150,7 @@ impl Database {
         }
     }
 
-    /// What OpenTelemetry calls it (`db.system.name`).
+    /// Returns OpenTelemetry's name of the engine (`db.system.name`).
     #[must_use]
     pub const fn system(&self) -> &'static str {
         match self.engine {
@@ -156,32 +159,31 @@ impl Database {
         }
     }
 
-    /// Whether one worker at most can use it: SQLite has a single writer.
+    /// Whether only one worker can use the database. SQLite has a single writer.
     #[must_use]
     pub fn has_one_writer(&self) -> bool {
         matches!(self.engine, Engine::Sqlite { .. })
     }
 
-    /// Applies the migrations that the database lacks. Any number of processes
-    /// may do so at once.
+    /// Applies the missing migrations. Any number of processes may do so concurrently.
     pub async fn migrate(&self) -> Result<(), OpenError> {
-        self.name_it(match &self.engine {
+        self.with_description(match &self.engine {
             Engine::Postgres { direct, .. } => schema::migrate_postgres(direct).await,
             Engine::Sqlite { options, .. } => schema::migrate_sqlite(options).await,
         })
     }
 
-    /// Refuses a schema that this binary can't use, with both versions in the
-    /// error; warns of a newer one that it can.
+    /// Fails if this binary can't use the schema; the error names both versions. Logs a
+    /// warning if the schema is newer and usable.
     pub async fn check(&self) -> Result<(), OpenError> {
-        self.name_it(match &self.engine {
+        self.with_description(match &self.engine {
             Engine::Postgres { direct, .. } => schema::check_postgres(direct).await,
             Engine::Sqlite { options, .. } => schema::check_sqlite(options).await,
         })
     }
 
-    /// A store with up to `connections` connections. Call it on the runtime
-    /// that will use the store: connections belong to theirs.
+    /// Opens a store with up to `connections` connections. Call it on the runtime that will
+    /// use the store, because a connection is bound to its runtime.
     #[must_use]
     pub fn open(&self, connections: u32) -> Arc<dyn Store> {
         let pool = PoolOptions { size: connections, max_age: self.connection_max_age };
@@ -196,47 +198,35 @@ impl Database {
         }
     }
 
-    /// Invalidations of what all its stores write, those of other processes included.
-    /// Listens once it is asked for the first one.
+    /// Opens the feed of invalidations from all stores of the database, including those of
+    /// other processes. It starts to listen with the first call of
+    /// [`InvalidationFeed::next`].
     #[must_use]
-    pub fn changes(&self) -> Changes {
+    pub fn invalidations(&self) -> InvalidationFeed {
         match &self.engine {
-            Engine::Postgres { direct, .. } => Changes::on_postgres(Listener::new(direct.clone())),
-            Engine::Sqlite { notifier, .. } => notifier.changes(),
+            Engine::Postgres { direct, .. } => InvalidationFeed::from_listener(Listener::new(direct.clone())),
+            Engine::Sqlite { notifier, .. } => InvalidationFeed::from_notifier(notifier),
         }
     }
 
-    /// Closes the last connection. An SQLite file is one file then: its journal
-    /// has been merged into it.
+    /// Closes the last connection. SQLite then merges its write-ahead log into the database
+    /// file.
     pub async fn close(&self) {
         if let Engine::Sqlite { anchor, .. } = &self.engine
             && let Some(anchor) = anchor.lock().await.take()
         {
-            // It ends with the process otherwise, and nothing is lost by that.
+            // On failure the connection ends with the process, and no data is lost.
             drop(anchor.close().await);
         }
     }
 }
 
 impl fmt::Debug for Engine {
-    /// The description: the connection settings hold a password.
+    /// Writes only the name of the engine, because the connection settings hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Postgres { .. } => "Postgres",
             Self::Sqlite { .. } => "Sqlite",
         })
     }
-}
-
-/// A first connection, within [`CONNECT_TIMEOUT`].
-pub(super) async fn reach<C>(connect: impl Future<Output = Result<C, sqlx::Error>>) -> Result<C, OpenError> {
-    match timeout(CONNECT_TIMEOUT, connect).await {
-        Ok(connected) => connected.map_err(unreachable),
-        Err(_) => Err(OpenError::Unreachable(format!("no answer within {CONNECT_TIMEOUT:?}"))),
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
-pub(super) fn unreachable(error: sqlx::Error) -> OpenError {
-    OpenError::Unreachable(error.to_string())
 }

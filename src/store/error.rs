@@ -1,27 +1,26 @@
-//! The errors of a store, in the few kinds that matter to its callers.
+//! The errors of a store, in the few kinds that its callers distinguish.
 
 use sqlx::error::DatabaseError;
 
-/// Why a statement failed. The texts are for the log, never for a caller.
+/// A failed statement. The texts are for the log, never for a caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The database did not do it, or did not say so in time: whether a write
-    /// happened is unknown. Every write may be repeated.
+    /// The database refused the statement or did not respond in time. A write may or may
+    /// not have been applied. Every write can be retried.
     #[error("store unavailable: {0}")]
     Unavailable(String),
-    /// Another transaction was in the way (SQLSTATE class 40: deadlock,
-    /// serialization); nothing was written. The same call may succeed now.
-    #[error("conflict in the store: {0}")]
+    /// Another transaction conflicted (SQLSTATE class 40: deadlock, serialization failure).
+    /// Nothing was written, and a retry may succeed.
+    #[error("store conflict: {0}")]
     Conflict(String),
-    /// The database refused what it was given (SQLSTATE class 22 or 23), or
-    /// holds what can't be read; nothing was written. The same call will fail
-    /// again.
-    #[error("bad data: {0}")]
+    /// The database refused a value (SQLSTATE class 22 or 23), or returned a row that can't
+    /// be decoded. Nothing was written, and a retry fails again.
+    #[error("invalid data: {0}")]
     Data(String),
 }
 
 impl StoreError {
-    /// The kind, as a word.
+    /// Returns the kind as a word, for traces.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -32,16 +31,16 @@ impl StoreError {
     }
 }
 
-/// Why a store could not be opened.
+/// A database that could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The database URL is wrong.
-    #[error("bad database URL: {0}")]
+    /// The database URL is invalid.
+    #[error("invalid database URL: {0}")]
     Url(String),
-    /// The database can't be reached, or refuses us.
+    /// The database is unreachable, or refuses the connection.
     #[error("cannot reach the database: {0}")]
     Unreachable(String),
-    /// The database's schema is not one that this binary can use.
+    /// This binary can't use the database's schema.
     #[error("incompatible database: {0}")]
     Incompatible(String),
 }
@@ -69,8 +68,8 @@ enum Class {
     Other,
 }
 
-/// Sorts a database's own code: five characters are an SQLSTATE, a number is
-/// one of SQLite's extended result codes, whose low byte is the primary one.
+/// Classifies a database's error code. PostgreSQL reports an SQLSTATE of five characters.
+/// SQLite reports an extended result code, whose low byte is the primary code.
 fn class(error: &dyn DatabaseError) -> Class {
     const SQLITE_TOOBIG: u32 = 18;
     const SQLITE_CONSTRAINT: u32 = 19;

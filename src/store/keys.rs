@@ -1,13 +1,14 @@
-//! One statement names each key once: `on conflict` refuses a second hit on a
-//! row, there is no order among the rows of an update, and a row that is read
-//! for two callers need come only once.
+//! Removing duplicate keys from a call, so that its statement names each key once.
+//!
+//! `on conflict` refuses a second write to a row, the rows of an update have no order, and
+//! a row that two callers read needs to be sent only once.
 
 use std::collections::HashMap;
 
 use super::{SessionKey, SetSession, UserKey};
 
-/// For each key the last set of it, in the order of the keys: a fixed order of
-/// locks, so that two calls do not deadlock.
+/// Returns the last set of each key, in key order. A fixed order of locks prevents
+/// deadlocks between two calls.
 pub(super) fn last_of_each(sets: &[SetSession]) -> Vec<&SetSession> {
     let mut last: Vec<&SetSession> =
         sets.iter().map(|set| (&set.key, set)).collect::<HashMap<_, _>>().into_values().collect();
@@ -15,13 +16,13 @@ pub(super) fn last_of_each(sets: &[SetSession]) -> Vec<&SetSession> {
     last
 }
 
-/// Each key once, with the place where it stood first, in the order of the keys.
+/// Returns each key once, with its first position in `keys`, in key order.
 pub(super) fn first_of_each(keys: &[SessionKey]) -> Vec<(&SessionKey, usize)> {
     let mut first: Vec<_> = keys
         .iter()
         .enumerate()
         .rev()
-        .map(|(place, key)| (key, place))
+        .map(|(position, key)| (key, position))
         .collect::<HashMap<_, _>>()
         .into_iter()
         .collect();
@@ -29,7 +30,7 @@ pub(super) fn first_of_each(keys: &[SessionKey]) -> Vec<(&SessionKey, usize)> {
     first
 }
 
-/// For each session and pair the longest extension, in the order of the keys.
+/// Returns the longest extension of each session and pair, in key order.
 pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<&SetSession> {
     let mut longest: HashMap<_, &SetSession> = HashMap::with_capacity(held.len());
     for set in held {
@@ -43,18 +44,18 @@ pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<&SetSession> {
     longest
 }
 
-/// Each user once, and for each place of `users` which of them stands there.
+/// Returns each user once, and for each position of `users` the index of its user.
 pub(super) fn distinct(users: &[UserKey]) -> (Vec<&UserKey>, Vec<usize>) {
     let mut distinct = Vec::new();
-    let mut numbers = HashMap::with_capacity(users.len());
-    let places = users
+    let mut indexes = HashMap::with_capacity(users.len());
+    let positions = users
         .iter()
         .map(|user| {
-            *numbers.entry(user).or_insert_with(|| {
+            *indexes.entry(user).or_insert_with(|| {
                 distinct.push(user);
                 distinct.len() - 1
             })
         })
         .collect();
-    (distinct, places)
+    (distinct, positions)
 }

@@ -1,59 +1,39 @@
-//! A database that is looked at and not changed, for `presenced doctor`.
+//! Connecting to a database that is inspected, and the reason if that fails.
 
 use sqlx::error::DatabaseError;
 use tokio::time::timeout;
 
 use super::{
-    OpenError, PostgresInspector, SqliteInspector,
-    connection::{CONNECT_TIMEOUT, limit},
-    database::Kind,
+    OpenError,
+    connection::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT, with_timeout},
 };
 
-/// What looks at the database that a URL names.
-#[derive(Debug)]
-pub enum Inspector {
-    /// At a PostgreSQL.
-    Postgres(PostgresInspector),
-    /// At an SQLite file, or at one that would be made, or at none.
-    Sqlite(SqliteInspector),
-}
-
-impl Inspector {
-    /// Looks at nothing yet; the error is about the URL.
-    pub fn new(url: &str) -> Result<Self, OpenError> {
-        Ok(match Kind::of(url)? {
-            Kind::Postgres => Self::Postgres(PostgresInspector::new(url)?),
-            Kind::Sqlite => Self::Sqlite(SqliteInspector::new(url)?),
-        })
-    }
-}
-
-/// Why a database can't be reached.
+/// The reason why a database can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Its host has no address.
+    /// The host name has no address.
     UnknownHost,
-    /// Nobody listens there.
+    /// No server listens at the address.
     Refused,
-    /// Nothing is heard of it in time.
-    NoAnswer,
-    /// There is no TLS, or not the right one.
+    /// The server does not respond in time.
+    NoResponse,
+    /// The TLS handshake failed.
     Tls,
-    /// It does not let the user in.
+    /// The server refuses the user.
     Authentication,
-    /// There is no such database.
+    /// The database does not exist.
     NoDatabase,
-    /// Something else.
+    /// Another reason.
     Other,
 }
 
-/// A database that can't be reached, or has stopped to answer.
+/// A database that can't be reached, or that stopped responding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct Unreached {
-    /// Why.
+    /// The reason.
     pub cause: Cause,
-    /// The same in the system's or the database's words.
+    /// The message of the operating system or the database.
     pub text: String,
 }
 
@@ -61,7 +41,7 @@ impl From<sqlx::Error> for Unreached {
     fn from(error: sqlx::Error) -> Self {
         let cause = match &error {
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Cause::Refused,
-            // The standard library has no kind for it.
+            // The standard library has no kind for this error.
             sqlx::Error::Io(error) if error.to_string().contains("failed to lookup address") => {
                 Cause::UnknownHost
             }
@@ -88,37 +68,38 @@ impl From<OpenError> for Unreached {
     }
 }
 
-/// Sorts the SQLSTATE with which PostgreSQL refuses a connection.
+/// Maps the SQLSTATE with which PostgreSQL refuses a connection.
 fn refusal(error: &dyn DatabaseError) -> Cause {
     match error.code().as_deref() {
-        // A wrong password, no entry in pg_hba.conf, and no right to connect.
+        // A wrong password, no entry in pg_hba.conf, no right to connect.
         Some("28P01" | "28000" | "42501") => Cause::Authentication,
         Some("3D000") => Cause::NoDatabase,
         _ => Cause::Other,
     }
 }
 
-/// A connection, in as much time as the service gives it at its start.
+/// Connects within the timeout that the service uses at its start.
 pub(super) async fn connect<C>(
     connect: impl Future<Output = Result<C, sqlx::Error>>,
 ) -> Result<C, Unreached> {
     match timeout(CONNECT_TIMEOUT, connect).await {
         Ok(connected) => Ok(connected?),
-        Err(_) => {
-            Err(Unreached { cause: Cause::NoAnswer, text: format!("no answer within {CONNECT_TIMEOUT:?}") })
-        }
+        Err(_) => Err(Unreached {
+            cause: Cause::NoResponse,
+            text: format!("no response within {CONNECT_TIMEOUT:?}"),
+        }),
     }
 }
 
-/// An answer, in as much time as the service gives a statement.
-pub(super) async fn answer<T, E: Into<Unreached>>(
+/// Runs a statement within the timeout that the service uses.
+pub(super) async fn query<T, E: Into<Unreached>>(
     statement: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Unreached> {
-    match limit(statement).await {
-        Ok(answer) => answer.map_err(Into::into),
+    match with_timeout(statement).await {
+        Ok(result) => result.map_err(Into::into),
         Err(_) => Err(Unreached {
-            cause: Cause::NoAnswer,
-            text: "it does not answer a statement in time".to_owned(),
+            cause: Cause::NoResponse,
+            text: format!("no response to a statement within {STATEMENT_TIMEOUT:?}"),
         }),
     }
 }

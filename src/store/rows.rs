@@ -1,17 +1,16 @@
-//! From rows back to what they stand for, the same for every engine.
+//! Decoding rows, the same for every engine.
 
 use std::{fmt::Display, str::FromStr};
 
 use super::StoreError;
 use crate::presence::{Pair, PreferredPresence, Session, StatusMessage, Timestamp, User, WorkLocation};
 
-/// What `load` selects of a user's sessions `s` and the user's row `p`, after
-/// the number of the user `u`; [`users`] reads it.
+/// The columns that `load` selects from a user's sessions `s` and the user's row `p`, after
+/// the index of the user `u`. [`users`] decodes them.
 ///
-/// The statement keeps one row for each value of the second column: one for each
-/// live session, and one without an id for all that have ended, of which the
-/// latest end or change (`$ended`) is all that counts. So what is sent for a user
-/// does not grow with what has ended.
+/// The statement keeps one row for each value of the second column: one for each live
+/// session, and one without an id for all ended sessions. Of those only the latest end or
+/// change (`$ended`) counts. So the result of a user does not grow with ended sessions.
 macro_rules! load_columns {
     ($now:literal, $ended:expr) => {
         concat!(
@@ -30,30 +29,33 @@ macro_rules! load_columns {
 }
 pub(super) use load_columns;
 
-/// A row of an engine.
+/// A row of any engine.
 pub(super) trait Row {
     fn number(&self, column: usize) -> Result<i64, StoreError>;
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
     fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError>;
 }
 
-/// The answer for the caller's key at `place`, which came back with a row.
-pub(super) fn at_place<T>(answers: &mut [T], place: Option<usize>) -> Result<&mut T, StoreError> {
-    place
-        .and_then(|place| answers.get_mut(place))
-        .ok_or_else(|| StoreError::Data(format!("a row for place {place:?}, which was not asked for")))
+/// Returns the result at the position that a row names.
+pub(super) fn at_position<T>(results: &mut [T], position: Option<usize>) -> Result<&mut T, StoreError> {
+    position.and_then(|position| results.get_mut(position)).ok_or_else(|| {
+        StoreError::Data(format!("a row names position {position:?}, which was not requested"))
+    })
 }
 
-/// The answer for each place of the caller's slice, from the rows of so many
-/// distinct users: at least one a user, see [`load_columns`].
-pub(super) fn users<R: Row>(distinct: usize, places: &[usize], rows: &[R]) -> Result<Vec<User>, StoreError> {
+/// Returns the user of each position of the caller's slice, from the rows of `distinct`
+/// users. Each user has at least one row, see [`load_columns`].
+pub(super) fn users<R: Row>(
+    distinct: usize,
+    positions: &[usize],
+    rows: &[R],
+) -> Result<Vec<User>, StoreError> {
     let mut users = vec![None; distinct];
     for row in rows {
-        let place = usize::try_from(row.number(0)?).ok();
-        let slot = at_place(&mut users, place)?;
-        let user = match slot {
+        let user = at_position(&mut users, usize::try_from(row.number(0)?).ok())?;
+        let user = match user {
             Some(user) => user,
-            None => slot.insert(user_row(row)?),
+            None => user.insert(user_row(row)?),
         };
         match row.text(1)? {
             Some(session_id) => user.sessions.push(session(session_id, row)?),
@@ -61,29 +63,29 @@ pub(super) fn users<R: Row>(distinct: usize, places: &[usize], rows: &[R]) -> Re
         }
     }
     let users: Vec<User> = users.into_iter().map(Option::unwrap_or_default).collect();
-    if places.len() == users.len() {
+    if positions.len() == users.len() {
         return Ok(users);
     }
-    Ok(places.iter().map(|user| users.get(*user).cloned().unwrap_or_default()).collect())
+    Ok(positions.iter().map(|index| users.get(*index).cloned().unwrap_or_default()).collect())
 }
 
 fn session<R: Row>(session_id: &str, row: &R) -> Result<Session, StoreError> {
     Ok(Session {
-        session_id: stored(session_id)?,
-        pair: Pair::new(stored(required(row.text(3)?)?)?, stored(required(row.text(4)?)?)?),
+        session_id: parse_stored(session_id)?,
+        pair: Pair::new(parse_stored(required(row.text(3)?)?)?, parse_stored(required(row.text(4)?)?)?),
         set_at: required(row.time(5)?)?,
         changed_at: required(row.time(6)?)?,
         expires_at: required(row.time(7)?)?,
     })
 }
 
-/// What the user's own row holds; nothing if there is none.
+/// Decodes the user's own row. A user without a row is empty.
 fn user_row<R: Row>(row: &R) -> Result<User, StoreError> {
     let Some(changed_at) = row.time(8)? else { return Ok(User::default()) };
     let mut user = User { changed_at: Some(changed_at), ..User::default() };
     if let Some(availability) = row.text(9)? {
         user.preferred = Some(PreferredPresence {
-            pair: Pair::new(stored(availability)?, stored(required(row.text(10)?)?)?),
+            pair: Pair::new(parse_stored(availability)?, parse_stored(required(row.text(10)?)?)?),
             expires_at: required(row.time(11)?)?,
         });
     }
@@ -98,15 +100,15 @@ fn user_row<R: Row>(row: &R) -> Result<User, StoreError> {
 
 fn location(location_type: Option<&str>, place_id: Option<&str>) -> Result<Option<WorkLocation>, StoreError> {
     let Some(location_type) = location_type else { return Ok(None) };
-    let place_id = place_id.map(stored).transpose()?;
-    Ok(Some(WorkLocation { location_type: stored(location_type)?, place_id }))
+    let place_id = place_id.map(parse_stored).transpose()?;
+    Ok(Some(WorkLocation { location_type: parse_stored(location_type)?, place_id }))
 }
 
 fn required<T>(value: Option<T>) -> Result<T, StoreError> {
-    value.ok_or_else(|| StoreError::Data("a null in a row".to_owned()))
+    value.ok_or_else(|| StoreError::Data("a column is null that must not be".to_owned()))
 }
 
-/// What a row holds as a text.
-pub(super) fn stored<T: FromStr<Err: Display>>(text: &str) -> Result<T, StoreError> {
-    text.parse().map_err(|error| StoreError::Data(format!("{text:?} in a row: {error}")))
+/// Parses a text column.
+pub(super) fn parse_stored<T: FromStr<Err: Display>>(text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|error| StoreError::Data(format!("a stored value is invalid: {text:?}: {error}")))
 }

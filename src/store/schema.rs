@@ -1,5 +1,5 @@
-//! The schema: which migrations there are, applying them, and refusing a
-//! database that this binary can't use. The rules are in `migrations/README.md`.
+//! The schema: the list of migrations, applying them, and refusing a database that this
+//! binary can't use. The rules are in `migrations/README.md`.
 
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, SqlSafeStr, SqliteConnection,
@@ -12,13 +12,13 @@ use tracing::warn;
 
 use super::{
     OpenError,
-    database::{reach, unreachable},
+    connection::{connect_first, unreachable},
 };
 
-/// A migration: its number, its name, its text.
+/// A migration: its version, name and SQL.
 ///
-/// Listed by hand rather than by `sqlx::migrate!`, whose macro crate would
-/// build both drivers, SQLite's C code included, a second time.
+/// The migrations are listed by hand, because the macro crate of `sqlx::migrate!` would
+/// build both drivers a second time, including SQLite's C code.
 type Listed = (i64, &'static str, &'static str);
 
 const POSTGRES: [Listed; 3] = [
@@ -32,25 +32,25 @@ const SQLITE: [Listed; 3] = [
     (3, "sessions_bounded", include_str!("../../migrations/sqlite/0003_sessions_bounded.sql")),
 ];
 
-/// What the name of a migration begins with that shuts out the binaries that do
-/// not know it.
-const BREAKING: &str = "breaking";
+/// The prefix of the name of a breaking migration. A binary that does not know the migration
+/// refuses the database.
+const BREAKING_PREFIX: &str = "breaking";
 
 const APPLIED: &str = "select version, description from _sqlx_migrations where success order by version";
 
-const WRITE_NOTHING: &str = "update presence_sessions set cleared_at = cleared_at where false";
+const WRITE_NO_ROW: &str = "update presence_sessions set cleared_at = cleared_at where false";
 
-/// Applies what is missing, under an advisory lock.
+/// Applies the missing migrations under an advisory lock.
 pub(super) async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), OpenError> {
-    let mut connection = reach(PgConnection::connect_with(options)).await?;
+    let mut connection = connect_first(PgConnection::connect_with(options)).await?;
     apply(&POSTGRES, &mut connection).await?;
     connection.close().await.map_err(unreachable)
 }
 
-/// Applies what is missing, in one transaction that shuts out other writers:
+/// Applies the missing migrations in one transaction that locks out other writers, because
 /// sqlx takes no lock of its own on SQLite.
 pub(super) async fn migrate_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
-    let mut connection = reach(SqliteConnection::connect_with(options)).await?;
+    let mut connection = connect_first(SqliteConnection::connect_with(options)).await?;
     let mut transaction = connection.begin_with("begin immediate").await.map_err(unreachable)?;
     apply(&SQLITE, &mut *transaction).await?;
     transaction.commit().await.map_err(unreachable)?;
@@ -63,11 +63,11 @@ async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), 
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
     });
     let mut migrator = Migrator::with_migrations(migrations.collect());
-    // A newer database is `check`'s business.
+    // `check` handles a newer database.
     migrator.set_ignore_missing(true);
     migrator.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::Execute(sqlx::Error::Database(error)) => {
-            OpenError::Incompatible(format!("it can't be migrated: {error}"))
+            OpenError::Incompatible(format!("a migration failed: {error}"))
         }
         MigrateError::Execute(error) => unreachable(error),
         error => OpenError::Incompatible(error.to_string()),
@@ -76,37 +76,37 @@ async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), 
 
 /// See [`super::Database::check`].
 pub(super) async fn check_postgres(options: &PgConnectOptions) -> Result<(), OpenError> {
-    let mut connection = reach(PgConnection::connect_with(options)).await?;
+    let mut connection = connect_first(PgConnection::connect_with(options)).await?;
     compatible(read_postgres(&mut connection).await?)
 }
 
-/// How the schema stands.
+/// Compares the database's schema with this binary's.
 pub(super) async fn read_postgres(connection: &mut PgConnection) -> Result<Schema, OpenError> {
     let applied = sqlx::query_as(APPLIED).fetch_all(connection).await;
-    Ok(compare(&POSTGRES, &none_without_table(applied)?))
+    Ok(compare(&POSTGRES, &empty_without_table(applied)?))
 }
 
 /// See [`super::Database::check`].
 pub(super) async fn check_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
-    let mut connection = reach(SqliteConnection::connect_with(options)).await?;
+    let mut connection = connect_first(SqliteConnection::connect_with(options)).await?;
     compatible(read_sqlite(&mut connection).await?)?;
-    write_nothing(&mut connection).await.map_err(unreachable)
+    check_writable(&mut connection).await.map_err(unreachable)
 }
 
-/// How the schema stands.
+/// Compares the database's schema with this binary's.
 pub(super) async fn read_sqlite(connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
     let applied = sqlx::query_as(APPLIED).fetch_all(connection).await;
-    Ok(compare(&SQLITE, &none_without_table(applied)?))
+    Ok(compare(&SQLITE, &empty_without_table(applied)?))
 }
 
-/// Fails on a file that can't be written: it would refuse every set, later and
-/// for ever. (`begin immediate` does not.)
-pub(super) async fn write_nothing(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query(WRITE_NOTHING).execute(connection).await.map(drop)
+/// Fails if the file can't be written, because every later write would fail. (`begin
+/// immediate` does not fail on such a file.)
+pub(super) async fn check_writable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(WRITE_NO_ROW).execute(connection).await.map(drop)
 }
 
-/// A database without the table of migrations has had none.
-fn none_without_table(applied: Result<Vec<Applied>, sqlx::Error>) -> Result<Vec<Applied>, OpenError> {
+/// Without the table of migrations, no migration was applied.
+fn empty_without_table(applied: Result<Vec<Applied>, sqlx::Error>) -> Result<Vec<Applied>, OpenError> {
     const POSTGRES_UNDEFINED_TABLE: &str = "42P01";
     const SQLITE_ERROR: &str = "1";
 
@@ -122,55 +122,56 @@ fn is_code(error: &dyn DatabaseError, codes: &[&str]) -> bool {
     error.code().is_some_and(|code| codes.contains(&&*code))
 }
 
-/// A migration that the database has had: its number and its name.
+/// An applied migration: its version and name.
 type Applied = (i64, String);
 
-/// How a database's schema stands to this binary's.
+/// The database's schema version compared with this binary's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// It is of the same version.
+    /// Both versions are the same.
     Same(i64),
-    /// It lacks migrations; of a database that has had none, `theirs` is 0.
+    /// The database lacks migrations. `theirs` is 0 if it had none.
     Older {
         /// The database's version.
         theirs: i64,
-        /// This binary's.
+        /// This binary's version.
         ours: i64,
     },
-    /// It has had more, which only add to it: it can be used.
+    /// The database has unknown migrations that only add to the schema. This binary can use
+    /// it.
     Newer {
         /// The database's version.
         theirs: i64,
-        /// This binary's.
+        /// This binary's version.
         ours: i64,
     },
-    /// It has had more, and one of them shuts this binary out.
+    /// The database has an unknown breaking migration. This binary can't use it.
     Breaking {
         /// The database's version.
         theirs: i64,
-        /// This binary's.
+        /// This binary's version.
         ours: i64,
-        /// The one that shuts it out.
+        /// The version of the breaking migration.
         version: i64,
-        /// Its name.
+        /// The name of the breaking migration.
         name: String,
     },
 }
 
 impl Schema {
-    /// How an SQLite file stands that is not there yet.
+    /// Returns the comparison for an SQLite file that does not exist yet.
     #[must_use]
     pub fn of_new_file() -> Self {
         compare(&SQLITE, &[])
     }
 }
 
-/// How a database that has had the `applied` migrations stands to a binary with the
-/// `listed` ones.
+/// Compares the `applied` migrations of a database with the `listed` ones of a binary.
 fn compare(listed: &[Listed], applied: &[Applied]) -> Schema {
     let ours = listed.last().map_or(0, |(version, ..)| *version);
     let theirs = applied.last().map_or(0, |(version, _)| *version);
-    let breaking = applied.iter().find(|(version, name)| *version > ours && name.starts_with(BREAKING));
+    let breaking =
+        applied.iter().find(|(version, name)| *version > ours && name.starts_with(BREAKING_PREFIX));
     match breaking {
         Some((version, name)) => Schema::Breaking { theirs, ours, version: *version, name: name.clone() },
         None if theirs < ours => Schema::Older { theirs, ours },
@@ -179,7 +180,7 @@ fn compare(listed: &[Listed], applied: &[Applied]) -> Schema {
     }
 }
 
-/// Refuses what this binary can't use, and warns of what is newer.
+/// Fails if this binary can't use the schema. Logs a warning if the schema is newer.
 fn compatible(schema: Schema) -> Result<(), OpenError> {
     match schema {
         Schema::Same(_) => Ok(()),
@@ -187,14 +188,14 @@ fn compatible(schema: Schema) -> Result<(), OpenError> {
             "the database has schema version {theirs}, this binary needs version {ours}: run `presenced migrate`"
         ))),
         Schema::Breaking { theirs, ours, version, name } => Err(OpenError::Incompatible(format!(
-            "the database has schema version {theirs}, this binary knows up to version {ours}, and version {version} \
-             ({name}) shuts out older binaries: upgrade presenced"
+            "the database has schema version {theirs}, this binary knows versions up to {ours}, and version {version} \
+             ({name}) breaks compatibility with older binaries: upgrade presenced"
         ))),
         Schema::Newer { theirs, ours } => {
             warn!(
                 database = theirs,
                 binary = ours,
-                "the database's schema is newer than this binary; it only adds to it"
+                "the database's schema is newer than this binary, but compatible"
             );
             Ok(())
         }
@@ -221,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_database_is_served_until_a_breaking_migration() {
+    fn a_newer_database_is_accepted_unless_a_migration_is_breaking() {
         assert_eq!(refusal(&[(1, "a", "")], &[(1, "a"), (2, "b")]), None);
         let refusal = refusal(&[(1, "a", "")], &[(1, "a"), (2, "breaking drop"), (3, "c")]).unwrap();
-        assert!(refusal.contains("has schema version 3, this binary knows up to version 1"), "{refusal}");
+        assert!(refusal.contains("has schema version 3, this binary knows versions up to 1"), "{refusal}");
     }
 
     #[test]
@@ -241,9 +242,9 @@ mod tests {
         }
     }
 
-    /// Later schemas are tried with what is kept: see `tests/it/migrations.rs`.
+    /// `tests/it/migrations/` runs the golden statements on newer schemas.
     #[test]
-    fn the_statements_are_what_is_kept_in_tests_golden() {
+    fn the_statements_match_the_golden_files() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let engines =
             [("postgres", POSTGRES, &postgres::STATEMENTS[..]), ("sqlite", SQLITE, &sqlite::STATEMENTS)];
@@ -254,8 +255,8 @@ mod tests {
             if std::env::var_os("PRESENCE_TEST_BLESS").is_some() {
                 fs::write(&golden, &text).unwrap();
             }
-            let kept = fs::read_to_string(&golden).unwrap_or_default();
-            assert_eq!(text, kept, "if it should change, run the test with PRESENCE_TEST_BLESS=1");
+            let expected = fs::read_to_string(&golden).unwrap_or_default();
+            assert_eq!(text, expected, "for an intended change, run the test with PRESENCE_TEST_BLESS=1");
         }
     }
 
@@ -264,7 +265,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         for engine in ["postgres", "sqlite"] {
             let files = fs::read_dir(root.join("src/store").join(engine)).unwrap();
-            // What the doctor asks is asked by the binary that it looks after.
+            // The statements of doctor always run in the binary that has the schema.
             let paths = files.map(|file| file.unwrap().path()).filter(|path| !path.ends_with("inspect.rs"));
             let source: String = paths.map(|path| fs::read_to_string(path).unwrap()).collect();
             let (_, listed) = source.split_once("STATEMENTS: [&str; ").unwrap();
@@ -272,7 +273,7 @@ mod tests {
             for text in source.split("const ").skip(1) {
                 let Some((name, _)) = text.split_once(": &str = ") else { continue };
                 let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-                // Where PostgreSQL notifies.
+                // The name of the notification channel is no statement.
                 if is_name && name != "CHANNEL" {
                     let listed = listed.split([' ', ':', ',', '\n']).any(|word| word == name);
                     assert!(listed, "{engine}: {name} is not in STATEMENTS");

@@ -1,5 +1,5 @@
-//! The loop that keeps the watched users true: it hears of changes, waits for
-//! transitions, reads, and tells the streams.
+//! The loop that keeps the presences of watched users current. It receives invalidations,
+//! waits for transitions, reads users, and fills the mailboxes of watchers.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -17,73 +17,76 @@ use crate::{
     batch::{BatchError, Batcher, Limits, Load},
     clock::Clock,
     presence::{Timestamp, User},
-    store::{Changes, Invalidation, Store, StoreError, UserKey, Wanted},
+    store::{Invalidation, InvalidationFeed, InvalidationSwitch, Store, StoreError, UserKey},
     telemetry::Metrics,
 };
 
-/// The users that are read in one call, and the calls that may run at once.
+/// The maximum number of users in one read.
 const READ_MAX: usize = 250;
-const READS_AT_ONCE: u16 = 2;
+/// The maximum number of concurrent reads.
+const CONCURRENT_READS: u16 = 2;
 
-/// The connections that reading uses.
-pub const CONNECTIONS: u32 = READS_AT_ONCE as u32;
+/// The number of connections that the hub uses.
+pub const CONNECTIONS: u32 = CONCURRENT_READS as u32;
 
-/// The invalidations that may wait for the hub; who tells them waits meanwhile.
+/// The capacity of the channel of invalidations. A full channel delays the feed.
 const INVALIDATIONS_WAITING_MAX: usize = 64;
 
-/// Everybody is read once in so many of these ticks, a part in each, whether or
-/// not anything was heard: so that nothing that went wrong lasts. Where many are
-/// watched it takes longer, for nothing is known that could go wrong unheard.
+/// The interval of the background round, which reads a part of all watched users in each
+/// tick. It repairs any error within one round, although no such error is known.
 const TICK: Duration = Duration::from_secs(1);
-const TICKS_IN_A_ROUND: usize = 60;
-const READS_IN_A_TICK_MAX: usize = 1_000;
+/// The number of ticks in which a round reads all users.
+const TICKS_IN_ROUND: usize = 60;
+/// The maximum number of users that a tick reads. With more users a round takes longer.
+const READS_IN_TICK_MAX: usize = 1_000;
 
-/// How soon to read again after a read failed, at first and at most.
+/// The first pause after a failed read. It doubles with each failure.
 const RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest pause after a failed read.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// What the hub works with.
+/// The inputs of the hub.
 #[derive(Debug)]
 pub struct Sources {
-    /// Where the users are.
+    /// The store that the hub reads from.
     pub store: Arc<dyn Store>,
-    /// What tells of writes.
-    pub changes: Changes,
-    /// What tells the time.
+    /// The feed of invalidations.
+    pub invalidations: InvalidationFeed,
+    /// The clock of transitions.
     pub clock: Clock,
-    /// Of the process.
+    /// The metrics of the process.
     pub metrics: Metrics,
 }
 
-/// Runs the hub until `stop`; then closes the store.
+/// Runs the hub until `stop`, then closes the store.
 pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
-    let Sources { store, changes, clock, metrics } = sources;
+    let Sources { store, invalidations, clock, metrics } = sources;
     let limits = Limits {
         batch_max: READ_MAX,
-        queue_max: READ_MAX * usize::from(READS_AT_ONCE),
-        workers: READS_AT_ONCE,
+        queue_max: READ_MAX * usize::from(CONCURRENT_READS),
+        concurrent_statements: CONCURRENT_READS,
     };
     let load = Arc::new(Batcher::start(&store, &clock, &metrics, limits));
-    let (tell, invalidations) = mpsc::channel(INVALIDATIONS_WAITING_MAX);
-    let wanted = changes.wanted();
-    wanted.set(false);
-    // Dropped with what it holds when the hub ends.
-    let mut listening = JoinSet::new();
-    listening.spawn(listen(changes, tell));
+    let (sender, receiver) = mpsc::channel(INVALIDATIONS_WAITING_MAX);
+    let switch = invalidations.switch();
+    switch.set(false);
+    // Dropping the set ends the task.
+    let mut forwarder = JoinSet::new();
+    forwarder.spawn(forward(invalidations, sender));
     let users = Users::new(hub.metrics().clone());
     let running =
-        Running { hub, users, wanted, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
-    stop.run_until_cancelled(running.run(invalidations)).await;
-    drop(listening);
+        Running { hub, users, switch, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
+    stop.run_until_cancelled(running.run(receiver)).await;
+    drop(forwarder);
     store.close().await;
 }
 
-/// Hands invalidations over until the hub has ended.
-async fn listen(mut changes: Changes, tell: mpsc::Sender<Invalidation>) {
-    while tell.send(changes.next().await).await.is_ok() {}
+/// Forwards invalidations until the hub has ended.
+async fn forward(mut invalidations: InvalidationFeed, sender: mpsc::Sender<Invalidation>) {
+    while sender.send(invalidations.next().await).await.is_ok() {}
 }
 
-/// What came of a read.
+/// The result of a read.
 struct Outcome {
     users: Vec<(UserSlot, Option<(User, Timestamp)>)>,
     error: Option<BatchError>,
@@ -92,14 +95,14 @@ struct Outcome {
 struct Running {
     hub: Hub,
     users: Users,
-    /// Invalidations are wanted while anybody is watched.
-    wanted: Wanted,
+    /// Turns invalidations on while any user is watched.
+    switch: InvalidationSwitch,
     load: Arc<Batcher<Load>>,
     clock: Clock,
     reads: JoinSet<Outcome>,
-    /// Until when nothing is read, because a read failed.
+    /// The pause after a failed read, in which no read begins.
     retry: Option<Pin<Box<Sleep>>>,
-    /// The reads that failed one after the other.
+    /// The number of consecutive failed reads.
     failures: u32,
 }
 
@@ -107,82 +110,82 @@ impl Running {
     async fn run(mut self, mut invalidations: mpsc::Receiver<Invalidation>) {
         let mut ticks = interval(TICK);
         loop {
-            // Before anything is read: what commits later is told.
-            self.wanted.set(!self.users.is_empty());
+            // This precedes the reads, so that a later commit sends an invalidation.
+            self.switch.set(!self.users.is_empty());
             self.begin_reads();
             let transition: OptionFuture<_> =
                 self.users.next_due().map(|at| self.clock.wait_until(at)).into();
             let retry: OptionFuture<_> = self.retry.as_mut().into();
             tokio::select! {
-                () = self.hub.knocked() => self.open_and_close(),
+                () = self.hub.inbox_filled() => self.empty_inbox(),
                 Some(invalidation) = invalidations.recv() => {
-                    self.hear(invalidation);
+                    self.invalidate(invalidation);
                     while let Ok(invalidation) = invalidations.try_recv() {
-                        self.hear(invalidation);
+                        self.invalidate(invalidation);
                     }
                 }
-                Some(()) = transition => self.users.pass_time(self.clock.now()),
+                Some(()) = transition => self.users.read_due(self.clock.now()),
                 Some(outcome) = self.reads.join_next() => {
-                    // One that panicked leaves users behind that nobody reads: a fault.
+                    // After a panic in a read, its users would never be read again.
                     let Ok(outcome) = outcome else { return };
                     self.end_reads(outcome);
                 }
                 Some(()) = retry => self.retry = None,
-                _ = ticks.tick() => self.users.read_round(TICKS_IN_A_ROUND, READS_IN_A_TICK_MAX),
+                _ = ticks.tick() => self.users.read_round(TICKS_IN_ROUND, READS_IN_TICK_MAX),
             }
         }
     }
 
-    /// Streams that have begun or ended.
-    fn open_and_close(&mut self) {
+    /// Adds watchers that began and removes watchers that ended.
+    fn empty_inbox(&mut self) {
         let Inbox { opened, closed } = self.hub.take_inbox();
-        for (keys, stream) in opened {
-            self.users.watch(keys, &stream);
+        for (keys, mailbox) in opened {
+            self.users.watch(keys, &mailbox);
         }
-        for stream in closed {
-            self.users.leave(&stream);
+        for mailbox in closed {
+            self.users.unwatch(&mailbox);
         }
     }
 
-    fn hear(&mut self, invalidation: Invalidation) {
+    fn invalidate(&mut self, invalidation: Invalidation) {
         match invalidation {
             Invalidation::Users(keys) => {
                 self.hub.metrics().invalidations.inc_by(u64::try_from(keys.len()).unwrap_or(u64::MAX));
                 for key in &keys {
-                    self.users.changed(key);
+                    self.users.invalidate(key);
                 }
             }
-            Invalidation::Everything => self.users.read_everybody(),
+            Invalidation::AllUsers => self.users.read_all(),
         }
     }
 
     fn begin_reads(&mut self) {
-        while self.retry.is_none() && self.reads.len() < READS_AT_ONCE.into() {
-            let begun = self.users.begin_reads(READ_MAX);
-            if begun.is_empty() {
+        while self.retry.is_none() && self.reads.len() < CONCURRENT_READS.into() {
+            let users = self.users.begin_reads(READ_MAX);
+            if users.is_empty() {
                 return;
             }
-            self.hub.metrics().reads.inc_by(u64::try_from(begun.len()).unwrap_or(u64::MAX));
+            self.hub.metrics().reads.inc_by(u64::try_from(users.len()).unwrap_or(u64::MAX));
             let load = Arc::clone(&self.load);
-            self.reads.spawn(async move { read(&load, begun).await });
+            self.reads.spawn(async move { read(&load, users).await });
         }
     }
 
     fn end_reads(&mut self, Outcome { users, error }: Outcome) {
-        for (slot, kept) in users {
-            self.users.end_read(slot, kept.as_ref().map(|(user, now)| (user, *now)));
+        for (slot, stored) in users {
+            self.users.end_read(slot, stored.as_ref().map(|(user, now)| (user, *now)));
         }
         match error {
             None if self.failures > 0 => {
-                info!("the presences that are watched can be read again");
+                info!("reading watched users succeeds again");
                 self.failures = 0;
             }
             None => {}
             Some(error) => {
                 if self.failures == 0 {
-                    warn!(%error, "the presences that are watched can't be read");
+                    warn!(%error, "reading watched users failed");
                 } else {
-                    debug!(%error, "the presences that are watched can't be read");
+                    debug!(%error, "reading watched users failed");
                 }
                 let pause = RETRY_MIN * 2_u32.saturating_pow(self.failures.min(10));
                 self.failures += 1;
@@ -192,21 +195,21 @@ impl Running {
     }
 }
 
-/// Reads users. One of whom the database holds what can't be read must not stand
-/// in the way of the others: then each is read by itself.
+/// Reads users. After an error about invalid data each user is read alone, so that an
+/// invalid row fails only its own user.
 async fn read(load: &Batcher<Load>, users: Vec<(UserSlot, UserKey)>) -> Outcome {
     let (slots, keys): (Vec<_>, Vec<_>) = users.into_iter().unzip();
     match load.call(keys.clone()).await {
-        Ok((now, kept)) => {
-            let users = slots.into_iter().zip(kept.into_iter().map(|user| Some((user, now)))).collect();
+        Ok((now, stored)) => {
+            let users = slots.into_iter().zip(stored.into_iter().map(|user| Some((user, now)))).collect();
             Outcome { users, error: None }
         }
         Err(BatchError::Store(StoreError::Data(_))) if keys.len() > 1 => {
             let each = keys.into_iter().map(|key| load.call(vec![key]));
             let mut error = None;
             let users = slots.into_iter().zip(join_all(each).await).map(|(slot, outcome)| {
-                let kept = outcome.map_err(|failed| error = Some(failed)).ok();
-                (slot, kept.and_then(|(now, mut users)| Some((users.pop()?, now))))
+                let stored = outcome.map_err(|failed| error = Some(failed)).ok();
+                (slot, stored.and_then(|(now, mut users)| Some((users.pop()?, now))))
             });
             let users = users.collect();
             Outcome { users, error }

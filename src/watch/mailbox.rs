@@ -1,5 +1,4 @@
-//! What a stream has yet to be told: the newest presence of each user, whatever
-//! came before it.
+//! The mailbox of a watcher: the newest unsent presence of each user.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,55 +9,55 @@ use tokio::sync::Notify;
 
 use crate::{clock::Stopwatch, presence::Presence, telemetry::WatchMetrics};
 
-/// The number of a watched user. It stays the user's while a stream watches it.
+/// The index of a watched user. It is stable while a watcher follows the user.
 pub(super) type UserSlot = usize;
 
-/// What a stream is told of one user.
+/// The presence of one user, for one watcher.
 #[derive(Clone, Debug)]
-pub struct News {
-    /// The user's number, the same in all news of one stream.
+pub struct PresenceUpdate {
+    /// The user's index, the same in all updates of one watcher.
     pub slot: usize,
-    /// What the user is shown as.
+    /// The user's presence.
     pub presence: Arc<Presence>,
-    /// Since when it is known that there is news; nothing of a first presence.
-    pub since: Option<Stopwatch>,
+    /// The time since the hub noticed the change; `None` for a first presence.
+    pub noticed: Option<Stopwatch>,
 }
 
-/// Between the hub, which puts news in, and one stream, which takes them out.
+/// A queue from the hub to one watcher.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    /// The users whose news come here; the hub's.
+    /// The users that the watcher follows. The hub sets it.
     pub(super) users: OnceLock<Box<[UserSlot]>>,
     waiting: Mutex<Waiting>,
-    arrived: Notify,
+    filled: Notify,
     metrics: WatchMetrics,
 }
 
-/// At most one piece of news for each user.
+/// At most one update for each user.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// In the order in which the stream will be told of them.
+    /// The users in the order of their first unsent update.
     order: VecDeque<UserSlot>,
-    newest: HashMap<UserSlot, News>,
-    /// Whether news took the place of older news since it was last empty.
+    newest: HashMap<UserSlot, PresenceUpdate>,
+    /// Whether an update replaced an unsent one since the queue was last empty.
     slow: bool,
 }
 
 impl Mailbox {
     pub(super) fn new(metrics: WatchMetrics) -> Self {
         metrics.streams.inc();
-        Self { users: OnceLock::new(), waiting: Mutex::default(), arrived: Notify::new(), metrics }
+        Self { users: OnceLock::new(), waiting: Mutex::default(), filled: Notify::new(), metrics }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts news in, in place of older news of the same user.
-    pub(super) fn put(&self, news: News) {
+    /// Adds an update. It replaces an unsent update of the same user.
+    pub(super) fn push(&self, update: PresenceUpdate) {
         let mut waiting = self.waiting();
-        let slot = news.slot;
-        let replaced = waiting.newest.insert(slot, news);
+        let slot = update.slot;
+        let replaced = waiting.newest.insert(slot, update);
         if replaced.is_none() {
             waiting.order.push_back(slot);
         } else {
@@ -68,33 +67,33 @@ impl Mailbox {
             }
         }
         drop(waiting);
-        self.arrived.notify_one();
+        self.filled.notify_one();
     }
 
-    /// Takes the next news out, however long it takes. Nothing is lost if this
-    /// future is dropped.
-    pub(super) async fn take(&self) -> News {
+    /// Waits for the next update and removes it. The future can be dropped without losing an
+    /// update.
+    pub(super) async fn recv(&self) -> PresenceUpdate {
         loop {
-            if let Some(news) = self.next() {
-                return news;
+            if let Some(update) = self.try_recv() {
+                return update;
             }
-            self.arrived.notified().await;
+            self.filled.notified().await;
         }
     }
 
-    /// The next news, if there are any.
-    pub(super) fn next(&self) -> Option<News> {
+    /// Removes the next update, if there is one.
+    pub(super) fn try_recv(&self) -> Option<PresenceUpdate> {
         let mut waiting = self.waiting();
         let slot = waiting.order.pop_front()?;
-        let news = waiting.newest.remove(&slot);
+        let update = waiting.newest.remove(&slot);
         if waiting.order.is_empty() {
             if waiting.slow {
                 self.metrics.slow_readers.dec();
             }
-            // The room that a snapshot took is not needed again soon.
+            // This releases the memory of a snapshot, which is not needed again soon.
             *waiting = Waiting::default();
         }
-        news
+        update
     }
 }
 

@@ -1,12 +1,12 @@
-//! Watching: who follows whom, and what each stream has yet to be told.
+//! Watching: the hub reads the watched users and sends presences to the watchers.
 //!
-//! State, not events: a stream is told the latest presence of each user that it
-//! follows, never a backlog; one that reads slowly is told less often. The hub
-//! lives on the main runtime and knows the watched users only. It reads a user
-//! when a stream begins, when a [`Invalidation`](crate::store::Invalidation) says that something
-//! was written, and when the time has come at which the presence changes by
-//! itself; and it tells the streams, which live on the workers, if what is shown
-//! differs.
+//! A watcher gets state, not events: the latest presence of each user that it follows, never
+//! a backlog. A watcher that reads slowly skips intermediate presences.
+//!
+//! The hub runs on the main runtime and knows only the watched users. It reads a user when a
+//! watcher begins, when an [`Invalidation`](crate::store::Invalidation) names the user, and
+//! when the presence changes with time. If the presence differs, the hub sends it to the
+//! watchers, which run on the workers.
 
 mod hub;
 mod mailbox;
@@ -20,22 +20,22 @@ use crate::{clock::Stopwatch, store::UserKey, telemetry::WatchMetrics};
 use mailbox::Mailbox;
 
 pub use hub::{CONNECTIONS, Sources, run};
-pub use mailbox::News;
+pub use mailbox::PresenceUpdate;
 
-/// The hub, as streams see it; clones are one.
+/// The hub, as watchers use it. All clones share one state.
 #[derive(Clone, Debug)]
 pub struct Hub(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     inbox: Mutex<Inbox>,
-    knock: Notify,
-    /// A permit for each user of each stream.
-    room: Arc<Semaphore>,
+    inbox_filled: Notify,
+    /// One permit for each user of each watcher.
+    permits: Arc<Semaphore>,
     metrics: WatchMetrics,
 }
 
-/// The streams that have begun or ended since the hub last looked.
+/// The watchers that began or ended since the hub last emptied the inbox.
 #[derive(Debug, Default)]
 struct Inbox {
     opened: Vec<(Vec<UserKey>, Arc<Mailbox>)>,
@@ -43,35 +43,35 @@ struct Inbox {
 }
 
 impl Hub {
-    /// A hub, which does nothing unless it is [`run`]. All streams together may
-    /// follow `users_max` users, each counted once for each stream.
+    /// Creates a hub. It works only while it is [`run`]. All watchers together may follow
+    /// `users_max` users; a user counts once for each watcher.
     #[must_use]
     pub fn new(users_max: u32, metrics: WatchMetrics) -> Self {
-        let room = Arc::new(Semaphore::new(usize::try_from(users_max).unwrap_or(usize::MAX)));
-        Self(Arc::new(Shared { inbox: Mutex::default(), knock: Notify::new(), room, metrics }))
+        let permits = Arc::new(Semaphore::new(usize::try_from(users_max).unwrap_or(usize::MAX)));
+        Self(Arc::new(Shared { inbox: Mutex::default(), inbox_filled: Notify::new(), permits, metrics }))
     }
 
-    /// Begins to follow users, each of them once, unless there is no room for so
-    /// many. The news begin with the presence of each, read from now on.
+    /// Begins to follow users, which must be distinct. Returns `None` at the limit of watched
+    /// users. The updates begin with the presence of each user, read from now on.
     #[must_use]
-    pub fn subscribe(&self, users: Vec<UserKey>) -> Option<Subscription> {
+    pub fn watch(&self, users: Vec<UserKey>) -> Option<Watcher> {
         let number = u32::try_from(users.len()).ok()?;
-        let room = Arc::clone(&self.0.room).try_acquire_many_owned(number).ok()?;
+        let permit = Arc::clone(&self.0.permits).try_acquire_many_owned(number).ok()?;
         let mailbox = Arc::new(Mailbox::new(self.0.metrics.clone()));
         self.inbox().opened.push((users, Arc::clone(&mailbox)));
-        self.0.knock.notify_one();
-        Some(Subscription { hub: self.clone(), mailbox, _room: room })
+        self.0.inbox_filled.notify_one();
+        Some(Watcher { hub: self.clone(), mailbox, _permit: permit })
     }
 
-    /// What the streams count in.
+    /// Returns the metrics of watching.
     #[must_use]
     pub fn metrics(&self) -> &WatchMetrics {
         &self.0.metrics
     }
 
-    /// Resolves when there is something in the inbox.
-    async fn knocked(&self) {
-        self.0.knock.notified().await;
+    /// Waits until the inbox has entries.
+    async fn inbox_filled(&self) {
+        self.0.inbox_filled.notified().await;
     }
 
     fn take_inbox(&self) -> Inbox {
@@ -83,35 +83,35 @@ impl Hub {
     }
 }
 
-/// What one stream follows; dropped, it follows nobody.
+/// The users that one stream follows. Dropping it ends the watching.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct Watcher {
     hub: Hub,
     mailbox: Arc<Mailbox>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Subscription {
-    /// The next news, however long they take: of each user at first its presence,
-    /// then the newest one whenever it has changed. Nothing is lost if this future
-    /// is dropped.
-    pub async fn next(&self) -> News {
-        self.mailbox.take().await
+impl Watcher {
+    /// Waits for the next update: first the presence of each user, then the newest presence
+    /// after a change. The future can be dropped without losing an update.
+    pub async fn next(&self) -> PresenceUpdate {
+        self.mailbox.recv().await
     }
 
-    /// Counts a presence that is sent, which was news since then.
-    pub fn count_sent(&self, since: Option<Stopwatch>) {
+    /// Counts a presence that is sent, and its delay if the change was noticed at
+    /// `noticed`.
+    pub fn count_sent(&self, noticed: Option<Stopwatch>) {
         let metrics = self.hub.metrics();
         metrics.sent.inc();
-        if let Some(since) = since {
-            metrics.delay.observe(since.elapsed().as_secs_f64());
+        if let Some(noticed) = noticed {
+            metrics.delay.observe(noticed.elapsed().as_secs_f64());
         }
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Watcher {
     fn drop(&mut self) {
         self.hub.inbox().closed.push(Arc::clone(&self.mailbox));
-        self.hub.0.knock.notify_one();
+        self.hub.0.inbox_filled.notify_one();
     }
 }

@@ -1,4 +1,4 @@
-//! The natural batcher, over a store that does what the test says.
+//! Tests of the batcher, with a store that the test controls.
 
 use std::{
     collections::VecDeque,
@@ -30,39 +30,39 @@ use crate::{
     support::{collector::Collector, server::START, wait::pass_time},
 };
 
-/// A store whose statements wait to be let through, and fail as told.
+/// A store whose statements wait for a permit, and fail as configured.
 #[derive(Debug)]
 struct FakeStore {
-    /// A permit lets one statement through.
+    /// One permit for each statement that may complete.
     gate: Semaphore,
-    /// What comes of the next statements; success when empty.
-    outcomes: Mutex<VecDeque<StoreError>>,
-    /// The user ids of the members of each statement that has begun.
-    begun: mpsc::Sender<Vec<String>>,
+    /// The errors of the next statements; without one they succeed.
+    errors: Mutex<VecDeque<StoreError>>,
+    /// The user ids of each statement that started.
+    started: mpsc::Sender<Vec<String>>,
 }
 
 impl FakeStore {
     async fn statement(&self, users: Vec<String>) -> Result<(), StoreError> {
-        self.begun.try_send(users).unwrap();
+        self.started.try_send(users).unwrap();
         self.gate.acquire().await.unwrap().forget();
-        self.outcomes.lock().unwrap().pop_front().map_or(Ok(()), Err)
+        self.errors.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
 }
 
 #[async_trait]
 impl Store for FakeStore {
-    /// Refuses `Offline`, as a database's constraint would.
+    /// Fails for `Offline`, as a constraint of a database does.
     async fn set_sessions(&self, _: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
         self.statement(sets.iter().map(|set| set.key.user.user_id.to_string()).collect()).await?;
         if sets.iter().any(|set| set.pair == Pair::OFFLINE) {
-            return Err(StoreError::Data("a bad row".into()));
+            return Err(StoreError::Data("an invalid row".into()));
         }
         Ok(())
     }
 
     async fn clear_sessions(&self, _: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
         self.statement(keys.iter().map(|key| key.user.user_id.to_string()).collect()).await?;
-        Ok((0..keys.len()).map(|place| place == 0).collect())
+        Ok((0..keys.len()).map(|position| position == 0).collect())
     }
 
     async fn extend_sessions(&self, _: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
@@ -108,31 +108,30 @@ impl Store for FakeStore {
     async fn close(&self) {}
 }
 
-struct Bench {
+struct Fixture {
     store: Arc<FakeStore>,
     clock: ManualClock,
     batches: Arc<Batches>,
     metrics: Metrics,
-    begun: mpsc::Receiver<Vec<String>>,
+    started: mpsc::Receiver<Vec<String>>,
 }
 
 type Call = JoinHandle<Result<Timestamp, BatchError>>;
 
-impl Bench {
-    fn new(batch_max: usize, workers: u16, queue_max: usize) -> Self {
-        let (sender, begun) = mpsc::channel(1_000);
+impl Fixture {
+    fn new(batch_max: usize, concurrent_statements: u16, queue_max: usize) -> Self {
+        let (sender, started) = mpsc::channel(1_000);
         let store =
-            Arc::new(FakeStore { gate: Semaphore::new(0), outcomes: Mutex::default(), begun: sender });
+            Arc::new(FakeStore { gate: Semaphore::new(0), errors: Mutex::default(), started: sender });
         let clock = ManualClock::new(START);
-        let limits = Limits { batch_max, queue_max, workers };
+        let limits = Limits { batch_max, queue_max, concurrent_statements };
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as _;
         let metrics = Metrics::new();
         let batches = Batches::start(&dynamic, &Clock::Manual(clock.clone()), &metrics, limits);
-        Self { store, clock, batches: Arc::new(batches), metrics, begun }
+        Self { store, clock, batches: Arc::new(batches), metrics, started }
     }
 
-    /// Sets a session of each user, in one call; it is in the queue when this
-    /// returns.
+    /// Sets a session of each user in one call. The call is in the queue when this returns.
     async fn set(&self, users: &[&str], pair: Pair) -> Call {
         let batches = Arc::clone(&self.batches);
         let sets = users.iter().map(|user| set(user, "a", pair, HOUR)).collect();
@@ -141,151 +140,151 @@ impl Bench {
         call
     }
 
-    /// How many calls were given up.
+    /// Returns the number of calls that timed out.
     fn given_up(&self) -> String {
         let name = "presence_calls_given_up_total{statement=\"set_sessions\"} ";
         let metrics = self.metrics.encode();
         metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
     }
 
-    fn let_through(&self, statements: usize) {
+    fn release(&self, statements: usize) {
         self.store.gate.add_permits(statements);
     }
 
-    /// Lets all tasks run until they wait. None of them begins a statement.
-    async fn begins_nothing(&mut self) {
+    /// Lets all tasks run until they wait. None of them starts a statement.
+    async fn starts_nothing(&mut self) {
         for _ in 0..100 {
             yield_now().await;
         }
-        assert_eq!(self.begun.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(self.started.try_recv(), Err(TryRecvError::Empty));
     }
 }
 
 #[tokio::test]
-async fn a_call_on_an_idle_server_waits_for_nobody() {
-    let mut bench = Bench::new(10, 1, 10);
-    bench.let_through(1);
-    let call = bench.set(&["u"], IN_A_CALL).await;
+async fn a_call_on_an_idle_server_runs_at_once() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    fixture.release(1);
+    let call = fixture.set(&["u"], IN_A_CALL).await;
     assert_eq!(call.await.unwrap(), Ok(START));
-    assert_eq!(bench.begun.recv().await.unwrap(), ["u"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["u"]);
 }
 
 #[tokio::test]
-async fn calls_gather_while_a_statement_runs_and_the_clock_is_read_once_for_them() {
-    let mut bench = Bench::new(3, 1, 10);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+async fn calls_collect_while_a_statement_runs_and_share_one_clock_reading() {
+    let mut fixture = Fixture::new(3, 1, 10);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
     let mut calls = Vec::new();
     for user in ["b", "c", "d", "e"] {
-        calls.push(bench.set(&[user], IN_A_CALL).await);
+        calls.push(fixture.set(&[user], IN_A_CALL).await);
     }
-    bench.clock.advance(HOUR);
-    bench.let_through(1);
+    fixture.clock.advance(HOUR);
+    fixture.release(1);
     assert_eq!(first.await.unwrap(), Ok(START));
-    assert_eq!(bench.begun.recv().await.unwrap(), ["b", "c", "d"], "three at most");
-    bench.begins_nothing().await;
-    assert!(!calls[0].is_finished(), "nobody is answered before the statement ended");
-    bench.let_through(2);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["b", "c", "d"], "at most three");
+    fixture.starts_nothing().await;
+    assert!(!calls[0].is_finished(), "no call returns before its statement");
+    fixture.release(2);
     for call in calls {
         assert_eq!(call.await.unwrap(), Ok(START + HOUR));
     }
-    assert_eq!(bench.begun.recv().await.unwrap(), ["e"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["e"]);
 }
 
 #[tokio::test]
-async fn as_many_statements_run_at_once_as_there_are_workers() {
-    let mut bench = Bench::new(10, 2, 10);
+async fn the_number_of_concurrent_statements_is_limited() {
+    let mut fixture = Fixture::new(10, 2, 10);
     let mut calls = Vec::new();
     for user in ["a", "b", "c"] {
-        calls.push(bench.set(&[user], IN_A_CALL).await);
+        calls.push(fixture.set(&[user], IN_A_CALL).await);
         yield_now().await;
     }
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
-    assert_eq!(bench.begun.recv().await.unwrap(), ["b"]);
-    bench.begins_nothing().await;
-    bench.let_through(1);
-    assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["b"]);
+    fixture.starts_nothing().await;
+    fixture.release(1);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["c"]);
 }
 
 #[tokio::test]
-async fn a_caller_that_went_before_its_batch_is_skipped() {
-    let mut bench = Bench::new(10, 1, 10);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    let gone = bench.set(&["b"], IN_A_CALL).await;
-    let stays = bench.set(&["c"], IN_A_CALL).await;
-    gone.abort();
-    assert!(gone.await.unwrap_err().is_cancelled());
-    bench.let_through(2);
+async fn a_caller_that_left_before_its_statement_is_skipped() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    let leaves = fixture.set(&["b"], IN_A_CALL).await;
+    let stays = fixture.set(&["c"], IN_A_CALL).await;
+    leaves.abort();
+    assert!(leaves.await.unwrap_err().is_cancelled());
+    fixture.release(2);
     assert_eq!((first.await.unwrap(), stays.await.unwrap()), (Ok(START), Ok(START)));
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
-    assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["c"]);
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_later_does_not_stop_its_statement() {
-    let mut bench = Bench::new(10, 1, 10);
-    let gone = bench.set(&["a"], IN_A_CALL).await;
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
-    gone.abort();
-    let next = bench.set(&["b"], IN_A_CALL).await;
-    bench.let_through(2);
+async fn a_caller_that_leaves_later_does_not_stop_its_statement() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    let leaves = fixture.set(&["a"], IN_A_CALL).await;
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
+    leaves.abort();
+    let next = fixture.set(&["b"], IN_A_CALL).await;
+    fixture.release(2);
     assert_eq!(next.await.unwrap(), Ok(START));
-    assert_eq!(bench.store.gate.available_permits(), 0, "both statements ran to their end");
+    assert_eq!(fixture.store.gate.available_permits(), 0, "both statements completed");
 }
 
 #[tokio::test]
-async fn bad_data_hurts_only_its_owner() {
-    let mut bench = Bench::new(10, 1, 10);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    let good = bench.set(&["b", "c"], IN_A_CALL).await;
-    let bad = bench.set(&["d", "e"], Pair::OFFLINE).await;
-    let also_good = bench.set(&["f"], IN_A_CALL).await;
-    bench.let_through(10);
+async fn invalid_data_fails_only_its_own_call() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    let good = fixture.set(&["b", "c"], IN_A_CALL).await;
+    let bad = fixture.set(&["d", "e"], Pair::OFFLINE).await;
+    let also_good = fixture.set(&["f"], IN_A_CALL).await;
+    fixture.release(10);
     assert_eq!((first.await.unwrap(), good.await.unwrap()), (Ok(START), Ok(START)));
     assert!(matches!(bad.await.unwrap(), Err(BatchError::Store(StoreError::Data(_)))));
     assert_eq!(also_good.await.unwrap(), Ok(START));
     let statements: Vec<_> =
-        std::iter::from_fn(|| bench.begun.try_recv().ok()).map(|users| users.concat()).collect();
-    assert_eq!(statements, ["a", "bcdef", "bc", "de", "f"], "each caller by itself, whole");
+        std::iter::from_fn(|| fixture.started.try_recv().ok()).map(|users| users.concat()).collect();
+    assert_eq!(statements, ["a", "bcdef", "bc", "de", "f"], "each call alone and whole");
 }
 
 #[tokio::test]
-async fn a_conflict_is_tried_once_more_and_no_more() {
-    let bench = Bench::new(10, 1, 10);
-    bench.let_through(10);
+async fn a_conflict_is_retried_only_once() {
+    let fixture = Fixture::new(10, 1, 10);
+    fixture.release(10);
     let conflict = || StoreError::Conflict("deadlock".into());
-    bench.store.outcomes.lock().unwrap().extend([conflict()]);
-    assert_eq!(bench.set(&["a"], IN_A_CALL).await.await.unwrap(), Ok(START));
-    bench.store.outcomes.lock().unwrap().extend([conflict(), conflict()]);
-    assert_eq!(bench.set(&["a"], IN_A_CALL).await.await.unwrap(), Err(conflict().into()));
+    fixture.store.errors.lock().unwrap().extend([conflict()]);
+    assert_eq!(fixture.set(&["a"], IN_A_CALL).await.await.unwrap(), Ok(START));
+    fixture.store.errors.lock().unwrap().extend([conflict(), conflict()]);
+    assert_eq!(fixture.set(&["a"], IN_A_CALL).await.await.unwrap(), Err(conflict().into()));
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_fails_the_whole_batch_at_once() {
-    let mut bench = Bench::new(10, 1, 10);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    let second = bench.set(&["b"], IN_A_CALL).await;
-    let third = bench.set(&["c"], IN_A_CALL).await;
-    let away = || StoreError::Unavailable("away".into());
-    bench.store.outcomes.lock().unwrap().extend([away(), away()]);
-    bench.let_through(10);
+async fn an_unavailable_store_fails_the_whole_batch_at_once() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    let second = fixture.set(&["b"], IN_A_CALL).await;
+    let third = fixture.set(&["c"], IN_A_CALL).await;
+    let unavailable = || StoreError::Unavailable("unavailable".into());
+    fixture.store.errors.lock().unwrap().extend([unavailable(), unavailable()]);
+    fixture.release(10);
     for call in [first, second, third] {
-        assert_eq!(call.await.unwrap(), Err(away().into()));
+        assert_eq!(call.await.unwrap(), Err(unavailable().into()));
     }
-    bench.begun.close();
-    assert_eq!(bench.begun.len(), 2);
+    fixture.started.close();
+    assert_eq!(fixture.started.len(), 2);
 }
 
 #[tokio::test]
-async fn each_traced_call_shows_the_statement_it_shared_and_that_it_failed() {
+async fn each_traced_call_has_a_span_of_the_shared_failed_statement() {
     let collector = Collector::start().await;
     let traces = Traces::export(&collector.url, 1.0, "fake").unwrap();
-    let mut bench = Bench::new(10, 1, 10);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
+    let mut fixture = Fixture::new(10, 1, 10);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
     let mut calls = JoinSet::new();
     for user in ["b", "c"] {
-        let (batches, traces) = (Arc::clone(&bench.batches), traces.clone());
+        let (batches, traces) = (Arc::clone(&fixture.batches), traces.clone());
         calls.spawn(async move {
             let timer = RequestTimer::start(&Metrics::new(), &traces, Api::Grpc, &HeaderMap::new());
             let call = batches.set_sessions.call_one(set(user, "a", IN_A_CALL, HOUR));
@@ -296,9 +295,9 @@ async fn each_traced_call_shows_the_statement_it_shared_and_that_it_failed() {
         yield_now().await;
     }
     first.abort();
-    let away = || StoreError::Unavailable("away".into());
-    bench.store.outcomes.lock().unwrap().extend([away(), away()]);
-    bench.let_through(10);
+    let unavailable = || StoreError::Unavailable("unavailable".into());
+    fixture.store.errors.lock().unwrap().extend([unavailable(), unavailable()]);
+    fixture.release(10);
     calls.join_all().await;
     traces.stop().await;
 
@@ -316,57 +315,57 @@ async fn each_traced_call_shows_the_statement_it_shared_and_that_it_failed() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_and_has_room_again_later() {
-    let mut bench = Bench::new(10, 1, 3);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
-    let waits = bench.set(&["b", "c"], IN_A_CALL).await;
-    let refused = bench.set(&["d", "e"], IN_A_CALL).await;
+async fn a_full_queue_refuses_calls_until_it_has_space() {
+    let mut fixture = Fixture::new(10, 1, 3);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
+    let waits = fixture.set(&["b", "c"], IN_A_CALL).await;
+    let refused = fixture.set(&["d", "e"], IN_A_CALL).await;
     assert_eq!(refused.await.unwrap(), Err(BatchError::QueueFull("set_sessions")));
-    let fits = bench.set(&["f"], IN_A_CALL).await;
-    bench.let_through(10);
+    let fits = fixture.set(&["f"], IN_A_CALL).await;
+    fixture.release(10);
     for call in [first, waits, fits] {
         assert_eq!(call.await.unwrap(), Ok(START));
     }
-    assert_eq!(bench.set(&["g", "h", "i"], IN_A_CALL).await.await.unwrap(), Ok(START));
+    assert_eq!(fixture.set(&["g", "h", "i"], IN_A_CALL).await.await.unwrap(), Ok(START));
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_three_seconds_the_queue_included() {
-    let bench = Bench::new(10, 1, 10);
+async fn no_caller_waits_longer_than_three_seconds_including_the_queue() {
+    let fixture = Fixture::new(10, 1, 10);
     let stopwatch = Stopwatch::start();
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    let queued = bench.set(&["b"], IN_A_CALL).await;
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    let queued = fixture.set(&["b"], IN_A_CALL).await;
     for call in [first, queued] {
         let error = call.await.unwrap().unwrap_err();
         assert!(matches!(error, BatchError::Store(StoreError::Unavailable(_))), "{error:?}");
     }
     assert!(stopwatch.elapsed() < Duration::from_secs(3));
-    assert_eq!(bench.given_up(), "2");
+    assert_eq!(fixture.given_up(), "2");
 }
 
-/// Done after its caller gave up it could undo what the caller did next.
+/// A statement that completes after its caller gave up could undo the caller's next write.
 #[tokio::test]
-async fn nothing_begins_for_a_caller_that_may_give_up_before_it_is_done() {
-    let mut bench = Bench::new(10, 1, 10);
-    let first = bench.set(&["a"], IN_A_CALL).await;
-    let waits = bench.set(&["b"], IN_A_CALL).await;
+async fn no_statement_begins_for_a_caller_that_may_give_up_before_it_ends() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    let first = fixture.set(&["a"], IN_A_CALL).await;
+    let waits = fixture.set(&["b"], IN_A_CALL).await;
     pass_time(Duration::from_millis(1_600)).await;
-    let fresh = bench.set(&["c"], IN_A_CALL).await;
-    bench.let_through(2);
+    let fresh = fixture.set(&["c"], IN_A_CALL).await;
+    fixture.release(2);
     assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (Ok(START), Ok(START)));
     let error = waits.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("its turn did not come within 1.5s"), "{error}");
-    assert_eq!(bench.given_up(), "1");
-    assert_eq!(bench.begun.recv().await.unwrap(), ["a"]);
-    assert_eq!(bench.begun.recv().await.unwrap(), ["c"]);
+    assert!(error.to_string().contains("the statement did not begin within 1.5s"), "{error}");
+    assert_eq!(fixture.given_up(), "1");
+    assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
+    assert_eq!(fixture.started.recv().await.unwrap(), ["c"]);
 }
 
 #[tokio::test]
-async fn of_clears_in_one_batch_the_first_ends_the_session() {
-    let bench = Bench::new(10, 1, 10);
+async fn the_first_of_several_clears_in_a_batch_ends_the_session() {
+    let fixture = Fixture::new(10, 1, 10);
     let clear = || {
-        let batches = Arc::clone(&bench.batches);
+        let batches = Arc::clone(&fixture.batches);
         tokio::spawn(async move { batches.clear_sessions.call(vec![key("u", "a")]).await.unwrap().1 })
     };
     let other = clear();
@@ -374,7 +373,7 @@ async fn of_clears_in_one_batch_the_first_ends_the_session() {
     yield_now().await;
     let (first, second) = (clear(), clear());
     yield_now().await;
-    bench.let_through(10);
+    fixture.release(10);
     assert_eq!(
         [other.await.unwrap(), first.await.unwrap(), second.await.unwrap()],
         [[true], [true], [false]]
@@ -383,15 +382,15 @@ async fn of_clears_in_one_batch_the_first_ends_the_session() {
 
 #[tokio::test]
 async fn the_rare_methods_run_one_call_at_a_time() {
-    let mut bench = Bench::new(100, 4, 100);
+    let mut fixture = Fixture::new(100, 4, 100);
     for user in ["a", "b", "c"] {
-        let batches = Arc::clone(&bench.batches);
+        let batches = Arc::clone(&fixture.batches);
         let update = UpdateUser::new(key(user, "x").user);
         tokio::spawn(async move { batches.update_user.call_one(update).await });
     }
     for user in ["a", "b", "c"] {
-        assert_eq!(bench.begun.recv().await.unwrap(), [user]);
-        bench.begins_nothing().await;
-        bench.let_through(1);
+        assert_eq!(fixture.started.recv().await.unwrap(), [user]);
+        fixture.starts_nothing().await;
+        fixture.release(1);
     }
 }

@@ -16,7 +16,7 @@ impl Service {
         let users = self.load_users(caller, Operation::BatchGetPresences, from, user_ids).await?;
         let presences = users.into_iter();
         Ok(presences
-            .map(|(user_id, user, now)| Presence::whole(user_id, &user, now).visible_to(caller))
+            .map(|(user_id, user, now)| Presence::compute(user_id, &user, now).visible_to(caller))
             .collect())
     }
 }

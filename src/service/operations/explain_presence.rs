@@ -38,7 +38,7 @@ impl Service {
         let decision = explain(&user, now);
         let preferred = user.preferred.filter(|preferred| preferred.expires_at > now);
         Ok(Explanation {
-            presence: Presence::whole(user_id, &user, now),
+            presence: Presence::compute(user_id, &user, now),
             rule: decision.rule,
             text: text(&decision, preferred),
             preferred,

@@ -11,6 +11,6 @@ impl Service {
         user_id: Input<String>,
     ) -> Result<Presence, Error> {
         let (user_id, user, now) = self.load_user(caller, Operation::GetPresence, from, user_id).await?;
-        Ok(Presence::whole(user_id, &user, now).visible_to(caller))
+        Ok(Presence::compute(user_id, &user, now).visible_to(caller))
     }
 }

@@ -50,7 +50,7 @@ impl Service {
         // A user's last session may have ended since the first statement.
         let online = users.into_iter().filter(|(_, user, _)| !user.sessions.is_empty());
         let presences =
-            online.map(|(user_id, user, now)| Presence::whole(user_id, &user, now).visible_to(caller));
+            online.map(|(user_id, user, now)| Presence::compute(user_id, &user, now).visible_to(caller));
         Ok(Page { presences: presences.collect(), next })
     }
 }

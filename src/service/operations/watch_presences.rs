@@ -9,7 +9,7 @@ use futures_util::{
 use tokio::time::sleep;
 
 use crate::service::{Caller, Error, Input, Operation, Presence, Service};
-use crate::watch::{News, Subscription};
+use crate::watch::{PresenceUpdate, Watcher};
 
 /// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Service {
             sent: HashMap::with_capacity(keys.len()),
             unsent: keys.len(),
             snapshot_complete: false,
-            subscription: hub.subscribe(keys).ok_or_else(Error::too_many_watched)?,
+            watcher: hub.watch(keys).ok_or_else(Error::too_many_watched)?,
             heartbeat: self.streams.settings.watch_heartbeat,
             end: self.streams.end(caller, &self.clock),
         };
@@ -63,7 +63,7 @@ impl Service {
 /// The state of a stream.
 struct WatchStream {
     caller: Caller,
-    subscription: Subscription,
+    watcher: Watcher,
     /// The presence that was last sent of each user, by the user's number.
     sent: HashMap<usize, Arc<Presence>>,
     /// The number of users whose presence has not been sent.
@@ -88,8 +88,8 @@ impl WatchStream {
             tokio::select! {
                 biased;
                 error = &mut self.end => return Err(error),
-                news = self.subscription.next() => {
-                    if let Some(presence) = self.changed(news) {
+                update = self.watcher.next() => {
+                    if let Some(presence) = self.changed(update) {
                         return Ok(WatchEvent::Presence(presence));
                     }
                 }
@@ -100,7 +100,7 @@ impl WatchStream {
 
     /// The part of the presence that the caller can see, if that differs from the last one that
     /// was sent of this user.
-    fn changed(&mut self, News { slot, presence, since }: News) -> Option<Presence> {
+    fn changed(&mut self, PresenceUpdate { slot, presence, noticed }: PresenceUpdate) -> Option<Presence> {
         let visible = Presence::clone(&presence).visible_to(&self.caller);
         match self.sent.insert(slot, presence) {
             None => self.unsent = self.unsent.saturating_sub(1),
@@ -109,7 +109,7 @@ impl WatchStream {
             }
             Some(_) => {}
         }
-        self.subscription.count_sent(since);
+        self.watcher.count_sent(noticed);
         Some(visible)
     }
 }

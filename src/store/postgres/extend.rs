@@ -1,17 +1,22 @@
-//! Extending sessions that somebody holds.
+//! Extending held sessions.
 
 use std::collections::HashSet;
 
 use sqlx::Row as _;
 
-use super::{Statements, listener::tell_changed, places, sessions, timestamptz::Timestamptz};
+use super::{
+    common::{bind_sessions, notify_changed, positions},
+    statement::Statements,
+    timestamptz::Timestamptz,
+};
 use crate::{
     presence::Timestamp,
     store::{SetSession, StoreError, keys},
 };
 
-/// Decided on the locked row: whoever cleared the session, or set another pair,
-/// has taken it from whoever holds it. What tells is read, or it would not run.
+/// Another caller that clears the session or sets another pair ends the hold. The conditions
+/// apply to the locked row, so no race is possible. The count of `notified` is selected
+/// because PostgreSQL does not run a query that nothing references.
 pub(super) const EXTEND_SESSIONS: &str = concat!(
     "
 with extended as (
@@ -25,7 +30,7 @@ with extended as (
             else s.changed_at
         end
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
-        as held (tenant_id, user_id, session_id, availability, activity, expires_at, place)
+        as held (tenant_id, user_id, session_id, availability, activity, expires_at, ordinal)
     cross join unnest($7::timestamptz[]) as at (now)
     where s.tenant_id = held.tenant_id
       and s.user_id = held.user_id
@@ -33,14 +38,14 @@ with extended as (
       and s.availability = held.availability
       and s.activity = held.activity
       and s.cleared_at is null
-    returning held.place, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
+    returning held.ordinal, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
 ), changed as (
     select tenant_id, user_id from extended where changed
-), told as (",
-    tell_changed!(),
+), notified as (",
+    notify_changed!(),
     "
 )
-select array(select place from extended), (select count(*) from told)"
+select array(select ordinal from extended), (select count(*) from notified)"
 );
 
 /// [`crate::store::Store::extend_sessions`].
@@ -50,9 +55,9 @@ pub(super) async fn extend_sessions(
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
     let longest = keys::longest_of_each(held);
-    let statement = sessions(EXTEND_SESSIONS, now, &longest).bind(vec![Timestamptz(now)]);
-    let extended = places(statements.run("extend_sessions", statement).await?.row()?.try_get(0)?);
-    let extended = extended.into_iter().filter_map(|place| longest.get(place));
+    let statement = bind_sessions(EXTEND_SESSIONS, now, &longest).bind(vec![Timestamptz(now)]);
+    let extended = positions(statements.run("extend_sessions", statement).await?.row()?.try_get(0)?);
+    let extended = extended.into_iter().filter_map(|position| longest.get(position));
     let extended: HashSet<_> = extended.map(|set| (&set.key, set.pair)).collect();
     Ok(held.iter().map(|set| extended.contains(&(&set.key, set.pair))).collect())
 }

@@ -1,22 +1,22 @@
-//! What `presenced doctor` asks a PostgreSQL.
+//! Inspection of a PostgreSQL server, for `presenced doctor`.
 
 use sqlx::{
     Connection, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
 
-use super::timestamptz::Timestamptz;
+use super::{options, timestamptz::Timestamptz};
 use crate::{
     presence::Timestamp,
     store::{
         OpenError, Schema,
-        inspect::{Unreached, answer, connect},
+        reach::{Unreached, connect, query},
         schema,
     },
 };
 
-/// The settings are those that a connection of the service has: they may differ by
-/// database and by user. Of the connections, some are kept for others.
+/// Returns the settings of a connection like the service's, because settings can differ by
+/// database and user. Some connections are reserved for other users.
 const SERVER: &str = "
 select current_setting('server_version'),
        current_setting('server_version_num')::int4,
@@ -48,77 +48,77 @@ order by 1";
 /// A row of [`TABLES`].
 type TableRow = (String, Vec<String>, bool, i64, i64, Option<Timestamptz>);
 
-/// Looks at a PostgreSQL.
+/// Inspects a PostgreSQL server.
 #[derive(Debug)]
 pub struct PostgresInspector {
     options: PgConnectOptions,
-    /// Opened when something is asked.
+    /// Opened by the first query.
     connection: Option<PgConnection>,
 }
 
-/// What a server is like for those who connect with the service's URL.
+/// The properties of a server for a connection with the service's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "settings that are on or off")]
 pub struct Server {
-    /// As PostgreSQL says it.
+    /// The version as PostgreSQL writes it.
     pub version: String,
     /// The major version.
     pub major: i32,
-    /// Its clock.
+    /// The time of the server's clock.
     pub time: Timestamp,
-    /// Whether it follows another server.
+    /// Whether the server is a standby.
     pub is_standby: bool,
-    /// Whether a transaction may not write unless it asks for it.
+    /// Whether transactions are read-only by default.
     pub is_read_only: bool,
-    /// Whether what is committed reaches the disk.
+    /// Whether commits are flushed to disk.
     pub fsync: bool,
-    /// For what a commit waits.
+    /// The event that a commit waits for.
     pub synchronous_commit: String,
-    /// Whether tables are vacuumed by themselves.
+    /// Whether tables are vacuumed automatically.
     pub autovacuum: bool,
-    /// The connections that all users together may have.
+    /// The maximum number of connections of all users together.
     pub connections: u32,
-    /// The schema in which tables are made.
+    /// The schema in which tables are created.
     pub schema: String,
-    /// Whether the user may make tables in it.
+    /// Whether the user may create tables in the schema.
     pub may_create: bool,
 }
 
-/// One of our tables.
+/// A table of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableStats {
-    /// Its name.
+    /// The table's name.
     pub name: String,
-    /// Storage options, as `name=value`.
+    /// The storage options, as `name=value`.
     pub options: Vec<String>,
-    /// Whether the user may read and write it.
+    /// Whether the user may read and write the table.
     pub may_write: bool,
-    /// Rows, about.
+    /// The estimated number of rows.
     pub live: i64,
-    /// Versions of rows that nobody needs any more, about.
+    /// The estimated number of dead row versions.
     pub dead: i64,
-    /// When it was last vacuumed.
+    /// The time of the last vacuum.
     pub vacuumed: Option<Timestamp>,
 }
 
 impl PostgresInspector {
-    /// Looks at nothing yet; the error is about the URL.
+    /// Parses the URL, without connecting. An error is about the URL.
     pub fn new(url: &str) -> Result<Self, OpenError> {
-        Ok(Self { options: super::options(url)?, connection: None })
+        Ok(Self { options: options::parse(url)?, connection: None })
     }
 
-    /// One that is only reached, through a pgbouncer.
+    /// Parses the URL of a pgbouncer. Only [`Self::reach`] may be called.
     pub fn through_pgbouncer(url: &str) -> Result<Self, OpenError> {
-        Ok(Self { options: super::pooled(&super::options(url)?), connection: None })
+        Ok(Self { options: options::for_pgbouncer(&options::parse(url)?), connection: None })
     }
 
-    /// What it is, and where, without its secrets.
+    /// Describes the engine and the address, without secrets.
     #[must_use]
     pub fn describe(&self) -> String {
-        super::describe(&self.options, None)
+        options::describe(&self.options, None)
     }
 
-    /// The user as whom the service connects.
+    /// Returns the database user of the service.
     #[must_use]
     pub fn user(&self) -> &str {
         self.options.get_username()
@@ -132,25 +132,25 @@ impl PostgresInspector {
         Ok(self.connection.insert(connection))
     }
 
-    /// Connects, so that the server's time is asked of an open connection.
+    /// Connects, so that [`Self::server`] then reads the clock without the delay of connecting.
     pub async fn reach(&mut self) -> Result<(), Unreached> {
         self.connection().await.map(drop)
     }
 
-    /// What the server is like.
+    /// Reads the properties of the server.
     pub async fn server(&mut self) -> Result<Server, Unreached> {
-        let row = answer(sqlx::query(SERVER).fetch_one(self.connection().await?)).await?;
+        let row = query(sqlx::query(SERVER).fetch_one(self.connection().await?)).await?;
         Ok(read_server(&row)?)
     }
 
-    /// How its schema stands to this binary's.
+    /// Compares the server's schema with this binary's.
     pub async fn schema(&mut self) -> Result<Schema, Unreached> {
-        answer(schema::read_postgres(self.connection().await?)).await
+        query(schema::read_postgres(self.connection().await?)).await
     }
 
-    /// The tables that are there.
+    /// Reads the statistics of the tables that exist.
     pub async fn tables(&mut self) -> Result<Vec<TableStats>, Unreached> {
-        let rows: Vec<TableRow> = answer(sqlx::query_as(TABLES).fetch_all(self.connection().await?)).await?;
+        let rows: Vec<TableRow> = query(sqlx::query_as(TABLES).fetch_all(self.connection().await?)).await?;
         let table = |(name, options, may_write, live, dead, vacuumed): TableRow| TableStats {
             name,
             options,

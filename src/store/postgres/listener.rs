@@ -1,4 +1,4 @@
-//! Hears of writes, those of other replicas included, by LISTEN.
+//! Receives invalidations from all replicas by LISTEN.
 
 use std::time::Duration;
 
@@ -9,39 +9,22 @@ use sqlx::{
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::common::CHANNEL;
 use crate::store::{
-    changes::{Invalidation, read_user},
-    connection::limit,
+    connection::with_timeout,
+    invalidation::{Invalidation, parse_user},
 };
 
-/// Tells watchers of the users in `changed`, once the statement commits. A
-/// notification costs all others a moment at their commit, so there are few: one
-/// for 40 users, which is how many fit: a payload may be 8,000 bytes long.
-macro_rules! tell_changed {
-    () => {
-        "
-select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\\n'))
-from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
-     generate_series(0, (cardinality(users) - 1) / 40) as part"
-    };
-}
-pub(super) use tell_changed;
-
-/// Where [`tell_changed`] notifies; the payload is a line `TENANT USER` for each
-/// user.
-const CHANNEL: &str = "presence_changes";
-
-/// How long nothing may be heard before the connection is tried: a dead one
-/// would be as quiet.
-const QUIET_MAX: Duration = Duration::from_secs(5);
-/// How long listening may take.
+/// The time without a notification after which the connection is tested. A broken connection
+/// delivers none, just as an idle one.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
+/// The timeout of connecting and LISTEN.
 const LISTEN_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// How soon to try again when it failed, at first and at most.
+/// The first and the longest pause before a retry.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// A connection of its own that listens; it is replaced when anything goes
-/// wrong.
+/// A dedicated connection that listens. Any error replaces it.
 #[derive(Debug)]
 pub(in crate::store) struct Listener {
     options: PgConnectOptions,
@@ -53,52 +36,52 @@ impl Listener {
         Self { options, listening: None }
     }
 
-    /// The next invalidation; see [`crate::store::Changes::next`]. What this future had
-    /// begun is begun anew if it is dropped; nothing that was heard is lost.
+    /// Waits for the next invalidation; see [`crate::store::InvalidationFeed::next`]. The
+    /// future can be dropped without losing an invalidation.
     pub(in crate::store) async fn next(&mut self) -> Invalidation {
         loop {
             let Some(listener) = &mut self.listening else {
                 self.listening = Some(self.listen().await);
-                return Invalidation::Everything;
+                return Invalidation::AllUsers;
             };
-            let lost = match timeout(QUIET_MAX, listener.try_recv()).await {
+            let reason = match timeout(TEST_AFTER_IDLE, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => return invalidation(notification.payload()),
                 Ok(Ok(None)) => "the connection was closed".to_owned(),
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => match limit(listener.execute("select 1")).await {
+                Err(_) => match with_timeout(listener.execute("select 1")).await {
                     Ok(Ok(_)) => continue,
                     Ok(Err(error)) => error.to_string(),
-                    Err(_) => "the connection does not answer".to_owned(),
+                    Err(_) => "the connection does not respond".to_owned(),
                 },
             };
-            warn!(because = lost, "hears of no changes until it listens again");
+            warn!(reason, "lost the connection that listens for changes");
             self.listening = None;
         }
     }
 
-    /// Tries until it listens.
+    /// Connects and listens, with retries until it succeeds.
     async fn listen(&self) -> PgListener {
         let mut pause = RETRY_MIN;
         loop {
             match timeout(LISTEN_TIMEOUT, self.try_to_listen()).await {
                 Ok(Ok(listener)) => {
-                    info!("hears of changes, those of other replicas included");
+                    info!("listening for changes of all replicas");
                     return listener;
                 }
-                Ok(Err(error)) => debug!(%error, "cannot listen"),
-                Err(_) => debug!("cannot listen within {LISTEN_TIMEOUT:?}"),
+                Ok(Err(error)) => debug!(%error, "listening failed"),
+                Err(_) => debug!("listening timed out after {LISTEN_TIMEOUT:?}"),
             }
             sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
     }
 
-    /// sqlx's listener wants a pool; this one is for it alone.
+    /// Connects and listens. sqlx's listener needs a pool; this one has no other user.
     async fn try_to_listen(&self) -> Result<PgListener, sqlx::Error> {
         let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.options.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.ignore_pool_close_event(true);
-        // What it would not hear meanwhile nobody would know of.
+        // A reconnect by sqlx would lose notifications without an error.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok(listener)
@@ -106,11 +89,11 @@ impl Listener {
 }
 
 fn invalidation(payload: &str) -> Invalidation {
-    let users: Option<Vec<_>> = payload.lines().map(read_user).collect();
+    let users: Option<Vec<_>> = payload.lines().map(parse_user).collect();
     users.map_or_else(
         || {
-            warn!(payload, "a notification that can't be read");
-            Invalidation::Everything
+            warn!(payload, "received an invalid notification");
+            Invalidation::AllUsers
         },
         Invalidation::Users,
     )

@@ -1,5 +1,5 @@
-//! How a statement runs: by itself on a connection of ours, or, where the
-//! connection behind it is anybody's, in a transaction.
+//! Running a statement: by itself on a connection of this store, or in a transaction through
+//! a pgbouncer, whose server connections are shared.
 
 use std::sync::Arc;
 
@@ -10,22 +10,34 @@ use sqlx::{
     query::Query,
 };
 
-use super::ONE_PLAN;
 use crate::store::{
     PoolUse, StoreError,
-    connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, limit},
+    connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, with_timeout},
 };
 
-/// The connections of a store, and how its statements use them.
+/// Settings that plan each statement once per connection.
+///
+/// PostgreSQL would plan each batch anew, because a plan for its exact length looks cheaper.
+/// Planning takes longer than running the statement. The single plan must suit any later size
+/// of the tables, so it joins row by row along the keys. Lookups among the members of a batch
+/// use `in`, which hashes them, because hash joins are off.
+const PLAN_SETTINGS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
+/// The connections of a store, and the way in which statements use them.
 #[derive(Debug)]
 pub(super) struct Statements {
     pool: ConnectionPool<Postgres>,
-    /// Begins the transaction that each statement has for itself; nothing where
-    /// connections are the store's own.
+    /// The text that begins a transaction for each statement; `None` on own connections.
     begin: Option<Arc<str>>,
 }
 
-/// What came of a statement.
+/// The result of a statement.
 #[derive(Debug, Default)]
 pub(super) struct StatementResult {
     pub(super) rows: Vec<PgRow>,
@@ -33,53 +45,55 @@ pub(super) struct StatementResult {
 }
 
 impl StatementResult {
-    /// The one row of a statement that always has one.
+    /// Returns the first row of a statement that always returns one.
     pub(super) fn row(&self) -> Result<&PgRow, StoreError> {
-        self.rows.first().ok_or_else(|| StoreError::Data("no row where there is always one".to_owned()))
+        self.rows
+            .first()
+            .ok_or_else(|| StoreError::Data("a statement that must return a row returned none".to_owned()))
     }
 }
 
 impl Statements {
-    /// On connections that are the store's alone: what holds for all its statements
-    /// is said once, and each is prepared once.
+    /// Uses connections that belong to this store only. Settings are sent once per connection,
+    /// and each statement is prepared once.
     pub(super) fn on_own_connections(options: &PgConnectOptions, pool: PoolOptions) -> Self {
         let timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
-        let options = options.clone().options(ONE_PLAN).options([timeout]);
+        let options = options.clone().options(PLAN_SETTINGS).options([timeout]);
         Self { pool: ConnectionPool::new(options, pool), begin: None }
     }
 
-    /// On connections to a pgbouncer, which has one of the database's for as long as
-    /// a transaction lasts.
+    /// Uses connections to a pgbouncer, which assigns a server connection for the duration of a
+    /// transaction.
     ///
-    /// To sqlx a statement is two messages, to parse it and to run it, and an answer
-    /// between them. Outside of a transaction the second may come to a connection
-    /// on which somebody else has parsed another statement meanwhile, and run that.
-    /// So each statement has a transaction, also to say what holds for it.
+    /// sqlx sends a statement in two messages, parse and execute, with a response between
+    /// them. Without a transaction, the second message can reach a server connection on which
+    /// another client has parsed a different statement, and run that. So each statement runs
+    /// in a transaction, which also carries the settings.
     pub(super) fn through_pgbouncer(options: &PgConnectOptions, pool: PoolOptions) -> Self {
         let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
-        // A client that vanishes in the middle must not leave its locks behind.
+        // A client that disappears within a transaction must not keep its locks.
         let timeouts = ["statement_timeout", "idle_in_transaction_session_timeout"];
-        let settings = ONE_PLAN.into_iter().chain(timeouts.map(|name| (name, timeout.as_str())));
+        let settings = PLAN_SETTINGS.into_iter().chain(timeouts.map(|name| (name, timeout.as_str())));
         let settings = settings.map(|(name, value)| format!("; set local {name} = {value}"));
         let begin = format!("begin{}", settings.collect::<String>());
         Self { pool: ConnectionPool::new(options.clone(), pool), begin: Some(begin.into()) }
     }
 
-    /// Runs a statement to its end. `name` is its name in the log.
+    /// Runs a statement. `name` is its name in the log.
     pub(super) async fn run(
         &self,
         name: &'static str,
         statement: Query<'_, Postgres, PgArguments>,
     ) -> Result<StatementResult, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        let outcome = limit(async {
+        let outcome = with_timeout(async {
             match &self.begin {
                 None => execute(&mut connection, statement).await,
                 Some(begin) => in_transaction(&mut connection, begin, statement).await,
             }
         });
         let outcome = outcome.await;
-        self.pool.settle(connection, name, outcome)
+        self.pool.release(connection, name, outcome)
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
@@ -91,35 +105,28 @@ impl Statements {
     }
 }
 
-/// How to connect to a pgbouncer. It refuses settings that it does not know for a
-/// connection, and a statement that has a name would be left behind on the
-/// connection of the next.
-pub(in crate::store) fn pooled(options: &PgConnectOptions) -> PgConnectOptions {
-    options.clone().extra_float_digits(None).statement_cache_capacity(0)
-}
-
 async fn in_transaction(
     connection: &mut PgConnection,
     begin: &Arc<str>,
     statement: Query<'_, Postgres, PgArguments>,
 ) -> Result<StatementResult, sqlx::Error> {
     connection.execute(AssertSqlSafe(Arc::clone(begin))).await?;
-    let done = execute(connection, statement.persistent(false)).await;
-    connection.execute(if done.is_ok() { "commit" } else { "rollback" }).await?;
-    done
+    let result = execute(connection, statement.persistent(false)).await;
+    connection.execute(if result.is_ok() { "commit" } else { "rollback" }).await?;
+    result
 }
 
 async fn execute(
     connection: &mut PgConnection,
     statement: Query<'_, Postgres, PgArguments>,
 ) -> Result<StatementResult, sqlx::Error> {
-    let mut done = StatementResult::default();
-    let mut results = connection.fetch_many(statement);
-    while let Some(result) = results.try_next().await? {
-        match result {
-            Either::Left(ended) => done.affected += ended.rows_affected(),
-            Either::Right(row) => done.rows.push(row),
+    let mut result = StatementResult::default();
+    let mut stream = connection.fetch_many(statement);
+    while let Some(item) = stream.try_next().await? {
+        match item {
+            Either::Left(done) => result.affected += done.rows_affected(),
+            Either::Right(row) => result.rows.push(row),
         }
     }
-    Ok(done)
+    Ok(result)
 }

@@ -1,6 +1,6 @@
 //! [`Timestamp`] as PostgreSQL's `timestamptz`.
 //!
-//! By hand, because the way through a calendar type would cost more than the
+//! The conversion is written by hand, because a calendar type would cost more than the
 //! eight bytes themselves.
 
 use sqlx::{
@@ -12,11 +12,11 @@ use sqlx::{
 
 use crate::presence::Timestamp;
 
-/// 2000-01-01T00:00:00Z, where PostgreSQL counts its microseconds from, in
-/// milliseconds since the Unix epoch.
+/// The epoch of PostgreSQL's microseconds, 2000-01-01T00:00:00Z, in milliseconds since the
+/// Unix epoch.
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
-/// A [`Timestamp`] on its way to or from PostgreSQL.
+/// A [`Timestamp`] as a parameter or column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timestamptz(pub(super) Timestamp);
 

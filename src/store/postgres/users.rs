@@ -1,16 +1,21 @@
-//! What users set beside sessions, and which users there are.
+//! Updating the row of a user, and listing and counting users.
 
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Begun, LATE_AFTER, Statements, Timestamptz, listener::tell_changed};
+use super::{
+    common::{WriteTimer, notify_changed},
+    statement::Statements,
+    timestamptz::Timestamptz,
+};
 use crate::{
     presence::{Timestamp, UserId},
-    store::{ListUsers, StoreError, UpdateUser, rows::stored},
+    store::{LATE_AFTER, ListUsers, StoreError, UpdateUser, rows::parse_stored},
 };
 
-/// A row that was changed after $17 is left alone. $4, $8, $11 and $14 say of each part
-/// of the row whether to take the values behind them or to keep the old ones.
+/// Skips a row that was changed after $17. The flags $4, $8, $11 and $14 each apply to one
+/// part of the row: true takes the values of the parameters that follow the flag, false keeps
+/// the old values.
 pub(super) const SET: &str = concat!(
     "
 with changed as (
@@ -43,10 +48,10 @@ on conflict (tenant_id, user_id) do update set
 where p.changed_at <= $17
 returning tenant_id, user_id
 )",
-    tell_changed!()
+    notify_changed!()
 );
 
-/// Touches no row that has nothing to clear, or was changed after $8, and makes none.
+/// Updates an existing row only if it has a value to clear and was not changed after $8.
 pub(super) const CLEAR: &str = concat!(
     "
 with changed as (
@@ -73,7 +78,7 @@ where tenant_id = $1
   and changed_at <= $8
 returning tenant_id, user_id
 )",
-    tell_changed!()
+    notify_changed!()
 );
 
 pub(super) const LIST: &str = "
@@ -93,21 +98,22 @@ where tenant_id = $1
   and cleared_at is null
   and expires_at > $2";
 
+/// [`crate::store::Store::update_user`].
 pub(super) async fn update_user(
     statements: &Statements,
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
-    let begun = Begun::now();
-    // That nothing was changed may also say that there was nothing to clear.
+    let timer = WriteTimer::start();
+    // No change can also mean that there was no value to clear.
     if !change_user(statements, now, now + LATE_AFTER, update).await? {
-        begun.may_go_on()?;
+        timer.check_not_late()?;
         change_user(statements, now, Timestamp::LATEST, update).await?;
     }
     Ok(())
 }
 
-/// Changes what was not changed after `latest`; says whether it changed anything.
+/// Updates the row unless it was changed after `latest`. Returns whether it was updated.
 async fn change_user(
     statements: &Statements,
     now: Timestamp,
@@ -123,11 +129,11 @@ async fn change_user(
     let statement = if update.sets() {
         let pair = preferred.value().map(|(pair, _)| *pair);
         key(SET)
-            .bind(preferred.touches())
-            .bind(pair.map(|pair| pair.availability.as_str()))
-            .bind(pair.map(|pair| pair.activity.as_str()))
+            .bind(preferred.applies())
+            .bind(pair.map(|pair| <&str>::from(pair.availability)))
+            .bind(pair.map(|pair| <&str>::from(pair.activity)))
             .bind(preferred.value().map(|(_, expires_after)| Timestamptz(now + *expires_after)))
-            .bind(status.touches())
+            .bind(status.applies())
             .bind(status.value().map(|(content, _)| content.as_str()))
             .bind(status.value().and_then(|(_, expires_at)| expires_at.map(Timestamptz)))
             .bind(sets_manual)
@@ -137,12 +143,13 @@ async fn change_user(
             .bind(automatic_type)
             .bind(automatic_place)
     } else {
-        key(CLEAR).bind(preferred.touches()).bind(status.touches()).bind(sets_manual).bind(sets_automatic)
+        key(CLEAR).bind(preferred.applies()).bind(status.applies()).bind(sets_manual).bind(sets_automatic)
     };
-    let done = statements.run("update_user", statement.bind(Timestamptz(latest))).await?;
-    Ok(done.affected > 0)
+    let result = statements.run("update_user", statement.bind(Timestamptz(latest))).await?;
+    Ok(result.affected > 0)
 }
 
+/// [`crate::store::Store::list_users`].
 pub(super) async fn list_users(
     statements: &Statements,
     now: Timestamp,
@@ -154,9 +161,10 @@ pub(super) async fn list_users(
         .bind(Timestamptz(now))
         .bind(i64::from(list.limit));
     let rows = statements.run("list_users", statement).await?.rows;
-    rows.iter().map(|row| stored(row.try_get(0)?)).collect()
+    rows.iter().map(|row| parse_stored(row.try_get(0)?)).collect()
 }
 
+/// [`crate::store::Store::count_users`].
 pub(super) async fn count_users(
     statements: &Statements,
     now: Timestamp,

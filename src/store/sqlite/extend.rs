@@ -1,23 +1,22 @@
-//! Extending sessions that somebody holds.
+//! Extending held sessions.
 
 use std::collections::HashSet;
 
 use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
-use super::{session_key, sessions};
+use super::common::{session_key, sessions};
 use crate::{
     presence::{Pair, Timestamp},
     store::{
         SessionKey, SetSession, StoreError,
-        changes::Notifier,
-        connection::{ConnectionPool, limit},
+        connection::{ConnectionPool, with_timeout},
+        invalidation::Notifier,
         keys,
-        rows::stored,
+        rows::parse_stored,
     },
 };
 
-/// Whoever cleared the session, or set another pair, has taken it from whoever
-/// holds it.
+/// Another caller that clears the session or sets another pair ends the hold.
 pub(super) const EXTEND_SESSIONS: &str = "
 update presence_sessions as s
 set set_at     = max(s.set_at, ?2),
@@ -47,15 +46,15 @@ pub(super) async fn extend_sessions(
     let longest = keys::longest_of_each(held);
     let mut connection = writer.acquire().await?;
     let statement = sqlx::query(EXTEND_SESSIONS).bind(sessions(now, &longest)?).bind(now.as_millis());
-    let outcome = limit(statement.fetch_all(&mut *connection)).await;
-    let rows = writer.settle(connection, "extend_sessions", outcome);
-    let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(extended).collect());
-    notifier.tell(|| match &extended {
+    let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
+    let rows = writer.release(connection, "extend_sessions", outcome);
+    let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
+    notifier.notify(|| match &extended {
         Ok(extended) => {
             let changed = extended.iter().filter(|(.., changed)| *changed);
             changed.map(|(key, ..)| key.user.clone()).collect()
         }
-        // It may have happened.
+        // The failed statement may still have been applied.
         Err(_) => held.iter().map(|set| set.key.user.clone()).collect(),
     });
     let extended = extended?;
@@ -63,8 +62,8 @@ pub(super) async fn extend_sessions(
     Ok(held.iter().map(|set| extended.contains(&(&set.key, set.pair))).collect())
 }
 
-/// A session that was extended, what it shows, and whether watchers must hear of it.
-fn extended(row: &SqliteRow) -> Result<(SessionKey, Pair, bool), StoreError> {
-    let pair = Pair::new(stored(row.try_get(3)?)?, stored(row.try_get(4)?)?);
+/// Decodes an extended session: its key, its pair, and whether watchers must be notified.
+fn decode(row: &SqliteRow) -> Result<(SessionKey, Pair, bool), StoreError> {
+    let pair = Pair::new(parse_stored(row.try_get(3)?)?, parse_stored(row.try_get(4)?)?);
     Ok((session_key(row)?, pair, row.try_get(5)?))
 }

@@ -1,33 +1,34 @@
-//! What `presenced doctor` asks an SQLite file.
+//! Inspection of an SQLite file, for `presenced doctor`.
 
 use std::path::Path;
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
+use super::options;
 use crate::store::{
     OpenError, Schema,
-    inspect::{Unreached, answer, connect},
+    reach::{Unreached, connect, query},
     schema,
 };
 
-/// Looks at an SQLite file.
+/// Inspects an SQLite file.
 #[derive(Debug)]
 pub struct SqliteInspector {
     options: SqliteConnectOptions,
-    /// Whether the URL says so.
+    /// Whether the URL has `mode=ro`.
     read_only: bool,
 }
 
-/// What an SQLite file is like.
+/// The properties of an SQLite file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteFile {
-    /// SQLite's own version.
+    /// The version of SQLite.
     pub version: String,
-    /// `wal` once the service has used it.
+    /// The journal mode: `wal` once the service has used the file.
     pub journal: String,
-    /// How its schema stands to this binary's.
+    /// The file's schema compared with this binary's.
     pub schema: Schema,
-    /// Why its tables can't be written, if they are there and can't be.
+    /// The reason why existing tables can't be written, if they can't.
     pub read_only: Option<String>,
 }
 
@@ -35,36 +36,36 @@ impl SqliteInspector {
     pub(in crate::store) fn new(url: &str) -> Result<Self, OpenError> {
         let query = url.split_once('?').map_or("", |(_, query)| query);
         let read_only = query.split('&').any(|parameter| parameter == "mode=ro");
-        // A connection that only reads would leave files behind.
-        Ok(Self { options: super::plain_options(url)?.read_only(false), read_only })
+        // A read-only connection would leave files behind.
+        Ok(Self { options: options::parse_existing(url)?.read_only(false), read_only })
     }
 
-    /// What it is, and where.
+    /// Describes the engine and the file.
     #[must_use]
     pub fn describe(&self) -> String {
-        super::describe(&self.options)
+        options::describe(&self.options)
     }
 
-    /// The file; `None` if the database is in memory.
+    /// Returns the file of the database, or `None` for a database in memory.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        super::file(&self.options)
+        options::file(&self.options)
     }
 
-    /// Opens the file, which must be there. Nothing in it changes.
-    pub async fn look(&self) -> Result<SqliteFile, Unreached> {
+    /// Reads the properties of the file, which must exist. It changes nothing.
+    pub async fn inspect(&self) -> Result<SqliteFile, Unreached> {
         let mut connection = connect(SqliteConnection::connect_with(&self.options)).await?;
         let version = sqlx::query_scalar("select sqlite_version()").fetch_one(&mut connection);
-        let version = answer(version).await?;
-        let journal = answer(sqlx::query_scalar("pragma journal_mode").fetch_one(&mut connection)).await?;
-        let schema = answer(schema::read_sqlite(&mut connection)).await?;
+        let version = query(version).await?;
+        let journal = query(sqlx::query_scalar("pragma journal_mode").fetch_one(&mut connection)).await?;
+        let schema = query(schema::read_sqlite(&mut connection)).await?;
         let read_only = match schema {
-            _ if self.read_only => Some("the URL says mode=ro".to_owned()),
+            _ if self.read_only => Some("the URL has mode=ro".to_owned()),
             Schema::Older { theirs: 0, .. } => None,
-            _ => answer(schema::write_nothing(&mut connection)).await.err().map(|error| error.text),
+            _ => query(schema::check_writable(&mut connection)).await.err().map(|error| error.text),
         };
-        // It ends with the process otherwise.
-        drop(answer(connection.close()).await);
+        // On failure the connection ends with the process.
+        drop(query(connection.close()).await);
         Ok(SqliteFile { version, journal, schema, read_only })
     }
 }

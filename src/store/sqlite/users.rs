@@ -1,4 +1,4 @@
-//! What users set beside sessions, and which users there are.
+//! Updating the row of a user, and listing and counting users.
 
 use sqlx::Sqlite;
 use uuid::Uuid;
@@ -7,14 +7,14 @@ use crate::{
     presence::{Timestamp, UserId},
     store::{
         ListUsers, StoreError, UpdateUser,
-        changes::Notifier,
-        connection::{ConnectionPool, limit},
-        rows::stored,
+        connection::{ConnectionPool, with_timeout},
+        invalidation::Notifier,
+        rows::parse_stored,
     },
 };
 
-/// ?4, ?8, ?11 and ?14 say of each part of the row whether to take the values
-/// behind them or to keep the old ones.
+/// The flags ?4, ?8, ?11 and ?14 each apply to one part of the row: true takes the values of
+/// the parameters that follow the flag, false keeps the old values.
 pub(super) const SET: &str = "
 insert into presence_users as p (
     tenant_id, user_id, changed_at,
@@ -43,7 +43,7 @@ on conflict (tenant_id, user_id) do update set
     automatic_place_id      = case when ?14 then excluded.automatic_place_id else p.automatic_place_id end,
     changed_at              = max(excluded.changed_at, p.changed_at + 1)";
 
-/// Touches no row that has nothing to clear, and makes none.
+/// Updates an existing row only if it has a value to clear.
 pub(super) const CLEAR: &str = "
 update presence_users
 set preferred_availability  = case when ?4 then null else preferred_availability end,
@@ -83,6 +83,7 @@ where tenant_id = ?1
   and cleared_at is null
   and expires_at > ?2";
 
+/// [`crate::store::Store::update_user`].
 pub(super) async fn update_user(
     pool: &ConnectionPool<Sqlite>,
     notifier: &Notifier,
@@ -102,11 +103,11 @@ pub(super) async fn update_user(
     let statement = if update.sets() {
         let pair = preferred.value().map(|(pair, _)| *pair);
         key(SET)
-            .bind(preferred.touches())
-            .bind(pair.map(|pair| pair.availability.as_str()))
-            .bind(pair.map(|pair| pair.activity.as_str()))
+            .bind(preferred.applies())
+            .bind(pair.map(|pair| <&str>::from(pair.availability)))
+            .bind(pair.map(|pair| <&str>::from(pair.activity)))
             .bind(preferred.value().map(|(_, expires_after)| (now + *expires_after).as_millis()))
-            .bind(status.touches())
+            .bind(status.applies())
             .bind(status.value().map(|(content, _)| content.as_str()))
             .bind(status.value().and_then(|(_, expires_at)| expires_at.map(Timestamp::as_millis)))
             .bind(sets_manual)
@@ -116,17 +117,18 @@ pub(super) async fn update_user(
             .bind(automatic_type)
             .bind(automatic_place)
     } else {
-        key(CLEAR).bind(preferred.touches()).bind(status.touches()).bind(sets_manual).bind(sets_automatic)
+        key(CLEAR).bind(preferred.applies()).bind(status.applies()).bind(sets_manual).bind(sets_automatic)
     };
-    let outcome = limit(statement.execute(&mut *connection)).await;
-    let done = pool.settle(connection, "update_user", outcome);
-    // If it failed, it may have happened.
-    if done.as_ref().map_or(true, |done| done.rows_affected() > 0) {
-        notifier.tell(|| vec![update.user.clone()]);
+    let outcome = with_timeout(statement.execute(&mut *connection)).await;
+    let result = pool.release(connection, "update_user", outcome);
+    // The failed statement may still have been applied.
+    if result.as_ref().map_or(true, |result| result.rows_affected() > 0) {
+        notifier.notify(|| vec![update.user.clone()]);
     }
-    done.map(drop)
+    result.map(drop)
 }
 
+/// [`crate::store::Store::list_users`].
 pub(super) async fn list_users(
     pool: &ConnectionPool<Sqlite>,
     now: Timestamp,
@@ -138,11 +140,12 @@ pub(super) async fn list_users(
         .bind(list.after.as_ref().map_or("", UserId::as_str))
         .bind(now.as_millis())
         .bind(i64::from(list.limit));
-    let outcome = limit(statement.fetch_all(&mut *connection)).await;
-    let ids: Vec<String> = pool.settle(connection, "list_users", outcome)?;
-    ids.iter().map(|id| stored(id)).collect()
+    let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
+    let ids: Vec<String> = pool.release(connection, "list_users", outcome)?;
+    ids.iter().map(|id| parse_stored(id)).collect()
 }
 
+/// [`crate::store::Store::count_users`].
 pub(super) async fn count_users(
     pool: &ConnectionPool<Sqlite>,
     now: Timestamp,
@@ -150,7 +153,7 @@ pub(super) async fn count_users(
 ) -> Result<u64, StoreError> {
     let mut connection = pool.acquire().await?;
     let statement = sqlx::query_scalar(COUNT).bind(tenant_id.to_string()).bind(now.as_millis());
-    let outcome = limit(statement.fetch_one(&mut *connection)).await;
-    let count: i64 = pool.settle(connection, "count_users", outcome)?;
+    let outcome = with_timeout(statement.fetch_one(&mut *connection)).await;
+    let count: i64 = pool.release(connection, "count_users", outcome)?;
     Ok(count.unsigned_abs())
 }

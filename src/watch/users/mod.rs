@@ -1,13 +1,13 @@
-//! The users that are watched: what each was last shown as, when that changes by
-//! itself, who watches, and who is to be read. No input or output, no waiting.
+//! The watched users: the last presence of each, its next transition, its watchers, and the
+//! queue of reads. This module does no I/O and never waits.
 //!
 //! Rules:
 //!
-//! 1. At most one read of a user is under way, so none overtakes another; what
-//!    is heard meanwhile has the user read again.
-//! 2. A stream's first presence of a user comes from a read that began after the
-//!    stream did.
-//! 3. What nobody watches any more is forgotten.
+//! 1. At most one read of a user runs at a time, so no read overtakes another. An
+//!    invalidation during a read causes another read.
+//! 2. A watcher's first presence of a user comes from a read that began after the watcher
+//!    did.
+//! 3. A user without watchers is removed.
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ use std::{
 
 use slab::Slab;
 
-use super::mailbox::{Mailbox, News, UserSlot};
+use super::mailbox::{Mailbox, PresenceUpdate, UserSlot};
 use crate::{
     clock::Stopwatch,
     presence::{Presence, Timestamp, User, next_transition},
@@ -28,48 +28,51 @@ use crate::{
     telemetry::WatchMetrics,
 };
 
-/// Whoever changed within so long is read once more after as long. A refresh
-/// tells nobody, for it changes nothing; but if it was decided just before the
-/// session would have ended, it may commit after we have read that it did. It may
-/// also come from a replica whose clock is a little behind.
-const SETTLE: Duration = Duration::from_secs(5);
+/// A user who changed within this time is read once more after this time.
+///
+/// A refresh sends no invalidation, because it changes nothing. But a refresh that ran just
+/// before the session's expiry may commit after the hub has read the session as expired. It
+/// may also come from a replica whose clock is slightly behind.
+const REREAD_AFTER: Duration = Duration::from_secs(5);
 
-/// Where a user is on its way to be read.
+/// The state of a user's reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadState {
-    /// Nothing is to be read.
-    No,
-    /// Waits behind all that is urgent.
+    /// No read is queued.
+    Idle,
+    /// A read is queued behind the urgent reads.
     Later,
-    /// Something has happened.
+    /// An urgent read is queued, because the presence may have changed.
     Urgent,
-    /// Is being read.
+    /// A read is running.
     Running,
-    /// The same, and something has happened since.
-    Again,
+    /// A read is running, and another must follow it.
+    RunAgain,
 }
 
 #[derive(Debug)]
 struct Watched {
     key: Arc<UserKey>,
-    /// What was last read.
+    /// The last presence that was read.
     shown: Option<Arc<Presence>>,
-    /// When to read it because of the time.
+    /// The time of the next read that time alone causes.
     due: Option<Timestamp>,
     read: ReadState,
-    /// Whether it stands in each of the two queues.
+    /// Whether the urgent queue contains the user.
     in_urgent: bool,
+    /// Whether the other queue contains the user.
     in_later: bool,
-    /// Since when there may be news.
-    since: Option<Stopwatch>,
-    /// Those who watch, the longest first: the first `told` were told of `shown`;
-    /// the next, up to `reading`, will be of what is being read.
-    streams: Vec<Arc<Mailbox>>,
-    told: usize,
+    /// The time since the hub noticed a change that was not read yet.
+    noticed: Option<Stopwatch>,
+    /// The mailboxes of the user's watchers, oldest first.
+    mailboxes: Vec<Arc<Mailbox>>,
+    /// The number of leading mailboxes that have received `shown`.
+    served: usize,
+    /// The number of leading mailboxes that will receive the result of the running read.
     reading: usize,
 }
 
-/// All users that are watched.
+/// All watched users.
 #[derive(Debug)]
 pub(super) struct Users {
     watched: Slab<Watched>,
@@ -77,7 +80,7 @@ pub(super) struct Users {
     due: BTreeSet<(Timestamp, UserSlot)>,
     urgent: VecDeque<UserSlot>,
     later: VecDeque<UserSlot>,
-    /// Where the round that reads everybody goes on.
+    /// The first user of the background round's next part.
     round: UserSlot,
     metrics: WatchMetrics,
 }
@@ -95,20 +98,20 @@ impl Users {
         }
     }
 
-    /// A stream begins that watches these users, each of them once.
-    pub(super) fn watch(&mut self, keys: Vec<UserKey>, stream: &Arc<Mailbox>) {
+    /// Adds a watcher of these users, which must be distinct.
+    pub(super) fn watch(&mut self, keys: Vec<UserKey>, mailbox: &Arc<Mailbox>) {
         let slots: Box<[UserSlot]> = keys.into_iter().map(|key| self.slot(key)).collect();
         for slot in &slots {
             if let Some(user) = self.watched.get_mut(*slot) {
-                user.streams.push(Arc::clone(stream));
+                user.mailboxes.push(Arc::clone(mailbox));
             }
-            self.read(*slot, ReadState::Later);
+            self.queue_read(*slot, ReadState::Later);
         }
-        // The stream is new.
-        let _ = stream.users.set(slots);
+        // The mailbox is new, so its users are not set yet.
+        let _ = mailbox.users.set(slots);
     }
 
-    /// Whether nobody is watched.
+    /// Whether no user is watched.
     pub(super) fn is_empty(&self) -> bool {
         self.watched.is_empty()
     }
@@ -122,12 +125,12 @@ impl Users {
             key: Arc::clone(&key),
             shown: None,
             due: None,
-            read: ReadState::No,
+            read: ReadState::Idle,
             in_urgent: false,
             in_later: false,
-            since: None,
-            streams: Vec::new(),
-            told: 0,
+            noticed: None,
+            mailboxes: Vec::new(),
+            served: 0,
             reading: 0,
         });
         self.slots.insert(key, slot);
@@ -135,29 +138,30 @@ impl Users {
         slot
     }
 
-    /// A stream has ended.
-    pub(super) fn leave(&mut self, stream: &Arc<Mailbox>) {
-        for slot in stream.users.get().map(AsRef::as_ref).unwrap_or_default() {
+    /// Removes a watcher.
+    pub(super) fn unwatch(&mut self, mailbox: &Arc<Mailbox>) {
+        for slot in mailbox.users.get().map(AsRef::as_ref).unwrap_or_default() {
             let Some(user) = self.watched.get_mut(*slot) else { continue };
-            let place = user.streams.iter().position(|other| Arc::ptr_eq(other, stream));
-            if let Some(place) = place {
-                user.streams.remove(place);
-                user.told -= usize::from(place < user.told);
-                user.reading -= usize::from(place < user.reading);
+            let index = user.mailboxes.iter().position(|other| Arc::ptr_eq(other, mailbox));
+            if let Some(index) = index {
+                user.mailboxes.remove(index);
+                user.served -= usize::from(index < user.served);
+                user.reading -= usize::from(index < user.reading);
             }
-            self.forget_if_unwatched(*slot);
+            self.remove_if_unwatched(*slot);
         }
     }
 
-    /// Its number may not be given to another user before it has left the queues
-    /// and its read has ended.
-    fn forget_if_unwatched(&mut self, slot: UserSlot) {
-        let gone = self.watched.get(slot).is_some_and(|user| {
-            let busy =
-                user.in_urgent || user.in_later || matches!(user.read, ReadState::Running | ReadState::Again);
-            user.streams.is_empty() && !busy
+    /// Removes a user without watchers. A queued or running read delays the removal, because
+    /// it refers to the user's index.
+    fn remove_if_unwatched(&mut self, slot: UserSlot) {
+        let unused = self.watched.get(slot).is_some_and(|user| {
+            let busy = user.in_urgent
+                || user.in_later
+                || matches!(user.read, ReadState::Running | ReadState::RunAgain);
+            user.mailboxes.is_empty() && !busy
         });
-        if gone {
+        if unused {
             let user = self.watched.remove(slot);
             if let Some(due) = user.due {
                 self.due.remove(&(due, slot));
@@ -167,62 +171,60 @@ impl Users {
         }
     }
 
-    /// Something was written of a user, who may be watched.
-    pub(super) fn changed(&mut self, key: &UserKey) {
+    /// Queues an urgent read of a user, if the user is watched.
+    pub(super) fn invalidate(&mut self, key: &UserKey) {
         if let Some(slot) = self.slots.get(key).copied() {
-            self.news(slot);
+            self.note_change(slot);
         }
     }
 
-    /// Whoever's presence changes by itself at `now`, or should have before, is
-    /// read.
-    pub(super) fn pass_time(&mut self, now: Timestamp) {
+    /// Queues urgent reads of all users that are due at `now` or earlier.
+    pub(super) fn read_due(&mut self, now: Timestamp) {
         while let Some((at, slot)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.remove(&(at, slot));
-            self.news(slot);
+            self.note_change(slot);
         }
     }
 
-    /// When [`Self::pass_time`] has something to do next.
+    /// Returns the earliest time at which a user is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Something may have been missed: everybody is read.
-    pub(super) fn read_everybody(&mut self) {
+    /// Queues a read of all users, because an invalidation may have been lost.
+    pub(super) fn read_all(&mut self) {
         let slots: Vec<_> = self.watched.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.read(slot, ReadState::Later);
+            self.queue_read(slot, ReadState::Later);
         }
     }
 
-    /// Has a part of all users read, one in `parts` but `max` at most; the next
-    /// part comes next time.
+    /// Queues a read of the next part of all users: one in `parts`, and at most `max`.
     pub(super) fn read_round(&mut self, parts: usize, max: usize) {
         let end = self.round + self.watched.capacity().div_ceil(parts).clamp(1, max);
         for slot in self.round..end {
             if self.watched.contains(slot) {
-                self.read(slot, ReadState::Later);
+                self.queue_read(slot, ReadState::Later);
             }
         }
         self.round = if end >= self.watched.capacity() { 0 } else { end };
     }
 
-    fn news(&mut self, slot: UserSlot) {
+    fn note_change(&mut self, slot: UserSlot) {
         if let Some(user) = self.watched.get_mut(slot) {
-            user.since.get_or_insert_with(Stopwatch::start);
+            user.noticed.get_or_insert_with(Stopwatch::start);
         }
-        self.read(slot, ReadState::Urgent);
+        self.queue_read(slot, ReadState::Urgent);
     }
 
-    /// Has a user read, `how` soon.
-    fn read(&mut self, slot: UserSlot, how: ReadState) {
+    /// Queues a read of a user. `priority` is [`ReadState::Later`] or [`ReadState::Urgent`].
+    fn queue_read(&mut self, slot: UserSlot, priority: ReadState) {
         let Some(user) = self.watched.get_mut(slot) else { return };
-        match (user.read, how) {
-            (ReadState::Running, _) => user.read = ReadState::Again,
-            (ReadState::No, _) | (ReadState::Later, ReadState::Urgent) => {
-                user.read = how;
-                let (queue, queued) = match how {
+        match (user.read, priority) {
+            (ReadState::Running, _) => user.read = ReadState::RunAgain,
+            (ReadState::Idle, _) | (ReadState::Later, ReadState::Urgent) => {
+                user.read = priority;
+                let (queue, queued) = match priority {
                     ReadState::Urgent => (&mut self.urgent, &mut user.in_urgent),
                     _ => (&mut self.later, &mut user.in_later),
                 };
@@ -234,72 +236,73 @@ impl Users {
         }
     }
 
-    /// Who is to be read next, `max` at most; the urgent first, but not alone: a
-    /// quarter is for the others. The read begins with this.
+    /// Begins a read of up to `max` users and returns them. Urgent users come first, but a
+    /// quarter is reserved for the others.
     pub(super) fn begin_reads(&mut self, max: usize) -> Vec<(UserSlot, UserKey)> {
         let mut begun = Vec::new();
         while begun.len() < max {
-            let others = begun.len() >= max - max / 4 || self.urgent.is_empty();
-            let slot = if others { self.later.pop_front() } else { None };
+            let take_later = begun.len() >= max - max / 4 || self.urgent.is_empty();
+            let slot = if take_later { self.later.pop_front() } else { None };
             let from_later = slot.is_some();
             let Some(slot) = slot.or_else(|| self.urgent.pop_front()) else { break };
             let Some(user) = self.watched.get_mut(slot) else { continue };
             let queued = if from_later { &mut user.in_later } else { &mut user.in_urgent };
             *queued = false;
-            // What stood in both queues was read from the other one.
-            let wanted = if from_later { ReadState::Later } else { ReadState::Urgent };
-            if user.read != wanted {
-                self.forget_if_unwatched(slot);
+            // A user in both queues was already read from the other queue.
+            let expected = if from_later { ReadState::Later } else { ReadState::Urgent };
+            if user.read != expected {
+                self.remove_if_unwatched(slot);
                 continue;
             }
-            user.read = ReadState::No;
-            if user.streams.is_empty() {
-                self.forget_if_unwatched(slot);
+            user.read = ReadState::Idle;
+            if user.mailboxes.is_empty() {
+                self.remove_if_unwatched(slot);
                 continue;
             }
-            (user.read, user.reading) = (ReadState::Running, user.streams.len());
+            (user.read, user.reading) = (ReadState::Running, user.mailboxes.len());
             begun.push((slot, user.key.as_ref().clone()));
         }
         begun
     }
 
-    /// A read has ended: with what is kept of the user and the instant for which
-    /// that holds, or with nothing, because it failed. Then it is read again.
+    /// Ends a read. `outcome` is the stored user and the time of the read, or `None` if the
+    /// read failed. A failed read is queued again.
     pub(super) fn end_read(&mut self, slot: UserSlot, outcome: Option<(&User, Timestamp)>) {
         let Some(user) = self.watched.get_mut(slot) else { return };
-        let again = std::mem::replace(&mut user.read, ReadState::No) == ReadState::Again;
-        let Some((kept, now)) = outcome else {
-            let how = if user.since.is_some() { ReadState::Urgent } else { ReadState::Later };
-            self.read(slot, how);
+        let again = std::mem::replace(&mut user.read, ReadState::Idle) == ReadState::RunAgain;
+        let Some((stored, now)) = outcome else {
+            let priority = if user.noticed.is_some() { ReadState::Urgent } else { ReadState::Later };
+            self.queue_read(slot, priority);
             return;
         };
-        let presence = Presence::whole(user.key.user_id.clone(), kept, now);
+        let presence = Presence::compute(user.key.user_id.clone(), stored, now);
         let same = user.shown.as_ref().is_some_and(|shown| shown.shows_the_same_as(&presence));
-        // Streams keep what they were told of last: the same is kept once.
-        let kept_already = user.shown.take().filter(|shown| **shown == presence);
-        let presence = kept_already.unwrap_or_else(|| Arc::new(presence));
+        // Watchers keep the last presence that they received. An equal presence shares its
+        // memory.
+        let unchanged = user.shown.take().filter(|shown| **shown == presence);
+        let presence = unchanged.unwrap_or_else(|| Arc::new(presence));
         user.shown = Some(Arc::clone(&presence));
-        let since = user.since.take();
-        for (place, stream) in user.streams.iter().take(user.reading).enumerate() {
-            let first = place >= user.told;
+        let noticed = user.noticed.take();
+        for (index, mailbox) in user.mailboxes.iter().take(user.reading).enumerate() {
+            let first = index >= user.served;
             if first || !same {
-                let (presence, since) = (Arc::clone(&presence), since.filter(|_| !first));
-                stream.put(News { slot, presence, since });
+                let (presence, noticed) = (Arc::clone(&presence), noticed.filter(|_| !first));
+                mailbox.push(PresenceUpdate { slot, presence, noticed });
             }
         }
-        user.told = user.reading;
+        user.served = user.reading;
 
-        let settles = presence.sequence_number.changed_at() + SETTLE > now;
-        let settled = settles.then(|| now + SETTLE);
-        let transition = next_transition(kept, now).map(|transition| transition.at);
-        let due = [settled, transition].into_iter().flatten().min();
+        let changed_recently = presence.sequence_number.changed_at() + REREAD_AFTER > now;
+        let reread = changed_recently.then(|| now + REREAD_AFTER);
+        let transition = next_transition(stored, now).map(|transition| transition.at);
+        let due = [reread, transition].into_iter().flatten().min();
         if let Some(before) = std::mem::replace(&mut user.due, due) {
             self.due.remove(&(before, slot));
         }
         self.due.extend(due.map(|at| (at, slot)));
         if again {
-            self.read(slot, ReadState::Urgent);
+            self.queue_read(slot, ReadState::Urgent);
         }
-        self.forget_if_unwatched(slot);
+        self.remove_if_unwatched(slot);
     }
 }

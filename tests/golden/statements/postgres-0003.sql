@@ -1,8 +1,8 @@
 with new as materialized (
-    select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity, new.expires_at, new.place,
+    select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity, new.expires_at, new.ordinal,
            at.now as set_at, at.latest
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
-        as new (tenant_id, user_id, session_id, availability, activity, expires_at, place)
+        as new (tenant_id, user_id, session_id, availability, activity, expires_at, ordinal)
     cross join unnest($7::timestamptz[], $8::timestamptz[]) as at (now, latest)
 ), refreshed as (
     update presence_sessions as s
@@ -25,13 +25,13 @@ with new as materialized (
     from new
     where s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
       and greatest(s.set_at, s.cleared_at) <= new.latest
-    returning new.place, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
+    returning new.ordinal, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
 ), opened as (
     insert into presence_sessions as s
         (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
     select tenant_id, user_id, session_id, availability, activity, set_at, set_at, expires_at
     from new
-    where place not in (select place from refreshed)
+    where ordinal not in (select ordinal from refreshed)
     on conflict (tenant_id, user_id, session_id) do update
     set
         availability = excluded.availability,
@@ -51,83 +51,83 @@ with new as materialized (
         end
     where greatest(s.set_at, s.cleared_at) <= (select latest from unnest($8::timestamptz[]) as at (latest))
     returning s.tenant_id, s.user_id, s.set_at, s.changed_at >= s.set_at as changed
-), crowded as (
+), limited as (
     select tenant_id, user_id, max(set_at) as now, count(*) as sessions
     from opened
     group by tenant_id, user_id
-), kept as (
+), candidates as (
     select tenant_id, user_id, session_id, set_at, own,
-           row_number() over (partition by tenant_id, user_id order by own, live, set_at) as place,
+           row_number() over (partition by tenant_id, user_id order by own, live, set_at) as ordinal,
            count(*) over (partition by tenant_id, user_id) + opening as sessions
     from (
         select p.tenant_id, p.user_id, p.session_id, p.set_at,
                (p.tenant_id, p.user_id, p.session_id) in (select tenant_id, user_id, session_id from new)
-                   or p.set_at >= crowded.now as own,
-               p.cleared_at is null and p.expires_at > crowded.now as live,
-               crowded.sessions as opening
-        from crowded
-        join presence_sessions as p on p.tenant_id = crowded.tenant_id and p.user_id = crowded.user_id
-    ) as there
+                   or p.set_at >= limited.now as own,
+               p.cleared_at is null and p.expires_at > limited.now as live,
+               limited.sessions as opening
+        from limited
+        join presence_sessions as p on p.tenant_id = limited.tenant_id and p.user_id = limited.user_id
+    ) as ranked
 ), removed as (
     delete from presence_sessions as s
-    using kept
-    where s.tenant_id = kept.tenant_id
-      and s.user_id = kept.user_id
-      and s.session_id = kept.session_id
-      and s.set_at = kept.set_at -- another call may have refreshed it meanwhile
-      and not kept.own
-      and kept.place <= kept.sessions - 100
+    using candidates
+    where s.tenant_id = candidates.tenant_id
+      and s.user_id = candidates.user_id
+      and s.session_id = candidates.session_id
+      and s.set_at = candidates.set_at -- a concurrent call may have refreshed the session
+      and not candidates.own
+      and candidates.ordinal <= candidates.sessions - 100
 ), changed as (
     select tenant_id, user_id from refreshed where changed
     union all
     select tenant_id, user_id from opened where changed
-), told as (
+), notified as (
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
-from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
+from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as notified,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 )
 select array(
-           select new.place
+           select new.ordinal
            from new
            join presence_sessions as s
              on s.tenant_id = new.tenant_id and s.user_id = new.user_id and s.session_id = new.session_id
-           where new.place not in (select place from refreshed)
+           where new.ordinal not in (select ordinal from refreshed)
        ),
-       (select count(*) from told)
+       (select count(*) from notified)
 ;
-with gone as materialized (
-    select gone.tenant_id, gone.user_id, gone.session_id, gone.place, at.now, at.latest
-    from unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as gone (tenant_id, user_id, session_id, place)
+with target as materialized (
+    select target.tenant_id, target.user_id, target.session_id, target.ordinal, at.now, at.latest
+    from unnest($1::uuid[], $2::text[], $3::text[]) with ordinality as target (tenant_id, user_id, session_id, ordinal)
     cross join unnest($4::timestamptz[], $5::timestamptz[]) as at (now, latest)
 ), ended as (
     update presence_sessions as s
-    set cleared_at = gone.now
-    from gone
-    where s.tenant_id = gone.tenant_id
-      and s.user_id = gone.user_id
-      and s.session_id = gone.session_id
+    set cleared_at = target.now
+    from target
+    where s.tenant_id = target.tenant_id
+      and s.user_id = target.user_id
+      and s.session_id = target.session_id
       and s.cleared_at is null
-      and s.expires_at > gone.now
-      and s.set_at <= gone.latest
-    returning gone.place, s.tenant_id, s.user_id
+      and s.expires_at > target.now
+      and s.set_at <= target.latest
+    returning target.ordinal, s.tenant_id, s.user_id
 ), changed as (
     select tenant_id, user_id from ended
-), told as (
+), notified as (
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
-from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
+from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as notified,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 )
-select array(select place from ended),
+select array(select ordinal from ended),
        array(
-           select gone.place
-           from gone
+           select target.ordinal
+           from target
            join presence_sessions as s
-             on s.tenant_id = gone.tenant_id and s.user_id = gone.user_id and s.session_id = gone.session_id
+             on s.tenant_id = target.tenant_id and s.user_id = target.user_id and s.session_id = target.session_id
            where s.cleared_at is null
-             and s.expires_at > gone.now
-             and gone.place not in (select place from ended)
+             and s.expires_at > target.now
+             and target.ordinal not in (select ordinal from ended)
        ),
-       (select count(*) from told)
+       (select count(*) from notified)
 ;
 with extended as (
     update presence_sessions as s
@@ -140,7 +140,7 @@ with extended as (
             else s.changed_at
         end
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
-        as held (tenant_id, user_id, session_id, availability, activity, expires_at, place)
+        as held (tenant_id, user_id, session_id, availability, activity, expires_at, ordinal)
     cross join unnest($7::timestamptz[]) as at (now)
     where s.tenant_id = held.tenant_id
       and s.user_id = held.user_id
@@ -148,25 +148,25 @@ with extended as (
       and s.availability = held.availability
       and s.activity = held.activity
       and s.cleared_at is null
-    returning held.place, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
+    returning held.ordinal, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
 ), changed as (
     select tenant_id, user_id from extended where changed
-), told as (
+), notified as (
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
-from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
+from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as notified,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 )
-select array(select place from extended), (select count(*) from told)
+select array(select ordinal from extended), (select count(*) from notified)
 ;
 select distinct on (1, 2)
-       u.place - 1,
+       u.ordinal - 1,
        case when s.cleared_at is null and s.expires_at > at.now then s.session_id end,
        greatest(coalesce(s.cleared_at, s.expires_at), s.changed_at),
        s.availability, s.activity, s.set_at, s.changed_at, s.expires_at,
        p.changed_at, p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
        p.status_content, p.status_published_at, p.status_expires_at,
        p.manual_location_type, p.manual_place_id, p.automatic_location_type, p.automatic_place_id
-from unnest($1::uuid[], $2::text[]) with ordinality as u (tenant_id, user_id, place)
+from unnest($1::uuid[], $2::text[]) with ordinality as u (tenant_id, user_id, ordinal)
 cross join unnest($3::timestamptz[]) as at (now)
 left join presence_sessions as s on s.tenant_id = u.tenant_id and s.user_id = u.user_id
 left join presence_users as p on p.tenant_id = u.tenant_id and p.user_id = u.user_id
@@ -207,7 +207,7 @@ where p.changed_at <= $17
 returning tenant_id, user_id
 )
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
-from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
+from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as notified,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 ;
 with changed as (
@@ -235,7 +235,7 @@ where tenant_id = $1
 returning tenant_id, user_id
 )
 select pg_notify('presence_changes', array_to_string(users[part * 40 + 1:part * 40 + 40], E'\n'))
-from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as told,
+from (select array_agg(tenant_id || ' ' || user_id) as users from changed) as notified,
      generate_series(0, (cardinality(users) - 1) / 40) as part
 ;
 select distinct user_id

@@ -9,9 +9,9 @@ use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    a_chunk_ends_so_many_places_behind_its_start,
-    only_what_had_ended_by_then_is_removed,
-    a_chunk_removes_nothing_beside_it,
+    a_chunk_has_the_requested_number_of_sessions,
+    only_sessions_that_ended_by_then_are_removed,
+    sessions_outside_the_chunk_are_kept,
 ];
 
 fn chunk(after: Option<SessionKey>, through: Option<SessionKey>) -> Chunk {
@@ -22,7 +22,7 @@ async fn remove(subject: &Subject, before: Timestamp, chunk: &Chunk) -> u64 {
     subject.store.remove_ended(before, chunk).await.unwrap()
 }
 
-async fn a_chunk_ends_so_many_places_behind_its_start(engine: Engine) {
+async fn a_chunk_has_the_requested_number_of_sessions(engine: Engine) {
     let subject = Subject::new(engine).await;
     assert_eq!(subject.store.chunk_end(None, 1).await.unwrap(), None);
     let mut foreign = set("a", "1", IN_A_CALL, HOUR);
@@ -42,7 +42,7 @@ async fn a_chunk_ends_so_many_places_behind_its_start(engine: Engine) {
     assert_eq!(end(Some(&key("B", "2")), 4).await, None);
 }
 
-async fn only_what_had_ended_by_then_is_removed(engine: Engine) {
+async fn only_sessions_that_ended_by_then_are_removed(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets = [
         set("u", "cleared", IN_A_CALL, HOUR),
@@ -66,7 +66,7 @@ async fn only_what_had_ended_by_then_is_removed(engine: Engine) {
     assert_eq!(remove(&subject, start() + 6 * MINUTE, &Chunk::default()).await, 0);
 }
 
-async fn a_chunk_removes_nothing_beside_it(engine: Engine) {
+async fn sessions_outside_the_chunk_are_kept(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets: Vec<_> = (0..5).map(|number| set("u", &number.to_string(), IN_A_CALL, 5 * MINUTE)).collect();
     subject.set(start(), &sets).await;
@@ -74,19 +74,19 @@ async fn a_chunk_removes_nothing_beside_it(engine: Engine) {
     assert_eq!(remove(&subject, later, &chunk(Some(key("u", "1")), Some(key("u", "2")))).await, 1);
     assert_eq!(remove(&subject, later, &chunk(None, Some(key("u", "0")))).await, 1);
     assert_eq!(remove(&subject, later, &chunk(Some(key("u", "3")), None)).await, 1);
-    assert_eq!(remove(&subject, later, &Chunk::default()).await, 2, "1 and 3 were beside");
+    assert_eq!(remove(&subject, later, &Chunk::default()).await, 2, "1 and 3 were outside");
 }
 
-/// SQLite has one writer, so nothing is set meanwhile there.
+/// SQLite has one writer, so no session can be set concurrently.
 #[tokio::test]
-async fn a_session_that_is_set_meanwhile_is_passed_over() {
+async fn a_session_that_is_being_set_is_kept() {
     let subject = Subject::new(Engine::Postgres).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, 5 * MINUTE), set("u", "b", IN_A_CALL, 5 * MINUTE)]).await;
     let mut other = PgConnection::connect(subject.url()).await.unwrap();
     let mut setting = other.begin().await.unwrap();
     let revive = "update presence_sessions set expires_at = 'infinity' where session_id = 'a'";
     setting.execute(revive).await.unwrap();
-    // It would run into its time-out if it waited for the other one.
+    // If the cleanup waited for the set, it would time out.
     assert_eq!(remove(&subject, start() + HOUR, &Chunk::default()).await, 1);
     setting.commit().await.unwrap();
     assert_eq!(remove(&subject, start() + HOUR, &Chunk::default()).await, 0);

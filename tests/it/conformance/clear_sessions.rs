@@ -6,10 +6,10 @@ use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
     a_live_session_ends,
-    a_session_that_never_was_or_has_ended_answers_false,
-    of_several_clears_of_one_key_the_first_ends_the_session,
-    another_users_or_tenants_session_is_left_alone,
-    answers_stand_in_the_order_of_the_keys,
+    the_result_is_false_for_a_missing_or_ended_session,
+    the_first_of_several_clears_of_one_key_ends_the_session,
+    the_sessions_of_other_users_and_tenants_are_unaffected,
+    results_are_in_the_order_of_the_keys,
 ];
 
 async fn a_live_session_ends(engine: Engine) {
@@ -17,11 +17,11 @@ async fn a_live_session_ends(engine: Engine) {
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR), set("u", "b", Pair::AWAY, HOUR)]).await;
     assert_eq!(subject.clear(start() + MINUTE, &[key("u", "a")]).await, [true]);
     assert_eq!(subject.only(start() + MINUTE).await.pair, Pair::AWAY);
-    // Also for a replica whose clock is behind.
+    // A replica whose clock is behind sees the same.
     assert_eq!(subject.only(start()).await.pair, Pair::AWAY);
 }
 
-async fn a_session_that_never_was_or_has_ended_answers_false(engine: Engine) {
+async fn the_result_is_false_for_a_missing_or_ended_session(engine: Engine) {
     let subject = Subject::new(engine).await;
     assert_eq!(subject.clear(start(), &[key("u", "a")]).await, [false]);
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
@@ -31,14 +31,14 @@ async fn a_session_that_never_was_or_has_ended_answers_false(engine: Engine) {
     assert_eq!(subject.clear(start(), &[key("u", "a")]).await, [false]);
 }
 
-async fn of_several_clears_of_one_key_the_first_ends_the_session(engine: Engine) {
+async fn the_first_of_several_clears_of_one_key_ends_the_session(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR), set("u", "b", IN_A_CALL, HOUR)]).await;
     let keys = [key("u", "a"), key("u", "b"), key("u", "a"), key("u", "a"), key("u", "c")];
     assert_eq!(subject.clear(start(), &keys).await, [true, true, false, false, false]);
 }
 
-async fn another_users_or_tenants_session_is_left_alone(engine: Engine) {
+async fn the_sessions_of_other_users_and_tenants_are_unaffected(engine: Engine) {
     let subject = Subject::new(engine).await;
     let (mine, theirs) = (key("u", "a"), key_of(Uuid::max(), "u", "a"));
     let mut set_theirs = set("u", "a", Pair::AWAY, HOUR);
@@ -52,12 +52,12 @@ async fn another_users_or_tenants_session_is_left_alone(engine: Engine) {
     assert_eq!(theirs[0].sessions[0].pair, Pair::AWAY);
 }
 
-async fn answers_stand_in_the_order_of_the_keys(engine: Engine) {
+async fn results_are_in_the_order_of_the_keys(engine: Engine) {
     let subject = Subject::new(engine).await;
     let users: Vec<String> = (0..100).map(|user| format!("{}", user * 7_919 % 100)).collect();
     let live: Vec<_> = users.iter().step_by(3).map(|user| set(user, "a", IN_A_CALL, HOUR)).collect();
     subject.set(start(), &live).await;
     let keys: Vec<_> = users.iter().map(|user| key(user, "a")).collect();
-    let expected: Vec<bool> = (0..100).map(|place| place % 3 == 0).collect();
+    let expected: Vec<bool> = (0..100).map(|position| position % 3 == 0).collect();
     assert_eq!(subject.clear(start(), &keys).await, expected);
 }

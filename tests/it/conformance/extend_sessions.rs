@@ -9,15 +9,15 @@ use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    a_session_that_shows_the_pair_was_set_at_now_and_expires_after,
-    or_when_it_did_if_that_is_later,
-    one_that_has_expired_is_live_again,
-    one_that_was_cleared_is_left_alone,
-    one_that_shows_another_pair_is_left_alone,
-    one_that_never_was_is_left_alone,
-    of_several_extensions_of_one_session_the_longest_counts,
-    changed_at_moves_as_that_of_a_set_would,
-    a_thousand_extensions_are_one_call,
+    a_session_that_shows_the_pair_is_extended,
+    a_later_expiry_is_kept,
+    an_expired_session_becomes_live_again,
+    a_cleared_session_is_unaffected,
+    a_session_that_shows_another_pair_is_unaffected,
+    a_missing_session_is_unaffected,
+    the_longest_of_several_extensions_of_one_session_applies,
+    changed_at_moves_as_for_a_set,
+    one_call_can_extend_a_thousand_sessions,
 ];
 
 const TICK: Duration = Duration::from_millis(1);
@@ -28,7 +28,7 @@ impl Subject {
     }
 }
 
-async fn a_session_that_shows_the_pair_was_set_at_now_and_expires_after(engine: Engine) {
+async fn a_session_that_shows_the_pair_is_extended(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, MINUTE)]).await;
     let now = start() + MINUTE / 2;
@@ -37,7 +37,7 @@ async fn a_session_that_shows_the_pair_was_set_at_now_and_expires_after(engine: 
     assert_eq!((session.set_at, session.changed_at, session.expires_at), (now, start(), now + MINUTE));
 }
 
-async fn or_when_it_did_if_that_is_later(engine: Engine) {
+async fn a_later_expiry_is_kept(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
     assert_eq!(subject.extend(start() + MINUTE, &[set("u", "a", IN_A_CALL, MINUTE)]).await, [true]);
@@ -45,7 +45,7 @@ async fn or_when_it_did_if_that_is_later(engine: Engine) {
     assert_eq!((session.set_at, session.expires_at), (start() + MINUTE, start() + HOUR));
 }
 
-async fn one_that_has_expired_is_live_again(engine: Engine) {
+async fn an_expired_session_becomes_live_again(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, MINUTE)]).await;
     let late = start() + HOUR;
@@ -55,7 +55,7 @@ async fn one_that_has_expired_is_live_again(engine: Engine) {
     assert_eq!((session.changed_at, session.expires_at), (late, late + MINUTE));
 }
 
-async fn one_that_was_cleared_is_left_alone(engine: Engine) {
+async fn a_cleared_session_is_unaffected(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
     subject.clear(start() + TICK, &[key("u", "a")]).await;
@@ -63,7 +63,7 @@ async fn one_that_was_cleared_is_left_alone(engine: Engine) {
     assert_eq!(subject.load(start() + MINUTE, "u").await, []);
 }
 
-async fn one_that_shows_another_pair_is_left_alone(engine: Engine) {
+async fn a_session_that_shows_another_pair_is_unaffected(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", Pair::AWAY, HOUR), set("v", "a", IN_A_CALL, HOUR)]).await;
     let before = subject.only(start()).await;
@@ -78,7 +78,7 @@ async fn one_that_shows_another_pair_is_left_alone(engine: Engine) {
     assert_eq!(subject.load(start(), "v").await[0].expires_at, start() + MINUTE + 2 * HOUR);
 }
 
-async fn one_that_never_was_is_left_alone(engine: Engine) {
+async fn a_missing_session_is_unaffected(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
     let held = [set("u", "b", IN_A_CALL, HOUR), set("v", "a", IN_A_CALL, HOUR)];
@@ -87,7 +87,7 @@ async fn one_that_never_was_is_left_alone(engine: Engine) {
     assert_eq!(subject.extend(start(), &[]).await, [] as [bool; 0]);
 }
 
-async fn of_several_extensions_of_one_session_the_longest_counts(engine: Engine) {
+async fn the_longest_of_several_extensions_of_one_session_applies(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, TICK)]).await;
     let held = [1, 3, 2].map(|minutes| set("u", "a", IN_A_CALL, minutes * MINUTE));
@@ -95,7 +95,7 @@ async fn of_several_extensions_of_one_session_the_longest_counts(engine: Engine)
     assert_eq!(subject.only(start()).await.expires_at, start() + 3 * MINUTE);
 }
 
-async fn changed_at_moves_as_that_of_a_set_would(engine: Engine) {
+async fn changed_at_moves_as_for_a_set(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
     let held = [set("u", "a", Pair::AVAILABLE, HOUR)];
@@ -105,14 +105,14 @@ async fn changed_at_moves_as_that_of_a_set_would(engine: Engine) {
     let faded = almost + INACTIVE_AFTER;
     subject.extend(faded, &held).await;
     assert_eq!(subject.only(faded).await.changed_at, faded);
-    // A clock that is behind the one that wrote last.
+    // The clock is behind the one of the last write.
     subject.set(faded, &[set("u", "a", Pair::AVAILABLE, TICK)]).await;
     let changed_at = subject.only(faded).await.changed_at;
     subject.extend(faded + TICK, &held).await;
     assert!(subject.only(faded + TICK).await.changed_at > changed_at);
 }
 
-async fn a_thousand_extensions_are_one_call(engine: Engine) {
+async fn one_call_can_extend_a_thousand_sessions(engine: Engine) {
     let subject = Subject::new(engine).await;
     let held: Vec<_> = (0..1_000).map(|user| set(&user.to_string(), "a", IN_A_CALL, MINUTE)).collect();
     subject.set(start(), &held[..500]).await;

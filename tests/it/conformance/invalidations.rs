@@ -1,10 +1,10 @@
-//! Of whom those who watch are told, and of whom not.
+//! The feed of invalidations: the users that each write invalidates.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::{Change, Changes, Invalidation, UpdateUser},
+    store::{Change, Invalidation, InvalidationFeed, UpdateUser},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
@@ -13,54 +13,55 @@ use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    watchers_are_told_of_the_users_whose_changed_at_moved,
-    and_of_a_mere_refresh_they_are_told_nothing,
-    watchers_are_told_of_the_users_whose_session_it_ended_and_of_no_other,
-    of_an_extension_they_are_told_as_of_a_set,
-    watchers_are_told_of_the_user_if_anything_was_set_or_taken_away,
-    invalidations_come_after_the_commit,
-    a_thousand_users_are_told_of,
-    what_another_store_writes_is_told,
+    watchers_are_notified_of_the_users_whose_changed_at_moved,
+    a_plain_refresh_notifies_no_watcher,
+    a_clear_notifies_watchers_only_of_the_users_whose_session_ended,
+    an_extension_notifies_watchers_as_a_set_does,
+    an_update_notifies_watchers_if_it_set_or_removed_a_value,
+    an_invalidation_follows_the_commit,
+    one_write_can_invalidate_a_thousand_users,
+    the_feed_has_the_writes_of_other_stores,
 ];
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// Somebody who watches.
-struct Ear {
+/// A consumer of the feed.
+struct Consumer {
     subject: Subject,
-    changes: Changes,
-    /// The fences set so far.
+    invalidations: InvalidationFeed,
+    /// The number of fences that were written.
     fences: u32,
 }
 
-impl Ear {
-    /// Listens. The first invalidation is always that anything may have happened.
+impl Consumer {
+    /// Opens the feed, whose first invalidation is of all users.
     async fn new(engine: Engine) -> Self {
         let subject = Subject::new(engine).await;
-        let mut changes = subject.database.changes();
-        assert_eq!(changes.next().await, Invalidation::Everything);
-        Self { subject, changes, fences: 0 }
+        let mut invalidations = subject.database.invalidations();
+        assert_eq!(invalidations.next().await, Invalidation::AllUsers);
+        Self { subject, invalidations, fences: 0 }
     }
 
-    /// Of whom was told since the last time. What is written last is heard last.
-    async fn heard(&mut self) -> Vec<String> {
+    /// Returns the users that were invalidated since the last call. A fence is written last,
+    /// so its invalidation arrives last.
+    async fn users(&mut self) -> Vec<String> {
         self.fences += 1;
         let fence = format!("fence-{}", self.fences);
         self.subject.set(start(), &[set(&fence, "a", IN_A_CALL, HOUR)]).await;
-        let mut heard = BTreeSet::new();
+        let mut users = BTreeSet::new();
         loop {
             let invalidation =
-                timeout(Duration::from_secs(30), self.changes.next()).await.expect("an invalidation");
-            let Invalidation::Users(users) = invalidation else { panic!("{invalidation:?}") };
-            heard.extend(users.into_iter().map(|user| user.user_id.to_string()));
-            if heard.remove(&fence) {
-                return heard.into_iter().collect();
+                timeout(Duration::from_secs(30), self.invalidations.next()).await.expect("an invalidation");
+            let Invalidation::Users(named) = invalidation else { panic!("{invalidation:?}") };
+            users.extend(named.into_iter().map(|user| user.user_id.to_string()));
+            if users.remove(&fence) {
+                return users.into_iter().collect();
             }
         }
     }
 
-    /// Sets a session of each of some users, and tells of whom was told.
-    async fn heard_of_set(
+    /// Sets a session of each user, and returns the invalidated users.
+    async fn users_after_set(
         &mut self,
         now: Timestamp,
         users: &[&str],
@@ -69,132 +70,146 @@ impl Ear {
     ) -> Vec<String> {
         let sets: Vec<_> = users.iter().map(|user| set(user, "a", pair, lives)).collect();
         self.subject.set(now, &sets).await;
-        self.heard().await
+        self.users().await
     }
 }
 
-async fn watchers_are_told_of_the_users_whose_changed_at_moved(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
-    assert_eq!(ear.heard_of_set(start(), &["u", "v"], IN_A_CALL, HOUR).await, ["u", "v"], "opened");
+async fn watchers_are_notified_of_the_users_whose_changed_at_moved(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
+    assert_eq!(consumer.users_after_set(start(), &["u", "v"], IN_A_CALL, HOUR).await, ["u", "v"], "opened");
     let now = start() + MINUTE;
-    assert_eq!(ear.heard_of_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "another pair");
+    assert_eq!(consumer.users_after_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "another pair");
     let now = now + INACTIVE_AFTER;
-    assert_eq!(ear.heard_of_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "had faded");
+    assert_eq!(consumer.users_after_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "had faded");
     let now = now + MINUTE;
-    assert_eq!(ear.heard_of_set(now, &["u"], Pair::AVAILABLE, 5 * MINUTE).await, ["u"], "ends earlier");
+    assert_eq!(
+        consumer.users_after_set(now, &["u"], Pair::AVAILABLE, 5 * MINUTE).await,
+        ["u"],
+        "ends earlier"
+    );
     let now = now + 5 * MINUTE;
-    assert_eq!(ear.heard_of_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "had expired");
-    ear.subject.clear(now + TICK, &[key("u", "a")]).await;
-    assert_eq!(ear.heard().await, ["u"]);
-    assert_eq!(ear.heard_of_set(now + MINUTE, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "was cleared");
+    assert_eq!(consumer.users_after_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "had expired");
+    consumer.subject.clear(now + TICK, &[key("u", "a")]).await;
+    assert_eq!(consumer.users().await, ["u"]);
+    assert_eq!(
+        consumer.users_after_set(now + MINUTE, &["u"], Pair::AVAILABLE, HOUR).await,
+        ["u"],
+        "was cleared"
+    );
     // Another replica, whose clock is an hour behind.
     let behind = Timestamp::from_millis(start().as_millis() - 3_600_000);
-    assert_eq!(ear.heard_of_set(behind, &["u"], Pair::AWAY, 4 * HOUR).await, ["u"], "changed_at lies ahead");
+    assert_eq!(
+        consumer.users_after_set(behind, &["u"], Pair::AWAY, 4 * HOUR).await,
+        ["u"],
+        "changed_at is ahead"
+    );
 }
 
-async fn and_of_a_mere_refresh_they_are_told_nothing(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
+async fn a_plain_refresh_notifies_no_watcher(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
     let users: Vec<String> = (0..100).map(|user| format!("u{user:03}")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
-    assert_eq!(ear.heard_of_set(start(), &users, Pair::AVAILABLE, HOUR).await.len(), 100);
-    let nobody: [&str; 0] = [];
+    assert_eq!(consumer.users_after_set(start(), &users, Pair::AVAILABLE, HOUR).await.len(), 100);
+    let no_user: [&str; 0] = [];
     for minutes in 1..=20 {
         let now = start() + minutes * MINUTE;
-        assert_eq!(ear.heard_of_set(now, &users, Pair::AVAILABLE, HOUR).await, nobody, "{minutes}");
+        assert_eq!(consumer.users_after_set(now, &users, Pair::AVAILABLE, HOUR).await, no_user, "{minutes}");
     }
-    // One that is more than a refresh stands out.
+    // Only the user with another pair is invalidated.
     let now = start() + 21 * MINUTE;
     let mut sets: Vec<_> = users.iter().map(|user| set(user, "a", Pair::AVAILABLE, HOUR)).collect();
     sets[50].pair = Pair::AWAY;
-    ear.subject.set(now, &sets).await;
-    assert_eq!(ear.heard().await, ["u050"]);
+    consumer.subject.set(now, &sets).await;
+    assert_eq!(consumer.users().await, ["u050"]);
 }
 
-async fn watchers_are_told_of_the_users_whose_session_it_ended_and_of_no_other(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
-    ear.heard_of_set(start(), &["u", "v", "w"], IN_A_CALL, HOUR).await;
+async fn a_clear_notifies_watchers_only_of_the_users_whose_session_ended(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
+    consumer.users_after_set(start(), &["u", "v", "w"], IN_A_CALL, HOUR).await;
     let now = start() + MINUTE;
-    ear.subject.clear(now, &[key("u", "a"), key("u", "b"), key("v", "b"), key("x", "a")]).await;
-    assert_eq!(ear.heard().await, ["u"]);
-    ear.subject.clear(now, &[key("u", "a")]).await;
-    ear.subject.clear(start() + HOUR, &[key("w", "a")]).await;
-    assert_eq!(ear.heard().await, [""; 0]);
+    consumer.subject.clear(now, &[key("u", "a"), key("u", "b"), key("v", "b"), key("x", "a")]).await;
+    assert_eq!(consumer.users().await, ["u"]);
+    consumer.subject.clear(now, &[key("u", "a")]).await;
+    consumer.subject.clear(start() + HOUR, &[key("w", "a")]).await;
+    assert_eq!(consumer.users().await, [""; 0]);
 }
 
-async fn of_an_extension_they_are_told_as_of_a_set(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
-    ear.heard_of_set(start(), &["u", "v", "w"], IN_A_CALL, MINUTE).await;
-    ear.subject.clear(start(), &[key("w", "a")]).await;
-    assert_eq!(ear.heard().await, ["w"]);
+async fn an_extension_notifies_watchers_as_a_set_does(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
+    consumer.users_after_set(start(), &["u", "v", "w"], IN_A_CALL, MINUTE).await;
+    consumer.subject.clear(start(), &[key("w", "a")]).await;
+    assert_eq!(consumer.users().await, ["w"]);
     let held = ["u", "v", "w"].map(|user| set(user, "a", IN_A_CALL, MINUTE));
-    ear.subject.store.extend_sessions(start() + MINUTE / 2, &held[..1]).await.unwrap();
-    assert_eq!(ear.heard().await, [""; 0], "a mere refresh");
-    ear.subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap();
-    assert_eq!(ear.heard().await, ["v"], "had expired");
+    consumer.subject.store.extend_sessions(start() + MINUTE / 2, &held[..1]).await.unwrap();
+    assert_eq!(consumer.users().await, [""; 0], "a plain refresh");
+    consumer.subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap();
+    assert_eq!(consumer.users().await, ["v"], "had expired");
 }
 
-async fn watchers_are_told_of_the_user_if_anything_was_set_or_taken_away(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
+async fn an_update_notifies_watchers_if_it_set_or_removed_a_value(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
     let nothing = || UpdateUser::new(key("u", "a").user);
-    let say = || UpdateUser { status_message: Change::Set(("hi".to_owned(), None)), ..nothing() };
-    let hush = || UpdateUser { status_message: Change::Clear, preferred: Change::Clear, ..nothing() };
-    for (update, told) in [(hush(), false), (say(), true), (say(), true), (hush(), true), (hush(), false)] {
-        ear.subject.store.update_user(start(), &update).await.unwrap();
-        let expected: &[&str] = if told { &["u"] } else { &[] };
-        assert_eq!(ear.heard().await, expected, "{update:?}");
+    let set = || UpdateUser { status_message: Change::Set(("hi".to_owned(), None)), ..nothing() };
+    let clear = || UpdateUser { status_message: Change::Clear, preferred: Change::Clear, ..nothing() };
+    for (update, notified) in
+        [(clear(), false), (set(), true), (set(), true), (clear(), true), (clear(), false)]
+    {
+        consumer.subject.store.update_user(start(), &update).await.unwrap();
+        let expected: &[&str] = if notified { &["u"] } else { &[] };
+        assert_eq!(consumer.users().await, expected, "{update:?}");
     }
 }
 
-async fn invalidations_come_after_the_commit(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
+async fn an_invalidation_follows_the_commit(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
     for round in 0..50 {
         let (user, now) = (format!("u{round}"), start() + round * MINUTE);
-        let (store, sets) = (ear.subject.store.clone(), [set(&user, "a", IN_A_CALL, HOUR)]);
+        let (store, sets) = (consumer.subject.store.clone(), [set(&user, "a", IN_A_CALL, HOUR)]);
         let write = tokio::spawn(async move { store.set_sessions(now, &sets).await });
-        assert_eq!(ear.changes.next().await, Invalidation::Users(vec![key(&user, "a").user]));
-        assert_eq!(ear.subject.load(now, &user).await.len(), 1);
+        assert_eq!(consumer.invalidations.next().await, Invalidation::Users(vec![key(&user, "a").user]));
+        assert_eq!(consumer.subject.load(now, &user).await.len(), 1);
         write.await.unwrap().unwrap();
     }
 }
 
-async fn a_thousand_users_are_told_of(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
+async fn one_write_can_invalidate_a_thousand_users(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
     let users: Vec<String> = (0..1_000).map(|user| format!("{user:0128}")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
-    assert_eq!(ear.heard_of_set(start(), &users, IN_A_CALL, HOUR).await, users);
+    assert_eq!(consumer.users_after_set(start(), &users, IN_A_CALL, HOUR).await, users);
     let keys: Vec<_> = users.iter().map(|user| key(user, "a")).collect();
-    ear.subject.clear(start() + TICK, &keys).await;
-    assert_eq!(ear.heard().await, users);
+    consumer.subject.clear(start() + TICK, &keys).await;
+    assert_eq!(consumer.users().await, users);
 }
 
-async fn what_another_store_writes_is_told(engine: Engine) {
-    let mut ear = Ear::new(engine).await;
-    let another = ear.subject.database.open(1);
+async fn the_feed_has_the_writes_of_other_stores(engine: Engine) {
+    let mut consumer = Consumer::new(engine).await;
+    let another = consumer.subject.database.open(1);
     another.set_sessions(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await.unwrap();
-    assert_eq!(ear.heard().await, ["u"]);
+    assert_eq!(consumer.users().await, ["u"]);
 }
 
 #[tokio::test]
-async fn if_an_invalidation_may_have_been_lost_everything_comes() {
-    let mut ear = Ear::new(Engine::Postgres).await;
-    let mut admin = PgConnection::connect(ear.subject.url()).await.unwrap();
+async fn a_lost_connection_invalidates_all_users() {
+    let mut consumer = Consumer::new(Engine::Postgres).await;
+    let mut admin = PgConnection::connect(consumer.subject.url()).await.unwrap();
     for _ in 0..3 {
         let kill = "select pg_terminate_backend(pid) from pg_stat_activity
                     where datname = current_database() and query like 'LISTEN%'";
         assert_eq!(admin.execute(kill).await.unwrap().rows_affected(), 1);
         let invalidation =
-            timeout(Duration::from_secs(30), ear.changes.next()).await.expect("an invalidation");
-        assert_eq!(invalidation, Invalidation::Everything);
-        assert_eq!(ear.heard().await, [""; 0], "and then it listens");
+            timeout(Duration::from_secs(30), consumer.invalidations.next()).await.expect("an invalidation");
+        assert_eq!(invalidation, Invalidation::AllUsers);
+        assert_eq!(consumer.users().await, [""; 0], "the feed continues");
     }
 }
 
 #[tokio::test]
-async fn whoever_listens_too_slowly_is_told_of_everything() {
-    let mut ear = Ear::new(Engine::Sqlite).await;
+async fn a_slow_consumer_gets_an_invalidation_of_all_users() {
+    let mut consumer = Consumer::new(Engine::Sqlite).await;
     for round in 0..1_100 {
-        ear.subject.set(start() + round * MINUTE, &[set("u", "a", IN_A_CALL, 5 * MINUTE)]).await;
-        ear.subject.clear(start() + round * MINUTE, &[key("u", "a")]).await;
+        consumer.subject.set(start() + round * MINUTE, &[set("u", "a", IN_A_CALL, 5 * MINUTE)]).await;
+        consumer.subject.clear(start() + round * MINUTE, &[key("u", "a")]).await;
     }
-    assert_eq!(ear.changes.next().await, Invalidation::Everything);
+    assert_eq!(consumer.invalidations.next().await, Invalidation::AllUsers);
 }

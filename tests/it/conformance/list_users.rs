@@ -8,8 +8,8 @@ use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    users_stand_in_the_order_of_their_ids_each_once,
-    a_page_holds_only_those_behind_and_as_many_as_there_are,
+    users_are_in_byte_order_of_their_ids_each_once,
+    pages_neither_skip_nor_repeat_users,
     only_users_of_the_tenant_with_a_live_session_are_listed_and_counted,
 ];
 
@@ -19,7 +19,7 @@ async fn list(subject: &Subject, now: Timestamp, after: &str, limit: u32) -> Vec
     users.into_iter().map(|user| user.to_string()).collect()
 }
 
-async fn users_stand_in_the_order_of_their_ids_each_once(engine: Engine) {
+async fn users_are_in_byte_order_of_their_ids_each_once(engine: Engine) {
     let subject = Subject::new(engine).await;
     for user in ["b", "B", "a", "~", "!", "a.", "a'"] {
         let sets = [set(user, "1", IN_A_CALL, HOUR), set(user, "2", IN_A_CALL, HOUR)];
@@ -28,13 +28,13 @@ async fn users_stand_in_the_order_of_their_ids_each_once(engine: Engine) {
     assert_eq!(list(&subject, start(), "", 100).await, ["!", "B", "a", "a'", "a.", "b", "~"]);
 }
 
-async fn a_page_holds_only_those_behind_and_as_many_as_there_are(engine: Engine) {
+async fn pages_neither_skip_nor_repeat_users(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets: Vec<_> = (10..35).map(|user| set(&user.to_string(), "a", IN_A_CALL, HOUR)).collect();
     subject.set(start(), &sets).await;
     assert_eq!(list(&subject, start(), "", 3).await, ["10", "11", "12"]);
     assert_eq!(list(&subject, start(), "12", 3).await, ["13", "14", "15"]);
-    // Whoever goes or comes meanwhile moves nobody from one page to another.
+    // Other users that come or go do not move a user to another page.
     subject.clear(start(), &[key("11", "a"), key("15", "a")]).await;
     subject.set(start(), &[set("09", "a", IN_A_CALL, HOUR)]).await;
     assert_eq!(list(&subject, start(), "15", 3).await, ["16", "17", "18"]);

@@ -8,18 +8,18 @@ use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    every_live_session_of_the_user_is_there_and_no_other,
-    a_user_of_whom_nothing_is_kept_is_empty,
+    a_user_has_every_live_session_and_no_other,
+    an_unknown_user_is_empty,
     changed_at_is_the_latest_change_of_all_but_the_live_sessions,
-    a_user_asked_for_twice_is_answered_twice,
-    a_load_sees_what_returned_before_it_on_every_connection,
+    a_user_requested_twice_is_returned_twice,
+    a_load_sees_earlier_writes_on_every_connection,
     ids_are_compared_byte_by_byte,
-    answers_stand_in_the_order_of_the_users,
-    the_database_tells_the_time,
-    the_pool_tells_its_use_and_closes,
+    users_are_in_the_requested_order,
+    the_database_returns_its_time,
+    the_pool_reports_its_use_and_closes,
 ];
 
-async fn every_live_session_of_the_user_is_there_and_no_other(engine: Engine) {
+async fn a_user_has_every_live_session_and_no_other(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets = [
         set("u", "a", IN_A_CALL, 5 * MINUTE),
@@ -57,21 +57,21 @@ async fn changed_at_is_the_latest_change_of_all_but_the_live_sessions(engine: En
     assert_eq!(changed_at(start() + 10 * MINUTE).await, Some(start() + 9 * MINUTE), "what the user set");
 }
 
-async fn a_user_of_whom_nothing_is_kept_is_empty(engine: Engine) {
+async fn an_unknown_user_is_empty(engine: Engine) {
     let subject = Subject::new(engine).await;
-    assert_eq!(subject.user(start(), "nobody").await, User::default());
+    assert_eq!(subject.user(start(), "unknown").await, User::default());
     assert!(subject.store.load(start(), &[]).await.unwrap().is_empty());
 }
 
-async fn a_user_asked_for_twice_is_answered_twice(engine: Engine) {
+async fn a_user_requested_twice_is_returned_twice(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
     let user = key("u", "a").user;
-    let answers = subject.store.load(start(), &[user.clone(), key("v", "a").user, user]).await.unwrap();
-    assert_eq!(answers.iter().map(|user| user.sessions.len()).collect::<Vec<_>>(), [1, 0, 1]);
+    let users = subject.store.load(start(), &[user.clone(), key("v", "a").user, user]).await.unwrap();
+    assert_eq!(users.iter().map(|user| user.sessions.len()).collect::<Vec<_>>(), [1, 0, 1]);
 }
 
-async fn a_load_sees_what_returned_before_it_on_every_connection(engine: Engine) {
+async fn a_load_sees_earlier_writes_on_every_connection(engine: Engine) {
     let subject = Subject::new(engine).await;
     let others = [subject.database.open(2), subject.database.open(2)];
     let user = [key("u", "a").user];
@@ -101,25 +101,25 @@ async fn ids_are_compared_byte_by_byte(engine: Engine) {
     }
 }
 
-async fn answers_stand_in_the_order_of_the_users(engine: Engine) {
+async fn users_are_in_the_requested_order(engine: Engine) {
     let subject = Subject::new(engine).await;
     let users: Vec<String> = (0..650).map(|user| format!("{}", user * 7_919 % 650)).collect();
     let sets: Vec<_> = users.iter().map(|user| set(user, user, IN_A_CALL, HOUR)).collect();
     subject.set(start(), &sets).await;
     let keys: Vec<_> = sets.iter().map(|set| set.key.user.clone()).collect();
-    let answers = subject.store.load(start(), &keys).await.unwrap();
-    let ids: Vec<_> = answers.iter().map(|user| user.sessions[0].session_id.to_string()).collect();
+    let loaded = subject.store.load(start(), &keys).await.unwrap();
+    let ids: Vec<_> = loaded.iter().map(|user| user.sessions[0].session_id.to_string()).collect();
     assert_eq!(ids, users);
 }
 
-async fn the_database_tells_the_time(engine: Engine) {
+async fn the_database_returns_its_time(engine: Engine) {
     let subject = Subject::new(engine).await;
     let ours = presenced::clock::Clock::System.now();
     let theirs = subject.store.database_time().await.unwrap();
     assert!(theirs.as_millis().abs_diff(ours.as_millis()) < 2_000, "{ours} {theirs}");
 }
 
-async fn the_pool_tells_its_use_and_closes(engine: Engine) {
+async fn the_pool_reports_its_use_and_closes(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.load(start(), "u").await;
     let used = subject.store.pool_use();

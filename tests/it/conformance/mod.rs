@@ -1,9 +1,9 @@
-//! The contract of `Store`, sentence by sentence, on every engine.
+//! Tests of each sentence in the contract of `Store`, on every engine.
 
-mod changes;
 mod cleanup;
 mod clear_sessions;
 mod extend_sessions;
+mod invalidations;
 mod late;
 mod list_users;
 mod load;
@@ -27,7 +27,7 @@ pub const IN_A_CALL: Pair = Pair::new(Availability::Busy, Activity::InACall);
 pub const MINUTE: Duration = Duration::from_mins(1);
 pub const HOUR: Duration = Duration::from_hours(1);
 
-/// A store on a fresh database.
+/// A store on a new database.
 pub struct Subject {
     pub store: Arc<dyn Store>,
     pub database: Database,
@@ -42,7 +42,7 @@ impl Subject {
         Self { store: database.open(4), database, test_database }
     }
 
-    /// Of its database.
+    /// Returns the URL of the database.
     pub fn url(&self) -> &str {
         &self.test_database.url
     }
@@ -55,21 +55,21 @@ impl Subject {
         self.store.clear_sessions(now, keys).await.unwrap()
     }
 
-    /// All that is kept about the user `user`.
+    /// Loads the user `user`.
     pub async fn user(&self, now: Timestamp, user: &str) -> User {
-        let mut answers = self.store.load(now, &[key(user, "x").user]).await.unwrap();
-        assert_eq!(answers.len(), 1);
-        answers.remove(0)
+        let mut users = self.store.load(now, &[key(user, "x").user]).await.unwrap();
+        assert_eq!(users.len(), 1);
+        users.remove(0)
     }
 
-    /// The live sessions of the user `user`, in the order of their ids.
+    /// Loads the live sessions of the user `user`, in the order of their ids.
     pub async fn load(&self, now: Timestamp, user: &str) -> Vec<Session> {
         let mut sessions = self.user(now, user).await.sessions;
         sessions.sort_by(|a, b| a.session_id.cmp(&b.session_id));
         sessions
     }
 
-    /// The one live session of the user `u`.
+    /// Loads the only live session of the user `u`.
     pub async fn only(&self, now: Timestamp) -> Session {
         let sessions = self.load(now, "u").await;
         assert_eq!(sessions.len(), 1, "{sessions:?}");

@@ -11,20 +11,20 @@ use crate::support::{database::Engine, on_every_engine};
 on_every_engine![
     a_set_opens_a_session_that_is_not_live,
     a_set_refreshes_a_session_that_is_live,
-    the_session_shows_the_pair_was_set_at_now_and_expires_after,
-    of_several_sets_of_one_key_the_last_wins,
-    all_of_them_are_durable_when_the_call_returns,
-    or_none_is,
-    when_more_are_opened_those_that_have_ended_give_way,
-    and_then_those_that_were_set_longest_ago,
-    but_none_that_the_call_itself_set,
+    a_session_shows_the_pair_and_expires_after_the_duration,
+    the_last_of_several_sets_of_one_key_applies,
+    all_sets_are_durable_when_the_call_returns,
+    all_sets_apply_or_none_does,
+    opening_more_sessions_removes_ended_ones_first,
+    then_it_removes_the_sessions_that_were_set_longest_ago,
+    it_never_removes_a_session_that_the_call_itself_set,
     changed_at_becomes_now_if_the_pair_differs,
     changed_at_becomes_now_if_the_session_had_ended,
     changed_at_becomes_now_if_the_session_had_begun_to_fade,
     changed_at_becomes_now_if_the_session_ends_earlier,
-    a_mere_refresh_leaves_changed_at,
-    changed_at_never_goes_back_nor_stands_still_when_it_changes,
-    a_thousand_sets_are_one_call,
+    a_plain_refresh_leaves_changed_at_unchanged,
+    changed_at_moves_forward_on_every_change,
+    one_call_can_set_a_thousand_sessions,
 ];
 
 const TICK: Duration = Duration::from_millis(1);
@@ -51,7 +51,7 @@ async fn a_set_refreshes_a_session_that_is_live(engine: Engine) {
     assert_eq!((session.set_at, session.expires_at), (start() + 4 * MINUTE, start() + 9 * MINUTE));
 }
 
-async fn the_session_shows_the_pair_was_set_at_now_and_expires_after(engine: Engine) {
+async fn a_session_shows_the_pair_and_expires_after_the_duration(engine: Engine) {
     let subject = Subject::new(engine).await;
     for (session, pair) in ["a", "b", "c", "d", "e"].into_iter().zip(Pair::OF_SESSION) {
         subject.set(start(), &[set(session, session, pair, HOUR + TICK)]).await;
@@ -62,7 +62,7 @@ async fn the_session_shows_the_pair_was_set_at_now_and_expires_after(engine: Eng
     }
 }
 
-async fn of_several_sets_of_one_key_the_last_wins(engine: Engine) {
+async fn the_last_of_several_sets_of_one_key_applies(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets = [
         set("u", "a", Pair::AVAILABLE, HOUR),
@@ -76,7 +76,7 @@ async fn of_several_sets_of_one_key_the_last_wins(engine: Engine) {
     assert_eq!(subject.load(start(), "v").await.len(), 1);
 }
 
-async fn all_of_them_are_durable_when_the_call_returns(engine: Engine) {
+async fn all_sets_are_durable_when_the_call_returns(engine: Engine) {
     let subject = Subject::new(engine).await;
     let users: Vec<String> = (0..100).map(|user| format!("user-{user}")).collect();
     let sets: Vec<_> = users.iter().map(|user| set(user, "a", IN_A_CALL, HOUR)).collect();
@@ -87,7 +87,7 @@ async fn all_of_them_are_durable_when_the_call_returns(engine: Engine) {
     assert_eq!(users.iter().map(|user| user.sessions.len()).collect::<Vec<_>>(), [1; 100]);
 }
 
-async fn or_none_is(engine: Engine) {
+async fn all_sets_apply_or_none_does(engine: Engine) {
     let subject = Subject::new(engine).await;
     let not_a_session_pair = Pair::OFFLINE;
     let sets = [
@@ -145,7 +145,7 @@ async fn changed_at_becomes_now_if_the_session_ends_earlier(engine: Engine) {
     assert_eq!(subject.only(now).await.changed_at, now);
 }
 
-async fn a_mere_refresh_leaves_changed_at(engine: Engine) {
+async fn a_plain_refresh_leaves_changed_at_unchanged(engine: Engine) {
     let subject = Subject::new(engine).await;
     for (user, pair) in ["a", "b", "c", "d", "e"].into_iter().zip(Pair::OF_SESSION) {
         subject.set(start(), &[set(user, "a", pair, HOUR)]).await;
@@ -156,7 +156,7 @@ async fn a_mere_refresh_leaves_changed_at(engine: Engine) {
     }
 }
 
-async fn changed_at_never_goes_back_nor_stands_still_when_it_changes(engine: Engine) {
+async fn changed_at_moves_forward_on_every_change(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
     subject.set(start(), &[set("u", "a", Pair::AWAY, HOUR)]).await;
@@ -168,25 +168,25 @@ async fn changed_at_never_goes_back_nor_stands_still_when_it_changes(engine: Eng
     assert_eq!((session.set_at, session.changed_at), (behind, start() + 2 * TICK));
 }
 
-async fn a_thousand_sets_are_one_call(engine: Engine) {
+async fn one_call_can_set_a_thousand_sessions(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets: Vec<_> = (0..1_000).map(|n| set("u", &format!("s{n:04}"), IN_A_CALL, HOUR)).collect();
     subject.set(start(), &sets).await;
     assert_eq!(subject.load(start(), "u").await.len(), 1_000);
 }
 
-/// Sets of so many sessions of the user `u`, whose ids begin with `prefix`.
+/// Returns sets of `number` sessions of the user `u`. Their ids begin with `prefix`.
 fn many(prefix: &str, number: usize, expires_after: Duration) -> Vec<SetSession> {
     (0..number).map(|index| set("u", &format!("{prefix}-{index}"), IN_A_CALL, expires_after)).collect()
 }
 
-/// How many live sessions of the user `u` have ids that begin so.
+/// Counts the live sessions of the user `u` whose ids begin with `prefix`.
 async fn live(subject: &Subject, now: Timestamp, prefix: &str) -> usize {
     let sessions = subject.load(now, "u").await;
     sessions.iter().filter(|session| session.session_id.as_str().starts_with(prefix)).count()
 }
 
-async fn when_more_are_opened_those_that_have_ended_give_way(engine: Engine) {
+async fn opening_more_sessions_removes_ended_ones_first(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &many("live", 60, HOUR)).await;
     subject.set(start() + MINUTE, &many("expired", 20, 5 * MINUTE)).await;
@@ -198,11 +198,11 @@ async fn when_more_are_opened_those_that_have_ended_give_way(engine: Engine) {
     let now = start() + 10 * MINUTE;
     subject.set(now, &many("new", 40, HOUR)).await;
     assert_eq!((live(&subject, now, "live").await, live(&subject, now, "new").await), (60, 40));
-    assert_eq!(subject.user(now, "u").await.changed_at, None, "nothing is left of those that had ended");
+    assert_eq!(subject.user(now, "u").await.changed_at, None, "no ended session remains");
     assert_eq!(subject.load(now, "other").await.len(), 1);
 }
 
-async fn and_then_those_that_were_set_longest_ago(engine: Engine) {
+async fn then_it_removes_the_sessions_that_were_set_longest_ago(engine: Engine) {
     let subject = Subject::new(engine).await;
     let now = |minutes: u32| start() + minutes * MINUTE;
     subject.set(now(0), &many("old", 50, 4 * HOUR)).await;
@@ -210,22 +210,22 @@ async fn and_then_those_that_were_set_longest_ago(engine: Engine) {
     subject.set(now(2), &many("old", 10, 4 * HOUR)).await;
     assert_eq!(subject.load(now(2), "u").await.len(), SESSIONS_MAX, "a refresh opens nothing");
     subject.set(now(3), &many("new", 60, 4 * HOUR)).await;
-    let left = [live(&subject, now(3), "old").await, live(&subject, now(3), "newer").await];
-    // The 40 that were not refreshed, and 20 of those that came next.
-    assert_eq!(left, [10, 30]);
+    let kept = [live(&subject, now(3), "old").await, live(&subject, now(3), "newer").await];
+    // The 40 old sessions without a refresh were removed, and 20 newer ones.
+    assert_eq!(kept, [10, 30]);
     for index in 0..30 {
         subject.set(now(4 + index), &[set("u", &format!("one-{index}"), IN_A_CALL, 4 * HOUR)]).await;
     }
     assert_eq!((live(&subject, now(34), "newer").await, subject.load(now(34), "u").await.len()), (0, 100));
 }
 
-async fn but_none_that_the_call_itself_set(engine: Engine) {
+async fn it_never_removes_a_session_that_the_call_itself_set(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &many("old", 10, HOUR)).await;
     let now = start() + MINUTE;
     subject.set(now, &[many("new", 150, HOUR), many("old", 5, HOUR)].concat()).await;
     assert_eq!((live(&subject, now, "new").await, live(&subject, now, "old").await), (150, 5));
-    // The next one that is opened sees to the rest.
+    // The next opening removes the excess.
     subject.set(now + MINUTE, &[set("u", "one", IN_A_CALL, HOUR)]).await;
     assert_eq!(subject.load(now + MINUTE, "u").await.len(), SESSIONS_MAX);
 }

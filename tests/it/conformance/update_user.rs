@@ -12,14 +12,14 @@ use super::{HOUR, MINUTE, Subject, key, key_of, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
-    what_is_set_takes_the_place_of_what_was_there,
-    what_is_cleared_is_gone,
-    to_clear_what_is_not_there_changes_nothing,
-    what_is_kept_stays_as_it_was,
-    all_of_it_happens_or_nothing_does,
-    changed_at_never_goes_back_nor_stands_still,
-    a_user_belongs_to_its_tenant,
-    a_pair_that_nobody_can_prefer_is_bad_data,
+    a_set_replaces_the_value,
+    a_clear_removes_the_value,
+    clearing_a_missing_value_changes_nothing,
+    a_kept_part_is_unchanged,
+    all_changes_apply_or_none_does,
+    changed_at_moves_forward_on_every_update,
+    an_update_affects_only_its_tenant,
+    a_pair_that_cannot_be_preferred_is_invalid_data,
 ];
 
 const TICK: Duration = Duration::from_millis(1);
@@ -31,7 +31,7 @@ fn office() -> WorkLocation {
 
 const REMOTE: WorkLocation = WorkLocation { location_type: WorkLocationType::Remote, place_id: None };
 
-/// Sets every part.
+/// Returns an update that sets every part.
 fn everything() -> UpdateUser {
     UpdateUser {
         preferred: Change::Set((Pair::AWAY, HOUR)),
@@ -46,7 +46,7 @@ fn nothing() -> UpdateUser {
     UpdateUser::new(key("u", "x").user)
 }
 
-/// What [`everything`] leaves, done at `now`.
+/// Returns the user after [`everything`] was applied at `now`.
 fn whole(now: Timestamp) -> User {
     User {
         sessions: Vec::new(),
@@ -67,7 +67,7 @@ async fn update(subject: &Subject, now: Timestamp, update: UpdateUser) -> User {
     subject.user(now, "u").await
 }
 
-async fn what_is_set_takes_the_place_of_what_was_there(engine: Engine) {
+async fn a_set_replaces_the_value(engine: Engine) {
     let subject = Subject::new(engine).await;
     assert_eq!(update(&subject, start(), everything()).await, whole(start()));
     let later = start() + MINUTE;
@@ -87,7 +87,7 @@ async fn what_is_set_takes_the_place_of_what_was_there(engine: Engine) {
     assert_eq!(user.changed_at, Some(later));
 }
 
-async fn what_is_cleared_is_gone(engine: Engine) {
+async fn a_clear_removes_the_value(engine: Engine) {
     let subject = Subject::new(engine).await;
     update(&subject, start(), everything()).await;
     let later = start() + MINUTE;
@@ -106,7 +106,7 @@ async fn what_is_cleared_is_gone(engine: Engine) {
     assert_eq!(user, User { changed_at: Some(later), ..User::default() });
 }
 
-async fn to_clear_what_is_not_there_changes_nothing(engine: Engine) {
+async fn clearing_a_missing_value_changes_nothing(engine: Engine) {
     let subject = Subject::new(engine).await;
     let clear = || UpdateUser { preferred: Change::Clear, manual_location: Change::Clear, ..nothing() };
     assert_eq!(update(&subject, start(), clear()).await, User::default());
@@ -115,7 +115,7 @@ async fn to_clear_what_is_not_there_changes_nothing(engine: Engine) {
     assert_eq!(update(&subject, start() + 2 * MINUTE, clear()).await, before);
 }
 
-async fn what_is_kept_stays_as_it_was(engine: Engine) {
+async fn a_kept_part_is_unchanged(engine: Engine) {
     let subject = Subject::new(engine).await;
     update(&subject, start(), everything()).await;
     let at = |minutes| start() + minutes * MINUTE;
@@ -131,10 +131,10 @@ async fn what_is_kept_stays_as_it_was(engine: Engine) {
     expected.status_message = None;
     expected.automatic_location = Some(office());
     expected.changed_at = Some(at(3));
-    assert_eq!(update(&subject, at(3), both).await, expected, "a clear beside a set");
+    assert_eq!(update(&subject, at(3), both).await, expected, "a clear and a set together");
 }
 
-async fn all_of_it_happens_or_nothing_does(engine: Engine) {
+async fn all_changes_apply_or_none_does(engine: Engine) {
     let subject = Subject::new(engine).await;
     let before = update(&subject, start(), everything()).await;
     let bad = UpdateUser {
@@ -146,7 +146,7 @@ async fn all_of_it_happens_or_nothing_does(engine: Engine) {
     assert_eq!(subject.user(start() + MINUTE, "u").await, before);
 }
 
-async fn changed_at_never_goes_back_nor_stands_still(engine: Engine) {
+async fn changed_at_moves_forward_on_every_update(engine: Engine) {
     let subject = Subject::new(engine).await;
     let message =
         |text: &str| UpdateUser { status_message: Change::Set((text.to_owned(), None)), ..nothing() };
@@ -158,7 +158,7 @@ async fn changed_at_never_goes_back_nor_stands_still(engine: Engine) {
     assert_eq!(update(&subject, start(), clear).await.changed_at, Some(later + 3 * TICK));
 }
 
-async fn a_user_belongs_to_its_tenant(engine: Engine) {
+async fn an_update_affects_only_its_tenant(engine: Engine) {
     let subject = Subject::new(engine).await;
     let foreign = UpdateUser { user: key_of(Uuid::max(), "u", "x").user, ..everything() };
     assert_eq!(update(&subject, start(), foreign.clone()).await, User::default());
@@ -167,7 +167,7 @@ async fn a_user_belongs_to_its_tenant(engine: Engine) {
     assert_eq!(update(&subject, start(), clear).await, whole(start()));
 }
 
-async fn a_pair_that_nobody_can_prefer_is_bad_data(engine: Engine) {
+async fn a_pair_that_cannot_be_preferred_is_invalid_data(engine: Engine) {
     let subject = Subject::new(engine).await;
     let bad = UpdateUser { preferred: Change::Set((Pair::OF_SESSION[1], HOUR)), ..nothing() };
     let error = subject.store.update_user(start(), &bad).await.unwrap_err();

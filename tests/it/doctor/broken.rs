@@ -60,7 +60,7 @@ fn of_several_faults_the_first_decides_the_exit_code_and_all_are_said() {
     assert_says(
         &doctor("mysql://db/presence", &[]),
         64,
-        &["FAIL  database: bad database URL: it must begin with …"],
+        &["FAIL  database: invalid database URL: it must begin with …"],
     );
 }
 

@@ -90,7 +90,7 @@ async fn a_database_that_can_only_be_read_is_told() {
 
     let database = migrated(Engine::Sqlite).await;
     let output = doctor(&format!("{}?mode=ro", database.url), &[]);
-    let line = "FAIL  writes: …/presence.db can't be written: the URL says mode=ro";
+    let line = "FAIL  writes: …/presence.db can't be written: the URL has mode=ro";
     assert_says(&output, 69, &[line, "      let the user as whom the service runs write to …"]);
 }
 
@@ -188,7 +188,7 @@ async fn a_database_that_hangs_or_is_not_there_is_told_in_time() {
     proxy.set(Network::Hung);
     // The proxy runs here, meanwhile.
     let hung = tokio::task::spawn_blocking(move || doctor(&url, &[])).await.unwrap();
-    assert_says(&hung, 69, &["FAIL  database: …: it does not answer: no answer within 5s"]);
+    assert_says(&hung, 69, &["FAIL  database: …: it does not answer: no response within 5s"]);
 
     let missing = doctor(&format!("{}x", database.url), &[]);
     assert_says(
@@ -251,9 +251,9 @@ async fn a_pgbouncer_and_a_read_replica_are_looked_for_and_the_database_past_the
     let advice = "      start the database, or check the host and the port in --database-direct-url";
     assert_says(&direct, 69, &["FAIL  database: PostgreSQL at …: nobody listens there: …", advice]);
     let misspelt = format!("{}?sslmod=require", database.url);
-    let line = "FAIL  read replica: bad database URL: …it has the parameter \"sslmod\", which is none of …";
+    let line = "FAIL  read replica: invalid database URL: parameter \"sslmod\" is unknown, allowed are …";
     assert_says(&doctor(&database.url, &["--database-read-url", &misspelt]), 64, &[line]);
-    let line = "FAIL  pgbouncer: bad database URL: …it has the parameter \"sslmod\", which is none of …";
+    let line = "FAIL  pgbouncer: invalid database URL: parameter \"sslmod\" is unknown, allowed are …";
     let advice = "      give --database-url as `presenced --help` says";
     assert_says(&doctor(&misspelt, &flags[..3]), 64, &[line, advice]);
 }

@@ -21,34 +21,34 @@ use crate::{
 
 on_every_engine![an_engine_agrees_with_the_model];
 
-/// How long a status message is shown.
+/// The lifetime of a status message.
 #[derive(Clone, Copy, Debug)]
 enum Life {
     Minutes(u64),
-    ForGood,
+    Forever,
 }
 
 impl Life {
     fn ends(self, now: i64) -> Option<i64> {
         match self {
             Self::Minutes(minutes) => Some(now + minutes_ms(minutes)),
-            Self::ForGood => None,
+            Self::Forever => None,
         }
     }
 }
 
-/// A call of the store; a user and a session are small numbers.
+/// A call of the store. Users and sessions are small numbers.
 #[derive(Clone, Debug)]
 enum Call {
     Set(Vec<(u8, u8, Pair, u64)>),
     Clear(Vec<(u8, u8)>),
     Load(Vec<u8>),
-    /// A preferred presence for so many minutes, or none.
+    /// Sets a preferred presence for some minutes, or clears it.
     Prefer(u8, Option<(Pair, u64)>),
-    /// A status message for so many minutes or for good, or none.
-    Say(u8, Option<Life>),
-    /// Milliseconds pass.
-    Pass(i64),
+    /// Sets a status message for some minutes or forever, or clears it.
+    SetMessage(u8, Option<Life>),
+    /// Advances the clock by milliseconds.
+    Advance(i64),
 }
 
 const USERS: u8 = 4;
@@ -63,37 +63,37 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (0..USERS, option::weighted(0.7, (preferred_pair(), 1..=30_u64)))
             .prop_map(|(user, preferred)| Call::Prefer(user, preferred)),
         1 => (0..USERS, option::weighted(0.7, life()))
-            .prop_map(|(user, message)| Call::Say(user, message)),
-        3 => millis(6).prop_map(Call::Pass),
+            .prop_map(|(user, message)| Call::SetMessage(user, message)),
+        3 => millis(6).prop_map(Call::Advance),
     ]
 }
 
 fn life() -> impl Strategy<Value = Life> {
-    prop_oneof![(1..=30_u64).prop_map(Life::Minutes), Just(Life::ForGood)]
+    prop_oneof![(1..=30_u64).prop_map(Life::Minutes), Just(Life::Forever)]
 }
 
-/// The engine and the model, side by side, for one tenant.
-struct Pairing<'a> {
+/// The engine and the model, with the same calls, for one tenant.
+struct Comparison<'a> {
     subject: &'a Subject,
     tenant: Uuid,
     model: BTreeMap<(u8, String), Naive>,
     users: BTreeMap<u8, NaiveUser>,
-    /// The last sequence number that was read of each user.
+    /// The last sequence number of each user.
     sequences: BTreeMap<u8, String>,
     now: i64,
     operations: usize,
 }
 
-impl Pairing<'_> {
+impl Comparison<'_> {
     fn update_of(&self, user: u8) -> UpdateUser {
         UpdateUser::new(key_of(self.tenant, &user.to_string(), "x").user)
     }
 
     async fn run(&mut self, call: &Call) {
-        self.operations += usize::from(matches!(call, Call::Prefer(..) | Call::Say(..)));
+        self.operations += usize::from(matches!(call, Call::Prefer(..) | Call::SetMessage(..)));
         let now = Timestamp::from_millis(self.now);
         match call {
-            Call::Pass(millis) => {
+            Call::Advance(millis) => {
                 self.now += millis;
                 self.operations += 1;
             }
@@ -132,7 +132,7 @@ impl Pairing<'_> {
                 naive.touch(self.now, preferred.is_some() || naive.preferred.is_some());
                 naive.preferred = ends;
             }
-            Call::Say(user, message) => {
+            Call::SetMessage(user, message) => {
                 let change = match message {
                     Some(life) => {
                         Change::Set(("hi".to_owned(), life.ends(self.now).map(Timestamp::from_millis)))
@@ -162,8 +162,8 @@ impl Pairing<'_> {
                 None => now,
                 Some(old) => {
                     let faded = old.pair == Pair::AVAILABLE && now - old.set_at >= 5 * MINUTE_MS;
-                    let told = !old.live(now) || old.pair != pair || faded || expires_at < old.expires_at;
-                    if told { now.max(old.changed_at + 1) } else { old.changed_at }
+                    let changed = !old.live(now) || old.pair != pair || faded || expires_at < old.expires_at;
+                    if changed { now.max(old.changed_at + 1) } else { old.changed_at }
                 }
             };
             let naive = Naive { pair, set_at: now, changed_at, expires_at, cleared_at: None };
@@ -186,9 +186,9 @@ impl Pairing<'_> {
         let now = Timestamp::from_millis(self.now);
         let keys: Vec<_> =
             users.iter().map(|user| key_of(self.tenant, &user.to_string(), "x").user).collect();
-        let answers = self.subject.store.load(now, &keys).await.unwrap();
-        for (user, mut answer) in users.iter().zip(answers) {
-            let sessions = &mut answer.sessions;
+        let loaded = self.subject.store.load(now, &keys).await.unwrap();
+        for (user, mut loaded) in users.iter().zip(loaded) {
+            let sessions = &mut loaded.sessions;
             sessions.sort_by(|a, b| a.session_id.cmp(&b.session_id));
             let model: BTreeMap<String, Naive> = self
                 .model
@@ -200,13 +200,13 @@ impl Pairing<'_> {
             assert_eq!(*sessions, live);
             let naive = self.users.get(user).cloned().unwrap_or_default();
             let row = user_row(&naive);
-            assert_eq!((answer.preferred, &answer.status_message), (row.preferred, &row.status_message));
-            let says = answer.status_message_at(now).map(|message| message.content.clone());
-            assert_eq!((presence_of(&answer, now).to_string(), says), naive.shows(model.iter(), self.now));
-            let sequence = answer.sequence_number(now).to_string();
+            assert_eq!((loaded.preferred, &loaded.status_message), (row.preferred, &row.status_message));
+            let message = loaded.status_message_at(now).map(|message| message.content.clone());
+            assert_eq!((presence_of(&loaded, now).to_string(), message), naive.shows(model.iter(), self.now));
+            let sequence = loaded.sequence_number(now).to_string();
             assert_eq!(sequence, naive.sequence(model.iter(), self.now));
             let before = self.sequences.insert(*user, sequence.clone());
-            assert!(before.is_none_or(|before| before <= sequence), "it never goes back");
+            assert!(before.is_none_or(|before| before <= sequence), "the sequence number never goes back");
             self.operations += 1;
         }
     }
@@ -214,16 +214,16 @@ impl Pairing<'_> {
 
 async fn an_engine_agrees_with_the_model(engine: Engine) {
     const CALLS: usize = 100;
-    let least = number("PRESENCE_TEST_ENGINE_OPERATIONS", 260_000);
+    let minimum = number("PRESENCE_TEST_ENGINE_OPERATIONS", 260_000);
     let subject = Subject::new(engine).await;
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let calls = vec(call(), CALLS);
     let (mut operations, mut sequences) = (0, 0);
-    while operations < least {
+    while operations < minimum {
         let calls = calls.new_tree(&mut runner).unwrap().current();
-        // Another tenant for each sequence: also a fresh store.
+        // A new tenant for each sequence acts as an empty store.
         let tenant = Uuid::new_v4();
-        let mut pairing = Pairing {
+        let mut comparison = Comparison {
             subject: &subject,
             tenant,
             model: BTreeMap::new(),
@@ -232,12 +232,12 @@ async fn an_engine_agrees_with_the_model(engine: Engine) {
             now: START.as_millis(),
             operations: 0,
         };
-        let story = Story(&calls);
+        let dump = CallDump(&calls);
         for call in &calls {
-            pairing.run(call).await;
+            comparison.run(call).await;
         }
-        drop(story);
-        operations += pairing.operations;
+        drop(dump);
+        operations += comparison.operations;
         sequences += 1;
     }
     println!("{engine:?}: {operations} random operations in {sequences} sequences, 0 mismatches");
@@ -247,13 +247,13 @@ fn minutes_ms(minutes: u64) -> i64 {
     i64::try_from(minutes).unwrap() * MINUTE_MS
 }
 
-/// Tells what was called when an assertion fails on the way.
-struct Story<'a>(&'a [Call]);
+/// Prints the calls if an assertion fails.
+struct CallDump<'a>(&'a [Call]);
 
-impl Drop for Story<'_> {
+impl Drop for CallDump<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("after some of {:#?}", self.0);
+            println!("failed within {:#?}", self.0);
         }
     }
 }

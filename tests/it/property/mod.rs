@@ -1,5 +1,5 @@
-//! Random operations against naive models: the rules by themselves, and each
-//! engine with the rules on top. Each test prints how much it tried.
+//! Random operations compared with naive models: of the rules alone, and of each engine with
+//! the rules. Each test prints its number of operations.
 
 mod engine;
 mod rules;
@@ -9,7 +9,7 @@ use proptest::prelude::{Just, Strategy, prop_oneof};
 
 const MINUTE_MS: i64 = 60_000;
 
-/// A session as the naive model keeps it: what was set, and nothing derived.
+/// A session in the naive model. It has only values that were set.
 #[derive(Clone, Debug)]
 struct Naive {
     pair: Pair,
@@ -24,7 +24,7 @@ impl Naive {
         self.cleared_at.is_none() && self.expires_at > now
     }
 
-    /// The latest instant at which it changed by a write or by itself.
+    /// Returns the latest change by a write or by time.
     fn last_change(&self, now: i64) -> i64 {
         let fades = [self.set_at + 5 * MINUTE_MS, self.set_at + 10 * MINUTE_MS];
         let fades = fades.into_iter().filter(|at| {
@@ -34,7 +34,7 @@ impl Naive {
         fades.chain(end).chain([self.changed_at]).max().unwrap()
     }
 
-    /// What it shows, in the words of the contract.
+    /// Returns the pair that the session shows.
     fn shows(&self, now: i64) -> &'static str {
         let age = now - self.set_at;
         match self.pair.to_string().as_str() {
@@ -50,12 +50,12 @@ impl Naive {
     }
 }
 
-/// What a user set beside sessions, as the naive model keeps it.
+/// The other parts that a user set, in the naive model.
 #[derive(Clone, Debug, Default)]
 struct NaiveUser {
-    /// The pair, and when it ends.
+    /// The pair and its end.
     preferred: Option<(Pair, i64)>,
-    /// A text, when it was published, and when it ends.
+    /// The text, its time of publication, and its end.
     message: Option<(String, i64, Option<i64>)>,
     changed_at: Option<i64>,
 }
@@ -67,7 +67,7 @@ impl NaiveUser {
         }
     }
 
-    /// What the user is shown as, who has these sessions.
+    /// Returns the pair and the message of a user with these sessions.
     fn shows<'a>(
         &self,
         mut sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
@@ -84,7 +84,7 @@ impl NaiveUser {
         (pair, message.map(|(content, _, _)| content.clone()))
     }
 
-    /// The number that sorts what the user was shown as.
+    /// Returns the sequence number of a user with these sessions.
     fn sequence<'a>(&self, sessions: impl Iterator<Item = (&'a String, &'a Naive)>, now: i64) -> String {
         let ends =
             [self.preferred.map(|(_, ends)| ends), self.message.as_ref().and_then(|(_, _, ends)| *ends)];
@@ -95,8 +95,7 @@ impl NaiveUser {
     }
 }
 
-/// What the sessions by themselves show, by looking at every session once for
-/// every rank.
+/// Returns the pair that the sessions alone show. It checks every session for every rank.
 fn naive_presence<'a>(
     sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
     now: i64,
@@ -119,7 +118,7 @@ fn naive_presence<'a>(
 }
 
 fn pair() -> impl Strategy<Value = Pair> {
-    // Available is the one that fades.
+    // Only Available fades, so it is more frequent.
     prop_oneof![
         3 => Just(Pair::AVAILABLE),
         1 => Just(Pair::OF_SESSION[1]),
@@ -129,7 +128,7 @@ fn pair() -> impl Strategy<Value = Pair> {
     ]
 }
 
-/// Milliseconds of which many are whole minutes, or next to one.
+/// Milliseconds that are often a whole minute, or one more or less.
 fn millis(max_minutes: i64) -> impl Strategy<Value = i64> {
     (0..=max_minutes, prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1), 1 => 0..MINUTE_MS])
         .prop_map(|(minutes, rest)| (minutes * MINUTE_MS + rest).max(0))

@@ -19,9 +19,10 @@ use crate::support::{number, server::START};
 fn the_rules_agree_with_the_model() {
     let cases = u32::try_from(number("PRESENCE_TEST_RULE_CASES", 100_000)).unwrap();
     let checks = AtomicUsize::new(0);
-    // A session: pair, age, age of its last change, life, cleared.
+    // A session: its pair, its age, the age of its last change, its lifetime, and whether it
+    // was cleared.
     let sessions = vec((pair(), millis(16), millis(16), millis(20), any::<bool>()), 0..5);
-    // How far ahead the end of each is, or behind.
+    // The end relative to now, in the future or in the past.
     let end = || millis(30).prop_map(|ahead| ahead - 10 * MINUTE_MS);
     let user = (option::of((preferred_pair(), end())), option::of(option::of(end())));
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
@@ -71,8 +72,7 @@ fn the_rules_agree_with_the_model() {
     println!("rules: {checks} random users explained, 0 mismatches");
 }
 
-/// The next transition, by looking at every instant at which anything could
-/// happen.
+/// Returns the next transition. It checks every instant at which a change is possible.
 fn naive_next(sessions: &BTreeMap<String, Naive>, user: &NaiveUser, now: i64) -> Option<(i64, String)> {
     let of_sessions = sessions
         .values()

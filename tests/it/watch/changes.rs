@@ -1,4 +1,4 @@
-//! What streams say of writes.
+//! Streams send the changes that writes make.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::support::{
 };
 
 on_every_engine![
-    a_stream_begins_with_a_snapshot_and_goes_on_with_changes,
-    a_stream_that_is_opened_after_a_write_shows_it,
-    whatever_a_user_sets_is_told,
-    a_user_given_twice_is_told_once,
-    what_changes_nothing_that_is_shown_is_not_told,
+    a_stream_sends_a_snapshot_and_then_changes,
+    a_stream_opened_after_a_write_shows_the_write,
+    every_part_that_a_user_sets_is_sent,
+    a_user_named_twice_is_sent_once,
+    a_write_without_a_visible_change_is_not_sent,
 ];
 
-async fn a_stream_begins_with_a_snapshot_and_goes_on_with_changes(engine: Engine) {
+async fn a_stream_sends_a_snapshot_and_then_changes(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT1H").await, Done);
@@ -38,10 +38,10 @@ async fn a_stream_begins_with_a_snapshot_and_goes_on_with_changes(engine: Engine
     server.stop().await;
 }
 
-async fn a_stream_that_is_opened_after_a_write_shows_it(engine: Engine) {
+async fn a_stream_opened_after_a_write_shows_the_write(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
-    // So that the hub knows the user already.
+    // This stream makes the hub watch the user.
     let mut first = Watcher::of(server.addresses, &["a"], &["a Offline/Offline"]).await;
     for pair in ["Busy/InACall", "Away/Away", "DoNotDisturb/Presenting"].into_iter().cycle().take(30) {
         assert_eq!(client.set("a", "app", pair, "PT1H").await, Done);
@@ -52,7 +52,7 @@ async fn a_stream_that_is_opened_after_a_write_shows_it(engine: Engine) {
     server.stop().await;
 }
 
-async fn whatever_a_user_sets_is_told(engine: Engine) {
+async fn every_part_that_a_user_sets_is_sent(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     let mut watcher = Watcher::of(server.addresses, &["a"], &["a Offline/Offline"]).await;
@@ -73,7 +73,7 @@ async fn whatever_a_user_sets_is_told(engine: Engine) {
     server.stop().await;
 }
 
-async fn a_user_given_twice_is_told_once(engine: Engine) {
+async fn a_user_named_twice_is_sent_once(engine: Engine) {
     let server = Server::start(engine).await;
     let guid = "FA8BF3DC-ECA7-46B7-BAD1-DB199B62AFC3";
     let users = ["a", guid, "a", &guid.to_lowercase(), "a"];
@@ -82,14 +82,14 @@ async fn a_user_given_twice_is_told_once(engine: Engine) {
     server.stop().await;
 }
 
-async fn what_changes_nothing_that_is_shown_is_not_told(engine: Engine) {
+async fn a_write_without_a_visible_change_is_not_sent(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT1H").await, Done);
     let mut watcher =
         Watcher::of(server.addresses, &["a", "fence"], &["a Busy/InACall", "fence Offline/Offline"]).await;
     server.clock.advance(Duration::from_mins(1));
-    // A refresh; a session that another outranks; one more of the same.
+    // A refresh, a session of lower rank, and a second session with the same pair.
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT2H").await, Done);
     assert_eq!(client.set("a", "other", "Away/Away", "PT1H").await, Done);
     assert_eq!(client.set("a", "third", "Busy/InACall", "PT1H").await, Done);
@@ -100,7 +100,7 @@ async fn what_changes_nothing_that_is_shown_is_not_told(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_write_on_one_replica_is_told_on_another() {
+async fn a_write_on_one_replica_is_sent_on_another() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let clock = Clock::Manual(ManualClock::new(START));
     let settings = settings(&database.url, &[]);

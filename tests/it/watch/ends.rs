@@ -1,4 +1,4 @@
-//! How streams begin wrongly, live and end.
+//! Refused streams, limits, heartbeats, and the ends of streams.
 
 use std::{future::pending, time::Duration};
 
@@ -15,20 +15,20 @@ use crate::{
     support::{client::Outcome::Done, database::Engine, on_every_engine, server::Server, tokens},
 };
 
-on_every_engine![a_reader_that_stops_gets_the_newest_state_when_it_reads_again];
+on_every_engine![a_paused_reader_gets_the_newest_state_when_it_resumes];
 
 fn reason(status: &Status) -> String {
     status.get_details_request_info().expect("the request's id");
     status.get_details_error_info().expect("a reason").reason
 }
 
-/// Ids that fill a connection's window: 2,000 of them are 256 KB.
+/// Returns long ids. 2,000 of them have 256 KB, more than a connection's window.
 fn long_ids(number: usize) -> Vec<String> {
     (0..number).map(|user| format!("{user:0128}")).collect()
 }
 
 #[tokio::test]
-async fn bad_input_is_named() {
+async fn invalid_input_is_named() {
     let server = Server::start(Engine::Sqlite).await;
     let refused = async |users: &[&str]| {
         let status = Watcher::try_open(server.addresses, users).await.err().unwrap();
@@ -58,7 +58,7 @@ async fn bad_input_is_named() {
 }
 
 #[tokio::test]
-async fn there_is_room_for_so_many_users() {
+async fn the_number_of_watched_users_is_limited() {
     let server = Server::start_with(Engine::Sqlite, &["--watch-users-max", "10000"]).await;
     let ids: Vec<String> = (0..6_000).map(|user| user.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -75,12 +75,12 @@ async fn there_is_room_for_so_many_users() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(super::PATIENCE, opened).await.expect("there is room again");
+    tokio::time::timeout(super::PATIENCE, opened).await.expect("users can be watched again");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_stop_ends_every_stream_at_once() {
+async fn a_shutdown_ends_every_stream_at_once() {
     let server = Server::start(Engine::Sqlite).await;
     let mut watchers = Vec::new();
     for _ in 0..20 {
@@ -98,7 +98,7 @@ async fn a_stop_ends_every_stream_at_once() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_stopped_does_not_hold_up_a_stop() {
+async fn a_paused_reader_does_not_delay_shutdown() {
     let server = Server::start(Engine::Sqlite).await;
     let ids = long_ids(2_000);
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -119,7 +119,7 @@ async fn a_stream_ends_when_the_token_expires() {
     let stream = client.watch_presences(request).await.unwrap().into_inner();
     let mut watcher = Watcher { stream };
     assert_eq!(watcher.snapshot().await, ["a Offline/Offline"]);
-    // With the leeway it is in force for 10 minutes and 1.
+    // With the leeway the token is valid for 11 minutes.
     server.clock.advance(Duration::from_millis(11 * 60_000 - 1));
     let writer = format!("Bearer {}", guarded.signer.sign(&tokens::application(&["Presence.ReadWrite.All"])));
     let mut set = Request::new(super::set_request("a", "Busy/InACall"));
@@ -136,7 +136,7 @@ async fn a_stream_ends_when_the_token_expires() {
     guarded.server.stop().await;
 }
 
-/// In 10 minutes.
+/// The time in 10 minutes.
 fn expiry() -> i64 {
     crate::support::server::START.as_millis() / 1_000 + 600
 }
@@ -151,8 +151,8 @@ async fn a_stream_ends_at_its_maximum_age() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_sends_heartbeats_and_its_client_is_none_the_worse_for_it() {
-    // It is quiet for longer than a client may take nothing of what is ready.
+async fn a_quiet_stream_sends_heartbeats_and_does_not_time_out() {
+    // The stream is quiet for longer than the send timeout.
     let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
         settings.streams.watch_heartbeat = Duration::from_secs(1);
         settings.limits.send_timeout = Duration::from_millis(200);
@@ -164,16 +164,16 @@ async fn a_quiet_stream_sends_heartbeats_and_its_client_is_none_the_worse_for_it
         assert_eq!(watcher.next().await, "heartbeat");
     }
     assert_eq!(client(&server).set("a", "app", "Busy/InACall", "").await, Done);
-    assert_eq!(watcher.news().await, "a Busy/InACall");
+    assert_eq!(watcher.next_change().await, "a Busy/InACall");
     server.stop().await;
 }
 
-async fn a_reader_that_stops_gets_the_newest_state_when_it_reads_again(engine: Engine) {
+async fn a_paused_reader_gets_the_newest_state_when_it_resumes(engine: Engine) {
     let server = Server::start(engine).await;
     let ids = long_ids(2_000);
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut watcher = Watcher::open(server.addresses, &ids).await;
-    // A second one, which reads, tells when the changes have come to the hub.
+    // A second stream, which is read, shows when the hub has the changes.
     let mut reader = Watcher::open(server.addresses, &ids).await;
     assert_eq!(reader.snapshot().await.len(), ids.len());
     let pairs = ["Busy/InACall", "Away/Away", "Busy/InACall", "DoNotDisturb/Presenting"];
@@ -195,7 +195,7 @@ async fn a_reader_that_stops_gets_the_newest_state_when_it_reads_again(engine: E
             newest.insert(user.to_owned(), pair.to_owned());
         }
     }
-    assert!(events <= 2 * ids.len() + 1, "what was on its way, and the newest: {events}");
+    assert!(events <= 2 * ids.len() + 1, "the buffered and the newest presences: {events}");
     assert_eq!(metric("presence_watch_slow_readers").await, 0);
     server.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The stream of the HTTP API: Server-Sent Events.
+//! The event stream of the HTTP API (Server-Sent Events).
 
 use std::{future::pending, time::Duration};
 
@@ -22,51 +22,51 @@ use crate::{
 };
 
 on_every_engine![
-    a_stream_of_events_begins_with_a_snapshot_and_goes_on_with_changes,
-    a_stop_ends_a_stream_of_events_with_the_reason,
+    an_event_stream_sends_a_snapshot_and_then_changes,
+    a_shutdown_ends_an_event_stream_with_the_reason,
 ];
 
 const PATH: &str = "/v1.0/communications/watchPresences";
 
-/// A stream.
+/// An event stream.
 struct Events {
-    answer: Response,
-    /// What has come and was not taken.
+    response: Response,
+    /// The text that was received and not parsed yet.
     text: String,
 }
 
 impl Events {
     async fn open(addresses: Addresses, query: &str, headers: &[(&str, &str)]) -> Self {
-        let answer = ask(addresses, Method::GET, &format!("{PATH}?{query}"), headers).await;
-        assert_eq!(answer.status(), 200);
-        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
+        let response = send(addresses, Method::GET, &format!("{PATH}?{query}"), headers).await;
+        assert_eq!(response.status(), 200);
+        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
         assert_eq!(header("content-type"), Some("text/event-stream"));
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-accel-buffering"), Some("no"));
         assert_eq!((header("content-encoding"), header("content-length")), (None, None));
         assert!(header("request-id").is_some());
-        let mut events = Self { answer, text: String::new() };
+        let mut events = Self { response, text: String::new() };
         assert_eq!(events.block().await.unwrap(), "retry: 2000");
         events
     }
 
-    /// What stands before the next empty line, unless the body has ended.
+    /// Returns the text before the next empty line, or `None` at the end of the body.
     async fn block(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
                 let block: String = self.text.drain(..end + 2).collect();
                 return Some(block.trim_end().to_owned());
             }
-            let chunk = timeout(PATIENCE, self.answer.chunk()).await.expect("the stream says something");
-            let Some(chunk) = chunk.expect("the body ends as it should") else {
-                assert_eq!(self.text, "", "a whole event at last");
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("the stream sends something");
+            let Some(chunk) = chunk.expect("the body ends without an error") else {
+                assert_eq!(self.text, "", "the last event is complete");
                 return None;
             };
             self.text.push_str(str::from_utf8(&chunk).unwrap());
         }
     }
 
-    /// The name of the next event, and its data.
+    /// Returns the name and the data of the next event.
     async fn next(&mut self) -> (String, Value) {
         let block = self.block().await.expect("one more event");
         let (name, data) = block.split_once('\n').unwrap();
@@ -74,7 +74,7 @@ impl Events {
         (name, serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap())
     }
 
-    /// What a user is shown as.
+    /// Returns the presence in the next event.
     async fn presence(&mut self) -> String {
         let (name, data) = self.next().await;
         assert_eq!(name, "presence");
@@ -92,18 +92,18 @@ impl Events {
         presences
     }
 
-    /// Why the stream ends, which it then does.
+    /// Returns the error in the last event, and checks that the stream ends.
     async fn end(mut self) -> Value {
         let (name, data) = self.next().await;
         assert_eq!(name, "error");
         assert_eq!(self.block().await, None);
-        let own = self.answer.headers()["request-id"].to_str().unwrap();
+        let own = self.response.headers()["request-id"].to_str().unwrap();
         assert_eq!(data["error"]["innerError"]["request-id"], own);
         data["error"].clone()
     }
 }
 
-async fn ask(addresses: Addresses, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+async fn send(addresses: Addresses, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Client::new().request(method, format!("http://{}{path}", addresses.http));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -117,7 +117,7 @@ async fn closed(addresses: Addresses) {
     timeout(PATIENCE, closed).await.expect("the stream is closed");
 }
 
-async fn a_stream_of_events_begins_with_a_snapshot_and_goes_on_with_changes(engine: Engine) {
+async fn an_event_stream_sends_a_snapshot_and_then_changes(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT1H").await, Done);
@@ -129,13 +129,13 @@ async fn a_stream_of_events_begins_with_a_snapshot_and_goes_on_with_changes(engi
     assert_eq!(events.presence().await, "a Busy/InACall \"One\\nTwo\"");
     assert_eq!(client.clear("a", "app").await, Done);
     assert_eq!(events.presence().await, "a Offline/Offline \"One\\nTwo\"");
-    // Who goes away follows nobody any more.
+    // A client that disconnects stops watching.
     drop(events);
     closed(server.addresses).await;
     server.stop().await;
 }
 
-async fn a_stop_ends_a_stream_of_events_with_the_reason(engine: Engine) {
+async fn a_shutdown_ends_an_event_stream_with_the_reason(engine: Engine) {
     let server = Server::start(engine).await;
     let mut events = Events::open(server.addresses, "ids=a", &[("client-request-id", "mine")]).await;
     events.snapshot(1).await;
@@ -149,8 +149,8 @@ async fn a_stop_ends_a_stream_of_events_with_the_reason(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_of_events_sends_heartbeats_until_it_is_too_old() {
-    // It is quiet for longer than a client may take nothing of what is ready.
+async fn a_quiet_event_stream_sends_heartbeats_until_its_maximum_age() {
+    // The stream is quiet for longer than the send timeout.
     let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
         settings.streams.watch_heartbeat = Duration::from_millis(500);
         settings.limits.send_timeout = Duration::from_millis(100);
@@ -173,7 +173,7 @@ async fn a_quiet_stream_of_events_sends_heartbeats_until_it_is_too_old() {
 }
 
 #[tokio::test]
-async fn ids_come_as_a_list_or_one_by_one() {
+async fn ids_can_be_a_list_or_repeated_parameters() {
     let server = Server::start(Engine::Sqlite).await;
     for (query, users) in [
         ("ids=a,b", &["a", "b"][..]),
@@ -197,13 +197,13 @@ async fn ids_come_as_a_list_or_one_by_one() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_stream_of_events_is_said_before_it_begins() {
+async fn an_invalid_request_is_refused_before_the_event_stream_begins() {
     let bench = Bench::new().await;
     let refused = async |query: &str, targets: &[&str], text: &str| {
-        let answer = bench.get(&format!("{PATH}{query}")).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), targets, "{query}");
-        assert!(answer.message().contains(text), "{}", answer.message());
+        let response = bench.get(&format!("{PATH}{query}")).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), targets, "{query}");
+        assert!(response.message().contains(text), "{}", response.message());
     };
     refused("", &["ids"], "`ids` is required.").await;
     refused("?ids=", &["ids[0]"], "must be 1 to 128 visible ASCII characters").await;
@@ -218,29 +218,29 @@ async fn what_is_wrong_with_a_stream_of_events_is_said_before_it_begins() {
 #[tokio::test]
 async fn a_head_request_opens_no_stream() {
     let server = Server::start(Engine::Sqlite).await;
-    let answer = ask(server.addresses, Method::HEAD, &format!("{PATH}?ids=a"), &[]).await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["content-type"], "text/event-stream");
-    assert_eq!(answer.text().await.unwrap(), "");
+    let response = send(server.addresses, Method::HEAD, &format!("{PATH}?ids=a"), &[]).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.text().await.unwrap(), "");
     closed(server.addresses).await;
     server.stop().await;
 }
 
 #[tokio::test]
-async fn events_come_at_once_to_clients_that_can_unpack_and_on_beta() {
+async fn events_arrive_at_once_with_compression_and_on_beta() {
     let server = Server::start(Engine::Sqlite).await;
     let mut events = Events::open(server.addresses, "ids=a", &[("accept-encoding", "gzip")]).await;
     events.snapshot(1).await;
     assert_eq!(client(&server).set("a", "app", "Busy/InACall", "").await, Done);
     assert_eq!(events.presence().await, "a Busy/InACall");
     let path = "/beta/communications/microsoft.graph.watchPresences?ids=a";
-    let mut answer = ask(server.addresses, Method::GET, path, &[]).await;
-    assert_eq!(&answer.chunk().await.unwrap().unwrap()[..], b"retry: 2000\n\n");
+    let mut response = send(server.addresses, Method::GET, path, &[]).await;
+    assert_eq!(&response.chunk().await.unwrap().unwrap()[..], b"retry: 2000\n\n");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_stream_of_events_ends_when_the_token_expires() {
+async fn an_event_stream_ends_when_the_token_expires() {
     let guarded = Guarded::start(Engine::Sqlite, &[]).await;
     let server = &guarded.server;
     let claims = tokens::with(&json!({ "roles": ["Presence.Read.All"] }));
@@ -251,7 +251,7 @@ async fn a_stream_of_events_ends_when_the_token_expires() {
     let error = events.end().await;
     assert_eq!(error["code"], "InvalidAuthenticationToken");
     let path = format!("{PATH}?ids=a");
-    let refused = ask(server.addresses, Method::GET, &path, &[("authorization", &bearer)]).await;
+    let refused = send(server.addresses, Method::GET, &path, &[("authorization", &bearer)]).await;
     assert_eq!(refused.status(), 401);
     guarded.server.stop().await;
 }
@@ -264,12 +264,12 @@ async fn a_batch_opens_no_stream() {
         bench.post("/v1.0/$batch", body.to_string()).await
     };
     for url in ["/communications/watchPresences?ids=a", "/beta/communications/watchPresences/?ids=a"] {
-        let answer = batch(url).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), ["requests[0].url"]);
-        assert!(answer.message().contains("must not be a stream"), "{}", answer.message());
+        let response = batch(url).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), ["requests[0].url"]);
+        assert!(response.message().contains("must not be a stream"), "{}", response.message());
     }
-    let answer = batch("/communications/microsoft.graph.watchPresences?ids=a").await;
-    assert_eq!((answer.status, &answer.body["responses"][0]["status"]), (200, &json!(404)));
+    let response = batch("/communications/microsoft.graph.watchPresences?ids=a").await;
+    assert_eq!((response.status, &response.body["responses"][0]["status"]), (200, &json!(404)));
     bench.server.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Bad days of those who watch: what they hear from breaks, and comes back.
+//! Watching while the database or its connections fail and recover.
 
 use std::{future::pending, time::Duration};
 
@@ -13,8 +13,8 @@ use crate::support::{
     server::{settings, start},
 };
 
-/// Two replicas on one database: one on which users are watched, behind a proxy,
-/// and one on which they are set.
+/// Two replicas on one database. Users are watched on the one behind a proxy, and set on the
+/// other.
 struct Replicas {
     watched: App,
     proxy: Proxy,
@@ -47,7 +47,7 @@ impl Replicas {
 }
 
 #[tokio::test]
-async fn a_stream_is_right_again_when_the_connection_that_listens_was_killed() {
+async fn a_stream_recovers_after_the_listening_connection_was_killed() {
     let replicas = Replicas::new().await;
     let mut watcher = Watcher::of(replicas.watched.addresses(), &["a"], &["a Offline/Offline"]).await;
     let mut admin = PgConnection::connect(&replicas.database.url).await.unwrap();
@@ -56,22 +56,22 @@ async fn a_stream_is_right_again_when_the_connection_that_listens_was_killed() {
                     where datname = current_database() and query like 'LISTEN%'";
         admin.execute(kill).await.unwrap();
         replicas.set(pair).await;
-        assert_eq!(watcher.news().await, format!("a {pair}"));
+        assert_eq!(watcher.next_change().await, format!("a {pair}"));
     }
     replicas.stop().await;
 }
 
 #[tokio::test]
-async fn a_stream_outlives_a_database_that_is_cut_off_and_says_nothing_false() {
-    outlives(Network::Cut).await;
+async fn a_stream_survives_a_disconnected_database_and_sends_nothing_wrong() {
+    survives(Network::Cut).await;
 }
 
 #[tokio::test]
-async fn a_stream_outlives_a_database_that_hangs_and_says_nothing_false() {
-    outlives(Network::Hung).await;
+async fn a_stream_survives_a_hanging_database_and_sends_nothing_wrong() {
+    survives(Network::Hung).await;
 }
 
-async fn outlives(fault: Network) {
+async fn survives(fault: Network) {
     let replicas = Replicas::new().await;
     replicas.set("Busy/InACall").await;
     let mut watcher = Watcher::of(replicas.watched.addresses(), &["a"], &["a Busy/InACall"]).await;
@@ -79,26 +79,26 @@ async fn outlives(fault: Network) {
         replicas.proxy.set(fault);
         replicas.set("Busy/InAConferenceCall").await;
         replicas.set(pair).await;
-        // Longer than a read may take, and listening may be quiet.
+        // This is longer than a read's timeout and the test interval of the listener.
         for _ in 0..80 {
             assert_eq!(watcher.next().await, "heartbeat");
         }
         replicas.proxy.set(Network::Up);
-        let mut news = watcher.news().await;
-        if news == "a Busy/InAConferenceCall" {
-            // An invalidation that was held up on its way came first; it was true when it was read.
-            news = watcher.news().await;
+        let mut change = watcher.next_change().await;
+        if change == "a Busy/InAConferenceCall" {
+            // A delayed invalidation arrived first. The presence was current when it was read.
+            change = watcher.next_change().await;
         }
-        assert_eq!(news, format!("a {pair}"));
-        // And it hears again.
+        assert_eq!(change, format!("a {pair}"));
+        // The stream follows later changes.
         replicas.set("Busy/InACall").await;
-        assert_eq!(watcher.news().await, "a Busy/InACall");
+        assert_eq!(watcher.next_change().await, "a Busy/InACall");
     }
     replicas.stop().await;
 }
 
 #[tokio::test]
-async fn a_stream_that_is_opened_while_the_database_is_away_begins_when_it_is_back() {
+async fn a_stream_opened_during_an_outage_begins_after_it() {
     let replicas = Replicas::new().await;
     replicas.set("Busy/InACall").await;
     replicas.proxy.set(Network::Cut);

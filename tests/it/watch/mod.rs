@@ -1,4 +1,4 @@
-//! Watching, through a real server.
+//! Watching through a real server.
 
 mod changes;
 mod ends;
@@ -24,16 +24,16 @@ use crate::support::{
     server::Server,
 };
 
-/// Longer than anything here takes on a busy machine.
+/// A timeout that is longer than any step here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A stream.
+/// A watch stream.
 pub struct Watcher {
     stream: Streaming<WatchPresencesResponse>,
 }
 
 impl Watcher {
-    /// Opens a stream on a connection of its own.
+    /// Opens a stream on its own connection.
     pub async fn open(addresses: Addresses, users: &[&str]) -> Self {
         Self::try_open(addresses, users).await.unwrap()
     }
@@ -45,21 +45,20 @@ impl Watcher {
         Ok(Self { stream })
     }
 
-    /// The same, once it has said what these users are shown as.
+    /// Opens a stream and checks its snapshot.
     pub async fn of(addresses: Addresses, users: &[&str], expected: &[&str]) -> Self {
         let mut watcher = Self::open(addresses, users).await;
         assert_eq!(watcher.snapshot().await, expected);
         watcher
     }
 
-    /// What the stream says next: what a user is shown as, or the name of the
-    /// event.
+    /// Returns the next event: a presence, or the name of another event.
     pub async fn next(&mut self) -> String {
         self.try_next().await.unwrap()
     }
 
-    /// The same; heartbeats are passed over.
-    async fn news(&mut self) -> String {
+    /// Returns the next event that is no heartbeat.
+    async fn next_change(&mut self) -> String {
         loop {
             let event = self.next().await;
             if event != "heartbeat" {
@@ -68,11 +67,11 @@ impl Watcher {
         }
     }
 
-    /// What comes up to the marker, in order of the users.
+    /// Returns the presences before the marker, in the order of the users.
     async fn snapshot(&mut self) -> Vec<String> {
         let mut presences = Vec::new();
         loop {
-            match self.news().await {
+            match self.next_change().await {
                 marker if marker == "snapshot complete" => break,
                 presence => presences.push(presence),
             }
@@ -82,7 +81,7 @@ impl Watcher {
     }
 
     async fn try_next(&mut self) -> Result<String, Status> {
-        let response = timeout(PATIENCE, self.stream.message()).await.expect("the stream says something")?;
+        let response = timeout(PATIENCE, self.stream.message()).await.expect("the stream sends something")?;
         Ok(match response.expect("the stream ends with a status").event.expect("an event") {
             Event::Presence(presence) => words(&presence),
             Event::SnapshotComplete(_) => "snapshot complete".to_owned(),
@@ -90,7 +89,7 @@ impl Watcher {
         })
     }
 
-    /// How the stream ends; whatever comes before is passed over.
+    /// Returns the status of the stream's end, and skips the events before.
     pub async fn end(&mut self) -> Status {
         loop {
             if let Err(status) = self.try_next().await {
@@ -100,7 +99,7 @@ impl Watcher {
     }
 }
 
-/// A connection whose client takes little that it does not read.
+/// Connects with a small window, so that the client buffers little.
 pub async fn connect(addresses: Addresses) -> Channel {
     const WINDOW_BYTES: u32 = 65_535;
     let endpoint = Channel::from_shared(format!("http://{}", addresses.grpc)).unwrap();
@@ -133,7 +132,7 @@ async fn set_all(addresses: Addresses, users: &[&str], pair: &str) {
     }
 }
 
-/// A metric without labels.
+/// Returns the value of a metric without labels.
 pub async fn metric(addresses: Addresses, name: &str) -> u64 {
     let text =
         reqwest::get(format!("http://{}/metrics", addresses.admin)).await.unwrap().text().await.unwrap();

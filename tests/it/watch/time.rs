@@ -1,5 +1,4 @@
-//! What streams say when time alone changes a presence: at its instant, to the
-//! millisecond, with no write.
+//! Streams send the changes that time alone makes, at their instants to the millisecond.
 
 use std::time::Duration;
 
@@ -14,22 +13,22 @@ use crate::support::{
 };
 
 on_every_engine![
-    fades_and_the_expiry_are_told_at_their_instants,
+    fades_and_the_expiry_are_sent_at_their_instants,
     a_refresh_moves_the_instants,
-    what_the_user_set_ends_at_its_instant,
-    many_users_that_end_at_once_are_all_told,
+    a_preference_and_a_message_end_at_their_instants,
+    many_users_that_expire_at_once_are_all_sent,
 ];
 
 const TICK: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Moves the clock to `after` the start; up to one millisecond before nothing is
-/// said.
+/// Moves the clock to `after` the start, and checks that the stream sends nothing until one
+/// millisecond before.
 async fn nothing_before(server: &Server, client: &Client, watcher: &mut Watcher, after: Duration) {
     let now = Clock::Manual(server.clock.clone()).now().as_millis();
     let left = (START + after).as_millis() - now - 1;
     server.clock.advance(Duration::from_millis(u64::try_from(left).unwrap()));
-    // Whoever reads after this has read all that was due before.
+    // A read of the fence follows all reads that were due before.
     for content in ["before", ""] {
         assert_eq!(client.say("fence", content, "").await, Done);
         let shown = if content.is_empty() { String::new() } else { format!(" {content:?}") };
@@ -38,7 +37,7 @@ async fn nothing_before(server: &Server, client: &Client, watcher: &mut Watcher,
     server.clock.advance(TICK);
 }
 
-async fn fades_and_the_expiry_are_told_at_their_instants(engine: Engine) {
+async fn fades_and_the_expiry_are_sent_at_their_instants(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     assert_eq!(client.set("a", "app", "Available/Available", "PT1H").await, Done);
@@ -60,7 +59,7 @@ async fn a_refresh_moves_the_instants(engine: Engine) {
     let shown = ["a Available/Available", "fence Offline/Offline"];
     let mut watcher = Watcher::of(server.addresses, &["a", "fence"], &shown).await;
     for minutes in 1..=12 {
-        // At minutes 5, 6, 9, 10 and 12 it would have faded or ended.
+        // Without the refreshes it would fade or end at minutes 5, 6, 9, 10 and 12.
         server.clock.advance(MINUTE);
         if minutes % 4 == 0 {
             assert_eq!(client.set("a", "app", "Available/Available", "PT6M").await, Done);
@@ -73,7 +72,7 @@ async fn a_refresh_moves_the_instants(engine: Engine) {
     server.stop().await;
 }
 
-async fn what_the_user_set_ends_at_its_instant(engine: Engine) {
+async fn a_preference_and_a_message_end_at_their_instants(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT4H").await, Done);
@@ -90,7 +89,7 @@ async fn what_the_user_set_ends_at_its_instant(engine: Engine) {
     server.stop().await;
 }
 
-async fn many_users_that_end_at_once_are_all_told(engine: Engine) {
+async fn many_users_that_expire_at_once_are_all_sent(engine: Engine) {
     let server = Server::start(engine).await;
     let users: Vec<String> = (0..1_000).map(|user| format!("u{user:03}")).collect();
     let users: Vec<&str> = users.iter().map(String::as_str).collect();

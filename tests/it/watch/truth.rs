@@ -1,7 +1,6 @@
-//! The truth, whatever breaks: random sets, refreshes, clears and messages at two
-//! replicas, while the clock steps and connections are cut at random. After each
-//! quiet moment every watcher knows what a fresh read says, and none was ever told
-//! anything older than what it had been told before.
+//! Convergence under faults: random sets, refreshes, clears and messages on two replicas, while
+//! the clock steps and connections break at random. After each quiet moment every watcher has
+//! the presences of a fresh read, and no watcher ever receives an older presence than before.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -38,16 +37,16 @@ const WATCHERS: usize = 20;
 const WRITES: usize = 100;
 const PAIRS: [&str; 4] = ["Available/Available", "Busy/InACall", "Away/Away", "DoNotDisturb/Presenting"];
 
-/// What must never happen.
+/// Violations, which must never happen.
 const VIOLATIONS: [&str; 3] =
-    ["violations: older number", "violations: older message", "violations: not the truth"];
+    ["violations: older number", "violations: older message", "violations: not converged"];
 
-/// How often what happened.
+/// Counts events by name.
 #[derive(Clone, Default)]
 struct Counts(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
 impl Counts {
-    /// Counts so many more; says how many it were in all.
+    /// Adds to a count and returns the total.
     fn add(&self, what: &'static str, number: usize) -> usize {
         let mut counts = self.0.lock().unwrap();
         let count = counts.entry(what).or_default();
@@ -56,15 +55,15 @@ impl Counts {
     }
 }
 
-/// What one watcher knows.
+/// The presences that one watcher has received.
 #[derive(Default)]
 struct Known {
-    /// What each user is shown as, with the number that says when it changed.
+    /// The sequence number and the presence of each user.
     users: HashMap<String, (String, String)>,
-    /// Whether the snapshot of the stream that is open now has come.
+    /// Whether the current stream's snapshot is complete.
     complete: bool,
-    /// The messages that it was told of since the last quiet moment, and the last
-    /// of each user before it.
+    /// The messages received since the last quiet moment, and the last one of each user
+    /// before it.
     messages: Vec<(String, usize)>,
 }
 
@@ -75,8 +74,8 @@ impl Known {
         self.complete && truth.iter().all(same)
     }
 
-    /// How often a message came after a later one of the same user. One of which
-    /// it is unknown when it was written may come whenever it likes.
+    /// Counts the messages that followed a later message of the same user. A message whose
+    /// time of writing is unknown is ignored.
     fn older_messages(&mut self, unknown: &HashSet<usize>) -> usize {
         let mut latest: HashMap<String, usize> = HashMap::new();
         let mut older = 0;
@@ -97,8 +96,8 @@ struct Watching {
 }
 
 impl Watching {
-    /// Watches for ever, one stream after the other. A `fickle` watcher drops its
-    /// stream soon; another one keeps it, and must become right by it alone.
+    /// Watches forever, one stream after the other. A `fickle` watcher soon drops its stream.
+    /// Other watchers keep theirs, and must converge through it alone.
     async fn run(self, replicas: [Addresses; 2], users: Vec<String>, fickle: bool) {
         loop {
             let at = replicas[fastrand::usize(..2)];
@@ -107,7 +106,7 @@ impl Watching {
             } else {
                 Duration::from_hours(1)
             };
-            // Whatever it ends with: another is opened.
+            // The next stream follows, whatever the result.
             let _ = timeout(lives, self.follow(at, users.clone())).await;
             self.known.lock().unwrap().complete = false;
             self.counts.add("cuts: stream", 1);
@@ -120,7 +119,7 @@ impl Watching {
         while let Some(response) = stream.message().await? {
             let mut known = self.known.lock().unwrap();
             match response.event.unwrap() {
-                Event::Presence(presence) => self.hear(&mut known, &presence),
+                Event::Presence(presence) => self.receive(&mut known, &presence),
                 Event::SnapshotComplete(_) => known.complete = true,
                 Event::Heartbeat(_) => {}
             }
@@ -128,14 +127,14 @@ impl Watching {
         Ok(())
     }
 
-    fn hear(&self, known: &mut Known, presence: &Presence) {
-        self.counts.add("presences told", 1);
+    fn receive(&self, known: &mut Known, presence: &Presence) {
+        self.counts.add("presences received", 1);
         let user = &presence.user_id;
         if let Some(message) = &presence.status_message {
             known.messages.push((user.clone(), message.content.parse().unwrap()));
         }
-        let news = (presence.sequence_number.clone(), words(presence));
-        if let Some((before, _)) = known.users.insert(user.clone(), news)
+        let received = (presence.sequence_number.clone(), words(presence));
+        if let Some((before, _)) = known.users.insert(user.clone(), received)
             && before > presence.sequence_number
         {
             self.counts.add(VIOLATIONS[0], 1);
@@ -143,16 +142,15 @@ impl Watching {
     }
 }
 
-/// Writes one after the other, at one of the replicas.
+/// Writes one after the other, on a random replica.
 struct Writer {
     clients: [PresenceServiceClient<Channel>; 2],
     counts: Counts,
-    /// What was last set of each session.
+    /// The last set of each session.
     set: HashMap<(String, String), SetPresenceRequest>,
     /// Messages are numbers that count up.
     messages: usize,
-    /// Those of which it is unknown whether and when they were written: the answer
-    /// was lost.
+    /// Messages whose response was lost, so that their time of writing is unknown.
     unknown: HashSet<usize>,
 }
 
@@ -163,8 +161,7 @@ impl Writer {
         Self { clients, counts, set: HashMap::new(), messages: 0, unknown: HashSet::new() }
     }
 
-    /// One thing at random happens to one of the users; whether it was done does
-    /// not matter.
+    /// Makes a random write for a random user. It may fail.
     async fn write(&mut self) {
         let user_id = format!("u{}", fastrand::usize(..USERS));
         let session_id = format!("app{}", fastrand::usize(..2));
@@ -178,8 +175,8 @@ impl Writer {
             2 => {
                 self.messages += 1;
                 let content = self.messages.to_string();
-                let said = SetStatusMessageRequest { user_id, content, expire_time: None };
-                let done = client.set_status_message(said).await.is_ok();
+                let request = SetStatusMessageRequest { user_id, content, expire_time: None };
+                let done = client.set_status_message(request).await.is_ok();
                 if !done {
                     self.unknown.insert(self.messages);
                 }
@@ -199,14 +196,14 @@ impl Writer {
             }
         };
         self.counts.add(what, 1);
-        self.counts.add("writes without a good answer", usize::from(!done));
+        self.counts.add("writes that failed", usize::from(!done));
     }
 }
 
 struct World {
     apps: [App; 2],
     proxies: [Arc<Proxy>; 2],
-    /// Moments in which a network is broken.
+    /// Tasks that repair a broken network.
     broken: JoinSet<()>,
     clock: ManualClock,
     admin: PgConnection,
@@ -277,13 +274,13 @@ impl World {
         self.counts.add(what, usize::try_from(killed).unwrap());
     }
 
-    /// What a fresh read of a replica says, once one can be had.
+    /// Reads users on a replica, with retries until a read succeeds.
     async fn read(&self, replica: usize, users: &[String]) -> HashMap<String, String> {
         let mut client = PresenceServiceClient::new(connect(self.addresses()[replica]).await);
         loop {
             let request = BatchGetPresencesRequest { user_ids: users.to_vec() };
-            if let Ok(answer) = client.batch_get_presences(request).await {
-                let presences = answer.into_inner().presences;
+            if let Ok(response) = client.batch_get_presences(request).await {
+                let presences = response.into_inner().presences;
                 return presences
                     .iter()
                     .map(|presence| (presence.user_id.clone(), words(presence)))
@@ -292,7 +289,8 @@ impl World {
         }
     }
 
-    /// Nothing happens any more: soon everybody knows what a fresh read says.
+    /// Waits until the networks are repaired, then checks that every watcher soon has the
+    /// presences of a fresh read.
     async fn compare(&mut self, users: &[String], watchers: &[Arc<Mutex<Known>>]) {
         while self.broken.join_next().await.is_some() {}
         let truth = self.read(0, users).await;
@@ -307,7 +305,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn after_each_quiet_moment_every_watcher_knows_the_truth() {
+async fn every_watcher_converges_to_a_fresh_read() {
     let rounds = number("PRESENCE_TEST_TRUTH_ROUNDS", 10);
     let mut world = World::new().await;
     let counts = world.counts.clone();
