@@ -1,4 +1,4 @@
-//! The composition root: the only place that knows every part.
+//! The composition root: it builds, starts and stops every part of the service.
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
@@ -17,6 +17,7 @@ use crate::{
     batch::{Batches, Limits},
     cleanup,
     clock::Clock,
+    grpc,
     health::Health,
     server::{Slots, Tls, accept, bind, connections_max},
     service::{ReplicaHealth, Streams},
@@ -27,56 +28,55 @@ use crate::{
     worker::{Parts, Worker},
 };
 
-/// The connections that the main runtime keeps for itself, for health and the
-/// cleanup.
+/// The main runtime's connections to the database, for the health check and the cleanup.
 const OWN_CONNECTIONS: u32 = 2;
 
-/// Its connections to the read replica, to ask whether it answers.
+/// The main runtime's connections to the read replica, for the check that it is available.
 const REPLICA_CONNECTIONS: u32 = 1;
 
-/// How long closing the main runtime's own connections may take.
+/// The time for closing the main runtime's connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the service could not start.
+/// The reason why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The settings do not go together.
+    /// The settings are invalid together.
     #[error("{0}")]
     Settings(String),
-    /// The database can't be used.
+    /// The database is unreachable or incompatible.
     #[error(transparent)]
     Database(#[from] OpenError),
-    /// The system gives us no address to listen on, or no thread.
+    /// The system refused an address or a thread.
     #[error(transparent)]
     System(#[from] io::Error),
 }
 
-/// Where the service listens.
+/// The addresses of a running service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// gRPC.
+    /// The gRPC API.
     pub grpc: SocketAddr,
-    /// Graph's HTTP/JSON.
+    /// The HTTP API.
     pub http: SocketAddr,
-    /// Probes and metrics.
+    /// The admin API: probes and metrics.
     pub admin: SocketAddr,
 }
 
-/// The service, running.
+/// A running service.
 #[derive(Debug)]
 pub struct App {
     addresses: Addresses,
     database: Arc<Database>,
-    /// The main runtime's own.
+    /// The store of the main runtime.
     store: Arc<dyn Store>,
     health: Health,
-    /// Asks the store; ends at `stop`.
+    /// Checks the health; ends at `stop`.
     health_loop: JoinHandle<()>,
-    /// Removes what ended long ago; ends at `stop`.
+    /// Removes old sessions; ends at `stop`.
     cleanup: JoinHandle<()>,
-    /// Tells those who watch; ends at `stop`.
+    /// Notifies watchers; ends at `stop`.
     hub: JoinHandle<()>,
-    /// the admin listener, which answers until the end.
+    /// Serves the admin API until the end of a stop.
     admin: JoinHandle<()>,
     acceptors: JoinSet<()>,
     traces: Traces,
@@ -85,7 +85,7 @@ pub struct App {
     abort: CancellationToken,
 }
 
-/// Connects to the database, the way that the settings say.
+/// Connects to the database, through a pgbouncer if the settings say so.
 pub async fn connect(settings: &Settings) -> Result<Database, OpenError> {
     let (url, postgres) = (settings.database_url.expose(), &settings.postgres);
     let database = match &postgres.database_direct_url {
@@ -95,7 +95,8 @@ pub async fn connect(settings: &Settings) -> Result<Database, OpenError> {
     Ok(database.with_connection_max_age(postgres.database_connection_max_age))
 }
 
-/// Connects to the database and makes sure that its schema can be used.
+/// Connects to the database, migrates it unless the settings forbid that, and checks its
+/// schema.
 pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenError> {
     let database = connect(settings).await?;
     if !settings.no_migrate {
@@ -105,7 +106,7 @@ pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenErr
     Ok(Arc::new(database))
 }
 
-/// How much each batcher takes on.
+/// The limits of each batcher.
 const fn limits(settings: &Settings) -> Limits {
     Limits {
         batch_max: settings.batch_max,
@@ -114,9 +115,10 @@ const fn limits(settings: &Settings) -> Limits {
     }
 }
 
-/// The most connections to PostgreSQL that a replica with these settings opens: its
-/// workers', its own, and the watch hub's, one of which listens. Past a pgbouncer there is
-/// that one, and when it starts, one that migrates.
+/// The maximum number of connections to PostgreSQL that a replica with these settings
+/// opens: those of the workers, of the main runtime and of the watch hub, and the
+/// listener's. With a pgbouncer, only two reach PostgreSQL directly: the listener's, and at
+/// start that of the migrations.
 #[must_use]
 pub fn database_connections(settings: &Settings) -> u32 {
     if settings.postgres.database_direct_url.is_some() {
@@ -128,7 +130,7 @@ pub fn database_connections(settings: &Settings) -> u32 {
         .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 1)
 }
 
-/// The read replica, if there is one. It need not be there yet.
+/// The read replica, if the settings name one. It may be unavailable at start.
 fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError> {
     let postgres = &settings.postgres;
     let Some(url) = &postgres.database_read_url else { return Ok(None) };
@@ -137,7 +139,7 @@ fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError>
 }
 
 impl App {
-    /// Starts everything; it serves once this returns.
+    /// Starts the service. Once this returns, the service accepts requests.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
         let parts = parts(settings, clock).await?;
         let grpc = bind("--grpc-addr", settings.grpc_addr)?;
@@ -175,7 +177,7 @@ impl App {
         ));
         let replica = replica.map(|(replica, health)| {
             let store = replica.open(REPLICA_CONNECTIONS);
-            // It closes its connection by itself, if there is time.
+            // The task closes its connection when it ends, if the process lives long enough.
             tokio::spawn(health.watch(Arc::clone(&store), clock, stop.clone()));
             store
         });
@@ -217,28 +219,29 @@ impl App {
         })
     }
 
-    /// Where it listens; a port that was 0 is known now.
+    /// The addresses, with the real port where the settings name port 0.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// Resolves when a worker, or the hub, has ended by itself, which is a fault: the
-    /// process can't serve what it served.
-    pub async fn part_ended(&mut self) {
+    /// Waits until a worker or the watch hub ends unexpectedly, and returns its name. The
+    /// process can't continue without it.
+    pub async fn task_ended(&mut self) -> String {
         poll_fn(|context| {
-            let worker_ended =
-                self.workers.iter_mut().any(|worker| Pin::new(worker).poll(context).is_ready());
-            let ended = worker_ended || Pin::new(&mut self.hub).poll(context).is_ready();
-            if ended { Poll::Ready(()) } else { Poll::Pending }
+            let mut workers = self.workers.iter_mut();
+            if let Some(index) = workers.position(|worker| Pin::new(worker).poll(context).is_ready()) {
+                return Poll::Ready(worker_name(index));
+            }
+            Pin::new(&mut self.hub).poll(context).map(|_| "watch hub".to_owned())
         })
-        .await;
+        .await
     }
 
-    /// Stops: not ready, then no new connections, then waits until the requests
-    /// under way are answered, for `drain_timeout` at most or until `hurry`.
-    /// Says whether they were.
-    pub async fn stop(mut self, drain_timeout: Duration, hurry: impl Future<Output = ()>) -> bool {
+    /// Stops the service: health turns to not ready, new connections are refused, and
+    /// requests under way complete. Requests that are still under way after `drain_timeout`,
+    /// or when `abort` resolves, are dropped. Returns whether all completed.
+    pub async fn stop(mut self, drain_timeout: Duration, abort: impl Future<Output = ()>) -> bool {
         self.health.stop().await;
         self.stop.cancel();
         while self.acceptors.join_next().await.is_some() {}
@@ -246,30 +249,30 @@ impl App {
         let drained = {
             let workers = async {
                 for worker in &mut self.workers {
-                    // An error, too, says that it has ended.
+                    // An error means that the worker has ended, too.
                     let _ = worker.await;
                 }
             };
             tokio::select! {
                 drained = timeout(drain_timeout, workers) => drained.is_ok(),
-                () = hurry => false,
+                () = abort => false,
             }
         };
         self.abort.cancel();
         self.admin.abort();
-        // A database that hangs must not hold up the end.
+        // A database that does not respond must not delay the exit.
         let close = async {
-            // An error says that it has ended, too.
+            // An error means that the task has ended, too.
             let _ = (&mut self.health_loop).await;
             let _ = (&mut self.cleanup).await;
             let _ = (&mut self.hub).await;
             self.store.close().await;
             self.database.close().await;
         };
-        // Nor must a collector.
+        // Nor must a collector of traces.
         let _ = tokio::join!(timeout(CLOSE_TIMEOUT, close), self.traces.stop());
         if drained {
-            info!("drained: every request under way was answered");
+            info!("drained: all requests under way completed");
         } else {
             warn!("not drained: requests under way were dropped");
         }
@@ -277,8 +280,8 @@ impl App {
     }
 }
 
-/// What all workers are made of. What is wrong with the settings shows before the
-/// database is asked.
+/// Builds the parts that all workers share. Invalid settings are reported before the
+/// database is contacted.
 async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     settings.check().map_err(StartError::Settings)?;
     let (stop, metrics) = (CancellationToken::new(), Metrics::new());
@@ -286,17 +289,21 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     let authenticator = authenticator.map_err(StartError::Settings)?;
     let tls = Tls::open(&settings.tls, &metrics, stop.clone()).map_err(StartError::Settings)?;
     if tls.is_none() && !settings.is_local() {
-        warn!("calls and tokens travel unencrypted: give --tls-cert and --tls-key, or see to it otherwise");
+        warn!(
+            "requests and tokens are unencrypted: give --tls-cert and --tls-key, unless a proxy encrypts them"
+        );
     }
     let database = open_database(settings).await?;
-    info!(store = database.describe(), "store");
-    let traces = match &settings.traces.otlp_endpoint.0 {
-        Some(endpoint) => Traces::export(endpoint, settings.traces.otlp_sample_ratio, database.system()),
+    info!(store = database.describe(), "database opened");
+    let traces = match &settings.traces.otlp_endpoint {
+        Some(endpoint) => {
+            Traces::export(endpoint.as_str(), settings.traces.otlp_sample_ratio, database.system())
+        }
         None => Ok(Traces::off()),
     };
     let replica = read_replica(settings)?;
     if let Some(replica) = &replica {
-        info!(store = replica.describe(), "read replica");
+        info!(store = replica.describe(), "read replica configured");
     }
     Ok(Parts {
         traces: traces.map_err(StartError::Settings)?,
@@ -309,7 +316,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         cors_origins: settings.auth.cors_origins.clone().into(),
         reflection: !settings.auth.no_reflection,
         clock,
-        health: Health::new(metrics.clone()).await,
+        health: Health::new(grpc::SERVICE_NAME, metrics.clone()).await,
         streams: Streams {
             hub: Hub::new(settings.streams.watch_users_max, metrics.watch()),
             held: metrics.hold_streams(),
@@ -322,7 +329,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     })
 }
 
-/// All stores, by whose they are.
+/// All stores, each with the name of its pool in the metrics.
 fn pools(
     main: [Arc<dyn Store>; 2],
     replica: Option<Arc<dyn Store>>,
@@ -337,12 +344,16 @@ fn pools(
 async fn start_workers(number: usize, parts: &Parts) -> io::Result<Vec<Worker>> {
     let mut workers = Vec::with_capacity(number);
     for index in 0..number {
-        workers.push(Worker::start(format!("worker-{index}"), parts.clone()).await?);
+        workers.push(Worker::start(worker_name(index), parts.clone()).await?);
     }
     Ok(workers)
 }
 
-/// Takes connections in for the workers until `stop`.
+fn worker_name(index: usize) -> String {
+    format!("worker-{index}")
+}
+
+/// Accepts connections for the workers until `stop`.
 fn accept_all(
     listeners: [(Api, TcpListener); 2],
     settings: &Settings,

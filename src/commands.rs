@@ -1,13 +1,12 @@
 //! The subcommands of the binary, and their exit codes.
 
-use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode};
 
-use clap::{CommandFactory, parser::ValueSource};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     admin,
@@ -15,76 +14,86 @@ use crate::{
     clock::Clock,
     doctor::{self, Fault},
     graph,
-    settings::{Cli, Command, Secret, Settings},
+    settings::{Cli, Command, Settings, unknown_variables},
     store::OpenError,
     telemetry::{LogFormat, init_logs},
 };
 
-/// Bad settings.
+/// Exit code: the settings are invalid.
 pub const EXIT_SETTINGS: u8 = 64;
-/// The database can't be reached, or is incompatible.
+/// Exit code: the database is unreachable or incompatible.
 pub const EXIT_DATABASE: u8 = 69;
-/// Anything else.
+/// Exit code: any other failure.
 pub const EXIT_FAILURE: u8 = 70;
 
-/// Does what the command line says.
+/// Runs the subcommand, and returns its exit code.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
     let settings = &cli.settings;
     if cli.print_config {
-        return print_config();
+        return print(&cli.effective_settings);
     }
+    match cli.command.as_ref().unwrap_or(&Command::Serve) {
+        Command::Serve => block_on(settings, serve(settings)),
+        Command::Migrate => block_on(settings, migrate(settings)),
+        Command::Healthcheck => block_on(settings, healthcheck(settings)),
+        Command::Doctor => block_on(settings, examine(settings)),
+        Command::Openapi => print_openapi(),
+    }
+}
+
+/// Checks the environment, starts the log, and runs a subcommand on the main runtime.
+fn block_on(settings: &Settings, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
+    let unknown = match unknown_variables(std::env::vars_os()) {
+        Ok(unknown) => unknown,
+        Err(error) => return fail(EXIT_SETTINGS, &error.to_string()),
+    };
     if let Err(error) = init_logs(settings.log_format, &settings.log) {
-        return refuse(EXIT_SETTINGS, &format!("--log {}: {error}", settings.log));
+        return fail(EXIT_SETTINGS, &format!("--log {}: {error}", settings.log));
+    }
+    for variable in unknown {
+        warn!(variable, "unknown environment variable, which has no effect");
     }
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return refuse(EXIT_FAILURE, &format!("cannot start: {error}")),
+        Err(error) => return fail(EXIT_FAILURE, &format!("cannot start: {error}")),
     };
-    let code = runtime.block_on(async {
-        match cli.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => serve(settings).await,
-            Command::Migrate => migrate(settings).await,
-            Command::Healthcheck => healthcheck(settings).await,
-            Command::Doctor => examine(settings).await,
-            Command::Openapi => print_openapi(),
-        }
-    });
-    // A name that is still looked up must not hold up the end.
+    let code = runtime.block_on(subcommand);
+    // A DNS lookup that is under way must not delay the exit.
     runtime.shutdown_background();
     code
 }
 
 async fn serve(settings: &Settings) -> ExitCode {
-    info!(version = env!("CARGO_PKG_VERSION"), "presenced starts");
+    info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return refuse(EXIT_FAILURE, &format!("cannot listen for signals: {error}")),
+        Err(error) => return fail(EXIT_FAILURE, &format!("cannot listen for signals: {error}")),
     };
     let started = tokio::select! {
         started = App::start(settings, Clock::System) => started,
         signal = signals.next() => {
-            info!(signal, "stopped before it had started");
+            info!(signal, "stopped during start");
             return ExitCode::SUCCESS;
         }
     };
     let mut app = match started {
         Ok(app) => app,
-        Err(error) => return refuse(start_code(&error), &error.to_string()),
+        Err(error) => return fail(start_code(&error), &error.to_string()),
     };
     tokio::select! {
         signal = signals.next() => info!(signal, drain_timeout = ?settings.drain_timeout, "stopping"),
-        () = app.part_ended() => {
-            error!("a part of the service ended by itself");
+        task = app.task_ended() => {
+            error!(task, "a background task ended unexpectedly");
             return ExitCode::from(EXIT_FAILURE);
         }
     }
-    let hurry = async {
-        // Not inside the macro, which would not wait with logging turned down.
+    let second_signal = async {
+        // Outside of the macro, which does not evaluate its fields if the level is off.
         let signal = signals.next().await;
         info!(signal, "stopping at once");
     };
-    if app.stop(settings.drain_timeout, hurry).await {
+    if app.stop(settings.drain_timeout, second_signal).await {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(EXIT_FAILURE)
@@ -93,29 +102,29 @@ async fn serve(settings: &Settings) -> ExitCode {
 
 async fn migrate(settings: &Settings) -> ExitCode {
     if let Err(error) = settings.check_database() {
-        return refuse(EXIT_SETTINGS, &error);
+        return fail(EXIT_SETTINGS, &error);
     }
     let migrated = async {
         let database = app::connect(settings).await?;
         database.migrate().await?;
         database.check().await?;
-        info!(store = database.describe(), "migrated");
+        info!(store = database.describe(), "database migrated");
         Ok(())
     };
     match migrated.await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(open_code(&error), &error.to_string()),
+        Err(error) => fail(open_code(&error), &error.to_string()),
     }
 }
 
 async fn healthcheck(settings: &Settings) -> ExitCode {
     match admin::healthcheck(settings.admin_addr).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(EXIT_FAILURE, &format!("healthcheck at {}: {error}", settings.admin_addr)),
+        Err(error) => fail(EXIT_FAILURE, &format!("healthcheck at {}: {error}", settings.admin_addr)),
     }
 }
 
-/// Prints what the doctor found; the exit code is of what is to be looked at first.
+/// Prints the findings of the doctor. The exit code is that of the fault to mend first.
 async fn examine(settings: &Settings) -> ExitCode {
     let report = doctor::examine(settings, &Clock::System).await;
     let text = match settings.log_format {
@@ -130,37 +139,14 @@ async fn examine(settings: &Settings) -> ExitCode {
     }
 }
 
-/// Prints every setting as it is in effect, one a line, and where it is from.
-fn print_config() -> ExitCode {
-    let mut command = Cli::command();
-    command.build();
-    let matches = command.clone().get_matches();
-    let mut text = String::new();
-    for argument in command.get_arguments() {
-        let id = argument.get_id().as_str();
-        let (Some(name), Some(_)) = (argument.get_long(), argument.get_env()) else { continue };
-        let values = matches.get_raw(id).into_iter().flatten();
-        let value = values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
-        let value = if argument.is_hide_env_values_set() { hide(&value) } else { value };
-        let source = match matches.value_source(id) {
-            Some(ValueSource::CommandLine) => "flag",
-            Some(ValueSource::EnvVariable) => "environment",
-            _ => "default",
-        };
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "{name} = {value} ({source})");
-    }
-    print(&text)
-}
-
 fn print_openapi() -> ExitCode {
     match graph::document().to_pretty_json() {
         Ok(document) => print(&(document + "\n")),
-        Err(error) => refuse(EXIT_FAILURE, &error.to_string()),
+        Err(error) => fail(EXIT_FAILURE, &error.to_string()),
     }
 }
 
-/// Prints what was asked for to standard output.
+/// Prints the output of a subcommand.
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -168,14 +154,10 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn hide(url: &str) -> String {
-    url.parse::<Secret>().map(|secret| secret.to_string()).unwrap_or_default()
-}
-
-/// Says why on standard error, whatever is logged, and gives the exit code.
-fn refuse(code: u8, why: &str) -> ExitCode {
-    // Without a standard error there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "presenced: {why}");
+/// Prints the error to standard error, at every log level, and returns the exit code.
+fn fail(code: u8, error: &str) -> ExitCode {
+    // A closed standard error leaves no place to report to.
+    let _ = writeln!(std::io::stderr(), "presenced: {error}");
     ExitCode::from(code)
 }
 
@@ -194,7 +176,7 @@ const fn open_code(error: &OpenError) -> u8 {
     }
 }
 
-/// The signals that end the service.
+/// The signals that stop the service.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -205,7 +187,7 @@ impl Signals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The name of the next one.
+    /// Waits for a signal, and returns its name.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,5 +1,5 @@
-//! Whether the service can do its work: a loop asks the store and writes a
-//! state, probes read it. It goes both ways.
+//! The health of the service: a loop checks the store and writes a state, which probes
+//! read. The state turns to not ready and back to ready.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,83 +13,85 @@ use tracing::{debug, info, warn};
 
 use crate::{
     clock::Clock,
-    grpc::SERVICE_NAME,
     presence::Timestamp,
     store::{Database, Store, StoreError},
     telemetry::Metrics,
 };
 
-/// How often the store is asked.
+/// The time between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far this machine's clock may be from the database's. Past it, sessions
-/// set here would seem to end, and to fade, too early or too late elsewhere.
+/// The maximum difference between this machine's clock and the database's. Beyond it,
+/// sessions that this replica sets would end and fade too early or too late on others.
 pub const SKEW_MAX: Duration = Duration::from_secs(2);
 
-/// The names that gRPC health checks ask for: the server, and the service.
-const NAMES: [&str; 2] = ["", SERVICE_NAME];
+/// The name by which a gRPC health check asks about the whole server.
+const SERVER_NAME: &str = "";
 
-/// Whether the service can do its work, and if not, why; fit for strangers.
+/// Whether the service is ready, and if not, the reason. Anonymous callers may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// The store has not answered yet.
+    /// The store has not responded yet.
     Starting,
-    /// It can.
+    /// The service is ready.
     Ready,
-    /// The store does not answer.
+    /// The store does not respond.
     StoreUnavailable,
-    /// The clock is more than 2 s off the database's.
+    /// The clock differs from the database's by more than 2 s.
     ClockSkew,
-    /// It is about to end.
+    /// The service is about to exit.
     Stopping,
 }
 
 impl Readiness {
-    /// A word for probes and logs.
+    /// The text for probes and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::StoreUnavailable => "store unavailable",
-            Self::ClockSkew => "clock more than 2 s off the database's",
+            Self::ClockSkew => "clock differs from the database's by more than 2 s",
             Self::Stopping => "stopping",
         }
     }
 }
 
-/// The state, and those who are told of it.
+/// The state, and its subscribers.
 #[derive(Clone, Debug)]
 pub struct Health {
     state: watch::Sender<Readiness>,
     reporter: HealthReporter,
+    /// The names for gRPC health checks: the server and its service.
+    names: [&'static str; 2],
     metrics: Metrics,
-    /// Held while a state is told, so that all hear of the states in one order.
-    telling: Arc<Mutex<()>>,
+    /// Locked during a change, so that all subscribers see the states in the same order.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Health {
-    /// Not ready yet.
-    pub async fn new(metrics: Metrics) -> Self {
+    /// A state that is not ready yet. `service` is the name of the gRPC service.
+    pub async fn new(service: &'static str, metrics: Metrics) -> Self {
         let (state, reporter) = (watch::Sender::new(Readiness::Starting), HealthReporter::new());
-        let health = Self { state, reporter, metrics, telling: Arc::default() };
-        health.tell(Readiness::Starting).await;
+        let names = [SERVER_NAME, service];
+        let health = Self { state, reporter, names, metrics, changing: Arc::default() };
+        health.change(Readiness::Starting).await;
         health
     }
 
-    /// The state now.
+    /// The current state.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         *self.state.borrow()
     }
 
-    /// What the gRPC health service reads.
+    /// The state of the gRPC health service.
     #[must_use]
     pub fn reporter(&self) -> HealthReporter {
         self.reporter.clone()
     }
 
-    /// Asks the store again and again until `stop`.
+    /// Checks the store every second until `stop`.
     pub async fn watch(
         self,
         database: Arc<Database>,
@@ -98,33 +100,33 @@ impl Health {
         stop: CancellationToken,
     ) {
         while !stop.is_cancelled() {
-            let (readiness, error) = match ask(&*store, &clock, &self.metrics).await {
+            let (readiness, error) = match check(&*store, &clock, &self.metrics).await {
                 Ok(readiness) => (readiness, String::new()),
                 Err(error) => (Readiness::StoreUnavailable, error.to_string()),
             };
-            let turned = readiness != self.readiness();
-            self.tell(readiness).await;
-            if turned && readiness == Readiness::StoreUnavailable {
+            let is_new = readiness != self.readiness();
+            self.change(readiness).await;
+            if is_new && readiness == Readiness::StoreUnavailable {
                 let because = database.connection_error().await.unwrap_or(error);
-                warn!(store = database.describe(), because, "the store is unavailable");
+                warn!(store = database.describe(), because, "store unavailable");
             }
             stop.run_until_cancelled(sleep(INTERVAL)).await;
         }
     }
 
-    /// The service is about to end: not ready from now on, and the streams of
-    /// those who watch the gRPC health service end.
+    /// Turns to not ready for good, and ends the streams that watch the gRPC health
+    /// service.
     pub async fn stop(&self) {
-        self.tell(Readiness::Stopping).await;
+        self.change(Readiness::Stopping).await;
         let mut reporter = self.reporter.clone();
-        for name in NAMES {
+        for name in self.names {
             reporter.clear_service_status(name).await;
         }
     }
 
-    /// Writes a new state and tells everybody; after a stop there is none.
-    async fn tell(&self, now: Readiness) {
-        let _telling = self.telling.lock().await;
+    /// Writes a new state and notifies all subscribers. After a stop, the state never changes.
+    async fn change(&self, now: Readiness) {
+        let _changing = self.changing.lock().await;
         let before = self.readiness();
         if before == Readiness::Stopping {
             return;
@@ -132,38 +134,39 @@ impl Health {
         self.state.send_replace(now);
         self.metrics.set_ready(now == Readiness::Ready);
         let status = if now == Readiness::Ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in NAMES {
+        for name in self.names {
             self.reporter.set_service_status(name, status).await;
         }
         if before != now {
-            info!(before = before.as_str(), now = now.as_str(), "health");
+            info!(before = before.as_str(), now = now.as_str(), "health changed");
         }
     }
 }
 
-async fn ask(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Result<Readiness, StoreError> {
+/// Checks that the store responds, and that its clock agrees with ours.
+async fn check(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Result<Readiness, StoreError> {
     let before = clock.now();
     let database =
-        store.database_time().await.inspect_err(|error| debug!(%error, "the store does not answer"))?;
+        store.database_time().await.inspect_err(|error| debug!(%error, "store does not respond"))?;
     let after = clock.now();
     let skew_ms = skew_ms(before, database, after);
     metrics.set_clock_skew(skew_ms);
     if is_skewed(skew_ms) {
-        warn!(%database, ours = %after, "the clock is off the database's");
+        warn!(%database, ours = %after, skew_ms, "clock differs from the database's");
         return Ok(Readiness::ClockSkew);
     }
     Ok(Readiness::Ready)
 }
 
-/// How far our clock is off the database's, which read its own somewhere between our
-/// two readings: milliseconds, and more than nothing if ours is fast.
+/// The least possible difference between our clock and the database's, in milliseconds;
+/// positive if ours is ahead. The database read its clock between our two readings.
 #[must_use]
 pub fn skew_ms(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
     let off = |ours: Timestamp| ours.as_millis().saturating_sub(database.as_millis());
     off(before).max(0).saturating_add(off(after).min(0))
 }
 
-/// Whether that is more than [`SKEW_MAX`].
+/// Whether the difference is more than [`SKEW_MAX`].
 #[must_use]
 pub const fn is_skewed(skew_ms: i64) -> bool {
     Duration::from_millis(skew_ms.unsigned_abs()).as_millis() > SKEW_MAX.as_millis()
@@ -174,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_is_off_by_what_lies_outside_of_the_two_readings() {
+    fn the_skew_is_the_distance_of_the_databases_time_from_our_two_readings() {
         let at = Timestamp::from_millis;
         for (before, database, after, skew, skewed) in [
             (1_000, 1_000, 1_000, 0, false),

@@ -1,20 +1,20 @@
-//! The `presenced` binary: settings, logs, one function, an exit code.
+//! The `presenced` binary: reads the command line, runs a subcommand, and exits with its
+//! code.
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use presenced::{commands, settings::Cli};
 
-/// A call allocates some dozens of times; the system's allocator takes a tenth of
+/// A request makes dozens of allocations. The system's allocator would take a tenth of
 /// its time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match Cli::read(std::env::args_os()) {
         Ok(cli) => commands::run(&cli),
         Err(error) => {
-            // To standard output for --help, to standard error for the rest.
+            // The help goes to standard output, an error to standard error.
             let _ = error.print();
             if error.use_stderr() { ExitCode::from(commands::EXIT_SETTINGS) } else { ExitCode::SUCCESS }
         }

@@ -1,6 +1,6 @@
-//! A worker: a single-threaded runtime on a thread of its own that owns all that
-//! a request touches, from its connection to the database's. Workers share
-//! nothing, so that no answer has to wake another thread.
+//! A worker: a thread with its own single-threaded runtime. It owns everything that a
+//! request uses, from the client's connection to the database connection. Workers share
+//! nothing, so a response never wakes another thread.
 
 use std::{io, sync::Arc, thread};
 
@@ -25,50 +25,50 @@ use crate::{
     telemetry::{Api, Metrics, Traces},
 };
 
-/// The connections that may wait for a worker to take them.
+/// The accepted connections that may wait for a worker.
 const INCOMING_MAX: usize = 128;
 
-/// What a worker is made of; the same for all.
+/// The parts that all workers share.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// Where the sessions are.
+    /// The database.
     pub database: Arc<Database>,
-    /// Where reads go that may be old, if there is such a place.
+    /// The read replica, if there is one.
     pub replica: Option<(Arc<Database>, ReplicaHealth)>,
-    /// How much each batcher takes on.
+    /// The limits of each batcher.
     pub limits: Limits,
-    /// What one client may take.
+    /// The limits of one client.
     pub client_limits: LimitSettings,
-    /// Lets callers in.
+    /// Authenticates callers.
     pub authenticator: Authenticator,
-    /// Whether and how the APIs are encrypted: gRPC, and HTTP.
+    /// The TLS of the gRPC API and of the HTTP API; none if they are unencrypted.
     pub tls: Option<(Tls, Tls)>,
     /// Origins whose pages may call the HTTP API.
     pub cors_origins: Arc<[String]>,
-    /// Whether the APIs describe the API to anybody.
+    /// Whether clients may read descriptions of the API without authentication.
     pub reflection: bool,
-    /// What tells the time.
+    /// The clock.
     pub clock: Clock,
-    /// Shared by all workers.
+    /// The metrics.
     pub metrics: Metrics,
-    /// Shared by all workers.
+    /// The exporter of traces.
     pub traces: Traces,
-    /// Shared by all workers.
+    /// The health, for the gRPC health service.
     pub health: Health,
-    /// What streams need.
+    /// The parts that streams share.
     pub streams: Streams,
-    /// Ends the worker once the requests under way are answered.
+    /// Ends the worker when all requests under way have completed.
     pub stop: CancellationToken,
     /// Ends the worker at once.
     pub abort: CancellationToken,
 }
 
-/// A worker that is running.
+/// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    /// Where its connections go. The worker ends after all senders have.
+    /// Sends connections to the worker. The worker ends after all senders have been dropped.
     pub incoming: mpsc::Sender<Incoming>,
-    /// Its stores; they belong to the worker's runtime, so only look at them.
+    /// Its stores. They belong to the worker's runtime: other threads may only read their state.
     pub stores: Stores,
     /// Resolves when the worker has ended.
     pub ended: oneshot::Receiver<()>,
@@ -77,9 +77,9 @@ pub struct Worker {
 /// The stores of a worker.
 #[derive(Clone, Debug)]
 pub struct Stores {
-    /// On the database.
+    /// The store on the database.
     pub primary: Arc<dyn Store>,
-    /// On its read replica.
+    /// The store on the read replica, if there is one.
     pub replica: Option<Arc<dyn Store>>,
 }
 
@@ -93,7 +93,7 @@ impl Stores {
 }
 
 impl Worker {
-    /// Starts a worker. The error is the system's, which gave it no thread.
+    /// Starts a worker. Fails if the system refuses a thread or a runtime.
     pub async fn start(name: String, parts: Parts) -> io::Result<Self> {
         let (incoming, sockets) = mpsc::channel(INCOMING_MAX);
         let (started, start) = oneshot::channel();
@@ -103,7 +103,7 @@ impl Worker {
             let abort = parts.abort.clone();
             runtime.block_on(abort.run_until_cancelled(run(parts, sockets, started)));
             drop(runtime);
-            // Nobody may be left to hear it.
+            // The receiver may have been dropped.
             let _ = end.send(());
         })?;
         let stores = start.await.map_err(io::Error::other)??;
@@ -111,8 +111,8 @@ impl Worker {
     }
 }
 
-/// Tells how the start went, then serves until the senders of `sockets` are
-/// gone and the requests under way are answered.
+/// Reports the result of the start, then serves until all senders of `sockets` have been
+/// dropped and all requests under way have completed.
 async fn run(
     parts: Parts,
     mut sockets: mpsc::Receiver<Incoming>,
@@ -140,7 +140,7 @@ async fn run(
                     drop(slot);
                 });
             }
-            Err(error) => warn!(%error, "lost a connection"),
+            Err(error) => warn!(%error, "connection lost on its way to the worker"),
         }
     }
     connections.close();
@@ -154,7 +154,7 @@ struct Apis {
     graph: Connections<graph::HttpApi>,
 }
 
-/// Opens the store on this runtime, and builds everything on top of it.
+/// Opens the store on this runtime, and builds the APIs on it.
 fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
     let Parts { database, limits, clock, metrics, .. } = parts;
     let primary = database.open(Batches::connections(*limits));

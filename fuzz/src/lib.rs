@@ -100,7 +100,7 @@ impl Apis {
                 limits: open.limits,
                 reflection: true,
             };
-            let health = Health::new(metrics.clone()).await;
+            let health = Health::new(grpc::SERVICE_NAME, metrics.clone()).await;
             let grpc = grpc::GrpcApi::new(grpc, health.reporter()).expect("routes");
             let graph = graph::HttpState {
                 service,

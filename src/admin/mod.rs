@@ -1,5 +1,5 @@
-//! the admin listener: probes and metrics. It may listen anywhere, and so shows
-//! nothing about users.
+//! The admin API: probes and metrics. It needs no authentication and may listen on any
+//! address, so it shows nothing about users.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,26 +21,26 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How long `presenced healthcheck` waits for its answer.
+/// The time for which `presenced healthcheck` waits for a response.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The connections that may be open at once: a few scrapers and probes.
+/// The maximum number of open connections: enough for some scrapers and probes.
 const CONNECTIONS_MAX: usize = 128;
 
-/// What the admin listener shows.
+/// The state that the admin API shows.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// For `/readyz`.
     pub health: Health,
     /// For `/metrics`.
     pub metrics: Metrics,
-    /// The stores, for the gauges of their pools, by whose they are.
+    /// The stores, for the gauges of their connections, each with the name of its pool.
     pub stores: Arc<[(&'static str, Arc<dyn Store>)]>,
-    /// What one client may take.
+    /// The limits of one client.
     pub limits: LimitSettings,
 }
 
-/// Serves the admin listener; never ends by itself.
+/// Serves the admin API; never ends.
 pub async fn serve(admin: Admin, listener: TcpListener) {
     let limits = admin.limits;
     let router = Router::new()
@@ -53,7 +53,7 @@ pub async fn serve(admin: Admin, listener: TcpListener) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let stream = next(&listener).await;
-        // One too many is closed at once.
+        // Beyond the maximum, the connection is closed at once.
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
             let served = connections.clone().serve(stream);
             tokio::spawn(async move {
@@ -83,8 +83,8 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], admin.metrics.encode())
 }
 
-/// Asks `/readyz` at `address`, for containers that have no curl; the error
-/// says what is wrong.
+/// Asks `/readyz` at `address`, for containers without curl. Fails if the service is
+/// unreachable or not ready.
 pub async fn healthcheck(address: SocketAddr) -> io::Result<()> {
     match ask_readyz(address).await? {
         (true, _) => Ok(()),
@@ -92,8 +92,7 @@ pub async fn healthcheck(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Whether what answers `/readyz` at `address` is ready, and what it says of its
-/// state.
+/// Asks `/readyz` at `address`. Returns whether the service is ready, and its state.
 pub async fn ask_readyz(mut address: SocketAddr) -> io::Result<(bool, String)> {
     if address.ip().is_unspecified() {
         let loopback =
@@ -103,11 +102,11 @@ pub async fn ask_readyz(mut address: SocketAddr) -> io::Result<(bool, String)> {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(format!("GET /readyz HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        Ok::<_, io::Error>(response)
     };
-    let answer = timeout(HEALTHCHECK_TIMEOUT, ask).await??;
-    let state = answer.lines().last().unwrap_or_default().to_owned();
-    Ok((answer.split(' ').nth(1) == Some("200"), state))
+    let response = timeout(HEALTHCHECK_TIMEOUT, ask).await??;
+    let state = response.lines().last().unwrap_or_default().to_owned();
+    Ok((response.split(' ').nth(1) == Some("200"), state))
 }

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Settings of authentication.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -7,50 +7,51 @@ use uuid::Uuid;
 
 use super::{parse::Secret, rate_limit::RateLimit};
 
-/// By how much the issuer's clock may differ from this machine's.
+/// The tolerance between the issuer's clock and this machine's.
 const JWT_LEEWAY: Duration = Duration::from_secs(60);
 
-/// How callers are known.
+/// How callers are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthMode {
-    /// Nobody is authenticated: whoever can connect can read and change all.
+    /// Callers are not authenticated. Any client that can connect can read and change everything.
     None,
-    /// Each call carries a signed token (JWT).
+    /// Each request carries a signed access token (JWT).
     Jwt,
 }
 
-/// Which sessions an application may set and clear.
+/// The sessions that an application may set and clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SessionIdPolicy {
-    /// The one whose id is the application's in the token, if it names one.
+    /// The session whose id is the application id in the token, if the token names an application.
     Application,
-    /// Any.
+    /// Any session.
     Any,
 }
 
-/// Settings of authentication; the comments are the text of `--help`.
+/// Settings of authentication; the comments of fields are the text of `--help`.
 #[expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "text for a terminal")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthSettings {
-    /// How callers are known.
-    #[arg(long, env = "PRESENCE_AUTH", default_value = "none", global = true, value_enum)]
+    /// Authentication of callers.
+    #[arg(long, env = "PRESENCE_AUTH", default_value = "none", global = true)]
+    #[arg(value_enum, value_name = "MODE")]
     pub auth: AuthMode,
 
-    /// Where the keys are that sign tokens: a JSON Web Key Set, fetched every 5 minutes, and when a
-    /// token names a key that is not known, every 10 s at most. https, or http on this machine.
-    #[arg(long, env = "PRESENCE_JWKS_URL", global = true, value_name = "URL", hide_env_values = true)]
+    /// URL of the JSON Web Key Set whose keys sign tokens: https, or http on this machine. It is fetched
+    /// every 5 minutes, and at most every 10 s when a token names an unknown key.
+    #[arg(long, env = "PRESENCE_JWKS_URL", global = true, value_name = "URL")]
     pub jwks_url: Option<Secret>,
 
-    /// The same as a file, which is read again when it changes.
+    /// File with the JSON Web Key Set, as an alternative to --jwks-url. A changed file is read again.
     #[arg(long, env = "PRESENCE_JWKS_FILE", global = true, value_name = "FILE")]
     pub jwks_file: Option<PathBuf>,
 
-    /// Who must have issued a token (claim iss); {tenantid} stands for the token's tenant.
+    /// Issuer that tokens must name (claim iss). {tenantid} stands for the token's tenant.
     #[arg(long, env = "PRESENCE_JWT_ISSUER", global = true, value_name = "ISSUER")]
     pub jwt_issuer: Option<String>,
 
-    /// For whom a token must be (claim aud); with commas between them, any of several.
+    /// Audience that tokens must name (claim aud). Several, separated by commas, are alternatives.
     #[arg(
         long,
         env = "PRESENCE_JWT_AUDIENCE",
@@ -60,32 +61,26 @@ pub struct AuthSettings {
     )]
     pub jwt_audience: Vec<String>,
 
-    /// The tenant of tokens that name none (claim tid); without this they let nobody in.
+    /// Tenant of tokens that name none (claim tid). Without it, such tokens are refused.
     #[arg(long, env = "PRESENCE_JWT_DEFAULT_TENANT", global = true, value_name = "GUID")]
     pub jwt_default_tenant: Option<Uuid>,
 
-    /// Which sessions an application may set and clear: its own, whose id is the application's in the
-    /// token, or any.
-    #[arg(
-        long,
-        env = "PRESENCE_SESSION_ID_POLICY",
-        default_value = "application",
-        global = true,
-        value_enum
-    )]
+    /// Sessions that an application may set and clear.
+    #[arg(long, env = "PRESENCE_SESSION_ID_POLICY", default_value = "application", global = true)]
+    #[arg(value_enum, value_name = "POLICY")]
     pub session_id_policy: SessionIdPolicy,
 
-    /// How often an application of a tenant may call, as CALLS/DURATION, e.g. 10000/30s; each item of a
-    /// $batch counts. Each replica counts by itself. Without this there is no limit.
+    /// Rate limit of one application in one tenant as CALLS/DURATION, such as 10000/30s. Each request of
+    /// a $batch counts. Each replica counts separately. Without it, there is no limit.
     #[arg(long, env = "PRESENCE_RATE_LIMIT", global = true, value_name = "RATE")]
     pub rate_limit: Option<RateLimit>,
 
-    /// Leave out what describes the API to anybody: gRPC reflection, /openapi.json and /docs.
+    /// No descriptions of the API: gRPC reflection, /openapi.json and /docs, which need no token.
     #[arg(long, env = "PRESENCE_NO_REFLECTION", global = true, value_parser = BoolishValueParser::new())]
     pub no_reflection: bool,
 
-    /// Origins whose pages may call the HTTP API from a browser, e.g. https://app.example.com, with commas
-    /// between them; none without this.
+    /// Origins whose pages may call the HTTP API from a browser, separated by commas, such as
+    /// https://app.example.com. Without it, no page may.
     #[arg(long, env = "PRESENCE_CORS_ORIGINS", global = true, value_name = "ORIGINS", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     pub cors_origins: Vec<String>,
@@ -96,7 +91,7 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
-    /// What is wrong with the settings taken together.
+    /// Checks the settings against each other.
     pub(super) fn check(&self) -> Result<(), String> {
         match self.auth {
             AuthMode::None => self.check_none(),
@@ -104,7 +99,8 @@ impl AuthSettings {
         }
     }
 
-    /// A setting of tokens that has no effect is a mistake that lets everybody in.
+    /// A setting of tokens without `--auth jwt` is a mistake that leaves the service
+    /// unprotected.
     fn check_none(&self) -> Result<(), String> {
         let given = [
             ("--jwks-url", self.jwks_url.is_some()),
@@ -114,47 +110,47 @@ impl AuthSettings {
             ("--jwt-default-tenant", self.jwt_default_tenant.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => {
-                Err(format!("{flag} has no effect while nobody is authenticated: give --auth jwt, too"))
-            }
+            Some((flag, _)) => Err(format!(
+                "{flag} has no effect because callers are not authenticated: give --auth jwt, too"
+            )),
             None => Ok(()),
         }
     }
 
     fn check_jwt(&self) -> Result<(), String> {
         if self.jwks_url.is_some() == self.jwks_file.is_some() {
-            return Err("--auth jwt takes either --jwks-url or --jwks-file".to_owned());
+            return Err("--auth jwt requires either --jwks-url or --jwks-file".to_owned());
         }
         if self.jwt_issuer.as_ref().is_none_or(String::is_empty) {
-            return Err("--auth jwt takes --jwt-issuer: who issues the tokens (claim iss)".to_owned());
+            return Err("--auth jwt requires --jwt-issuer: the issuer of tokens (claim iss)".to_owned());
         }
         if self.jwt_audience.is_empty() || self.jwt_audience.iter().any(String::is_empty) {
-            return Err("--auth jwt takes --jwt-audience: for whom the tokens are (claim aud)".to_owned());
+            return Err("--auth jwt requires --jwt-audience: the audience of tokens (claim aud)".to_owned());
         }
         self.jwks_url.as_ref().map_or(Ok(()), check_jwks_url)
     }
 }
 
-/// Whoever can change the keys on their way can let anybody in.
+/// An attacker who replaces the keys in transit can sign tokens.
 fn check_jwks_url(url: &Secret) -> Result<(), String> {
     let parsed = reqwest::Url::parse(url.expose()).map_err(|error| format!("--jwks-url {url}: {error}"))?;
     let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match parsed.scheme() {
         "https" => Ok(()),
-        "http" if here => Ok(()),
+        "http" if is_local => Ok(()),
         _ => Err(format!(
-            "--jwks-url {url} must be https: on the way, anybody could put in keys and sign tokens with them"
+            "--jwks-url {url} must be https: over http, an attacker could replace the keys and sign tokens"
         )),
     }
 }
 
-/// An origin as a browser sends it: scheme, host, and port unless it is the
-/// scheme's own.
+/// An origin as a browser sends it: scheme, host, and the port unless it is the scheme's
+/// default.
 fn origin(text: &str) -> Result<String, String> {
-    let same = |url: &reqwest::Url| url.origin().ascii_serialization() == text;
+    let is_same = |url: &reqwest::Url| url.origin().ascii_serialization() == text;
     match reqwest::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && same(&url) => Ok(text.to_owned()),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && is_same(&url) => Ok(text.to_owned()),
         _ => Err("must be an origin as browsers send it, such as https://app.example.com".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! How the database is reached, beside its URL.
+//! Settings of PostgreSQL, except for the database's URL.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use clap::{Args, builder::BoolishValueParser};
 
 use super::parse::{Secret, positive_duration};
 
-/// Settings of the way to PostgreSQL; the comments are the text of `--help`.
+/// Settings of PostgreSQL; the comments of fields are the text of `--help`.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "PostgreSQL")]
 pub struct PostgresSettings {
-    /// --database-url leads to a pgbouncer in transaction mode. Each statement is then a transaction
-    /// of four round trips.
+    /// Support for a pgbouncer in transaction mode at --database-url. Each statement is then a
+    /// transaction of four round trips. Requires --database-direct-url.
     #[arg(
         long,
         env = "PRESENCE_POSTGRES_PGBOUNCER",
@@ -20,31 +20,19 @@ pub struct PostgresSettings {
     )]
     pub postgres_pgbouncer: bool,
 
-    /// With --postgres-pgbouncer, the way to the database past it: to hear of changes, for which each
-    /// replica has one connection, and for migrations.
-    #[arg(
-        long,
-        env = "PRESENCE_DATABASE_DIRECT_URL",
-        global = true,
-        value_name = "URL",
-        hide_env_values = true
-    )]
+    /// URL of the database itself, for use with --postgres-pgbouncer. Each replica opens one
+    /// connection to it to listen for changes; migrations use it, too.
+    #[arg(long, env = "PRESENCE_DATABASE_DIRECT_URL", global = true, value_name = "URL")]
     pub database_direct_url: Option<Secret>,
 
-    /// A read replica (hot standby) of the database, for reads that ask for it with the header
-    /// presence-read: replica, and no others: they may be old. While it is away they are answered by
-    /// the database. With --postgres-pgbouncer it may be reached through one, too.
-    #[arg(
-        long,
-        env = "PRESENCE_DATABASE_READ_URL",
-        global = true,
-        value_name = "URL",
-        hide_env_values = true
-    )]
+    /// URL of a read replica (hot standby). It serves only reads that ask for it with the header
+    /// `presence-read: replica`, and its data may be old. While it is unavailable, the database serves
+    /// these reads. With --postgres-pgbouncer, this URL may lead to a pgbouncer, too.
+    #[arg(long, env = "PRESENCE_DATABASE_READ_URL", global = true, value_name = "URL")]
     pub database_read_url: Option<Secret>,
 
-    /// How long a connection to the database is used; the next one may lead elsewhere, as after a
-    /// change of the name's address.
+    /// Maximum age of a database connection. A new connection resolves the host again, so replicas
+    /// follow a change of its address within this time.
     #[arg(
         long,
         env = "PRESENCE_DATABASE_CONNECTION_MAX_AGE",
@@ -57,24 +45,25 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// What is wrong with the settings taken together, and with the database's URL.
+    /// Checks the settings against each other and against the database's URL.
     pub(super) fn check(&self, database_url: &Secret) -> Result<(), String> {
         match (self.postgres_pgbouncer, &self.database_direct_url) {
             (true, None) => {
-                return Err("--postgres-pgbouncer takes --database-direct-url: a pgbouncer passes on no \
-                            notifications, so the service listens for changes, and migrates, past it"
-                    .to_owned());
+                return Err(
+                    "--postgres-pgbouncer requires --database-direct-url: pgbouncer does not forward \
+                            notifications, so the service listens for changes and migrates without it"
+                        .to_owned(),
+                );
             }
             (false, Some(_)) => {
                 return Err("--database-direct-url has no effect without --postgres-pgbouncer".to_owned());
             }
             _ => {}
         }
+        let database_url =
+            (self.postgres_pgbouncer || self.database_read_url.is_some()).then_some(database_url);
         let given = [
-            (
-                "--database-url",
-                (self.postgres_pgbouncer || self.database_read_url.is_some()).then_some(database_url),
-            ),
+            ("--database-url", database_url),
             ("--database-direct-url", self.database_direct_url.as_ref()),
             ("--database-read-url", self.database_read_url.as_ref()),
         ];

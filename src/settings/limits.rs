@@ -1,4 +1,4 @@
-//! What one client may take of the service.
+//! Settings of limits: the resources that one client may use.
 
 use std::time::Duration;
 
@@ -6,26 +6,27 @@ use clap::Args;
 
 use super::parse::positive_duration;
 
-/// The requests that a client may cancel on one HTTP/2 connection in 10 s.
+/// The requests that a client may cancel on one HTTP/2 connection in 10 s. At more, the
+/// connection is closed.
 const RESETS_MAX: u32 = 500;
-/// How long a client may take for a TLS handshake, the first bytes that show its
-/// protocol, and the header of an HTTP/1 request.
+/// The time for a TLS handshake, for the first bytes of a connection, and for the header
+/// of an HTTP/1 request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take to send the body of a request.
+/// The time for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a client may stall without reading a pending response.
+/// The time for which a client may stall without reading a pending response.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a connection may have no request under way.
+/// The time for which a connection may have no request under way.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// The size of a request's headers. A request to watch 650 GUIDs over HTTP has 24 KB.
 const HEADER_MAX_BYTES: u32 = 32 * 1_024;
 
-/// Settings of limits; the comments are the text of `--help`.
+/// Settings of limits; the comments of fields are the text of `--help`.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitSettings {
-    /// Connections that gRPC, and HTTP, may have at once, each; more are closed at once. Fewer if the
-    /// process may not open as many files.
+    /// Maximum number of open connections to each API. Further connections are closed at once. The
+    /// limit of open files may lower it.
     #[arg(
         long,
         env = "PRESENCE_CONNECTIONS_MAX",
@@ -36,13 +37,13 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
 
-    /// Requests that one HTTP/2 connection may have under way.
+    /// Maximum number of concurrent requests on one HTTP/2 connection.
     #[arg(long, env = "PRESENCE_STREAMS_MAX", default_value_t = 256, global = true, value_name = "NUMBER")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub streams_max: u32,
 
-    /// How long a connection lives, give or take a tenth; its client is then told to open another, maybe
-    /// to another replica. What is under way on it is answered, and streams live on.
+    /// Maximum age of a connection, varied by up to 10 %. The service then asks its client to open
+    /// another, possibly to another replica. Requests under way complete, and streams continue.
     #[arg(
         long,
         env = "PRESENCE_CONNECTION_MAX_AGE",
@@ -53,8 +54,8 @@ pub struct LimitSettings {
     #[arg(value_parser = positive_duration)]
     pub connection_max_age: Duration,
 
-    /// The message of a gRPC call, and the body of an HTTP request once it is unpacked, in bytes; for
-    /// one user 64 KiB at most are read of a body, whatever this says.
+    /// Maximum size of a gRPC message, and of an HTTP body after decompression, in bytes. A body that
+    /// concerns one user may never exceed 64 KiB.
     #[arg(
         long,
         env = "PRESENCE_MESSAGE_MAX_BYTES",
@@ -65,7 +66,7 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub message_max_bytes: u32,
 
-    /// [`RESETS_MAX`]; tests replace it, like all the fields below.
+    /// [`RESETS_MAX`]; tests replace it, like all fields below.
     #[arg(skip = RESETS_MAX)]
     pub resets_max: u32,
     /// [`HEADER_TIMEOUT`].
@@ -92,7 +93,7 @@ impl LimitSettings {
         usize::try_from(self.message_max_bytes).unwrap_or(usize::MAX)
     }
 
-    /// The same for a message that may name 10,000 users: half as much again.
+    /// The maximum size of a message that may name 10,000 users: half as much again.
     #[must_use]
     pub fn long_message_max(&self) -> usize {
         self.message_max() + self.message_max() / 2

@@ -1,6 +1,7 @@
-//! Settings: flags, or environment variables of the same names.
+//! Settings: flags, and environment variables of the same names.
 
 mod auth;
+mod command_line;
 mod database;
 mod limits;
 mod parse;
@@ -8,15 +9,17 @@ mod rate_limit;
 mod streams;
 mod tls;
 mod traces;
+mod variables;
 
 use std::{env, net::SocketAddr, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use clap::{Args, builder::BoolishValueParser};
 
 use crate::{presence::REQUESTS_MAX, telemetry::LogFormat};
 use parse::{at_least_one, duration, positive_duration};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
+pub use command_line::{Cli, Command, command};
 pub use database::PostgresSettings;
 pub use limits::LimitSettings;
 pub use parse::Secret;
@@ -24,9 +27,10 @@ pub use rate_limit::RateLimit;
 pub use streams::StreamSettings;
 pub use tls::TlsSettings;
 pub use traces::{OtlpEndpoint, TraceSettings};
+pub use variables::{MisspeltVariable, unknown_variables};
 
-/// The most workers that are started by themselves: with more, batches get small
-/// and connections many.
+/// The most workers that `--workers auto` starts. More workers make batches small and
+/// need many database connections.
 const WORKERS_MAX: usize = 8;
 
 /// The members of one statement; 1 turns batching off.
@@ -34,62 +38,23 @@ const BATCH_MAX: usize = 500;
 /// The statements of each kind that a worker runs at once. A worker opens a database
 /// connection for each.
 const CONCURRENT_STATEMENTS: u16 = 2;
-/// The members of each kind that may wait in a worker. It must not be less than the
-/// members of one call.
+/// The members of each kind that may wait in a worker.
 const QUEUE_MAX: usize = 20_000;
-const _: () = assert!(QUEUE_MAX >= REQUESTS_MAX, "a call with the most members fits into an empty queue");
+const _: () = assert!(QUEUE_MAX >= REQUESTS_MAX, "the largest request fits into an empty queue");
 
-/// A self-hosted presence service: durable sessions, one presence per user,
-/// over gRPC and Microsoft Graph's HTTP paths.
-///
-/// With no command it serves, and with no settings it keeps its sessions in
-/// the SQLite file presence.db in the current folder.
-#[derive(Debug, Parser)]
-#[command(name = "presenced", version, max_term_width = 100)]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// How.
-    #[command(flatten)]
-    pub settings: Settings,
-    /// Print the effective settings, secrets hidden, and exit.
-    #[arg(long, global = true)]
-    pub print_config: bool,
-}
-
-/// What to do; the comments are the text of `--help`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Serve (the default).
-    Serve,
-    /// Apply the migrations that the database lacks, then exit.
-    Migrate,
-    /// Ask a running service on this machine whether it is ready; exits with 0 if it is.
-    Healthcheck,
-    /// Tell whether the service would work with these settings, and what to do if not; changes nothing.
-    Doctor,
-    /// Print the OpenAPI document of the HTTP/JSON API.
-    Openapi,
-}
-
-/// Every setting; the comments are the text of `--help`.
+/// All settings; the comments of fields are the text of `--help`.
 #[expect(clippy::doc_markdown, reason = "text for a terminal")]
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// Where the sessions are: sqlite://FILE, sqlite::memory:, or
-    /// postgres://USER:PASSWORD@HOST/DATABASE (PostgreSQL 15 or later; with
-    /// ?sslmode=verify-full&sslrootcert=FILE its certificate must be signed by one in the file).
-    #[arg(
-        long,
-        env = "PRESENCE_DATABASE_URL",
-        default_value = "sqlite://presence.db",
-        hide_env_values = true
-    )]
+    /// URL of the database that keeps the sessions: sqlite://FILE, sqlite::memory:, or
+    /// postgres://USER:PASSWORD@HOST/DATABASE (PostgreSQL 15 or later). With
+    /// ?sslmode=verify-full&sslrootcert=FILE, a certificate in FILE must have signed the server's
+    /// certificate.
+    #[arg(long, env = "PRESENCE_DATABASE_URL", default_value = "sqlite://presence.db")]
     #[arg(global = true, value_name = "URL")]
     pub database_url: Secret,
 
-    /// Where gRPC listens.
+    /// Address of the gRPC API.
     #[arg(
         long,
         env = "PRESENCE_GRPC_ADDR",
@@ -99,7 +64,7 @@ pub struct Settings {
     )]
     pub grpc_addr: SocketAddr,
 
-    /// Where Graph's HTTP/JSON listens.
+    /// Address of the HTTP API.
     #[arg(
         long,
         env = "PRESENCE_HTTP_ADDR",
@@ -109,7 +74,7 @@ pub struct Settings {
     )]
     pub http_addr: SocketAddr,
 
-    /// Where /livez, /readyz and /metrics listen.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(
         long,
         env = "PRESENCE_ADMIN_ADDR",
@@ -119,26 +84,26 @@ pub struct Settings {
     )]
     pub admin_addr: SocketAddr,
 
-    /// Let gRPC and HTTP listen beyond this machine although nobody is
-    /// authenticated.
+    /// Permission to serve other machines without authentication. Any client that reaches the gRPC or
+    /// HTTP address can then read and change every presence.
     #[arg(long, env = "PRESENCE_ALLOW_INSECURE", global = true, value_parser = BoolishValueParser::new())]
     pub allow_insecure: bool,
 
-    /// Do not apply migrations when serving.
+    /// No migrations at start. The service exits if the database lacks one.
     #[arg(long, env = "PRESENCE_NO_MIGRATE", global = true, value_parser = BoolishValueParser::new())]
     pub no_migrate: bool,
 
-    /// Workers, each with a thread and database connections of its own; auto is one for each core, 8
-    /// at most. SQLite always has one.
+    /// Number of workers. Each has its own thread and database connections. auto is one for each CPU
+    /// core, but at most 8. On SQLite there is always one.
     #[arg(long, env = "PRESENCE_WORKERS", default_value = "auto", global = true, value_name = "NUMBER")]
     pub workers: Workers,
 
-    /// How long a session that has ended is kept: what was last seen of a user is known for so long.
+    /// Time for which ended sessions are kept. After it, the last-seen time of a user is lost.
     #[arg(long, env = "PRESENCE_RETENTION", default_value = "168h", global = true, value_name = "DURATION")]
     #[arg(value_parser = positive_duration)]
     pub retention: Duration,
 
-    /// How long a stop waits for the requests under way.
+    /// Time for which a stop waits for requests under way. After it, they are dropped.
     #[arg(
         long,
         env = "PRESENCE_DRAIN_TIMEOUT",
@@ -149,30 +114,33 @@ pub struct Settings {
     #[arg(value_parser = duration)]
     pub drain_timeout: Duration,
 
-    /// What is logged: error, warn, info, debug (a line for each request), trace, or directives.
+    /// Log level: error, warn, info, debug (one line for each request) or trace; or a list of
+    /// directives, such as info,sqlx=warn.
     #[arg(long, env = "PRESENCE_LOG", default_value = "info", global = true, value_name = "FILTER")]
     pub log: String,
 
-    /// How it is logged.
-    #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true, value_enum)]
+    /// Format of the log, and of the findings of `presenced doctor`.
+    #[arg(long, env = "PRESENCE_LOG_FORMAT", default_value = "human", global = true)]
+    #[arg(value_enum, value_name = "FORMAT")]
     pub log_format: LogFormat,
 
     /// Traces.
     #[command(flatten)]
     pub traces: TraceSettings,
-    /// The way to PostgreSQL.
+
+    /// PostgreSQL.
     #[command(flatten)]
     pub postgres: PostgresSettings,
 
-    /// Who is let in.
+    /// Authentication.
     #[command(flatten)]
     pub auth: AuthSettings,
 
-    /// Encryption.
+    /// TLS.
     #[command(flatten)]
     pub tls: TlsSettings,
 
-    /// What one client may take.
+    /// Limits.
     #[command(flatten)]
     pub limits: LimitSettings,
 
@@ -192,49 +160,49 @@ pub struct Settings {
 }
 
 /// The value of a constant. Tests and tools that start the service as a process replace
-/// it by a variable of the environment; it is no setting.
+/// it with an environment variable; it is not a setting.
 fn constant(variable: &str, value: usize) -> usize {
     let replaced = env::var(variable).ok().and_then(|text| text.parse().ok());
     replaced.filter(|number| *number > 0).unwrap_or(value)
 }
 
 impl Settings {
-    /// What is wrong with the settings taken together.
+    /// Checks the settings against each other.
     pub fn check(&self) -> Result<(), String> {
         self.check_database()?;
         self.auth.check()?;
         self.tls.check()?;
-        let open = self.auth.auth == AuthMode::None && !self.allow_insecure;
+        let unauthenticated = self.auth.auth == AuthMode::None && !self.allow_insecure;
         for (flag, address) in [("--grpc-addr", self.grpc_addr), ("--http-addr", self.http_addr)] {
-            if !address.ip().is_loopback() && open {
+            if !address.ip().is_loopback() && unauthenticated {
                 return Err(format!(
-                    "{flag} {address} can be reached from other machines, and nobody is authenticated: anyone there \
-                     could read and change every presence. Give --auth jwt, or listen \
-                     on 127.0.0.1, or give --allow-insecure if something else keeps strangers out"
+                    "{flag} {address} is reachable from other machines, but callers are not authenticated: any \
+                     client could read and change every presence. Give --auth jwt, or use an address on \
+                     127.0.0.1, or give --allow-insecure if a firewall or proxy keeps other clients out"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Whether gRPC and HTTP can be reached from this machine only.
+    /// Whether both APIs are reachable from this machine only.
     #[must_use]
     pub const fn is_local(&self) -> bool {
         self.grpc_addr.ip().is_loopback() && self.http_addr.ip().is_loopback()
     }
 
-    /// What is wrong with the settings of the database taken together.
+    /// Checks the settings of the database against each other.
     pub fn check_database(&self) -> Result<(), String> {
         self.postgres.check(&self.database_url)
     }
 }
 
-/// How many workers to start for a database with many writers.
+/// The number of workers for a database that takes concurrent writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
-    /// One for each core, 8 at most.
+    /// One for each CPU core, at most 8.
     Auto,
-    /// So many.
+    /// A fixed number.
     Number(usize),
 }
 
@@ -259,6 +227,8 @@ impl FromStr for Workers {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn settings(arguments: &[&str]) -> Result<Settings, clap::Error> {
@@ -266,33 +236,16 @@ mod tests {
     }
 
     #[test]
-    fn flags_may_stand_before_and_after_the_command() {
-        assert_eq!(
-            settings(&["serve", "--drain-timeout", "1m30s"]).unwrap().drain_timeout,
-            Duration::from_secs(90)
-        );
-        assert_eq!(
-            settings(&["--drain-timeout", "5s", "serve"]).unwrap().drain_timeout,
-            Duration::from_secs(5)
-        );
+    fn an_address_for_other_machines_needs_authentication_or_a_permission() {
+        let check = |arguments: &[&str]| settings(arguments).unwrap().check();
+        assert!(check(&["--grpc-addr", "0.0.0.0:1"]).unwrap_err().contains("--allow-insecure"));
+        assert!(check(&["--http-addr", "[::]:1"]).is_err());
+        assert!(check(&["--http-addr", "0.0.0.0:1", "--allow-insecure"]).is_ok());
+        assert!(check(&["--admin-addr", "0.0.0.0:1", "--http-addr", "[::1]:1"]).is_ok());
     }
 
     #[test]
-    fn strangers_are_kept_out_unless_allowed() {
-        assert!(
-            settings(&["--grpc-addr", "0.0.0.0:1"])
-                .unwrap()
-                .check()
-                .unwrap_err()
-                .contains("--allow-insecure")
-        );
-        assert!(settings(&["--http-addr", "[::]:1"]).unwrap().check().is_err());
-        assert!(settings(&["--http-addr", "0.0.0.0:1", "--allow-insecure"]).unwrap().check().is_ok());
-        assert!(settings(&["--admin-addr", "0.0.0.0:1", "--http-addr", "[::1]:1"]).unwrap().check().is_ok());
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
+    fn an_invalid_value_is_an_error() {
         for arguments in [
             ["--workers", "0"],
             ["--drain-timeout", "-1s"],

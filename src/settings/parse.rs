@@ -1,10 +1,10 @@
-//! Reading the values of settings.
+//! Parsers of values.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 
-/// A URL that may hold a password, which is shown to nobody.
+/// A URL that may contain a password. `Display` and `Debug` leave the password out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -15,7 +15,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether it leads to a PostgreSQL.
+    /// Whether it is the URL of a PostgreSQL database.
     pub(super) fn is_postgres(&self) -> bool {
         matches!(self.0.split_once(':'), Some(("postgres" | "postgresql", _)))
     }
@@ -30,10 +30,10 @@ impl FromStr for Secret {
 }
 
 impl fmt::Display for Secret {
-    /// The URL without what may be secret: the password before the host, and
-    /// the parameters.
+    /// The URL without its possible secrets: the password before the host, and the
+    /// parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It may be a password with a ? that is not escaped.
+        // A password may contain a ? that is not escaped.
         if self.0.split_once('?').is_some_and(|(_, behind)| behind.contains('@')) {
             return match self.0.split_once("://") {
                 Some((scheme, _)) => write!(f, "{scheme}://…"),
@@ -70,10 +70,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "must be a duration such as 10s or 1m30s".to_owned())
 }
 
-/// A duration of more than nothing.
+/// A duration that is not zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| {
-        if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(duration) }
+        if duration.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(duration) }
     })
 }
 

@@ -1,4 +1,4 @@
-//! How streams live, which watch users or hold sessions.
+//! Settings of streams that watch users or hold sessions.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use clap::Args;
 
 use super::parse::positive_duration;
 
-/// How long a stream that watches users may be silent before it sends a heartbeat.
+/// The time without an event after which a watch stream sends a heartbeat.
 const WATCH_HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Settings of streams; the comments are the text of `--help`.
+/// Settings of streams; the comments of fields are the text of `--help`.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Streams")]
 pub struct StreamSettings {
-    /// How long a stream lives that watches users or holds a session, give or take a tenth; its client
-    /// then opens another, maybe to another replica.
+    /// Maximum age of a stream that watches users or holds a session, varied by up to 10 %. The stream
+    /// then ends, and its client opens another, possibly at another replica.
     #[arg(
         long,
         env = "PRESENCE_STREAM_MAX_AGE",
@@ -25,8 +25,8 @@ pub struct StreamSettings {
     #[arg(value_parser = positive_duration)]
     pub stream_max_age: Duration,
 
-    /// Users that all streams together may follow, each counted once for each stream; more streams
-    /// are refused. A million of them take up to 1 GB of memory.
+    /// Maximum number of users that all streams of a replica watch together. A user counts once for
+    /// each stream. Further streams are refused. 1,000,000 users take up to 1 GB of memory.
     #[arg(
         long,
         env = "PRESENCE_WATCH_USERS_MAX",

@@ -1,22 +1,23 @@
-//! Where traces go.
+//! Settings of traces.
 
 use std::str::FromStr;
 
 use clap::Args;
 use http::Uri;
 
-/// Settings of traces; the comments are the text of `--help`.
+/// Settings of traces; the comments of fields are the text of `--help`.
 #[expect(clippy::doc_markdown, reason = "text for a terminal")]
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Traces")]
 pub struct TraceSettings {
-    /// The collector that traces are sent to, by OTLP over gRPC, e.g. http://collector:4317; none if empty.
-    /// One that is down or slow holds up nothing: traces are lost.
-    #[arg(long, env = "PRESENCE_OTLP_ENDPOINT", default_value = "", global = true, value_name = "URL")]
-    pub otlp_endpoint: OtlpEndpoint,
+    /// URL of the collector that receives traces by OTLP over gRPC, such as http://collector:4317.
+    /// Traces are off without it. If the collector is slow or unavailable, traces are lost and requests
+    /// are not delayed.
+    #[arg(long, env = "PRESENCE_OTLP_ENDPOINT", global = true, value_name = "URL")]
+    pub otlp_endpoint: Option<OtlpEndpoint>,
 
-    /// The share of requests that are traced, from 0 to 1, among those whose caller does not say; of the
-    /// others the caller decides (traceparent).
+    /// Share of requests that are traced, from 0 to 1. It applies to requests without the header
+    /// traceparent; for all others, that header decides.
     #[arg(
         long,
         env = "PRESENCE_OTLP_SAMPLE_RATIO",
@@ -28,27 +29,32 @@ pub struct TraceSettings {
     pub otlp_sample_ratio: f64,
 }
 
-/// The URL of a collector, or none.
+/// The URL of a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtlpEndpoint(pub Option<String>);
+pub struct OtlpEndpoint(String);
+
+impl OtlpEndpoint {
+    /// The URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for OtlpEndpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.is_empty() {
-            return Ok(Self(None));
-        }
-        // Only OTLP over HTTP has a path, and a password would be sent to nobody, but logged.
-        let fits = |url: &Uri| {
+        // Only OTLP over HTTP has a path. A password would not be sent, but logged.
+        let is_valid = |url: &Uri| {
             let host = url.authority().is_some_and(|host| !host.as_str().contains('@'));
             matches!(url.scheme_str(), Some("http" | "https"))
                 && host
                 && url.path_and_query().is_none_or(|path| path == "/")
         };
         match text.parse::<Uri>() {
-            Ok(url) if fits(&url) => Ok(Self(Some(text.to_owned()))),
-            _ => Err("must be such as http://collector:4317".to_owned()),
+            Ok(url) if is_valid(&url) => Ok(Self(text.to_owned())),
+            _ => Err("must be a URL without a path, such as http://collector:4317".to_owned()),
         }
     }
 }
@@ -63,20 +69,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_endpoint_is_none_and_a_wrong_one_is_refused() {
-        let endpoint = |text: &str| text.parse::<OtlpEndpoint>().map(|endpoint| endpoint.0);
-        assert_eq!(endpoint(""), Ok(None));
-        for good in ["http://collector:4317", "https://collector:4317/", "http://[::1]:4317"] {
-            assert_eq!(endpoint(good), Ok(Some(good.to_owned())));
+    fn an_endpoint_is_a_url_without_a_path_or_a_password() {
+        for valid in ["http://collector:4317", "https://collector:4317/", "http://[::1]:4317"] {
+            assert_eq!(valid.parse::<OtlpEndpoint>().unwrap().as_str(), valid);
         }
-        for wrong in
-            ["collector:4317", "http://", "http://a:4318/v1/traces", "http://me:b@a", "ftp://a", "http://a?b"]
-        {
-            assert!(endpoint(wrong).is_err(), "{wrong}");
+        for invalid in [
+            "",
+            "collector:4317",
+            "http://",
+            "http://a:4318/v1/traces",
+            "http://me:b@a",
+            "ftp://a",
+            "http://a?b",
+        ] {
+            assert!(invalid.parse::<OtlpEndpoint>().is_err(), "{invalid}");
         }
+    }
+
+    #[test]
+    fn a_ratio_is_a_number_from_0_to_1() {
         assert_eq!(ratio("0.5"), Ok(0.5));
-        for wrong in ["", "2", "-1", "NaN", "much"] {
-            assert!(ratio(wrong).is_err(), "{wrong}");
+        for invalid in ["", "2", "-1", "NaN", "much"] {
+            assert!(ratio(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The binary as operators meet it: settings, exit codes, signals, logs.
+//! The binary as operators use it: settings, exit codes, signals, logs.
 
 use std::{
     fs,
@@ -16,35 +16,83 @@ use crate::support::{
     wait::eventually,
 };
 
-on_every_engine![the_schema_is_checked_before_anything_is_served];
+on_every_engine![an_incompatible_schema_is_refused_at_start];
 
-/// Runs the binary to its end, which must come soon: it must not serve.
+/// Runs the binary until it exits. It is killed after 20 s.
 pub fn run(arguments: &[&str]) -> Output {
     let mut limited = Command::new("timeout");
     limited.arg("20").arg(binary()).args(arguments);
     without_settings(limited).output().unwrap()
 }
 
-/// It ends with this code and says this on standard error.
+/// Asserts the exit code, and a part of the text on standard error.
 #[track_caller]
-fn assert_refused(output: &Output, code: i32, says: &str) {
+fn assert_fails(output: &Output, code: i32, part: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
-    assert!(text.contains(says), "{text}");
+    assert!(text.contains(part), "{text}");
 }
 
 #[test]
-fn the_help_is_what_is_kept_in_tests_golden() {
+fn the_help_equals_the_golden_file() {
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
     is_golden("tests/golden/help.txt", &help);
 }
 
 #[test]
-fn bad_settings_end_with_64() {
-    assert_refused(&run(&["--http-addr", "0.0.0.0:0"]), 64, "give --allow-insecure");
-    assert_refused(&run(&["--grpc-addr", "[::]:0"]), 64, "nobody is authenticated");
-    assert_refused(&run(&["--grpc-addr", "nonsense"]), 64, "--grpc-addr");
-    for (arguments, says) in [
+fn a_misspelt_variable_exits_with_64_and_the_error_names_both_spellings() {
+    for subcommand in ["serve", "migrate", "healthcheck", "doctor"] {
+        let output = command().arg(subcommand).env("PRESENCE_AUTHH", "jwt").output().unwrap();
+        assert_fails(&output, 64, "no environment variable PRESENCE_AUTHH. Did you mean PRESENCE_AUTH?");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_logged_unless_it_belongs_to_tests_or_kubernetes() {
+    let output = command()
+        .args(["migrate", "--database-url", "sqlite::memory:"])
+        .env("PRESENCE_GRPC_PORT", "50051")
+        .env("PRESENCE_TEST_OTHER", "1")
+        .env("PRESENCE_SERVICE_HOST", "10.0.0.1")
+        .env("PRESENCE_PORT_8080_TCP_ADDR", "10.0.0.1")
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("unknown environment variable")).collect();
+    assert!(matches!(warnings[..], [one] if one.contains("PRESENCE_GRPC_PORT")), "{log}");
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_given() {
+    let output = command()
+        .arg("--print-config")
+        .envs(
+            ["AUTH", "GRPC_ADDR", "TLS_CERT", "ALLOW_INSECURE"].map(|name| (format!("PRESENCE_{name}"), "")),
+        )
+        .env("PRESENCE_AUTHH", "")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "auth = none (default)",
+        "grpc-addr = 127.0.0.1:50051 (default)",
+        "tls-cert =  (default)",
+        "allow-insecure = false (default)",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    // The help still shows the variable.
+    let help = command().arg("--help").env("PRESENCE_AUTH", "").output().unwrap();
+    assert!(String::from_utf8_lossy(&help.stdout).contains("[env: PRESENCE_AUTH]"));
+}
+
+#[test]
+fn invalid_settings_exit_with_64() {
+    assert_fails(&run(&["--http-addr", "0.0.0.0:0"]), 64, "give --allow-insecure");
+    assert_fails(&run(&["--grpc-addr", "[::]:0"]), 64, "callers are not authenticated");
+    assert_fails(&run(&["--grpc-addr", "nonsense"]), 64, "--grpc-addr");
+    for (arguments, part) in [
         (&["--auth", "jwt"][..], "either --jwks-url or --jwks-file"),
         (
             &["--auth", "jwt", "--jwks-url", "https://a", "--jwks-file", "b"],
@@ -62,15 +110,15 @@ fn bad_settings_end_with_64() {
         ),
         (&["--jwks-file", "a"], "give --auth jwt"),
         (&["--jwt-audience", "a"], "give --auth jwt"),
-        (&["--tls-cert", "a"], "go together"),
-        (&["--tls-client-ca", "a"], "--tls-cert and --tls-key, too"),
+        (&["--tls-cert", "a"], "belong together"),
+        (&["--tls-client-ca", "a"], "requires --tls-cert and --tls-key"),
         (&["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere"),
         (&["--rate-limit", "lots"], "CALLS/DURATION"),
         (&["--cors-origins", "*"], "as browsers send it"),
         (&["--cors-origins", "https://a/"], "as browsers send it"),
-        (&["--retention", "0s"], "more than nothing"),
+        (&["--retention", "0s"], "more than 0s"),
         (&["--otlp-endpoint", "collector:4317"], "http://collector:4317"),
-        (&["--postgres-pgbouncer"], "takes --database-direct-url"),
+        (&["--postgres-pgbouncer"], "requires --database-direct-url"),
         (&["--database-direct-url", "postgres://db/p"], "no effect without --postgres-pgbouncer"),
         (
             &["--postgres-pgbouncer", "--database-direct-url", "postgres://db/p"],
@@ -79,64 +127,64 @@ fn bad_settings_end_with_64() {
     ] {
         let free =
             ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"];
-        assert_refused(
+        assert_fails(
             &run(&[&free[..], &["--database-url", "sqlite::memory:"], arguments].concat()),
             64,
-            says,
+            part,
         );
     }
-    assert_refused(&run(&["--nonsense"]), 64, "--nonsense");
-    assert_refused(&run(&["--log", "verbose"]), 64, "no level");
+    assert_fails(&run(&["--nonsense"]), 64, "--nonsense");
+    assert_fails(&run(&["--log", "verbose"]), 64, "no level");
     let output = run(&["--database-url", "postgres://me@127.0.0.1:1/presence?pasword=hunter2"]);
-    assert_refused(&output, 64, "pasword");
+    assert_fails(&output, 64, "pasword");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
-    assert_refused(&run(&["--database-url", "mysql://db/presence"]), 64, "postgres:// or sqlite:");
-    assert_refused(&run(&["--database-url", "sqlite:"]), 64, "names no file");
+    assert_fails(&run(&["--database-url", "mysql://db/presence"]), 64, "postgres:// or sqlite:");
+    assert_fails(&run(&["--database-url", "sqlite:"]), 64, "names no file");
     let output = command().env("PRESENCE_WORKERS", "0").output().unwrap();
-    assert_refused(&output, 64, "1 or more");
+    assert_fails(&output, 64, "1 or more");
     let output =
         command().env("PRESENCE_ALLOW_INSECURE", "0").args(["--http-addr", "0.0.0.0:0"]).output().unwrap();
-    assert_refused(&output, 64, "give --allow-insecure");
+    assert_fails(&output, 64, "give --allow-insecure");
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_ends_with_69_and_shows_no_password() {
+fn an_unreachable_database_exits_with_69_and_no_password_is_shown() {
     let nobody = nobody();
     for command in ["serve", "migrate"] {
         let output = run(&[command, "--database-url", &format!("postgres://me:hunter2@{nobody}/presence")]);
-        assert_refused(&output, 69, "cannot reach the database");
+        assert_fails(&output, 69, "cannot reach the database");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
     }
     let direct = "postgres://me:hunter2@db/presence";
     let output = run(&["migrate", "--database-url", direct, "--postgres-pgbouncer"]);
-    assert_refused(&output, 64, "takes --database-direct-url");
+    assert_fails(&output, 64, "requires --database-direct-url");
     let output = run(&["--database-url", "sqlite:///nowhere/at/all.db"]);
-    assert_refused(&output, 69, "cannot reach the database: SQLite at /nowhere/at/all.db: ");
+    assert_fails(&output, 69, "cannot reach the database: SQLite at /nowhere/at/all.db: ");
 }
 
 #[test]
-fn a_database_that_cannot_be_written_is_refused_at_the_start() {
+fn a_read_only_database_is_refused_at_start() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("presence.db").display());
     assert!(run(&["migrate", "--database-url", &url]).status.success());
     for flags in [&["--no-migrate"][..], &[]] {
         let read_only = format!("{url}?mode=ro");
         let output = run(&[&["--database-url", &read_only], flags].concat());
-        assert_refused(&output, 69, "readonly database");
+        assert_fails(&output, 69, "readonly database");
     }
 }
 
 #[test]
-fn an_address_in_use_ends_with_70() {
+fn an_address_in_use_exits_with_70() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output =
         run(&["--database-url", "sqlite::memory:", "--http-addr", &address, "--grpc-addr", "127.0.0.1:0"]);
-    assert_refused(&output, 70, &format!("cannot listen on --http-addr {address}"));
+    assert_fails(&output, 70, &format!("cannot listen on --http-addr {address}"));
 }
 
 #[test]
-fn print_config_shows_every_setting_and_no_password() {
+fn print_config_shows_every_setting_without_passwords() {
     let output = command()
         .args([
             "--print-config",
@@ -156,7 +204,7 @@ fn print_config_shows_every_setting_and_no_password() {
     assert!(text.contains("database-url = postgres://me:…@db/presence?… (flag)\n"), "{text}");
     assert!(text.contains("database-direct-url = postgres://me:…@primary/presence (flag)\n"), "{text}");
     assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
-    assert!(text.contains("otlp-endpoint =  (environment)\n"), "an empty one is none: {text}");
+    assert!(text.contains("otlp-endpoint =  (default)\n"), "an empty variable is not given: {text}");
     assert!(
         text.contains("workers = 3 (flag)\n") && text.contains("streams-max = 256 (default)\n"),
         "{text}"
@@ -167,22 +215,22 @@ fn print_config_shows_every_setting_and_no_password() {
 }
 
 #[tokio::test]
-async fn healthcheck_tells_whether_it_is_ready() {
+async fn healthcheck_exits_with_0_if_the_service_is_ready() {
     let process = Process::start("sqlite::memory:", &[]).await;
     let admin = process.admin.to_string();
     assert!(run(&["healthcheck", "--admin-addr", &admin]).status.success());
     let any = format!("0.0.0.0:{}", process.admin.port());
     assert!(run(&["healthcheck", "--admin-addr", &any]).status.success());
     let nobody = nobody();
-    assert_refused(&run(&["healthcheck", "--admin-addr", &nobody]), 70, "presenced: ");
+    assert_fails(&run(&["healthcheck", "--admin-addr", &nobody]), 70, "presenced: ");
 }
 
 #[tokio::test]
-async fn signals_drain_and_the_log_says_so() {
+async fn a_signal_drains_the_service_which_is_logged() {
     for name in ["TERM", "INT"] {
         let mut process = Process::start("sqlite::memory:", &[]).await;
         let (grpc, http) = (process.grpc, process.http);
-        // Connections that are open and idle, of both APIs, must not hold it up.
+        // Open, idle connections to both APIs must not delay the exit.
         let clients = [Api::Grpc, Api::Http].map(|api| Client::new(api, grpc, http));
         for client in &clients {
             assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);
@@ -212,7 +260,7 @@ async fn signals_drain_and_the_log_says_so() {
 }
 
 #[tokio::test]
-async fn a_first_start_creates_the_file_and_a_stop_leaves_one() {
+async fn a_start_creates_the_database_file_and_a_stop_leaves_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("presence.db");
     let url = format!("sqlite://{}", file.display());
@@ -223,17 +271,17 @@ async fn a_first_start_creates_the_file_and_a_stop_leaves_one() {
     process.signal("TERM");
     assert_eq!(process.wait().0, Some(0));
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["presence.db"], "the journal was merged into it");
+    assert_eq!(left, ["presence.db"], "the journal was merged into the file");
 
     let process = Process::start(&url, &[]).await;
     let client = Client::new(Api::Http, process.grpc, process.http);
     assert_eq!(client.get("u").await, Outcome::Presences(vec!["u Busy/InACall".into()]));
 }
 
-async fn the_schema_is_checked_before_anything_is_served(engine: Engine) {
+async fn an_incompatible_schema_is_refused_at_start(engine: Engine) {
     let database = TestDatabase::new(engine).await;
     let url = database.url.as_str();
-    assert_refused(&run(&["--no-migrate", "--database-url", url]), 69, "run `presenced migrate`");
+    assert_fails(&run(&["--no-migrate", "--database-url", url]), 69, "run `presenced migrate`");
     for _ in 0..2 {
         assert!(run(&["migrate", "--database-url", url]).status.success());
     }
@@ -251,7 +299,7 @@ async fn the_schema_is_checked_before_anything_is_served(engine: Engine) {
     execute(engine, url, newer(901, "breaking drops something")).await;
     for command in ["serve", "migrate"] {
         let output = run(&[command, "--database-url", url]);
-        assert_refused(&output, 69, "has schema version 901, this binary knows versions up to 3,");
+        assert_fails(&output, 69, "has schema version 901, this binary knows up to version 3,");
     }
 }
 
@@ -276,15 +324,15 @@ async fn metrics_count_requests_batches_and_connections() {
         client.get("u").await;
         client.clear("u", "other").await;
     }
-    // A connection is handed back a moment after its answer.
+    // A connection returns to the pool a moment after its response.
     let idle =
         |metrics: &str| metrics.contains("presence_pool_connections{pool=\"workers\",state=\"busy\"} 0\n");
     let mut metrics = String::new();
     while !idle(&metrics) {
-        let answer = reqwest::get(format!("http://{}/metrics", process.admin)).await.unwrap();
-        let content_type = answer.headers()["content-type"].to_str().unwrap();
+        let response = reqwest::get(format!("http://{}/metrics", process.admin)).await.unwrap();
+        let content_type = response.headers()["content-type"].to_str().unwrap();
         assert!(content_type.starts_with("application/openmetrics-text"), "{content_type}");
-        metrics = answer.text().await.unwrap();
+        metrics = response.text().await.unwrap();
     }
     for line in [
         r#"presence_requests_total{operation="set_presence",api="grpc",code="OK"} 1"#,

@@ -381,7 +381,7 @@ async fn a_clock_that_differs_from_the_databases_is_not_ready() {
     let ahead = ManualClock::new(Clock::System.now() + Duration::from_mins(1));
     let app = start(&settings(&database.url, &[]), Clock::Manual(ahead)).await;
     let admin = app.addresses().admin;
-    becomes_unready(admin, "clock more than 2 s off the database's").await;
+    becomes_unready(admin, "clock differs from the database's by more than 2 s").await;
     let skew = metrics::value(admin, "presence_clock_skew_seconds").await;
     assert!(skew > 2.0 && skew <= 60.0, "{skew}");
     assert!(app.stop(Duration::from_secs(10), pending()).await);

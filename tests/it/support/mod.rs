@@ -14,7 +14,7 @@ pub mod wait;
 
 pub use presenced_tools::{process, proxy};
 
-/// Makes each of the named functions a test on every engine.
+/// Runs each of the named functions as a test of every engine.
 macro_rules! on_every_engine {
     ($($name:ident),+ $(,)?) => {
         mod sqlite {
