@@ -1,6 +1,6 @@
-//! Who is let in: the keys of tokens.
+//! Authentication: the keys of tokens.
 
-use super::{Fault, Finding};
+use super::report::{Fault, Finding};
 use crate::{
     auth,
     settings::{AuthMode, Settings},
@@ -8,19 +8,19 @@ use crate::{
 
 pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
     if settings.auth.auth == AuthMode::None {
-        return vec![nobody(settings)];
+        return vec![unauthenticated(settings)];
     }
-    // One of them, or the settings do not go together.
-    let (place, fault, advice) = match (&settings.auth.jwks_file, &settings.auth.jwks_url) {
+    // With both or neither, the settings are invalid, which is a finding of its own.
+    let (source, fault, advice) = match (&settings.auth.jwks_file, &settings.auth.jwks_url) {
         (Some(file), None) => (
             format!("--jwks-file {}", file.display()),
             Fault::Settings,
-            "give a JSON Web Key Set that the service may read; docs/authentication.md says which keys it takes",
+            "give a readable JSON Web Key Set; docs/authentication.md lists the supported keys",
         ),
         (None, Some(url)) => (
             format!("--jwks-url {url}"),
             Fault::Other,
-            "see whether this machine reaches it, and trusts its certificate: until then nobody is let in",
+            "check that this machine reaches it and trusts its certificate; until then all callers are refused",
         ),
         _ => return Vec::new(),
     };
@@ -28,19 +28,19 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
         Ok(0) => Finding::fail(
             Fault::Other,
             "keys",
-            format!("{place} holds no key that can be used: nobody is let in"),
-            "give keys of the kinds in docs/authentication.md",
+            format!("{source} contains no usable key: all callers are refused"),
+            "give keys of a supported type; docs/authentication.md lists them",
         ),
-        Ok(1) => Finding::ok("keys", format!("{place} holds 1 key")),
-        Ok(keys) => Finding::ok("keys", format!("{place} holds {keys} keys")),
-        Err(error) => Finding::fail(fault, "keys", format!("{place}: {error}"), advice),
+        Ok(1) => Finding::ok("keys", format!("{source} contains 1 key")),
+        Ok(keys) => Finding::ok("keys", format!("{source} contains {keys} keys")),
+        Err(error) => Finding::fail(fault, "keys", format!("{source}: {error}"), advice),
     }]
 }
 
-fn nobody(settings: &Settings) -> Finding {
+fn unauthenticated(settings: &Settings) -> Finding {
     if settings.is_local() {
-        return Finding::ok("callers", "nobody is authenticated; gRPC and HTTP listen on this machine only");
+        return Finding::ok("callers", "not authenticated; both APIs are reachable from this machine only");
     }
-    let detail = "nobody is authenticated: whoever can connect can read and change every presence";
-    Finding::warn("callers", detail, "give --auth jwt, unless something else keeps strangers out")
+    let detail = "not authenticated: any client that can connect can read and change every presence";
+    Finding::warn("callers", detail, "give --auth jwt, unless a firewall or proxy keeps other clients out")
 }

@@ -1,6 +1,6 @@
-//! The files that the process may open: each connection takes one.
+//! The limit of open files: each connection needs one.
 
-use super::Finding;
+use super::report::Finding;
 use crate::{
     server::{connections_possible, files_needed},
     settings::LimitSettings,
@@ -11,19 +11,19 @@ pub(super) fn check(limits: &LimitSettings) -> Vec<Finding> {
     vec![match connections_possible() {
         Ok((files, possible)) if possible < wanted => Finding::warn(
             "files",
-            format!("{files} open files are room for {possible} connections to each API, not for {wanted}"),
+            format!("{files} open files suffice for {possible} connections to each API, not for {wanted}"),
             format!(
-                "raise the limit (ulimit -n, LimitNOFILE=) to {}, or give fewer --connections-max",
+                "raise the limit (ulimit -n, LimitNOFILE=) to {}, or lower --connections-max",
                 files_needed(wanted)
             ),
         ),
         Ok((files, _)) => {
-            Finding::ok("files", format!("{files} open files are room for {wanted} connections to each API"))
+            Finding::ok("files", format!("{files} open files suffice for {wanted} connections to each API"))
         }
         Err(error) => Finding::warn(
             "files",
-            format!("how many may be open is not known: {error}"),
-            "see to it that they are enough for --connections-max",
+            format!("the limit of open files is unknown: {error}"),
+            "make sure that it suffices for --connections-max",
         ),
     }]
 }

@@ -1,14 +1,14 @@
-//! `presenced doctor`: whether a deployment is fit to be served with these very
-//! settings, and what to do where it is not.
+//! `presenced doctor`: whether the service would work with these settings on this machine,
+//! and what to do if not.
 //!
 //! Rules:
 //!
-//! 1. Nothing is changed: no migration, no write, no file that was not there.
-//! 2. What the service would not start with, or not be of use with, fails; what it
-//!    works with, but worse than it should, is warned of. Both say what to do.
-//! 3. A check asks with the service's own code wherever there is some, so that the
-//!    two can't come to differ.
-//! 4. It ends within seconds, whatever hangs.
+//! 1. The doctor changes nothing: it runs no migration, writes nothing, and creates no
+//!    file.
+//! 2. A finding fails if the service would not start or not be usable, and warns if it
+//!    would work worse than it should. Both come with advice.
+//! 3. A check calls the service's own code where it can, so that the two cannot differ.
+//! 4. All checks end within seconds, even if a server does not respond.
 
 mod callers;
 mod database;
@@ -21,22 +21,42 @@ mod tls;
 
 use tokio::join;
 
-use crate::{clock::Clock, settings::Settings};
+use crate::{clock::Clock, settings::Settings, store::Inspector};
+use database::{URL, invalid_url};
 
 pub use report::{Fault, Finding, Report, Verdict};
 
-/// Makes every check.
+/// Runs all checks.
 pub async fn examine(settings: &Settings, clock: &Clock) -> Report {
     let (database, callers, ports) =
-        join!(database::check(settings, clock), callers::check(settings), ports::check(settings));
+        join!(check_database(settings, clock), callers::check(settings), ports::check(settings));
     let (tls, files) = (tls::check(settings, clock.now()), files::check(&settings.limits));
-    Report::new([vec![together(settings)], database, callers, tls, ports, files].concat())
+    Report::new([vec![check_settings(settings)], database, callers, tls, ports, files].concat())
 }
 
-/// The settings taken together.
-fn together(settings: &Settings) -> Finding {
+/// Checks the settings against each other.
+fn check_settings(settings: &Settings) -> Finding {
     match settings.check() {
-        Ok(()) => Finding::ok("settings", "they go together"),
-        Err(error) => Finding::fail(Fault::Settings, "settings", error, "change the settings as it says"),
+        Ok(()) => Finding::ok("settings", "valid"),
+        Err(error) => Finding::fail(Fault::Settings, "settings", error, "change the settings"),
+    }
+}
+
+/// Runs the checks of the database's engine.
+async fn check_database(settings: &Settings, clock: &Clock) -> Vec<Finding> {
+    // A pgbouncer hides the properties of the database behind it.
+    let direct = settings.postgres.database_direct_url.as_ref();
+    let (flag, url) = match direct.filter(|_| settings.postgres.postgres_pgbouncer) {
+        Some(url) => ("--database-direct-url", url),
+        None => (URL, &settings.database_url),
+    };
+    match Inspector::new(url.expose()) {
+        Ok(Inspector::Postgres(postgres)) => {
+            let mut findings = postgres::check(settings, clock, flag, postgres).await;
+            findings.extend(postgres::check_other_urls(settings).await);
+            findings
+        }
+        Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, &sqlite).await,
+        Err(error) => vec![invalid_url("database", flag, &error)],
     }
 }

@@ -1,16 +1,16 @@
-//! Whether the service can listen where it is told to.
+//! The addresses: whether the service can listen on them.
 
 use std::{io, net::SocketAddr};
 
-use super::{Fault, Finding};
+use super::report::{Fault, Finding};
 use crate::{admin::ask_readyz, health::Readiness, server::bind, settings::Settings};
 
-/// What is found at an address.
+/// The state of an address.
 enum Port {
     Free,
-    /// An earlier setting names it, too, or all addresses.
-    Same(&'static str),
-    Taken,
+    /// An earlier flag has the same port, and the same or an unspecified address.
+    Conflict(&'static str),
+    InUse,
     Unusable(io::Error),
 }
 
@@ -20,25 +20,25 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
         ("--http-addr", settings.http_addr),
         ("--admin-addr", settings.admin_addr),
     ];
-    let ports = look(&apis);
-    let taken = ports.iter().any(|(.., port)| matches!(port, Port::Taken));
-    let running = if taken { running(settings.admin_addr).await } else { None };
+    let ports = probe(&apis);
+    let in_use = ports.iter().any(|(.., port)| matches!(port, Port::InUse));
+    let running = if in_use { running(settings.admin_addr).await } else { None };
     ports.into_iter().map(|(flag, address, port)| finding(flag, address, port, running)).collect()
 }
 
-/// Binds all of them, and lets go of them only then.
-fn look(apis: &[(&'static str, SocketAddr)]) -> Vec<(&'static str, SocketAddr, Port)> {
+/// Binds all addresses before it releases any.
+fn probe(apis: &[(&'static str, SocketAddr)]) -> Vec<(&'static str, SocketAddr, Port)> {
     let mut held = Vec::new();
     let mut ports: Vec<(&'static str, SocketAddr, Port)> = Vec::new();
     for &(flag, address) in apis {
-        let earlier = ports.iter().find(|(_, other, _)| collide(*other, address));
+        let earlier = ports.iter().find(|(_, other, _)| conflict(*other, address));
         let port = match (earlier, bind(flag, address)) {
-            (Some((earlier, ..)), _) => Port::Same(earlier),
+            (Some((earlier, ..)), _) => Port::Conflict(earlier),
             (None, Ok(listener)) => {
                 held.push(listener);
                 Port::Free
             }
-            (None, Err(error)) if error.kind() == io::ErrorKind::AddrInUse => Port::Taken,
+            (None, Err(error)) if error.kind() == io::ErrorKind::AddrInUse => Port::InUse,
             (None, Err(error)) => Port::Unusable(error),
         };
         ports.push((flag, address, port));
@@ -46,13 +46,13 @@ fn look(apis: &[(&'static str, SocketAddr)]) -> Vec<(&'static str, SocketAddr, P
     ports
 }
 
-/// Whether the one shuts out the other.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let meet = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    meet && one.port() == other.port() && one.port() != 0
+/// Whether only one of them can be bound.
+fn conflict(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
 }
 
-/// The state of the service that runs here, if one does.
+/// The state of the service that runs on this machine, if there is one.
 async fn running(admin: SocketAddr) -> Option<Readiness> {
     const ALL: [Readiness; 5] = [
         Readiness::Starting,
@@ -66,27 +66,27 @@ async fn running(admin: SocketAddr) -> Option<Readiness> {
 }
 
 fn finding(flag: &str, address: SocketAddr, port: Port, running: Option<Readiness>) -> Finding {
-    let other = format!("give another {flag}");
+    let other = format!("give another address in {flag}");
     match (port, running) {
         (Port::Free, _) => Finding::ok(flag, format!("{address} is free")),
-        (Port::Same(earlier), _) => {
-            Finding::fail(Fault::Settings, flag, format!("{address} is in the way of {earlier}"), other)
+        (Port::Conflict(earlier), _) => {
+            Finding::fail(Fault::Settings, flag, format!("{address} conflicts with {earlier}"), other)
         }
         (Port::Unusable(error), _) => Finding::fail(Fault::Other, flag, error.to_string(), other),
-        (Port::Taken, Some(Readiness::Ready)) => {
-            Finding::ok(flag, format!("{address} is taken: a service is running here and is ready"))
+        (Port::InUse, Some(Readiness::Ready)) => {
+            Finding::ok(flag, format!("{address} is in use: a service is running here and is ready"))
         }
-        (Port::Taken, Some(state)) => Finding::fail(
+        (Port::InUse, Some(state)) => Finding::fail(
             Fault::Other,
             flag,
-            format!("{address} is taken: a service is running here and is not ready: {}", state.as_str()),
-            "see its log",
+            format!("{address} is in use: a service is running here and is not ready: {}", state.as_str()),
+            "read its log",
         ),
-        (Port::Taken, None) => Finding::fail(
+        (Port::InUse, None) => Finding::fail(
             Fault::Other,
             flag,
-            format!("{address} is taken by something else"),
-            format!("stop what listens there (`ss -ltnp` shows it), or {other}"),
+            format!("{address} is in use by another process"),
+            format!("stop that process (`ss -ltnp` shows it), or {other}"),
         ),
     }
 }

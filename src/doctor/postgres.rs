@@ -1,8 +1,8 @@
-//! A PostgreSQL: its version, its clock, what it promises, and room for replicas.
+//! PostgreSQL: its version, clock, durability, tables and connections.
 
 use super::{
-    Fault, Finding,
-    database::{URL, bad_url, schema, unreached},
+    database::{URL, invalid_url, schema, unreached},
+    report::{Fault, Finding},
 };
 use crate::{
     app::database_connections,
@@ -12,14 +12,14 @@ use crate::{
     store::{PostgresInspector, Server, TableStats, Unreached},
 };
 
-/// What our statements need.
+/// The oldest version that supports our statements.
 const MAJOR_MIN: i32 = 15;
 
-/// What the migrations leave free on each page, so that a refresh stays on its own.
+/// The fill factor that the migrations set: a refresh then finds free space on its page.
 const FILLFACTOR: &str = "70";
 
-/// Dead rows beyond as many as there are live ones with which a table is bloated:
-/// autovacuum comes at a fifth.
+/// A table is bloated if it has this many more dead rows than live ones. Autovacuum runs
+/// at a fifth of the live rows.
 const DEAD_MIN: i64 = 100_000;
 
 pub(super) async fn check(
@@ -29,56 +29,56 @@ pub(super) async fn check(
     mut postgres: PostgresInspector,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    // What was found before the database stopped to answer is said, too.
-    if let Err(error) = ask(settings, clock, flag, &mut postgres, &mut findings).await {
+    // Findings from before the database stopped responding remain.
+    if let Err(error) = inspect(settings, clock, flag, &mut postgres, &mut findings).await {
         findings.push(unreached(flag, &postgres.describe(), &error));
     }
     findings
 }
 
-/// Whether the pgbouncer, and the read replica, are there, if there are to be any.
-/// Without the replica the service works, at the cost of the database.
-pub(super) async fn other_ways(settings: &Settings) -> Vec<Finding> {
+/// Checks that the pgbouncer and the read replica are reachable, if the settings name
+/// them. Without the replica the service works, but the database has more load.
+pub(super) async fn check_other_urls(settings: &Settings) -> Vec<Finding> {
     let PostgresSettings { postgres_pgbouncer, database_read_url, .. } = &settings.postgres;
     let mut findings = Vec::new();
     if *postgres_pgbouncer {
         let url = settings.database_url.expose();
-        findings.push(way("pgbouncer", URL, url, true, |place, error| unreached(URL, place, error)).await);
+        findings.push(reach("pgbouncer", URL, url, true, |place, error| unreached(URL, place, error)).await);
     }
     if let Some(url) = database_read_url {
         const FLAG: &str = "--database-read-url";
-        let away = |place: &str, error: &Unreached| {
-            let advice = format!("start it, or check {FLAG}: until then the database answers for it");
+        let unavailable = |place: &str, error: &Unreached| {
+            let advice = format!("start it, or check {FLAG}; until then the database serves its reads");
             Finding::warn("read replica", format!("{place}: {error}"), advice)
         };
-        findings.push(way("read replica", FLAG, url.expose(), *postgres_pgbouncer, away).await);
+        findings.push(reach("read replica", FLAG, url.expose(), *postgres_pgbouncer, unavailable).await);
     }
     findings
 }
 
-/// Whether what the URL of a flag leads to is there; `away` says what it is if not.
-async fn way(
+/// Checks that the server at a URL is reachable; `unreachable` makes the finding if not.
+async fn reach(
     check: &str,
     flag: &str,
     url: &str,
     through_pgbouncer: bool,
-    away: impl FnOnce(&str, &Unreached) -> Finding,
+    unreachable: impl FnOnce(&str, &Unreached) -> Finding,
 ) -> Finding {
-    let way = if through_pgbouncer {
+    let server = if through_pgbouncer {
         PostgresInspector::through_pgbouncer(url)
     } else {
         PostgresInspector::new(url)
     };
-    match way {
-        Ok(mut way) => match way.reach().await {
-            Ok(()) => Finding::ok(check, way.describe()),
-            Err(error) => away(&way.describe(), &error),
+    match server {
+        Ok(mut server) => match server.reach().await {
+            Ok(()) => Finding::ok(check, server.describe()),
+            Err(error) => unreachable(&server.describe(), &error),
         },
-        Err(error) => bad_url(check, flag, &error),
+        Err(error) => invalid_url(check, flag, &error),
     }
 }
 
-async fn ask(
+async fn inspect(
     settings: &Settings,
     clock: &Clock,
     flag: &str,
@@ -90,24 +90,19 @@ async fn ask(
     let server = postgres.server().await?;
     let skew = skew_ms(before, server.time, clock.now());
     findings.push(version(&postgres.describe(), &server));
-    findings.push(time(skew));
+    findings.push(clock_skew(skew));
     findings.push(durability(&server));
     findings.push(autovacuum(&server));
     findings.push(connections(database_connections(settings), server.connections));
-    let standing = match postgres.schema().await {
-        Ok(standing) => standing,
+    let version = match postgres.schema().await {
+        Ok(version) => version,
         Err(error) => {
-            let advice = format!("see whether {} may read the table _sqlx_migrations", postgres.user());
-            findings.push(Finding::fail(
-                Fault::Database,
-                "schema",
-                format!("it can't be read: {error}"),
-                advice,
-            ));
+            let advice = format!("grant select on _sqlx_migrations to {}", postgres.user());
+            findings.push(Finding::fail(Fault::Database, "schema", format!("unreadable: {error}"), advice));
             return Ok(());
         }
     };
-    findings.push(schema(&standing, settings.no_migrate));
+    findings.push(schema(&version, settings.no_migrate));
     let tables = postgres.tables().await?;
     findings.push(writes(flag, postgres.user(), &server, &tables, !settings.no_migrate));
     findings.extend(tables.iter().map(table));
@@ -119,32 +114,35 @@ fn version(place: &str, Server { version, major, .. }: &Server) -> Finding {
     if *major >= MAJOR_MIN {
         return Finding::ok("database", detail);
     }
-    let detail = format!("{detail}, which is too old");
+    let detail = format!("{detail}, is too old");
     Finding::fail(Fault::Database, "database", detail, format!("upgrade PostgreSQL to {MAJOR_MIN} or later"))
 }
 
-/// Whether it can be written, and if it is to be migrated, whether it can: sqlx makes
-/// its table unless that is there, and the right to make it is asked for first.
+/// Whether the user may write, and may migrate if the service shall: sqlx creates its table
+/// if that is missing, and checks the permission first.
 fn writes(flag: &str, user: &str, server: &Server, tables: &[TableStats], migrates: bool) -> Finding {
     let refused = tables.iter().find(|table| !table.may_write);
     let (detail, advice) = if server.is_standby {
-        ("it is a standby, which can only be read".to_owned(), format!("give the primary in {flag}"))
+        (
+            "the server is a standby, which is read-only".to_owned(),
+            format!("give the URL of the primary in {flag}"),
+        )
     } else if server.is_read_only {
         (
-            "its transactions are read-only".to_owned(),
-            "turn default_transaction_read_only off for the server, the database and the user".to_owned(),
+            "transactions are read-only".to_owned(),
+            "set default_transaction_read_only = off for the server, the database and the user".to_owned(),
         )
     } else if let Some(TableStats { name, .. }) = refused {
         (
-            format!("the user {user} may not read and write {name}"),
+            format!("user {user} lacks privileges on {name}"),
             format!("grant select, insert, update, delete on {name} to {user}"),
         )
     } else if migrates && !server.may_create {
         let schema = &server.schema;
         (
-            format!("the user {user} may not make tables in the schema {schema:?}"),
+            format!("user {user} may not create tables in schema {schema:?}"),
             format!(
-                "give --no-migrate, and run `presenced migrate` as a user who may; or grant create on its schema to \
+                "give --no-migrate and run `presenced migrate` as a user who may, or grant create on the schema to \
                  {user}"
             ),
         )
@@ -154,27 +152,26 @@ fn writes(flag: &str, user: &str, server: &Server, tables: &[TableStats], migrat
     Finding::fail(Fault::Database, "writes", detail, advice)
 }
 
-fn time(skew_ms: i64) -> Finding {
+fn clock_skew(skew_ms: i64) -> Finding {
     if !is_skewed(skew_ms) {
         return Finding::ok("clock", format!("within {SKEW_MAX:?} of the database's"));
     }
-    let way = if skew_ms > 0 { "ahead of" } else { "behind" };
+    let direction = if skew_ms > 0 { "ahead of" } else { "behind" };
     let (seconds, rest) = (skew_ms.unsigned_abs() / 1_000, skew_ms.unsigned_abs() % 1_000);
-    let detail = format!("{seconds}.{rest:03} s {way} the database's");
-    let advice =
-        format!("let NTP set the clocks of both machines: past {SKEW_MAX:?} the service is not ready");
+    let detail = format!("{seconds}.{rest:03} s {direction} the database's");
+    let advice = format!("synchronise both machines by NTP: the service is not ready beyond {SKEW_MAX:?}");
     Finding::fail(Fault::Other, "clock", detail, advice)
 }
 
-/// Whether what was answered can be lost.
+/// Whether an acknowledged write can be lost.
 fn durability(Server { fsync, synchronous_commit, .. }: &Server) -> Finding {
     if !fsync {
         let detail =
-            "fsync is off: a crash of its machine can lose what was acknowledged, and the whole database";
+            "fsync is off: a crash of the machine can lose acknowledged writes, and corrupt the database";
         return Finding::warn("durability", detail, "set fsync = on in postgresql.conf");
     }
     if synchronous_commit == "off" {
-        let detail = "synchronous_commit is off: a crash of the database can lose what was acknowledged";
+        let detail = "synchronous_commit is off: a crash of the database can lose acknowledged writes";
         let advice = "set synchronous_commit = on for the server, the database and the user";
         return Finding::warn("durability", detail, advice);
     }
@@ -207,32 +204,36 @@ fn table(table: &TableStats) -> Finding {
         return Finding::warn(name, detail, advice);
     }
     if option("autovacuum_enabled").is_some_and(|value| matches!(value, "false" | "off" | "no" | "0")) {
-        let detail = "autovacuum is off for it: it grows with every refresh";
+        let detail = "autovacuum is off for this table: it grows with every refresh";
         return Finding::warn(name, detail, format!("alter table {name} reset (autovacuum_enabled)"));
     }
     if *dead > live.saturating_add(DEAD_MIN) {
-        let last = vacuumed.map_or_else(|| "never".to_owned(), |time| format!("last at {time}"));
-        let detail = format!("about {dead} dead rows beside {live} live ones; vacuumed {last}");
+        let last = vacuumed.map_or_else(|| "never".to_owned(), |time| format!("at {time}"));
+        let detail = format!("about {dead} dead rows and {live} live rows; last vacuumed {last}");
         let advice = format!(
-            "vacuum {name}, and see what holds autovacuum up: a transaction that is open for long, a replication \
-             slot, or autovacuum_vacuum_cost_limit"
+            "vacuum {name}, and find out what delays autovacuum: a long transaction, a replication slot, or \
+             autovacuum_vacuum_cost_limit"
         );
         return Finding::warn(name, detail, advice);
     }
     Finding::ok(name, format!("fillfactor {fillfactor}, vacuumed by autovacuum"))
 }
 
-/// How many replicas the server has room for.
+/// The number of replicas for which the server has enough connections.
 fn connections(needed: u32, allowed: u32) -> Finding {
     let fit = allowed / needed.max(1);
     let detail = format!(
-        "a replica opens up to {needed}, the server allows {allowed}: room for {fit} {}",
+        "a replica opens up to {needed}, the server allows {allowed}: enough for {fit} {}",
         if fit == 1 { "replica" } else { "replicas" }
     );
-    let advice = "raise max_connections, or give fewer --workers";
+    let advice = "raise max_connections, or lower --workers";
     match fit {
         0 => Finding::fail(Fault::Database, "connections", detail, advice),
-        1 => Finding::warn("connections", format!("{detail}, so none to replace it"), advice),
+        1 => Finding::warn(
+            "connections",
+            format!("{detail}, but not for its replacement during an upgrade"),
+            advice,
+        ),
         _ => Finding::ok("connections", detail),
     }
 }
@@ -241,10 +242,10 @@ fn connections(needed: u32, allowed: u32) -> Finding {
 mod tests {
     use super::*;
 
-    /// What is said, and how bad it is.
+    /// Compares the first line of the finding.
     #[track_caller]
     fn assert_found(finding: Finding, line: &str) {
-        let report = super::super::Report::new(vec![finding]).to_string();
+        let report = crate::doctor::Report::new(vec![finding]).to_string();
         assert_eq!(report.lines().next(), Some(line));
     }
 
@@ -265,20 +266,17 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_is_decides() {
+    fn the_properties_of_the_server_decide_the_verdicts() {
         assert_found(version("here", &server(15, false)), "ok    database: here, version 15.1");
-        assert_found(
-            version("here", &server(14, false)),
-            "FAIL  database: here, version 14.1, which is too old",
-        );
-        let standby = "FAIL  writes: it is a standby, which can only be read";
+        assert_found(version("here", &server(14, false)), "FAIL  database: here, version 14.1, is too old");
+        let standby = "FAIL  writes: the server is a standby, which is read-only";
         assert_found(writes("--database-url", "me", &server(15, true), &[], false), standby);
-        let off = "warn  durability: synchronous_commit is off: a crash of the database can lose what was acknowledged";
+        let off = "warn  durability: synchronous_commit is off: a crash of the database can lose acknowledged writes";
         assert_found(durability(&server(15, false)), off);
     }
 
     #[test]
-    fn a_table_that_is_not_vacuumed_is_warned_of() {
+    fn a_table_with_too_many_dead_rows_is_a_warning() {
         let of = |live, dead| TableStats {
             name: "presence_sessions".to_owned(),
             options: vec!["fillfactor=70".to_owned(), "autovacuum_enabled=true".to_owned()],
@@ -291,17 +289,20 @@ mod tests {
         assert_found(table(&of(0, DEAD_MIN)), good);
         assert_found(table(&of(50_000, DEAD_MIN + 50_000)), good);
         let bloated =
-            "warn  presence_sessions: about 150001 dead rows beside 50000 live ones; vacuumed never";
+            "warn  presence_sessions: about 150001 dead rows and 50000 live rows; last vacuumed never";
         assert_found(table(&of(50_000, DEAD_MIN + 50_001)), bloated);
     }
 
     #[test]
-    fn a_replica_needs_room_for_the_one_that_replaces_it() {
+    fn a_replica_needs_connections_for_its_replacement() {
         let line = |verdict, fit| {
             format!("{verdict}  connections: a replica opens up to 40, the server allows {fit}")
         };
-        assert_found(connections(40, 80), &line("ok  ", "80: room for 2 replicas"));
-        assert_found(connections(40, 79), &line("warn", "79: room for 1 replica, so none to replace it"));
-        assert_found(connections(40, 39), &line("FAIL", "39: room for 0 replicas"));
+        assert_found(connections(40, 80), &line("ok  ", "80: enough for 2 replicas"));
+        assert_found(
+            connections(40, 79),
+            &line("warn", "79: enough for 1 replica, but not for its replacement during an upgrade"),
+        );
+        assert_found(connections(40, 39), &line("FAIL", "39: enough for 0 replicas"));
     }
 }

@@ -1,10 +1,10 @@
-//! What was found, for people and for programs.
+//! The findings, as text and as JSON.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What is wrong, the first to be looked at first.
+/// The cause of a failure, in the order in which to mend them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The settings.
@@ -15,14 +15,14 @@ pub enum Fault {
     Other,
 }
 
-/// How a check went.
+/// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Well.
+    /// Nothing is wrong.
     Ok,
-    /// It works, but should be better.
+    /// The service works, but worse than it should.
     Warn,
-    /// It does not work.
+    /// The service does not work.
     Fail(Fault),
 }
 
@@ -36,28 +36,28 @@ impl Verdict {
     }
 }
 
-/// What a check found.
+/// The finding of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     verdict: Verdict,
     what: String,
     detail: String,
-    /// What to do; of what is well there is none.
+    /// What to do. There is none with [`Verdict::Ok`].
     advice: Option<String>,
 }
 
 impl Finding {
-    /// All is well.
+    /// A finding with [`Verdict::Ok`].
     pub(super) fn ok(what: &str, detail: impl Into<String>) -> Self {
         Self { verdict: Verdict::Ok, what: what.to_owned(), detail: detail.into(), advice: None }
     }
 
-    /// It works, but should be better.
+    /// A finding with [`Verdict::Warn`].
     pub(super) fn warn(what: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { verdict: Verdict::Warn, advice: Some(advice.into()), ..Self::ok(what, detail) }
     }
 
-    /// It does not work.
+    /// A finding with [`Verdict::Fail`].
     pub(super) fn fail(
         fault: Fault,
         what: &str,
@@ -68,7 +68,7 @@ impl Finding {
     }
 }
 
-/// What all checks found, in their order.
+/// The findings of all checks, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report(Vec<Finding>);
 
@@ -87,7 +87,7 @@ impl Report {
         Self(findings)
     }
 
-    /// What is wrong and to be looked at first, if anything is.
+    /// The fault to mend first, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         let faults = self.0.iter().filter_map(|finding| match finding.verdict {
@@ -97,12 +97,12 @@ impl Report {
         faults.min()
     }
 
-    /// A JSON object a line.
+    /// One JSON object for each finding, each on its own line.
     #[must_use]
     pub fn to_json(&self) -> String {
         let line = |Finding { verdict, what, detail, advice }: &Finding| {
             let line = Line { verdict: verdict.as_str(), what, detail, advice: advice.as_deref() };
-            // There is nothing in it that JSON does not have.
+            // Serialising strings does not fail.
             serde_json::to_string(&line).unwrap_or_default() + "\n"
         };
         self.0.iter().map(line).collect()

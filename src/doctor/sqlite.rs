@@ -1,4 +1,4 @@
-//! An SQLite file: its folder, its disk, its journal.
+//! SQLite: its file, directory, disk and journal.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use rustix::{
 };
 
 use super::{
-    Fault, Finding,
     database::{URL, schema, unreached},
+    report::{Fault, Finding},
 };
 use crate::{
     settings::Settings,
@@ -18,14 +18,14 @@ use crate::{
 
 const MIB: u64 = 1_024 * 1_024;
 
-/// Less free disk space than this is little: a million sessions take a third of it,
-/// and so may the write-ahead log under load.
+/// The free disk space below which the doctor warns. A million sessions take a third of
+/// it, and the write-ahead log may take as much under load.
 const FREE_MIN_BYTES: u64 = 1_024 * MIB;
 
 pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<Finding> {
     let place = sqlite.describe();
     let Some(file) = sqlite.file() else {
-        let detail = format!("{place}: all that is kept ends with the service");
+        let detail = format!("{place}: all sessions are lost when the service stops");
         return vec![Finding::warn("database", detail, "give --database-url sqlite://FILE or postgres://…")];
     };
     let folder = match file.parent() {
@@ -37,32 +37,32 @@ pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<
     }
     let mut findings = Vec::new();
     if file.exists() {
-        // SQLite would open a file that can only be read, and leave others beside it.
+        // SQLite would open a read-only file, and leave new files beside it.
         match access(file, Access::READ_OK | Access::WRITE_OK) {
             Ok(()) => match sqlite.inspect().await {
-                Ok(found) => findings.extend(of_file(settings, &place, file, &found)),
+                Ok(found) => findings.extend(check_file(settings, &place, file, &found)),
                 Err(error) => findings.push(unreached(URL, &place, &error)),
             },
             Err(error) => findings.push(unwritable(file, &error.to_string())),
         }
     } else {
-        findings.push(Finding::ok("database", format!("{place}, made when the service starts")));
+        findings.push(Finding::ok("database", format!("{place}, created when the service starts")));
         findings.push(schema(&Schema::of_new_file(), settings.no_migrate));
     }
     findings.push(disk(folder));
-    findings.extend(network(folder));
+    findings.extend(network_file_system(folder));
     findings
 }
 
 fn unusable_folder(place: &str, folder: &Path, error: Errno) -> Finding {
     let folder = folder.display();
     let (because, advice) = if error == Errno::NOENT {
-        ("there is no folder", format!("make the folder {folder}, or give another file in --database-url"))
+        ("no directory", format!("create the directory {folder}, or give another file in --database-url"))
     } else {
         let advice = format!(
-            "let the user as whom the service runs write to {folder}; SQLite makes files beside its own"
+            "allow the user of the service to write to {folder}: SQLite creates files beside the database"
         );
-        ("no file can be made in", advice)
+        ("cannot create files in", advice)
     };
     Finding::fail(Fault::Database, "database", format!("{place}: {because} {folder}: {error}"), advice)
 }
@@ -72,23 +72,23 @@ fn unwritable(file: &Path, because: &str) -> Finding {
     Finding::fail(
         Fault::Database,
         "writes",
-        format!("{file} can't be written: {because}"),
-        format!("let the user as whom the service runs write to {file}, without mode=ro in --database-url"),
+        format!("{file} is not writable: {because}"),
+        format!("allow the user of the service to write to {file}, and remove mode=ro from --database-url"),
     )
 }
 
-fn of_file(settings: &Settings, place: &str, file: &Path, found: &SqliteFile) -> Vec<Finding> {
-    let SqliteFile { version, journal, schema: standing, read_only } = found;
+fn check_file(settings: &Settings, place: &str, file: &Path, found: &SqliteFile) -> Vec<Finding> {
+    let SqliteFile { version, journal, schema: found_schema, read_only } = found;
     let writes = read_only
         .as_ref()
         .map_or_else(|| Finding::ok("writes", "allowed"), |because| unwritable(file, because));
     let journal = match journal.as_str() {
         "wal" => "wal".to_owned(),
-        other => format!("{other}; the service makes it wal when it starts"),
+        other => format!("{other}; the service changes it to wal at start"),
     };
     vec![
         Finding::ok("database", format!("{place}, version {version}")),
-        schema(standing, settings.no_migrate),
+        schema(found_schema, settings.no_migrate),
         writes,
         Finding::ok("journal", journal),
     ]
@@ -96,26 +96,26 @@ fn of_file(settings: &Settings, place: &str, file: &Path, found: &SqliteFile) ->
 
 fn disk(folder: &Path) -> Finding {
     match statvfs(folder) {
-        Ok(disk) => room(disk.f_bavail.saturating_mul(disk.f_frsize)),
+        Ok(disk) => free_space(disk.f_bavail.saturating_mul(disk.f_frsize)),
         Err(error) => {
-            let detail = format!("how much is free below {} is not known: {error}", folder.display());
-            Finding::warn("disk", detail, "see to it that it does not fill up")
+            let detail = format!("the free space in {} is unknown: {error}", folder.display());
+            Finding::warn("disk", detail, "make sure that the disk does not fill up")
         }
     }
 }
 
-fn room(free: u64) -> Finding {
+fn free_space(free: u64) -> Finding {
     let detail = format!("{} MiB free", free / MIB);
     if free >= FREE_MIN_BYTES {
         return Finding::ok("disk", detail);
     }
-    Finding::warn("disk", format!("only {detail}"), "make room: on a full disk every write is refused")
+    Finding::warn("disk", format!("only {detail}"), "free some space: on a full disk every write fails")
 }
 
-/// SQLite's locks and its shared memory do not work across machines.
+/// Warns of a network file system: SQLite's locks and shared memory do not work there.
 #[cfg(target_os = "linux")]
-fn network(folder: &Path) -> Option<Finding> {
-    /// What file systems call themselves in linux/magic.h.
+fn network_file_system(folder: &Path) -> Option<Finding> {
+    /// The magic numbers of file systems in linux/magic.h.
     const NETWORK: [(u64, &str); 8] = [
         (0x6969, "NFS"),
         (0x517b, "SMB"),
@@ -126,18 +126,16 @@ fn network(folder: &Path) -> Option<Finding> {
         (0x5346_414f, "AFS"),
         (0x7461_636f, "OCFS2"),
     ];
-    // Its width differs by processor, and the upper half, if any, is its sign.
+    // The width of the type differs between processors; an upper half is only the sign.
     let kind = u64::try_from(rustix::fs::statfs(folder).ok()?.f_type).ok()? & 0xffff_ffff;
     let (_, name) = NETWORK.iter().find(|(magic, _)| *magic == kind)?;
-    let detail = format!(
-        "{} is on a network file system ({name}), which SQLite does not get on with",
-        folder.display()
-    );
-    Some(Finding::warn("disk", detail, "put the file on a disk of this machine, or use PostgreSQL"))
+    let detail =
+        format!("{} is on a network file system ({name}), which SQLite does not support", folder.display());
+    Some(Finding::warn("disk", detail, "move the file to a local disk, or use PostgreSQL"))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn network(_: &Path) -> Option<Finding> {
+fn network_file_system(_: &Path) -> Option<Finding> {
     None
 }
 
@@ -146,9 +144,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_is_almost_full_is_warned_of() {
-        assert_eq!(room(FREE_MIN_BYTES), Finding::ok("disk", "1024 MiB free"));
-        let advice = "make room: on a full disk every write is refused";
-        assert_eq!(room(3 * MIB), Finding::warn("disk", "only 3 MiB free", advice));
+    fn an_almost_full_disk_is_a_warning() {
+        assert_eq!(free_space(FREE_MIN_BYTES), Finding::ok("disk", "1024 MiB free"));
+        let advice = "free some space: on a full disk every write fails";
+        assert_eq!(free_space(3 * MIB), Finding::warn("disk", "only 3 MiB free", advice));
     }
 }

@@ -1,5 +1,4 @@
-//! `presenced doctor`: what it says, line by line, of good deployments and of broken
-//! ones.
+//! The output of `presenced doctor`, line by line, for good and for broken deployments.
 
 mod broken;
 mod database;
@@ -21,7 +20,7 @@ use crate::{
     },
 };
 
-on_every_engine![a_good_deployment_is_ok_line_by_line, nothing_is_changed];
+on_every_engine![every_check_of_a_good_deployment_is_ok, the_doctor_changes_nothing];
 
 /// Free ports, and few connections.
 const FIXED: [&str; 10] = [
@@ -37,21 +36,21 @@ const FIXED: [&str; 10] = [
     "--workers=2",
 ];
 
-/// What is said of them behind the database.
+/// The lines that follow those of the database.
 const AROUND: [&str; 6] = [
-    "ok    callers: nobody is authenticated; gRPC and HTTP listen on this machine only",
-    "ok    tls: off; gRPC and HTTP listen on this machine only",
+    "ok    callers: not authenticated; both APIs are reachable from this machine only",
+    "ok    tls: off; both APIs are reachable from this machine only",
     "ok    --grpc-addr: 127.0.0.1:0 is free",
     "ok    --http-addr: 127.0.0.1:0 is free",
     "ok    --admin-addr: 127.0.0.1:0 is free",
-    "ok    files: … open files are room for 100 connections to each API",
+    "ok    files: … open files suffice for 100 connections to each API",
 ];
 
 fn doctor(url: &str, flags: &[&str]) -> Output {
     run(&[&FIXED[..], &["--database-url", url], flags].concat())
 }
 
-/// It ends with this code and prints these lines, with `…` for any text.
+/// Asserts the exit code and all printed lines, with `…` for any text.
 #[track_caller]
 fn assert_prints(output: &Output, code: i32, lines: &[&str]) {
     let text = String::from_utf8_lossy(&output.stdout);
@@ -61,9 +60,9 @@ fn assert_prints(output: &Output, code: i32, lines: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{text}");
 }
 
-/// It ends with this code, and these lines are among those that it prints.
+/// Asserts the exit code and some of the printed lines.
 #[track_caller]
-fn assert_says(output: &Output, code: i32, lines: &[&str]) {
+fn assert_contains(output: &Output, code: i32, lines: &[&str]) {
     let text = String::from_utf8_lossy(&output.stdout);
     for promised in lines {
         assert!(text.lines().any(|line| matches(promised, line)), "no {promised:?} in\n{text}");
@@ -71,7 +70,7 @@ fn assert_says(output: &Output, code: i32, lines: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{text}");
 }
 
-/// What it says of how durable the cluster for tests is, which is none of its affair.
+/// The lines about durability, which depend on the cluster that runs the tests.
 async fn durability(url: &str) -> Vec<&'static str> {
     let mut connection = PgConnection::connect(url).await.unwrap();
     let fsync: String = sqlx::query_scalar("show fsync").fetch_one(&mut connection).await.unwrap();
@@ -79,12 +78,12 @@ async fn durability(url: &str) -> Vec<&'static str> {
         return vec!["ok    durability: fsync is on, synchronous_commit is on"];
     }
     vec![
-        "warn  durability: fsync is off: a crash of its machine can lose what was acknowledged, and the whole database",
+        "warn  durability: fsync is off: a crash of the machine can lose acknowledged writes, and corrupt the database",
         "      set fsync = on in postgresql.conf",
     ]
 }
 
-/// What it says of a good database; `SCHEMA` stands for what it says of the schema.
+/// The lines about a good database, with this line about its schema.
 async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&'static str> {
     let database = match engine {
         Engine::Sqlite => vec![
@@ -102,7 +101,7 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
             &durability(url).await,
             &[
                 "ok    autovacuum: on",
-                "ok    connections: a replica opens up to 21, the server allows …: room for … replicas",
+                "ok    connections: a replica opens up to 21, the server allows …: enough for … replicas",
                 schema,
                 "ok    writes: allowed",
                 "ok    presence_sessions: fillfactor 70, vacuumed by autovacuum",
@@ -111,10 +110,10 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
         ]
         .concat(),
     };
-    [&["ok    settings: they go together"], &database[..]].concat()
+    [&["ok    settings: valid"], &database[..]].concat()
 }
 
-async fn a_good_deployment_is_ok_line_by_line(engine: Engine) {
+async fn every_check_of_a_good_deployment_is_ok(engine: Engine) {
     let database = TestDatabase::new(engine).await;
     let url = database.url.as_str();
     assert!(run(&["migrate", "--database-url", url]).status.success());
@@ -126,10 +125,10 @@ async fn a_good_deployment_is_ok_line_by_line(engine: Engine) {
     let flags = [&FLAGS[..], &["--jwks-file", &keys, "--tls-cert", &cert, "--tls-key", &key, "--no-migrate"]]
         .concat();
 
-    let before = good_database(engine, url, "ok    schema: version 3, the same as this binary's").await;
+    let before = good_database(engine, url, "ok    schema: version 3, as this binary needs").await;
     let around = [
-        "ok    keys: --jwks-file …/keys.json holds 1 key",
-        "ok    tls: the key fits the certificate, which is valid until 4096-01-01T00:00:00.000Z",
+        "ok    keys: --jwks-file …/keys.json contains 1 key",
+        "ok    tls: the key matches the certificate, which is valid until 4096-01-01T00:00:00.000Z",
     ];
     assert_prints(&doctor(url, &flags), 0, &[&before[..], &around, &AROUND[2..]].concat());
 
@@ -137,22 +136,20 @@ async fn a_good_deployment_is_ok_line_by_line(engine: Engine) {
     let json = String::from_utf8(json.stdout).unwrap();
     let lines: Vec<serde_json::Value> =
         json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(
-        lines[0],
-        serde_json::json!({ "verdict": "ok", "what": "settings", "detail": "they go together" })
-    );
+    assert_eq!(lines[0], serde_json::json!({ "verdict": "ok", "what": "settings", "detail": "valid" }));
     assert_eq!(lines.len(), before.len() + around.len() + AROUND[2..].len(), "{json}");
     assert!(lines.iter().all(|line| line["advice"].is_string() == (line["verdict"] != "ok")), "{json}");
 }
 
-async fn nothing_is_changed(engine: Engine) {
+async fn the_doctor_changes_nothing(engine: Engine) {
     let database = TestDatabase::new(engine).await;
     let url = database.url.as_str();
-    let none = "ok    schema: none yet; the service, or `presenced migrate`, makes version 3 when it starts";
-    let refused = ["FAIL  schema: there is none, and --no-migrate is given", "      run `presenced migrate`"];
+    let none =
+        "ok    schema: missing; the service creates version 3 at start, and so does `presenced migrate`";
+    let refused = ["FAIL  schema: missing, and --no-migrate is given", "      run `presenced migrate`"];
     for _ in 0..2 {
-        assert_says(&doctor(url, &[]), 0, &[none]);
-        assert_says(&doctor(url, &["--no-migrate"]), 69, &refused);
+        assert_contains(&doctor(url, &[]), 0, &[none]);
+        assert_contains(&doctor(url, &["--no-migrate"]), 69, &refused);
     }
     match engine {
         Engine::Postgres => {
@@ -166,7 +163,7 @@ async fn nothing_is_changed(engine: Engine) {
             assert_eq!(files(), 0);
             assert!(run(&["migrate", "--database-url", url]).status.success());
             let before = fs::read(file).unwrap();
-            assert_says(&doctor(url, &[]), 0, &["ok    schema: version 3, the same as this binary's"]);
+            assert_contains(&doctor(url, &[]), 0, &["ok    schema: version 3, as this binary needs"]);
             assert_eq!(files(), 1);
             assert!(fs::read(file).unwrap() == before);
         }
@@ -174,7 +171,7 @@ async fn nothing_is_changed(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_service_that_runs_here_is_in_nobodys_way() {
+async fn addresses_of_a_running_service_are_not_a_conflict() {
     let database = TestDatabase::new(Engine::Sqlite).await;
     let mut process = Process::start(&database.url, &[]).await;
     let addresses = [process.grpc, process.http, process.admin].map(|address| address.to_string());
@@ -190,16 +187,16 @@ async fn a_service_that_runs_here_is_in_nobodys_way() {
         "--admin-addr",
         admin,
     ];
-    assert_says(
+    assert_contains(
         &run(&arguments),
         0,
         &[
-            "ok    --grpc-addr: … is taken: a service is running here and is ready",
-            "ok    --http-addr: … is taken: a service is running here and is ready",
-            "ok    --admin-addr: … is taken: a service is running here and is ready",
+            "ok    --grpc-addr: … is in use: a service is running here and is ready",
+            "ok    --http-addr: … is in use: a service is running here and is ready",
+            "ok    --admin-addr: … is in use: a service is running here and is ready",
             "ok    writes: allowed",
         ],
     );
     process.kill();
-    assert_says(&run(&arguments), 0, &["ok    --grpc-addr: … is free"]);
+    assert_contains(&run(&arguments), 0, &["ok    --grpc-addr: … is free"]);
 }

@@ -1,4 +1,4 @@
-//! Certificates that can't be used, or not for long.
+//! Certificates that are unusable, or expire soon.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use presenced::{
 };
 use tempfile::TempDir;
 
-use super::{assert_says, doctor};
+use super::{assert_contains, doctor};
 use crate::support::{
     authority::Authority,
     server::{START, settings},
@@ -16,7 +16,7 @@ use crate::support::{
 
 const MEMORY: &str = "sqlite::memory:";
 
-/// The flags of a certificate in the folder, and of what its callers' are signed with.
+/// The flags of a certificate and a client CA in the folder.
 fn flags(folder: &Path) -> Vec<String> {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     vec![
@@ -29,11 +29,11 @@ fn flags(folder: &Path) -> Vec<String> {
     ]
 }
 
-/// What is said of a certificate that is valid between these days, on 2026-11-22.
+/// The findings about a certificate that is valid between these days, on 2026-11-22.
 async fn found(from: (i32, u8, u8), until: (i32, u8, u8)) -> (Option<Fault>, String) {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
     let (cert, key) = authority.issue_between(from, until);
-    // It stands for the chain behind itself, too.
+    // The certificate is its own chain, too.
     fs::write(folder.path().join("tls.crt"), cert.repeat(2)).unwrap();
     fs::write(folder.path().join("tls.key"), key).unwrap();
     fs::write(folder.path().join("ca.crt"), authority.pem() + &cert).unwrap();
@@ -50,10 +50,10 @@ async fn found(from: (i32, u8, u8), until: (i32, u8, u8)) -> (Option<Fault>, Str
 }
 
 #[tokio::test]
-async fn a_certificate_is_good_until_it_ends_soon_or_has_ended() {
-    let renew = "\n      renew it; the service reads the file again by itself";
-    let wait = "\n      wait, or give another one; see whether this machine's clock is right";
-    let good = "ok    tls: the key fits the certificate, which is valid until 2026-12-23T00:00:00.000Z\n\
+async fn a_certificate_is_ok_until_30_days_before_its_expiry() {
+    let renew = "\n      renew it; the service reads a changed file again";
+    let wait = "\n      check this machine's clock; wait, or give another certificate";
+    let good = "ok    tls: the key matches the certificate, which is valid until 2026-12-23T00:00:00.000Z\n\
                 ok    client-ca: valid until 2026-12-23T00:00:00.000Z";
     assert_eq!(found((2026, 1, 1), (2026, 12, 23)).await, (None, good.to_owned()));
     let all = |verdict: &str, state: &str, advice: &str| {
@@ -72,22 +72,26 @@ async fn a_certificate_is_good_until_it_ends_soon_or_has_ended() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_told() {
+fn missing_and_invalid_files_fail() {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
     let check = || {
         let flags = flags(folder.path());
         doctor(MEMORY, &flags[..4].iter().map(String::as_str).collect::<Vec<_>>())
     };
-    let advice = "      give a certificate and its own key in PEM, which the service may read";
-    assert_says(
+    let advice = "      give a readable certificate and its key, both in PEM";
+    assert_contains(
         &check(),
         64,
         &["FAIL  tls: --tls-cert …/tls.crt: No such file or directory (os error 2)", advice],
     );
     authority.write(folder.path());
-    assert_says(&check(), 0, &["ok    tls: the key fits the certificate, which is valid until 4096-…"]);
+    assert_contains(
+        &check(),
+        0,
+        &["ok    tls: the key matches the certificate, which is valid until 4096-…"],
+    );
     fs::write(folder.path().join("tls.key"), authority.issue().1).unwrap();
-    assert_says(&check(), 64, &["FAIL  tls: --tls-cert and --tls-key do not match: …", advice]);
+    assert_contains(&check(), 64, &["FAIL  tls: --tls-cert and --tls-key do not match: …", advice]);
     fs::write(folder.path().join("tls.key"), "nonsense").unwrap();
-    assert_says(&check(), 64, &["FAIL  tls: --tls-key does not contain a PEM private key", advice]);
+    assert_contains(&check(), 64, &["FAIL  tls: --tls-key does not contain a PEM private key", advice]);
 }
