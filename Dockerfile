@@ -9,7 +9,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/presenced /usr/local/bin/presenced
 
 FROM debian:bookworm-slim
-# The certificates are for fetching the keys of tokens.
+# The CA certificates are needed to fetch a JSON Web Key Set by https.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --no-install-recommends --yes ca-certificates \
@@ -17,14 +17,14 @@ RUN apt-get update \
     && install --directory --owner=65532 --group=65532 /var/lib/presenced
 COPY --from=build /usr/local/bin/presenced /usr/local/bin/presenced
 
-# Where the embedded database is kept, unless PRESENCE_DATABASE_URL says otherwise.
+# Directory of the default SQLite database; PRESENCE_DATABASE_URL overrides it.
 WORKDIR /var/lib/presenced
 VOLUME /var/lib/presenced
 USER 65532:65532
 
-# Inside a container everything is published on purpose. It still refuses to
-# serve strangers until PRESENCE_AUTH=jwt says whose tokens let callers in, or
-# PRESENCE_ALLOW_INSECURE=true that something else keeps strangers out.
+# A container's ports are published explicitly, so the service listens on all addresses.
+# It does not start before it gets PRESENCE_AUTH=jwt, or PRESENCE_ALLOW_INSECURE=true if a
+# firewall or proxy keeps other clients out.
 ENV PRESENCE_GRPC_ADDR=0.0.0.0:50051 \
     PRESENCE_HTTP_ADDR=0.0.0.0:8080 \
     PRESENCE_ADMIN_ADDR=0.0.0.0:9090

@@ -1,5 +1,5 @@
-//! The files in `deploy/`, and the containers, name settings and files that
-//! there are.
+//! The files in `deploy/`, `Dockerfile` and `docker-compose.yml` name existing settings and
+//! files.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below the folder.
+/// All files below the folder.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -22,7 +22,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What somebody deploys with: each file's path and text.
+/// The path and text of each file for deployment.
 fn deployed() -> Vec<(String, String)> {
     let mut found = ["Dockerfile", "docker-compose.yml"].map(|name| root().join(name)).to_vec();
     files(&root().join("deploy"), &mut found);
@@ -34,7 +34,7 @@ fn deployed() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_setting_that_is_deployed_with_is_one() {
+fn every_deployed_setting_exists() {
     let command = Cli::command();
     let variables = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str());
     let variables: BTreeSet<&str> = variables.collect();
@@ -51,7 +51,7 @@ fn every_setting_that_is_deployed_with_is_one() {
 }
 
 #[test]
-fn every_file_that_a_container_mounts_is_there() {
+fn every_mounted_file_exists() {
     let compose = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
     let mounts = compose.lines().filter_map(|line| line.trim().strip_prefix("- ./"));
     let mounts: Vec<&str> = mounts.map(|mount| mount.split(':').next().unwrap()).collect();
@@ -61,10 +61,10 @@ fn every_file_that_a_container_mounts_is_there() {
     }
 }
 
-/// Whatever stops the service and then kills it waits for longer than it drains,
-/// and than what comes before the signal.
+/// Every supervisor waits before it kills the service: for longer than the drain timeout,
+/// and the time before the signal.
 #[test]
-fn who_kills_the_service_waits_until_it_has_drained() {
+fn supervisors_kill_the_service_only_after_its_drain_timeout() {
     let command = Cli::command();
     let drain =
         command.get_arguments().find(|argument| argument.get_long() == Some("drain-timeout")).unwrap();
@@ -82,7 +82,7 @@ fn who_kills_the_service_waits_until_it_has_drained() {
     assert!(number(deployment, "terminationGracePeriodSeconds: ") > before + drain);
 }
 
-/// The number of seconds that the text begins with.
+/// The number of seconds at the beginning of the text.
 fn seconds(text: &str) -> u32 {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().unwrap()
