@@ -18,11 +18,12 @@ pub(super) fn unreached(flag: &str, place: &str, Unreached { cause, text }: &Unr
         Cause::UnknownHost => {
             ("the host has no address", format!("check the host in {flag}, and this machine's DNS"))
         }
-        Cause::Refused => {
-            ("connection refused", format!("start the database, or check the host and the port in {flag}"))
-        }
+        Cause::Refused => (
+            "no server listens there",
+            format!("start the database, or check the host and the port in {flag}"),
+        ),
         Cause::NoResponse => (
-            "no response",
+            "timed out",
             format!(
                 "check whether the database hangs or a firewall is in between; check the host and the port in {flag}"
             ),

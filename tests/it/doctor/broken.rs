@@ -29,7 +29,7 @@ fn all_faults_are_printed_and_the_first_decides_the_exit_code() {
     let nobody = nobody();
     let url = format!("postgres://me:hunter2@{nobody}/presence");
     let database = format!(
-        "FAIL  database: PostgreSQL at {nobody}, database presence: connection refused: Connection refused (os error …)"
+        "FAIL  database: PostgreSQL at {nobody}, database presence: no server listens there: Connection refused (os error …)"
     );
     let port = format!("FAIL  --http-addr: {taken} is in use by another process");
     let mut lines = vec![

@@ -187,7 +187,7 @@ async fn an_unreachable_database_fails_in_time_with_its_cause() {
     proxy.set(Network::Hung);
     // The proxy runs on this runtime, which must not be blocked.
     let hung = tokio::task::spawn_blocking(move || doctor(&url, &[])).await.unwrap();
-    assert_contains(&hung, 69, &["FAIL  database: …: no response: no response within 5s"]);
+    assert_contains(&hung, 69, &["FAIL  database: …: timed out: no response within 5s"]);
 
     let missing = doctor(&format!("{}x", database.url), &[]);
     assert_contains(
@@ -240,7 +240,7 @@ async fn a_pgbouncer_the_database_behind_it_and_a_read_replica_are_checked() {
     let broken = doctor(&gone, &[&flags[..], &[&gone]].concat());
     let lines = [
         "ok    database: PostgreSQL at …, version …",
-        "FAIL  database: PostgreSQL at …: connection refused: …",
+        "FAIL  database: PostgreSQL at …: no server listens there: …",
         "      start the database, or check the host and the port in --database-url",
         "warn  read replica: PostgreSQL at …: …",
     ];
@@ -248,7 +248,7 @@ async fn a_pgbouncer_the_database_behind_it_and_a_read_replica_are_checked() {
 
     let direct = doctor(&bouncer.url, &["--postgres-pgbouncer", "--database-direct-url", &gone]);
     let advice = "      start the database, or check the host and the port in --database-direct-url";
-    assert_contains(&direct, 69, &["FAIL  database: PostgreSQL at …: connection refused: …", advice]);
+    assert_contains(&direct, 69, &["FAIL  database: PostgreSQL at …: no server listens there: …", advice]);
     let misspelt = format!("{}?sslmod=require", database.url);
     let line = "FAIL  read replica: invalid database URL: parameter \"sslmod\" is unknown, allowed are …";
     assert_contains(&doctor(&database.url, &["--database-read-url", &misspelt]), 64, &[line]);

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts ask for metrics that there are.
+//! The dashboard and the alerts query existing metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,7 +67,7 @@ fn panels() -> Vec<(String, String, String)> {
     targets.collect()
 }
 
-/// The words of a query, with what stands behind each.
+/// The words of a query, each with the text that follows it.
 fn words(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let mut rest = query;
@@ -79,8 +79,8 @@ fn words(query: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// How many metrics the query asks for; an error if there is no such metric or
-/// label, or none that the legend shows.
+/// The number of metrics in the query. An error if the query or the legend names a missing
+/// metric or label.
 fn metrics_of(
     known: &BTreeMap<String, BTreeSet<String>>,
     query: &str,
@@ -110,7 +110,7 @@ fn metrics_of(
 }
 
 #[test]
-fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
+fn the_dashboard_and_the_alerts_use_existing_metrics_and_labels() {
     let known = known();
     assert!(known.len() > 20, "{known:?}");
     let panels = panels();
@@ -131,14 +131,14 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are() {
         let query = rule.split("expr:").nth(1).unwrap().split("for:").next().unwrap();
         assert!(metrics_of(&known, query, "").unwrap() > 0, "{query}");
         let name = rule.lines().next().unwrap();
-        assert!(tested.contains(&format!("alertname: {name}\n")), "{name} is not seen to fire");
-        assert!(told.contains(&format!("`{name}`")), "what to do about {name}?");
+        assert!(tested.contains(&format!("alertname: {name}\n")), "no test of {name}");
+        assert!(told.contains(&format!("`{name}`")), "no advice for {name}");
     }
     println!("{} queries of panels, {} alerts", panels.len(), rules.len());
 }
 
 #[test]
-fn a_metric_or_label_that_there_is_not_is_found() {
+fn a_missing_metric_or_label_is_an_error() {
     let known = known();
     let right = "sum by (api, le) (rate(presence_request_duration_seconds_bucket{operation=~\"get.*\"}[5m]))";
     assert_eq!(metrics_of(&known, right, "{{api}}"), Ok(1));
@@ -166,9 +166,9 @@ fn prometheus_takes_its_settings_and_every_alert_fires_when_it_should() {
     }
 }
 
-/// Prometheus asks the service every second; the queries answer with numbers.
+/// Prometheus scrapes the service every second. Every query returns a number.
 #[tokio::test]
-async fn every_panel_shows_something_of_a_live_service() {
+async fn every_panel_shows_data_of_a_live_service() {
     let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
         settings.limits.header_timeout = Duration::from_millis(100);
     })
@@ -218,18 +218,18 @@ async fn every_panel_shows_something_of_a_live_service() {
         }
     };
     let done = tokio::select! { done = all => done, () = read_on => false };
-    assert!(done, "these show nothing: {blank:#?}");
-    println!("{asked} queries, each shows something");
+    assert!(done, "panels without data: {blank:#?}");
+    println!("{asked} queries, each with data");
 }
 
-/// Whether the query answers with a number.
+/// Whether the query returns a number.
 async fn shows(prometheus: &str, query: &str) -> bool {
     let query = query.replace("$__rate_interval", "10s").replace("$instance", ".*");
     let url =
         Url::parse_with_params(&format!("http://{prometheus}/api/v1/query"), [("query", &query)]).unwrap();
-    let Ok(answer) = reqwest::get(url).await else { return false };
-    let answer: Value = answer.json().await.unwrap_or_default();
-    assert_ne!(answer["status"], "error", "{query}: {answer}");
-    let results = answer["data"]["result"].as_array().into_iter().flatten();
+    let Ok(response) = reqwest::get(url).await else { return false };
+    let response: Value = response.json().await.unwrap_or_default();
+    assert_ne!(response["status"], "error", "{query}: {response}");
+    let results = response["data"]["result"].as_array().into_iter().flatten();
     results.filter_map(|result| result["value"][1].as_str()).any(|value| value != "NaN")
 }
