@@ -1,8 +1,7 @@
-//! What is fuzzed, a function for each target: whatever comes in, nothing may
-//! panic, and no answer may be a fault of the service.
+//! The fuzz targets, one function each. No input may cause a panic or a fault of the
+//! service.
 //!
-//! The project's own tests run the kept inputs through the same functions
-//! (`tests/it/fuzz.rs`).
+//! The project's tests run these functions on the corpora (`tests/it/fuzz.rs`).
 
 use std::{
     fs,
@@ -31,12 +30,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// The service without its sockets, over SQLite.
+/// Both APIs without sockets, on SQLite.
 struct Apis {
     runtime: Runtime,
     grpc: grpc::GrpcApi,
     graph: graph::HttpApi,
-    /// Takes tokens that [`KEY`] signed.
+    /// Accepts tokens that [`KEY`] signed.
     authenticator: Authenticator,
 }
 
@@ -76,13 +75,14 @@ impl Apis {
                     .await
                     .expect("valid settings")
             };
-            let (nobody, authenticator) = (authenticator(&open).await, authenticator(&guarded).await);
+            let (open_authenticator, authenticator) =
+                (authenticator(&open).await, authenticator(&guarded).await);
 
             let database = Database::connect("sqlite::memory:").await.expect("a database");
             database.migrate().await.expect("a schema");
             let limits = Limits { batch_max: 500, queue_max: 20_000, concurrent_statements: 1 };
             let store = database.open(Batches::connections(limits));
-            // It is the database as long as it is open.
+            // The database exists while this connection is open.
             std::mem::forget(database);
             let batches = Batches::start(&store, &Clock::System, &metrics, limits);
             let streams = Streams {
@@ -94,7 +94,7 @@ impl Apis {
             let service = std::sync::Arc::new(Service::new(batches, None, Clock::System, streams));
             let grpc = grpc::GrpcState {
                 service: service.clone(),
-                authenticator: nobody.clone(),
+                authenticator: open_authenticator.clone(),
                 metrics: metrics.clone(),
                 traces: Traces::off(),
                 limits: open.limits,
@@ -118,30 +118,30 @@ impl Apis {
         Self { runtime, grpc, graph, authenticator }
     }
 
-    /// Answers a request of HTTP's API; no answer is the service's fault.
-    fn ask_http(&self, request: Request) {
-        let asked = format!("{} {}", request.method(), request.uri());
-        let answer = self.runtime.block_on(async {
-            let answer = self.graph.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
-            let (parts, body) = answer.into_parts();
-            // A stream has no end.
+    /// Sends a request to the HTTP API; panics if the response is a fault of the service.
+    fn send_http(&self, request: Request) {
+        let sent = format!("{} {}", request.method(), request.uri());
+        let response = self.runtime.block_on(async {
+            let response = self.graph.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
+            let (parts, body) = response.into_parts();
+            // A stream does not end.
             let stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|of| of == "text/event-stream");
             let body = if stream { Body::empty() } else { body };
             (parts.status, body.collect().await.expect("a body").to_bytes())
         });
-        let text = String::from_utf8_lossy(&answer.1);
-        assert!(answer.0.as_u16() < 500 && !text.contains("\"status\":5"), "{asked}: {} {text}", answer.0);
+        let text = String::from_utf8_lossy(&response.1);
+        assert!(response.0.as_u16() < 500 && !text.contains("\"status\":5"), "{sent}: {} {text}", response.0);
     }
 
-    /// The same for gRPC.
-    fn ask_grpc(&self, request: Request) {
-        let asked = request.uri().to_string();
-        // Has no end; what is wrong is said before it begins.
-        let stream = asked.ends_with("/WatchPresences");
+    /// Sends a request to the gRPC API; panics if the status is a fault of the service.
+    fn send_grpc(&self, request: Request) {
+        let path = request.uri().to_string();
+        // A stream does not end; its errors come before it begins.
+        let stream = path.ends_with("/WatchPresences");
         let code = self.runtime.block_on(async {
-            let answer: Response =
+            let response: Response =
                 self.grpc.clone().oneshot(request).await.unwrap_or_else(|never| match never {});
-            let (parts, body) = answer.into_parts();
+            let (parts, body) = response.into_parts();
             let code = |headers: &HeaderMap| headers.get("grpc-status").cloned();
             match code(&parts.headers) {
                 Some(code) => Some(code),
@@ -149,9 +149,9 @@ impl Apis {
                 None => body.collect().await.expect("a body").trailers().and_then(code),
             }
         });
-        // Neither unknown, nor internal, nor unavailable, nor lost.
-        let bad = ["2", "13", "14", "15"].map(HeaderValue::from_static);
-        assert!(code.as_ref().is_some_and(|code| !bad.contains(code)), "{asked}: {code:?}");
+        // UNKNOWN, INTERNAL, UNAVAILABLE and DATA_LOSS.
+        let faults = ["2", "13", "14", "15"].map(HeaderValue::from_static);
+        assert!(code.as_ref().is_some_and(|code| !faults.contains(code)), "{path}: {code:?}");
     }
 }
 
@@ -159,8 +159,8 @@ fn settings(arguments: &[&str]) -> Settings {
     Cli::try_parse_from(arguments).expect("settings").settings
 }
 
-fn with_apis(ask: impl FnOnce(&Apis)) {
-    ask(&APIS.lock().unwrap_or_else(PoisonError::into_inner));
+fn with_apis(run: impl FnOnce(&Apis)) {
+    run(&APIS.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn http_request(method: Method, path: &str, body: &[u8]) -> Option<Request> {
@@ -168,7 +168,7 @@ fn http_request(method: Method, path: &str, body: &[u8]) -> Option<Request> {
     request.body(Body::from(body.to_vec())).ok()
 }
 
-/// JSON bodies: the first byte chooses the action, and whether it is gzip.
+/// Fuzzes JSON bodies: the first byte selects the action and whether the body is gzip.
 pub fn json(data: &[u8]) {
     const ACTIONS: [&str; 12] = [
         "/v1.0/users/a/presence/setPresence",
@@ -191,10 +191,10 @@ pub fn json(data: &[u8]) {
     if first & 0x80 != 0 {
         request.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    with_apis(|apis| apis.ask_http(request));
+    with_apis(|apis| apis.send_http(request));
 }
 
-/// Paths and query strings: the first byte chooses the verb.
+/// Fuzzes paths and query strings: the first byte selects the method.
 pub fn paths(data: &[u8]) {
     const METHODS: [Method; 6] =
         [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
@@ -202,17 +202,17 @@ pub fn paths(data: &[u8]) {
     let Ok(path) = str::from_utf8(path) else { return };
     let method = METHODS[usize::from(*first) % METHODS.len()].clone();
     let Some(request) = http_request(method, path, b"") else { return };
-    with_apis(|apis| apis.ask_http(request));
+    with_apis(|apis| apis.send_http(request));
 }
 
-/// Batches of requests.
+/// Fuzzes batches of requests.
 pub fn batch(data: &[u8]) {
     let Some(request) = http_request(Method::POST, "/v1.0/$batch", data) else { return };
-    with_apis(|apis| apis.ask_http(request));
+    with_apis(|apis| apis.send_http(request));
 }
 
-/// Messages of gRPC: the first byte chooses the method, and whether the rest is a
-/// frame or a message to be framed.
+/// Fuzzes gRPC messages: the first byte selects the method and whether the rest is a frame
+/// or a message.
 pub fn protobuf(data: &[u8]) {
     const METHODS: [&str; 18] = [
         "presence.v1.PresenceService/SetPresence",
@@ -242,17 +242,17 @@ pub fn protobuf(data: &[u8]) {
     let Some(mut request) = http_request(Method::POST, &path, body) else { return };
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-    with_apis(|apis| apis.ask_grpc(request));
+    with_apis(|apis| apis.send_grpc(request));
 }
 
-/// Durations, and times with a zone behind a line break.
+/// Fuzzes durations, and times with a zone after a line break.
 pub fn durations(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    // In seconds a span can't be as long as in hours: 30 years are enough.
+    // A number of seconds has a lower maximum than one of hours; 30 years are enough.
     if let Ok(duration) = parse_duration(text)
         && duration.as_secs() < 1_000_000_000
     {
-        // What was read can be told and read again.
+        // The duration in seconds parses to the same duration.
         let again = parse_duration(&format!("PT{}S", duration.as_secs()));
         assert_eq!(again.map(|again| again.as_secs()), Ok(duration.as_secs()), "{text:?}");
     }
@@ -261,7 +261,7 @@ pub fn durations(data: &[u8]) {
     }
 }
 
-/// Tokens: whole ones, or claims that the right key signed.
+/// Fuzzes tokens: arbitrary ones, or arbitrary claims with a valid signature.
 pub fn tokens(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else { return };
     let forged = first & 1 == 0;
@@ -280,7 +280,7 @@ pub fn tokens(data: &[u8]) {
     });
 }
 
-/// Without padding, for URLs. RFC 4648.
+/// Base64 for URLs without padding, as in RFC 4648.
 fn base64(data: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
