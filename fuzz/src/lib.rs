@@ -104,7 +104,7 @@ impl Apis {
             let grpc = grpc::GrpcApi::new(grpc, health.reporter()).expect("routes");
             let graph = graph::HttpState {
                 service,
-                authenticator: nobody,
+                authenticator: open_authenticator,
                 clock: Clock::System,
                 metrics,
                 traces: Traces::off(),

@@ -39,7 +39,7 @@ async function refused(call, status, code) {
   });
 }
 
-test("set, get and clear below every root and on both versions", async () => {
+test("set, get and clear at every path and in both versions", async () => {
   for (const version of ["v1.0", "beta"]) {
     for (const { id, path } of roots()) {
       const api = (suffix) => client.api(path + suffix).version(version);

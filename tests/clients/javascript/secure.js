@@ -3,7 +3,7 @@
 //
 //   PRESENCE_URL=https://localhost:8080 PRESENCE_APP_TOKEN=... node --test secure.js
 //
-// NODE_EXTRA_CA_CERTS names the certificate's authority.
+// NODE_EXTRA_CA_CERTS names the certificate authority.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

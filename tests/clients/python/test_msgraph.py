@@ -115,7 +115,7 @@ class Msgraph(unittest.IsolatedAsyncioTestCase):
         clear = graph_client.users.by_user_id(self.id).presence.clear_presence.post(request_body)
         await self.refused(clear, 404, "NotFound")
 
-    async def test_set_get_and_clear_below_every_root(self):
+    async def test_set_get_and_clear_at_every_path(self):
         for presence in self.roots:
             await presence.set_presence.post(session())
             read = await presence.get()
