@@ -1,4 +1,4 @@
-//! Reading JSON bodies: what is let in, and what is said of the rest.
+//! Reading JSON request bodies: limits, content types, and the types of properties.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,18 +19,21 @@ use tokio::{
 use super::{refusal::Refusal, state::HttpState};
 use crate::{server::TURN_BYTES, service::Input, settings::LimitSettings};
 
-/// The longest list whose elements are looked at: longer than any may be.
+/// The longest list whose elements are read; every list has a lower limit.
 const LIST_MAX: usize = 1_000;
 
-/// The largest body of an action on one user. What is in it takes a few hundred
-/// bytes, and to read a megabyte takes milliseconds that others wait for.
+/// The largest body of an action on one user. A valid body takes a few hundred bytes;
+/// parsing a megabyte would delay the worker's other requests by milliseconds.
 pub(super) const ACTION_MAX_BYTES: usize = TURN_BYTES;
 
-/// The JSON object in a request's body of [`ACTION_MAX_BYTES`] at most; no body
+/// How to send JSON, for clients that send a form.
+const SEND_JSON: &str = "Send a JSON object with the header Content-Type: application/json.";
+
+/// The JSON object in a request's body of at most [`ACTION_MAX_BYTES`]. An empty body
 /// counts as an empty object.
 ///
-/// A property that is not in `T` is ignored: SDKs send some. One that has the
-/// wrong type is one thing wrong among others: see [`text`].
+/// Properties that `T` does not have are ignored, as SDKs send some. A property of the
+/// wrong type is reported with the other violations: see [`text`].
 #[derive(Debug, Default)]
 pub(super) struct Json<T>(pub(super) T);
 
@@ -45,12 +48,12 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let limits = Arc::<HttpState>::from_ref(state).limits;
         let max = ACTION_MAX_BYTES.min(limits.message_max());
-        let body = body_of(request, &limits, max).await?;
+        let body = read_body(request, &limits, max).await?;
         parse(&body).map(Self)
     }
 }
 
-/// As [`Json`], for many users or requests: as large as a message may be.
+/// [`Json`] for many users or requests, of at most `--message-max-bytes`.
 #[derive(Debug, Default)]
 pub(super) struct BulkJson<T>(pub(super) T);
 
@@ -64,31 +67,31 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let limits = Arc::<HttpState>::from_ref(state).limits;
-        let body = body_of(request, &limits, limits.message_max()).await?;
+        let body = read_body(request, &limits, limits.message_max()).await?;
         if body.len() <= TURN_BYTES {
             return parse(&body).map(Self);
         }
-        // Nobody else on this worker would get an answer meanwhile.
-        let parsed = ASIDE.spawn_blocking(move || parse(&body)).await;
+        // On this thread, parsing would block the worker's other requests.
+        let parsed = PARSER.spawn_blocking(move || parse(&body)).await;
         parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string()))).map(Self)
     }
 }
 
-/// Where large bodies are read: one thread that runs where no other wants to.
-#[expect(clippy::expect_used, reason = "as it says")]
-static ASIDE: LazyLock<Runtime> = LazyLock::new(|| {
+/// Parses large bodies, on one thread that runs only on an idle core.
+#[expect(clippy::expect_used, reason = "a runtime without drivers always starts")]
+static PARSER: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_current_thread()
         .thread_name("bodies")
         .max_blocking_threads(1)
-        .on_thread_start(come_last)
+        .on_thread_start(use_idle_priority)
         .build()
-        .expect("a runtime without drivers takes nothing of the system")
+        .expect("a runtime without drivers needs nothing from the system")
 });
 
-/// Has this thread run after all others, where there are fewer cores than work.
-fn come_last() {
-    // A niced thread keeps its core for milliseconds once it has it; one of this
-    // policy is taken off at once. Where it can't be had, nothing is lost but time.
+/// Gives this thread the lowest priority, so that it runs only on an idle core.
+fn use_idle_priority() {
+    // A thread with a nice value keeps its core for milliseconds; a thread with this
+    // policy yields at once. Failure is harmless: parsing then delays other work.
     #[cfg(target_os = "linux")]
     {
         use thread_priority::{
@@ -100,29 +103,32 @@ fn come_last() {
     }
 }
 
-/// The whole body of a request that says it is JSON, of `max` bytes at most, in time.
-async fn body_of(request: Request, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
+/// Reads the whole body, which must be JSON by its content type, have at most `max`
+/// bytes, and arrive before the timeout.
+async fn read_body(request: Request, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
     check_content_type(request.headers())?;
     let body = request.into_body();
-    // As the header says, unless the body is packed; then it is seen as it unpacks.
+    // From Content-Length. The size of a compressed body is known only after
+    // decompression, so `collect` checks it.
     if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
         return Err(too_large(max));
     }
-    let body = timeout(limits.body_timeout, read(body, max)).await;
+    let body = timeout(limits.body_timeout, collect(body, max)).await;
     body.unwrap_or_else(|_| Err(too_slow(limits)))
 }
 
-async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
+async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
     let (mut bytes, mut turn) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Refusal::bad_request("The body broke off, or is not what it says it is."))?;
+        let frame = frame.map_err(|_| {
+            Refusal::bad_request("The body is incomplete, or not encoded as Content-Encoding says.")
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > max {
             return Err(too_large(max));
         }
         bytes.extend_from_slice(&data);
-        // A body that was packed small may be large.
+        // A small compressed body can decompress to a large one.
         turn += data.len();
         if turn > TURN_BYTES {
             turn = 0;
@@ -133,16 +139,16 @@ async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
 }
 
 fn too_slow(limits: &LimitSettings) -> Refusal {
-    let message = format!("The body was not there within {:?}.", limits.body_timeout);
+    let message = format!("The body did not arrive within {:?}.", limits.body_timeout);
     Refusal::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)
 }
 
 fn too_large(max: usize) -> Refusal {
-    let message = format!("The body is larger than {max} bytes, the most that is read here.");
+    let message = format!("The body is too large; the limit is {max} bytes.");
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
 }
 
-/// JSON, or nothing said.
+/// Accepts JSON and a missing content type.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let refuse = |message: &str| {
         Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message))
@@ -150,28 +156,48 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     match headers.get(CONTENT_TYPE).map(HeaderValue::to_str) {
         None => Ok(()),
         Some(Ok(text)) if is_json(text) => Ok(()),
-        Some(Ok(text)) => refuse(&format!("The Content-Type must be application/json, not {text:?}.")),
+        Some(Ok(text)) if is_form(text) => refuse(&format!(
+            "The Content-Type must be application/json, got {text:?}. Forms are not supported. {SEND_JSON}"
+        )),
+        Some(Ok(text)) => refuse(&format!("The Content-Type must be application/json, got {text:?}.")),
         Some(Err(_)) => refuse("The Content-Type must be application/json."),
     }
 }
 
 fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(content_type);
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+fn is_form(content_type: &str) -> bool {
+    ["application/x-www-form-urlencoded", "multipart/form-data"].contains(&&*essence(content_type))
+}
+
+/// The content type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether a text that is not JSON looks like the fields of a form:
+/// `sessionId=app&availability=Busy`.
+fn looks_like_form(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.%+".contains(&byte))
+    })
+}
+
 fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
-    /// Graph's own words.
+    /// Graph's own text.
     const UNREADABLE: &str = "Unable to read JSON request payload.";
 
     let text =
         str::from_utf8(bytes).map_err(|_| Refusal::bad_request(format!("{UNREADABLE} It is not UTF-8.")))?;
-    // PowerShell begins with a byte order mark.
+    // PowerShell sends a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_ascii();
     if text.is_empty() {
         return Ok(T::default());
     }
-    // An array would be read as a struct, element by element.
+    // serde would read an array as a struct, element by element.
     let read = if text.starts_with('{') {
         serde_json::from_str(text)
     } else {
@@ -180,25 +206,28 @@ fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
     match read {
         Ok(value) if text.starts_with('{') => Ok(value),
         Ok(_) => Err(Refusal::bad_request(format!("{UNREADABLE} It must be a JSON object."))),
+        Err(_) if looks_like_form(text) => {
+            Err(Refusal::bad_request(format!("{UNREADABLE} It looks like a form. {SEND_JSON}")))
+        }
         Err(error) => {
-            let what = match (error.is_data(), text.starts_with('{')) {
-                (true, true) => "A property stands there twice",
+            let problem = match (error.is_data(), text.starts_with('{')) {
+                (true, true) => "A property is given more than once",
                 (true, false) => "It must be a JSON object",
                 (false, _) => "It is not valid JSON",
             };
             let (line, column) = (error.line(), error.column());
-            Err(Refusal::bad_request(format!("{UNREADABLE} {what}: line {line}, column {column}.")))
+            Err(Refusal::bad_request(format!("{UNREADABLE} {problem}: line {line}, column {column}.")))
         }
     }
 }
 
-/// A property as a text; `null` and `""` count as missing. A value of another
-/// type is unreadable, and named with whatever else is wrong.
+/// Reads a property as a text; `null` and `""` count as missing. A value of another type
+/// becomes [`Input::Unreadable`], which is reported with the other violations.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
     Value::deserialize(deserializer).map(text_of)
 }
 
-/// A property as a text that may be empty; `null` counts as missing.
+/// Reads a property as a text that may be empty; `null` counts as missing.
 pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => Input::Value(text),
@@ -206,7 +235,7 @@ pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Inp
     })
 }
 
-/// A property as a list of texts; `null` counts as missing.
+/// Reads a property as a list of texts; `null` counts as missing.
 pub(super) fn texts<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Input<Vec<Input<String>>>, D::Error> {
@@ -214,22 +243,22 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(
     <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), text_in))
 }
 
-/// A property as an object; `null` counts as missing.
+/// Reads a property as an object; `null` counts as missing.
 pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Input<T>, D::Error> {
     Value::deserialize(deserializer).map(object_of)
 }
 
-/// A property as a list of objects; `null` counts as missing.
+/// Reads a property as a list of objects; `null` counts as missing.
 pub(super) fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Input<Vec<Input<T>>>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), object_in))
 }
 
-/// A list in JSON that was found to be valid. Its elements are read only if there
-/// are not far too many: of a megabyte they would take fifty.
+/// Reads a list from valid JSON. More than [`LIST_MAX`] elements are not read: those of
+/// one megabyte would need fifty in memory.
 fn list_in<T>(json: &str, element: impl Fn(&str) -> Input<T>) -> Input<Vec<Input<T>>> {
     if json == "null" {
         return Input::Missing;
@@ -252,16 +281,16 @@ fn object_in<T: DeserializeOwned>(json: &str) -> Input<T> {
     }
 }
 
-/// A value that is none of those that are wanted, by how it begins.
+/// The input of a value of the wrong type, which its first character shows.
 fn unreadable<T>(json: &str) -> Input<T> {
-    let what = match json.as_bytes().first() {
+    let found = match json.as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",
         Some(b'"') => "a string",
         Some(b't' | b'f') => "a boolean",
         _ => "a number",
     };
-    Input::Unreadable(what.to_owned())
+    Input::Unreadable(found.to_owned())
 }
 
 fn object_of<T: DeserializeOwned>(value: Value) -> Input<T> {

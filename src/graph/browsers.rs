@@ -1,5 +1,5 @@
-//! What browsers are told: what they may do with an answer, and pages of which
-//! origins may see it.
+//! Protection of browsers and their users: security headers, CORS, and the refusal of
+//! pages of other origins.
 
 use axum::extract::Request;
 use http::{
@@ -15,38 +15,39 @@ use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use super::{docs, refusal::Refusal, state::HttpState};
 
-/// An answer of the API is data: nothing in it is ever shown or run.
-const DATA: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-/// The page of the document runs what this service serves, and styles itself.
-const PAGE: HeaderValue = HeaderValue::from_static(
+/// For responses of the API: a browser must neither render nor run them.
+const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// For the page at `/docs`, which loads scripts of this service and has inline styles.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'",
 );
-/// For a year.
-const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+/// One year.
+const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// What a browser may do with the answer at this path.
-pub(super) fn policy(path: &str) -> HeaderValue {
-    if docs::is_page(path) { PAGE } else { DATA }
+/// The `Content-Security-Policy` of a path.
+pub(super) fn security_policy(path: &str) -> HeaderValue {
+    if docs::is_page(path) { PAGE_POLICY } else { DATA_POLICY }
 }
 
-/// Adds what keeps browsers from doing harm.
-pub(super) fn protect(headers: &mut HeaderMap, policy: HeaderValue, encrypted: bool) {
+/// Adds the security headers.
+pub(super) fn add_security_headers(headers: &mut HeaderMap, policy: HeaderValue, encrypted: bool) {
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if encrypted {
-        headers.insert(STRICT_TRANSPORT_SECURITY, ENCRYPTED_ONLY);
+        headers.insert(STRICT_TRANSPORT_SECURITY, HTTPS_ONLY);
     }
 }
 
-/// Whether a page calls that must not: one of an origin that is neither this
-/// service's own nor named, while nobody is authenticated. A browser sends a form,
-/// or a text, to anybody without asking first: every page that a person on this
-/// machine looks at could otherwise change presences.
-pub(super) fn is_foreign(context: &HttpState, request: &Request) -> bool {
-    if !context.authenticator.is_disabled() {
+/// Whether the request comes from a page that may not call: authentication is off, and
+/// the page's origin is neither this service's nor one of `--cors-origins`.
+///
+/// Browsers send forms and plain text to any host without a preflight request. So any
+/// page open on this machine could otherwise change presences.
+pub(super) fn is_foreign_page(state: &HttpState, request: &Request) -> bool {
+    if !state.authenticator.is_disabled() {
         return false;
     }
     let headers = request.headers();
@@ -55,25 +56,25 @@ pub(super) fn is_foreign(context: &HttpState, request: &Request) -> bool {
     let own = headers.get(HOST).and_then(|host| host.to_str().ok());
     let own = request.uri().authority().map(Authority::as_str).or(own);
     let host = origin.split_once("://").map(|(_, host)| host);
-    let ours = host.is_some() && host == own;
-    !ours && context.cors_origins.iter().all(|of| of != origin)
+    let same_origin = host.is_some() && host == own;
+    !same_origin && state.cors_origins.iter().all(|allowed| allowed != origin)
 }
 
-pub(super) fn foreign_page() -> Refusal {
-    let message = "Pages of other origins may call only if --cors-origins names them.";
+pub(super) fn refuse_foreign_page() -> Refusal {
+    let message = "A page of another origin may call this service only if --cors-origins names the origin.";
     Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
 }
 
-/// Lets pages of these origins, if there are any, call, which send their token themselves: a
-/// browser has none to add.
+/// The CORS layer for these origins; `None` if there are none. Pages send their token
+/// in a header; credentials that a browser stores are not allowed.
 pub(super) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidHeaderValue> {
     if origins.is_empty() {
         return Ok(None);
     }
     let origins: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| origin.parse()).collect();
     let exposed = ["request-id", "client-request-id"].map(HeaderName::from_static);
-    let of_grpc = [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS];
-    let exposed = exposed.into_iter().chain([CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE]).chain(of_grpc);
+    let grpc = [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS];
+    let exposed = exposed.into_iter().chain([CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE]).chain(grpc);
     let layer = CorsLayer::new()
         .allow_origin(origins?)
         .allow_methods([Method::GET, Method::POST])

@@ -1,7 +1,6 @@
-//! The document and a page to read and try it: `/openapi.json` and `/docs`.
+//! The OpenAPI document at `/openapi.json`, and a page at `/docs` to read and try it.
 //!
-//! The page is Swagger UI, which the binary carries, so that it works without a
-//! network.
+//! The page is Swagger UI. The binary contains its files, so it works without a network.
 
 use std::{
     borrow::Cow,
@@ -22,7 +21,7 @@ use super::{
     routes::{Route, RouteTable},
 };
 
-/// Where the page's files are.
+/// The folder of the page's files.
 const PAGE: &str = "/docs/";
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
@@ -30,14 +29,14 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap
 static CONFIG: LazyLock<Arc<Config<'static>>> =
     LazyLock::new(|| Arc::new(Config::new(["/openapi.json"]).try_it_out_enabled(true).validator_url("none")));
 
-/// Puts the document and its page among the routes.
-pub(super) fn add_to(table: &mut RouteTable) -> Result<(), InsertError> {
-    table.add(Route::open("openapi", "/openapi.json", get(openapi)))?;
-    table.add(Route::open("docs", "/docs", get(page_root)))?;
-    table.add(Route::open("docs", &format!("{PAGE}{{*file}}"), get(page)))
+/// Adds the routes of the document and its page.
+pub(super) fn add_routes(table: &mut RouteTable) -> Result<(), InsertError> {
+    table.add(Route::public("openapi", "/openapi.json", get(openapi)))?;
+    table.add(Route::public("docs", "/docs", get(page_root)))?;
+    table.add(Route::public("docs", &format!("{PAGE}{{*file}}"), get(page)))
 }
 
-/// Whether the path is the page's, or a file's of it.
+/// Whether the path is that of the page or one of its files.
 pub(super) fn is_page(path: &str) -> bool {
     path.starts_with(PAGE)
 }
@@ -46,7 +45,7 @@ async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
-/// The page names its files relative to its own path.
+/// Redirects, as the page's links to its files are relative.
 async fn page_root() -> Redirect {
     Redirect::permanent("/docs/index.html")
 }
@@ -55,7 +54,7 @@ async fn page(uri: Uri) -> Response {
     let file = uri.path().strip_prefix(PAGE).unwrap_or_default();
     match utoipa_swagger_ui::serve(file, Arc::clone(&CONFIG)) {
         Ok(Some(file)) => {
-            // Not copied: a large one would be held for each client that does not read.
+            // A copy of a large file would stay in memory while a slow client reads it.
             let bytes = match file.bytes {
                 Cow::Borrowed(bytes) => Bytes::from_static(bytes),
                 Cow::Owned(bytes) => bytes.into(),

@@ -1,4 +1,4 @@
-//! A stream as Server-Sent Events, for browsers and curl.
+//! A stream of presences as Server-Sent Events, for browsers and curl.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::{
     service::{Error, WatchEvent},
 };
 
-/// How long a browser waits before it opens a stream anew that has ended.
+/// How long a browser waits before it reopens a stream that has ended.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// With "no", nginx passes on what comes rather than gather it.
+/// With "no", nginx passes each event on at once instead of buffering.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The stream as an answer. Its events have no ids: who comes again begins with a
-/// snapshot, whatever was sent before.
-pub(super) fn answer(
+/// The stream as a response. The events have no ids: a client that reconnects begins
+/// with a snapshot, so it has nothing to resume.
+pub(super) fn response(
     events: impl Stream<Item = Result<WatchEvent, Error>> + Send + 'static,
     select: Select,
     ids: Ids,
@@ -44,7 +44,7 @@ fn named(name: &str, data: &str) -> sse::Event {
     sse::Event::default().event(name).data(data)
 }
 
-/// A struct of texts can't fail to be written.
+/// Serializing a struct of texts cannot fail.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! One function for each operation of the API.
+//! The handlers: one function for each operation of the API.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -30,7 +30,7 @@ use crate::{
     service::{Caller, Input, ReadFrom},
 };
 
-/// The user that the path names, by an id or as `me`.
+/// The user that the path names by id or as `me`.
 #[derive(Debug)]
 pub(super) struct User(Input<String>);
 
@@ -38,17 +38,17 @@ impl<S: Sync> FromRequestParts<S> for User {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let Some(id) = parts.extensions.get().and_then(|path: &Matched| path.id.as_deref()) else {
+        let Some(id) = parts.extensions.get().and_then(|matched: &Matched| matched.id.as_deref()) else {
             return me(parts.extensions.get());
         };
         match percent_decode_str(id).decode_utf8() {
             Ok(id) => Ok(Self(Input::text(id.into_owned()))),
-            Err(_) => Err(Refusal::bad_request("The path is not UTF-8.")),
+            Err(_) => Err(Refusal::bad_request("The user id in the path is not valid UTF-8.")),
         }
     }
 }
 
-/// Who "me" is. Graph: an application that acts by itself has no "me".
+/// The user of the access token. As in Graph, an application's token has no `me`.
 fn me(caller: Option<&Caller>) -> Result<User, Refusal> {
     match caller {
         Some(caller) if caller.is_authenticated() => match caller.user_id() {
@@ -58,13 +58,13 @@ fn me(caller: Option<&Caller>) -> Result<User, Refusal> {
             }
         },
         _ => Err(Refusal::unauthenticated(
-            "Only a token says who \"me\" is, and this service asks for none: name the user, as in \
+            "/me needs an access token, and authentication is off. Name the user in the path, as in \
              /users/{id}/presence.",
         )),
     }
 }
 
-/// Whether the answer may be old.
+/// Reads whether a replica may serve the request.
 impl<S: Sync> FromRequestParts<S> for ReadFrom {
     type Rejection = Infallible;
 
@@ -73,166 +73,167 @@ impl<S: Sync> FromRequestParts<S> for ReadFrom {
     }
 }
 
-/// What a done action on a location answers: Graph's two versions differ.
+/// The status of a successful action on a work location, which differs between Graph's
+/// versions.
 #[derive(Debug)]
-pub(super) struct LocationDone(StatusCode);
+pub(super) struct LocationStatus(StatusCode);
 
-impl<S: Sync> FromRequestParts<S> for LocationDone {
-    type Rejection = Refusal;
+impl<S: Sync> FromRequestParts<S> for LocationStatus {
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let beta = parts.extensions.get().is_some_and(|path: &Matched| path.version == "/beta");
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let beta = parts.extensions.get().is_some_and(|matched: &Matched| matched.version == "/beta");
         Ok(Self(if beta { StatusCode::NO_CONTENT } else { StatusCode::OK }))
     }
 }
 
-/// What an action answers: whether it was done, and nothing else.
+/// The result of an action: a status without a body.
 type ActionResult = Result<StatusCode, Refusal>;
 
 pub(super) async fn get_presence(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     User(user_id): User,
     root: ServiceRoot,
     select: Select,
 ) -> Result<Response, Refusal> {
-    entity(&root, context.service.get_presence(&caller, from, user_id).await?, &select)
+    entity(&root, state.service.get_presence(&caller, from, user_id).await?, &select)
 }
 
 pub(super) async fn set_presence(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetPresenceBody>,
 ) -> ActionResult {
-    context.service.set_presence(&caller, body.of(user_id)).await?;
+    state.service.set_presence(&caller, body.for_user(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_presence(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<ClearPresenceBody>,
 ) -> ActionResult {
-    context.service.clear_presence(&caller, user_id, body.session_id).await?;
+    state.service.clear_presence(&caller, user_id, body.session_id).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_user_preferred_presence(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetUserPreferredPresenceBody>,
 ) -> ActionResult {
-    context.service.set_user_preferred_presence(&caller, body.of(user_id)).await?;
+    state.service.set_user_preferred_presence(&caller, body.for_user(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn clear_user_preferred_presence(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
 ) -> ActionResult {
-    context.service.clear_user_preferred_presence(&caller, user_id).await?;
+    state.service.clear_user_preferred_presence(&caller, user_id).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_status_message(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
     Json(body): Json<SetStatusMessageBody>,
 ) -> ActionResult {
-    context.service.set_status_message(&caller, body.of(user_id)).await?;
+    state.service.set_status_message(&caller, body.for_user(user_id)).await?;
     Ok(StatusCode::OK)
 }
 
 pub(super) async fn set_manual_location(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-    LocationDone(done): LocationDone,
+    LocationStatus(status): LocationStatus,
     Json(body): Json<SetLocationBody>,
 ) -> ActionResult {
-    context.service.set_manual_location(&caller, body.of(user_id)).await?;
-    Ok(done)
+    state.service.set_manual_location(&caller, body.for_user(user_id)).await?;
+    Ok(status)
 }
 
 pub(super) async fn set_automatic_location(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-    LocationDone(done): LocationDone,
+    LocationStatus(status): LocationStatus,
     Json(body): Json<SetLocationBody>,
 ) -> ActionResult {
-    context.service.set_automatic_location(&caller, body.of(user_id)).await?;
-    Ok(done)
+    state.service.set_automatic_location(&caller, body.for_user(user_id)).await?;
+    Ok(status)
 }
 
 pub(super) async fn clear_automatic_location(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-    LocationDone(done): LocationDone,
+    LocationStatus(status): LocationStatus,
 ) -> ActionResult {
-    context.service.clear_automatic_location(&caller, user_id).await?;
-    Ok(done)
+    state.service.clear_automatic_location(&caller, user_id).await?;
+    Ok(status)
 }
 
 pub(super) async fn clear_location(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-    LocationDone(done): LocationDone,
+    LocationStatus(status): LocationStatus,
 ) -> ActionResult {
-    context.service.clear_location(&caller, user_id).await?;
-    Ok(done)
+    state.service.clear_location(&caller, user_id).await?;
+    Ok(status)
 }
 
 pub(super) async fn get_presences_by_user_id(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     root: ServiceRoot,
     select: Select,
     BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
-    let presences = context.service.batch_get_presences(&caller, from, body.ids).await?;
+    let presences = state.service.batch_get_presences(&caller, from, body.ids).await?;
     collection(root.collection_context(), None, presences, &select)
 }
 
 pub(super) async fn list_presences(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     root: ServiceRoot,
     options: ListOptions,
 ) -> Result<Response, Refusal> {
     let ListOptions { select, page_size, page_token } = options;
-    let page = context.service.list_presences(&caller, from, page_size.clone(), page_token).await?;
+    let page = state.service.list_presences(&caller, from, page_size.clone(), page_token).await?;
     let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
     collection(root.list_context(&select), next, page.presences, &select)
 }
 
 pub(super) async fn count_presences(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
     _: NoOptions,
 ) -> Result<Response, Refusal> {
-    let count = context.service.count_presences(&caller, from).await?;
+    let count = state.service.count_presences(&caller, from).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
 }
 
 pub(super) async fn watch_presences(
-    State(context): State<Arc<HttpState>>,
+    State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     ids: Ids,
     UserIds(user_ids): UserIds,
     select: Select,
 ) -> Result<Response, Refusal> {
-    let events = context.service.watch_presences(&caller, user_ids, USER_IDS_MAX)?;
-    Ok(events::answer(events, select, ids, context.clock.clone()))
+    let events = state.service.watch_presences(&caller, user_ids, USER_IDS_MAX)?;
+    Ok(events::response(events, select, ids, state.clock.clone()))
 }

@@ -1,4 +1,4 @@
-//! The ids of a request: ours, and what its caller calls it.
+//! The ids of a request: the service's and the client's.
 
 use std::{borrow::Cow, convert::Infallible};
 
@@ -10,10 +10,10 @@ use crate::telemetry::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("client-request-id");
-/// What a client may have us echo, in bytes.
+/// The longest `client-request-id` that is echoed, in bytes.
 const CLIENT_REQUEST_ID_MAX: usize = 128;
 
-/// Both ids; the caller's is ours if it has none.
+/// Both ids of a request. A client that sends none gets the service's id twice.
 #[derive(Clone, Debug)]
 pub(super) struct Ids {
     pub(super) own: RequestId,
@@ -21,18 +21,18 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Of a request that came with these headers.
+    /// The ids of a request with these headers.
     pub(super) fn of(own: RequestId, headers: &HeaderMap) -> Self {
         let client = headers.get(CLIENT_REQUEST_ID).filter(|id| id.len() <= CLIENT_REQUEST_ID_MAX);
         Self { own, client: client.cloned() }
     }
 
-    /// Of what never was a request.
+    /// New ids, for a response that belongs to no request.
     pub(super) fn new() -> Self {
         Self { own: RequestId::new(), client: None }
     }
 
-    /// The caller's as a text.
+    /// The client's id as text.
     pub(super) fn client(&self) -> Cow<'_, str> {
         match &self.client {
             Some(id) => String::from_utf8_lossy(id.as_bytes()),
@@ -40,7 +40,7 @@ impl Ids {
         }
     }
 
-    /// Puts both into the headers of the answer.
+    /// Adds both ids to the headers of a response.
     pub(super) fn add_to(self, headers: &mut HeaderMap) {
         let own = header(self.own);
         let client = self.client.unwrap_or_else(|| own.clone());
@@ -53,15 +53,16 @@ impl<S: Sync> FromRequestParts<S> for Ids {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let own = parts.extensions.get().map_or_else(RequestId::new, |path: &Matched| path.request_id);
+        let matched = parts.extensions.get::<Matched>();
+        let own = matched.map_or_else(RequestId::new, |matched| matched.request_id);
         Ok(Self::of(own, &parts.headers))
     }
 }
 
 fn header(id: RequestId) -> HeaderValue {
     let mut header = HeaderValue::try_from(id.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
-    // It comes once, so a client of HTTP/2 has nothing to gain by remembering it,
-    // and would forget headers that come each time.
+    // Each id is used once. A sensitive header stays out of HTTP/2's table of recent
+    // headers, where it would displace headers that repeat.
     header.set_sensitive(true);
     header
 }

@@ -1,5 +1,5 @@
-//! What surrounds every request: its ids, its place in the metrics and the log,
-//! and the body of an error; and who calls.
+//! The work around every operation: request ids, metrics, logs, authentication, and
+//! the bodies of errors.
 
 use std::pin::pin;
 
@@ -14,6 +14,7 @@ use tower_http::decompression::RequestDecompression;
 
 use super::{
     ids::Ids,
+    paths::VERSIONS,
     refusal::{Refusal, finish},
     routes::{Route, RouteTable},
     state::HttpState,
@@ -21,11 +22,10 @@ use super::{
 use crate::telemetry::{Api, RequestTimer};
 
 impl RouteTable {
-    /// Answers one request, with `request-id` and `client-request-id`, which is the
-    /// same where the client sent none.
-    pub(super) async fn answer(&self, mut request: Request) -> Response {
-        let context = &*self.context;
-        let mut timer = RequestTimer::start(&context.metrics, &context.traces, Api::Http, request.headers());
+    /// Responds to one request; the response has `request-id` and `client-request-id`.
+    pub(super) async fn respond(&self, mut request: Request) -> Response {
+        let state = &*self.state;
+        let mut timer = RequestTimer::start(&state.metrics, &state.traces, Api::Http, request.headers());
         let route = self.find(&mut request, timer.id);
         timer.operation = route.map_or("unknown", |route| route.operation);
         if let Some(span) = &mut timer.span {
@@ -33,40 +33,54 @@ impl RouteTable {
         }
 
         let ids = Ids::of(timer.id, request.headers());
-        let response = timer.work(pin!(admit(context, route, request))).await;
-        let response = identified(response, context, ids);
+        let response = timer.work(pin!(run(state, route, request))).await;
+        let response = complete(response, state, ids);
         timer.finish(code_name(response.status()), response.status().as_u16());
         response
     }
 }
 
-/// Lets the caller in, and has the operation know who it is; then its body is
-/// unpacked. Only who is let in learns that there is nothing at a path.
-async fn admit(context: &HttpState, route: Option<&Route>, mut request: Request) -> Response {
-    if route.is_none_or(|route| !route.open) {
-        match context.authenticator.authenticate(request.headers()).await {
+/// Authenticates the caller, decompresses the body and runs the operation. Only an
+/// authenticated caller learns that a path does not exist.
+async fn run(state: &HttpState, route: Option<&Route>, mut request: Request) -> Response {
+    if route.is_none_or(|route| !route.public) {
+        match state.authenticator.authenticate(request.headers()).await {
             Ok(caller) => drop(request.extensions_mut().insert(caller)),
             Err(error) => return Refusal::from(error).into_response(),
         }
     }
-    let Some(route) = route else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(route) = route else { return not_found(request.uri().path()).into_response() };
     let mut methods = route.methods.clone();
-    let answer = if !route.open && request.headers().contains_key(CONTENT_ENCODING) {
-        RequestDecompression::new(methods).oneshot(request).await.map(|answer| answer.map(Body::new))
+    let response = if !route.public && request.headers().contains_key(CONTENT_ENCODING) {
+        RequestDecompression::new(methods).oneshot(request).await.map(|response| response.map(Body::new))
     } else {
         methods.call(request).await
     };
-    answer.unwrap_or_else(|never| match never {})
+    response.unwrap_or_else(|never| match never {})
 }
 
-/// A refusal as the answer to a request that never was one: a batch's item.
-pub(super) fn finish_refusal(context: &HttpState, refusal: Refusal) -> Response {
-    identified(refusal.into_response(), context, Ids::new())
+/// The refusal of a path that has no route.
+fn not_found(path: &str) -> Refusal {
+    let [v1, beta] = VERSIONS;
+    let versioned = VERSIONS.iter().any(|version| {
+        path.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    let message = if versioned {
+        "No resource has this path.".to_owned()
+    } else {
+        format!("No resource has this path. Paths of the API begin with {v1} or {beta}.")
+    };
+    Refusal::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)
 }
 
-/// The answer with the body of an error, if it is one, and its ids.
-fn identified(response: Response, context: &HttpState, ids: Ids) -> Response {
-    let mut response = finish(response, &ids, context.clock.now());
+/// The response to a request, or an item of a batch, that is refused before it is routed.
+pub(super) fn refuse(state: &HttpState, refusal: Refusal) -> Response {
+    complete(refusal.into_response(), state, Ids::new())
+}
+
+/// Adds the ids, and the body if the response is an error.
+fn complete(response: Response, state: &HttpState, ids: Ids) -> Response {
+    let mut response = finish(response, &ids, state.clock.now());
     ids.add_to(response.headers_mut());
     response
 }

@@ -1,14 +1,13 @@
-//! What routing found out about a request.
+//! The result of routing, which handlers read.
 
 use crate::telemetry::RequestId;
 
-/// What the path of a request says, for what answers it, and our id of the
-/// request: one of its extensions.
+/// The path of a request and the service's id of it, as an extension of the request.
 #[derive(Clone, Debug)]
 pub(super) struct Matched {
-    /// `/v1.0` or `/beta`; empty for what has no version.
+    /// `/v1.0` or `/beta`; empty for a path without a version.
     pub(super) version: &'static str,
-    /// Whether it is below `/communications`.
+    /// Whether the path is below `/communications`.
     pub(super) communications: bool,
     /// The user, still percent-encoded, if the path names one.
     pub(super) id: Option<String>,

@@ -1,6 +1,6 @@
-//! The Graph context: Microsoft Graph's presence API as HTTP/JSON, on its paths.
+//! The HTTP API: Microsoft Graph's presence API as HTTP/JSON, on Graph's paths.
 //!
-//! Decodes, calls one method of the service, encodes.
+//! A handler decodes the request, calls one method of the service and encodes the result.
 
 mod batch;
 mod body;
@@ -57,69 +57,69 @@ use routes::{Route, RouteTable};
 pub use openapi::document;
 pub use state::HttpState;
 
-/// The smallest body that is packed, in bytes: less than this saves nothing.
+/// The smallest response body that is compressed, in bytes; smaller ones gain nothing.
 const COMPRESS_MIN_BYTES: u16 = 256;
 
-/// Why the API can't be opened.
+/// An error in the configuration of the API.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpApiError {
-    /// An origin is none.
-    #[error("--cors-origins: {0}")]
+    /// An origin is not a valid header value.
+    #[error("--cors-origins contains an invalid origin: {0}")]
     Origin(#[from] http::header::InvalidHeaderValue),
-    /// Two operations have one path.
+    /// Two operations have the same path.
     #[error(transparent)]
     Path(#[from] InsertError),
 }
 
-/// The API; clones are the same.
+/// The HTTP API as a service; cheap to clone.
 ///
-/// What surrounds a request is called function by function rather than stacked as
-/// axum's layers, each of which would cost about a microsecond: half of what the
-/// rest of a call costs.
+/// The steps around an operation are function calls instead of axum layers. A layer costs
+/// about a microsecond, which is half of the cost of the rest of a request.
 #[derive(Clone, Debug)]
 pub struct HttpApi(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    context: Arc<HttpState>,
-    /// What a batch may ask for.
-    api: Arc<RouteTable>,
-    /// What it may not: another batch, a stream, and the document.
+    state: Arc<HttpState>,
+    /// The operations that a batch can contain.
+    batchable: Arc<RouteTable>,
+    /// The batch itself, the stream of presences, and the document.
     others: RouteTable,
-    /// What pages of other origins are told, if any may call.
+    /// Adds CORS headers, if pages of other origins may call.
     cors: Option<CorsLayer>,
 }
 
 impl HttpApi {
-    /// The API's routes; with `reflection` the document is among them.
-    pub fn new(context: HttpState, reflection: bool) -> Result<Self, HttpApiError> {
-        let cors = browsers::cors(&context.cors_origins)?;
-        let context = Arc::new(context);
-        let (api, mut others) = tables(&context)?;
-        let api = Arc::new(api);
-        let batch = batch::methods(Arc::clone(&api), Arc::clone(&context));
+    /// Makes the routes, those of the document only with `reflection`.
+    pub fn new(state: HttpState, reflection: bool) -> Result<Self, HttpApiError> {
+        let cors = browsers::cors(&state.cors_origins)?;
+        let state = Arc::new(state);
+        let (batchable, mut others) = tables(&state)?;
+        let batchable = Arc::new(batchable);
+        let batch = batch::methods(Arc::clone(&batchable), Arc::clone(&state));
         for version in VERSIONS {
             others.add(Route::new(batch::OPERATION.name, version, BATCH_PATH, batch.clone()))?;
         }
         if reflection {
-            docs::add_to(&mut others)?;
+            docs::add_routes(&mut others)?;
         }
-        Ok(Self(Arc::new(Inner { context, api, others, cors })))
+        Ok(Self(Arc::new(Inner { state, batchable, others, cors })))
     }
 }
 
-/// Every operation at each of its paths, in both versions: what a batch may ask for,
-/// and what it may not, as it would never be answered.
-fn tables(context: &Arc<HttpState>) -> Result<(RouteTable, RouteTable), InsertError> {
-    let (mut api, mut streams) = (RouteTable::new(Arc::clone(context)), RouteTable::new(Arc::clone(context)));
+/// The routes of every operation in both versions: those that a batch can contain, and the
+/// streams, whose responses do not end.
+fn tables(state: &Arc<HttpState>) -> Result<(RouteTable, RouteTable), InsertError> {
+    let mut batchable = RouteTable::new(Arc::clone(state));
+    let mut streams = RouteTable::new(Arc::clone(state));
     for version in VERSIONS {
         for (path, operation) in operations::all() {
-            let methods: MethodRouter = (operation.route)().with_state(Arc::clone(context));
-            let table = if operation.answer.is_stream() { &mut streams } else { &mut api };
+            let methods: MethodRouter = (operation.route)().with_state(Arc::clone(state));
+            let table = if operation.response.is_stream() { &mut streams } else { &mut batchable };
             table.add(Route::new(operation.name, version, &path, methods))?;
         }
     }
-    Ok((api, streams))
+    Ok((batchable, streams))
 }
 
 impl Service<Request> for HttpApi {
@@ -133,62 +133,61 @@ impl Service<Request> for HttpApi {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.guard(request).await) })
+        Box::pin(async move { Ok(inner.handle(request).await) })
     }
 }
 
 impl Inner {
-    /// Has a request answered, from the outside in: what browsers must know, and
-    /// pages of which origins may see; one spelling of each path, before anything
-    /// looks at it; answers packed for those who ask, errors included; then what
-    /// surrounds each operation ([`RouteTable::answer`]).
-    async fn guard(self: Arc<Self>, request: Request) -> Response {
-        let policy = browsers::policy(request.uri().path());
-        let (encrypted, bodiless) = (self.context.encrypted, request.method() == Method::HEAD);
-        let mut response = if browsers::is_foreign(&self.context, &request) {
-            layer::finish_refusal(&self.context, browsers::foreign_page())
+    /// Handles a request, from the outside in: security headers, CORS, gRPC-Web, the
+    /// canonical path, compression of responses and errors, and the work around each
+    /// operation ([`RouteTable::respond`]).
+    async fn handle(self: Arc<Self>, request: Request) -> Response {
+        let policy = browsers::security_policy(request.uri().path());
+        let (encrypted, is_head) = (self.state.encrypted, request.method() == Method::HEAD);
+        let mut response = if browsers::is_foreign_page(&self.state, &request) {
+            layer::refuse(&self.state, browsers::refuse_foreign_page())
         } else if let Some(cors) = &self.cors {
             let inner = Arc::clone(&self);
             let within = service_fn(move |request| {
                 let inner = Arc::clone(&inner);
-                async move { Ok::<_, Infallible>(inner.pack(request).await) }
+                async move { Ok::<_, Infallible>(inner.compress(request).await) }
             });
             infallible(cors.layer(within).oneshot(request).await)
         } else {
-            self.pack(request).await
+            self.compress(request).await
         };
-        browsers::protect(response.headers_mut(), policy, encrypted);
-        if bodiless { without_body(response) } else { response }
+        browsers::add_security_headers(response.headers_mut(), policy, encrypted);
+        if is_head { without_body(response) } else { response }
     }
 
-    /// Passes a call in gRPC-Web on; answers the rest, packed if the client says that
-    /// it can unpack.
-    async fn pack(self: Arc<Self>, request: Request) -> Response {
+    /// Passes a request in gRPC-Web on. Responds to any other request, compressed if the
+    /// client accepts that.
+    async fn compress(self: Arc<Self>, request: Request) -> Response {
         if Web::accepts(&request) {
-            return self.context.web.handle(request).await;
+            return self.state.web.handle(request).await;
         }
-        let request = paths::rewrite(request);
+        let request = paths::canonicalize(request);
         if !request.headers().contains_key(ACCEPT_ENCODING) {
-            return self.answer(request).await;
+            return self.respond(request).await;
         }
         let within = service_fn(|request| {
             let inner = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(inner.answer(request).await) }
+            async move { Ok::<_, Infallible>(inner.respond(request).await) }
         });
-        let packing = Compression::new(within)
+        let compression = Compression::new(within)
             .quality(CompressionLevel::Fastest)
             .compress_when(SizeAbove::new(COMPRESS_MIN_BYTES.into()).and(NotForContentType::SSE));
-        infallible(packing.oneshot(request).await).map(Body::new)
+        infallible(compression.oneshot(request).await).map(Body::new)
     }
 
-    async fn answer(&self, request: Request) -> Response {
-        let table = if self.others.has(request.uri().path()) { &self.others } else { &*self.api };
-        table.answer(request).await
+    async fn respond(&self, request: Request) -> Response {
+        let table = if self.others.has(request.uri().path()) { &self.others } else { &*self.batchable };
+        table.respond(request).await
     }
 }
 
-/// The answer to HEAD: it says how long the body would be. An error has one, too,
-/// and over HTTP/2 nobody else would leave it out.
+/// The response to HEAD: the length of the body without the body. hyper removes a body
+/// over HTTP/1 only, and errors have one.
 fn without_body(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact() {
@@ -197,6 +196,6 @@ fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-fn infallible<T>(outcome: Result<T, Infallible>) -> T {
-    outcome.unwrap_or_else(|never| match never {})
+fn infallible<T>(result: Result<T, Infallible>) -> T {
+    result.unwrap_or_else(|never| match never {})
 }

@@ -1,4 +1,4 @@
-//! OData around the presences: query options, context strings, links.
+//! OData's parts of requests and responses: query options, contexts and links.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{matched::Matched, refusal::Refusal, state::HttpState};
 use crate::{presence::UserId, service::Input};
 
-/// What is left as it is of an id in a link or a context.
-const IN_LINK: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+/// The characters of an id that are percent-encoded in links and contexts.
+const ENCODED_IN_LINKS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
-/// The properties that `$select` takes.
+/// The properties that `$select` can name.
 pub(super) const PROPERTIES: [&str; 7] = [
     "id",
     "availability",
@@ -26,17 +27,17 @@ pub(super) const PROPERTIES: [&str; 7] = [
     "workLocation",
 ];
 
-/// `$select`: which properties of a presence the answer has.
+/// `$select`: the properties of a presence that the response has.
 #[derive(Debug)]
 pub(super) struct Select(Option<Vec<&'static str>>);
 
-/// The options of a list: `$select`, and which page of which size.
+/// The query options of a list.
 #[derive(Debug)]
 pub(super) struct ListOptions {
     pub(super) select: Select,
     /// `$top`.
     pub(super) page_size: Input<u32>,
-    /// `$skiptoken`, from the link to the page.
+    /// `$skiptoken`, which the link to a page includes.
     pub(super) page_token: Input<String>,
 }
 
@@ -54,12 +55,12 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"])?;
-        let given = |text: Option<String>| text.map_or(Input::Missing, Input::text);
-        Ok(Self { select: Select::parse(select)?, page_size: given(top).parse(), page_token: given(token) })
+        let input = |text: Option<String>| text.map_or(Input::Missing, Input::text);
+        Ok(Self { select: Select::parse(select)?, page_size: input(top).parse(), page_token: input(token) })
     }
 }
 
-/// `ids`: the users that are asked for.
+/// `ids`: the users to watch.
 #[derive(Debug)]
 pub(super) struct UserIds(pub(super) Input<Vec<Input<String>>>);
 
@@ -71,16 +72,16 @@ impl<S: Sync> FromRequestParts<S> for UserIds {
         let lists: Vec<_> = query.filter(|(name, _)| name == "ids").map(|(_, list)| list).collect();
         let ids = match lists.as_slice() {
             [] => return Ok(Self(Input::Missing)),
-            // Split once it is decoded: what browsers make of a list has its commas encoded.
+            // Split after decoding, as browsers encode the commas of a list.
             [list] => list.split(',').map(ToOwned::to_owned).map(Input::text).collect(),
-            // Input several times, each is one id, which may hold a comma.
+            // Of several parameters, each is one id, which may contain a comma.
             ids => ids.iter().map(|id| Input::text(id.to_string())).collect(),
         };
         Ok(Self(Input::Value(ids)))
     }
 }
 
-/// No options at all.
+/// The query options of an operation that has none.
 #[derive(Debug)]
 pub(super) struct NoOptions;
 
@@ -93,22 +94,22 @@ impl<S: Sync> FromRequestParts<S> for NoOptions {
     }
 }
 
-/// The values of the query options that are allowed; others of OData's are
-/// refused, for the answer would not be what was asked for. What does not begin
-/// with `$` is none of them.
+/// The values of the allowed query options. Other options that begin with `$` are
+/// refused, as the response would not be the requested one. Parameters without `$` are
+/// ignored.
 fn options<const N: usize>(parts: &Parts, allowed: [&str; N]) -> Result<[Option<String>; N], Refusal> {
     let mut values = [const { None }; N];
     for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        let slot = allowed.iter().position(|of| *of == name).and_then(|place| values.get_mut(place));
-        match slot {
-            Some(slot @ None) => *slot = Some(value.into_owned()),
-            Some(Some(_)) => return Err(Refusal::field(&name, "stands there twice")),
+        let index = allowed.iter().position(|option| *option == name);
+        match index.and_then(|index| values.get_mut(index)) {
+            Some(option @ None) => *option = Some(value.into_owned()),
+            Some(Some(_)) => return Err(Refusal::field(&name, "is given more than once")),
             None if name.starts_with('$') => {
-                let what = match allowed.join(", ").as_str() {
-                    "" => "is not supported here".to_owned(),
-                    allowed => format!("is not supported here; use {allowed}"),
+                let problem = match allowed.join(", ").as_str() {
+                    "" => "is not supported by this operation".to_owned(),
+                    allowed => format!("is not supported by this operation. Supported: {allowed}"),
                 };
-                return Err(Refusal::field(&name, &what));
+                return Err(Refusal::field(&name, &problem));
             }
             None => {}
         }
@@ -126,8 +127,8 @@ impl Select {
             }
             let Some(property) = PROPERTIES.iter().find(|property| **property == name) else {
                 let allowed = PROPERTIES.join(", ");
-                let what = format!("must name properties among {allowed}, not {name:?}");
-                return Err(Refusal::field("$select", &what));
+                let problem = format!("must name properties among {allowed}, got {name:?}");
+                return Err(Refusal::field("$select", &problem));
             };
             selected.push(*property);
         }
@@ -139,19 +140,19 @@ impl Select {
         self.0.as_deref()
     }
 
-    /// As a context string names it: `(availability,activity)`.
+    /// The selection in a context: `(availability,activity)`.
     fn suffix(&self) -> String {
         self.0.as_ref().map_or_else(String::new, |selected| format!("({})", selected.join(",")))
     }
 }
 
-/// The URL that the paths begin with, as the caller wrote it: scheme, host and
-/// version. Links and contexts begin with it, too.
+/// The URL of the API as the caller addressed it: scheme, host and version. Links and
+/// contexts begin with it.
 #[derive(Debug)]
 pub(super) struct ServiceRoot {
     /// `http://localhost:8080/v1.0`.
     url: String,
-    /// Whether the presence was found below `/communications`.
+    /// Whether the path of the request is below `/communications`.
     communications: bool,
 }
 
@@ -162,15 +163,15 @@ where
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let path = parts.extensions.get::<Matched>();
-        let version = path.map_or("", |path| path.version);
+        let matched = parts.extensions.get::<Matched>();
+        let version = matched.map_or("", |matched| matched.version);
         let encrypted = Arc::<HttpState>::from_ref(state).encrypted;
         let scheme = if encrypted { "https" } else { forwarded_scheme(&parts.headers) };
         let host = authority(parts);
         let host = host.as_ref().map_or("", Authority::as_str);
         Ok(Self {
             url: format!("{scheme}://{host}{version}"),
-            communications: path.is_some_and(|path| path.communications),
+            communications: matched.is_some_and(|matched| matched.communications),
         })
     }
 }
@@ -182,7 +183,7 @@ impl ServiceRoot {
         if self.communications {
             return format!("{url}/$metadata#communications/presences{select}/$entity");
         }
-        let id = utf8_percent_encode(user_id.as_str(), IN_LINK);
+        let id = utf8_percent_encode(user_id.as_str(), ENCODED_IN_LINKS);
         format!("{url}/$metadata#users('{id}')/presence{select}/$entity")
     }
 
@@ -191,12 +192,12 @@ impl ServiceRoot {
         format!("{}/$metadata#communications/presences{}", self.url, select.suffix())
     }
 
-    /// The context of presences that were asked for by their ids.
+    /// The context of presences read by id.
     pub(super) fn collection_context(&self) -> String {
         format!("{}/$metadata#Collection(microsoft.graph.presence)", self.url)
     }
 
-    /// The page behind `user_id`.
+    /// The link to the page that begins after `user_id`.
     pub(super) fn next_link(&self, user_id: &UserId, page_size: &Input<u32>, select: &Select) -> String {
         let mut link = format!("{}/communications/presences?", self.url);
         if let Input::Value(size) = page_size {
@@ -205,17 +206,17 @@ impl ServiceRoot {
         if let Some(selected) = &select.0 {
             link = format!("{link}$select={}&", selected.join(","));
         }
-        format!("{link}$skiptoken={}", utf8_percent_encode(user_id.as_str(), IN_LINK))
+        format!("{link}$skiptoken={}", utf8_percent_encode(user_id.as_str(), ENCODED_IN_LINKS))
     }
 }
 
-/// The host that the caller asked.
+/// The host that the request names.
 pub(super) fn authority(parts: &Parts) -> Option<Authority> {
     let header = || parts.headers.get(HOST)?.to_str().ok()?.parse().ok();
     parts.uri.authority().cloned().or_else(header)
 }
 
-/// `https` if a proxy in front of us says that it was asked so.
+/// `https` if a proxy says that its client used it.
 fn forwarded_scheme(headers: &HeaderMap) -> &'static str {
     match headers.get("x-forwarded-proto").map(|value| value.as_bytes().eq_ignore_ascii_case(b"https")) {
         Some(true) => "https",

@@ -1,5 +1,4 @@
-//! The document of the API, made from the table of its operations and the types
-//! that are read and written.
+//! The OpenAPI document, made from the table of operations and the types of the bodies.
 
 use utoipa::openapi::{
     ArrayBuilder, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, Object, ObjectBuilder,
@@ -18,59 +17,64 @@ use super::{
     operations::{self, HttpOperation, OperationResponse, QueryOption},
     paths::{BATCH_PATH, VERSIONS},
     refusal,
-    schemas::{self, Register, Schemas, register},
+    schemas::{self, RegisterSchema, Schemas, register},
 };
 use crate::service::ReadFrom;
 
 const JSON: &str = "application/json";
 
-/// The name of the access tokens in the document.
+/// The document's name of the access tokens.
 const BEARER: &str = "bearer";
 
-/// The groups of operations, in the order in which the page shows them.
+/// The groups of operations, in the order of the page.
 const TAGS: [(&str, &str); 4] = [
     ("users", "The presence of one user"),
-    ("communications", "The presences of many users, and of one by another path"),
-    ("me", "The presence of the user whose token it is"),
-    ("batch", "Several requests in one"),
+    ("communications", "The presences of many users, and another path to the presence of one user"),
+    ("me", "The presence of the user of the access token"),
+    ("batch", "Several requests in one request"),
 ];
 
-/// What any request may be answered with, beside a success.
+/// The errors of every operation.
 const ERRORS: [(&str, &str); 6] = [
-    ("400", "A field, the body or the query is wrong; the answer says which and what is allowed."),
+    ("400", "A field, the body or the query is invalid; the error names it and says what is allowed."),
     (
         "401",
-        "There is no access token, or it lets nobody in, or it is a user's who may do this to nobody else.",
+        "The access token is missing or invalid, or it is a user's token and the operation is on another user.",
     ),
-    ("403", "The access token lacks a permission, which the answer names."),
+    ("403", "The access token lacks a permission, which the error names."),
     (
         "429",
-        "Too many calls are waiting, or the application calls too often; Retry-After says when to try again.",
+        "Too many requests are waiting, or the application exceeds its rate limit; retry after Retry-After.",
     ),
-    ("500", "A fault of the service; it was logged with the request id."),
-    ("503", "The store did not answer in time; a write may or may not have happened, and can be sent again."),
+    ("500", "A fault of the service, which is logged with the request id."),
+    ("503", "The store did not respond in time; a write may have succeeded, and is safe to retry."),
 ];
-/// What a request with a body may be answered with, too.
+/// The further errors of operations with a request body.
 const BODY_ERRORS: [(&str, &str); 3] = [
-    ("408", "The body was not there in time."),
-    ("413", "The body is too large: 64 KiB are read for one user, and --message-max-bytes (1 MiB) for many."),
-    ("415", "The body is not JSON, or encoded in another way than gzip."),
+    ("408", "The body did not arrive in time."),
+    (
+        "413",
+        "The body is too large; the limit is 64 KiB for one user, and --message-max-bytes (1 MiB) for many.",
+    ),
+    ("415", "The Content-Type is not application/json, or the Content-Encoding is not gzip."),
 ];
 
-/// The document.
+/// The OpenAPI document.
 #[must_use]
 pub fn document() -> OpenApi {
     let mut schemas = Schemas::new();
     let error = register::<refusal::Body>(&mut schemas);
     let mut paths = PathsBuilder::new();
     for (path, operation) in operations::all() {
-        let item = PathItem::new(operation.method.clone(), of(&path, &operation, &error, &mut schemas));
+        let item =
+            PathItem::new(operation.method.clone(), operation_of(&path, &operation, &error, &mut schemas));
         paths = paths.path(path, item);
     }
-    let batch = PathItem::new(HttpMethod::Post, of(BATCH_PATH, &batch::OPERATION, &error, &mut schemas));
+    let batch =
+        PathItem::new(HttpMethod::Post, operation_of(BATCH_PATH, &batch::OPERATION, &error, &mut schemas));
     let paths = paths.path(BATCH_PATH, batch);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    // The latter while nobody is authenticated.
+    // The empty requirement is for services without authentication.
     let security = [SecurityRequirement::new(BEARER, [""; 0]), SecurityRequirement::default()];
     let components = schemas
         .into_iter()
@@ -80,8 +84,8 @@ pub fn document() -> OpenApi {
         .title("presenced")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Microsoft Graph's presence API, self-hosted. Both versions offer the same. Every answer has a \
-             request-id, and echoes client-request-id; every error has the same JSON body.",
+            "Microsoft Graph's presence API, self-hosted. Both versions have the same operations. Every response \
+             has a request-id and echoes client-request-id. Every error has the same JSON body.",
         ))
         .license(Some(License::new("Apache-2.0")));
     OpenApiBuilder::new()
@@ -94,38 +98,46 @@ pub fn document() -> OpenApi {
         .build()
 }
 
-fn of(path: &str, operation: &HttpOperation, error: &str, schemas: &mut Schemas) -> OperationBuilder {
+fn operation_of(
+    path: &str,
+    operation: &HttpOperation,
+    error: &str,
+    schemas: &mut Schemas,
+) -> OperationBuilder {
     let mut responses = ResponsesBuilder::new();
     for (code, text) in ERRORS.iter().chain(if operation.body.is_some() { &BODY_ERRORS[..] } else { &[] }) {
         responses = responses.response(*code, json(text, error));
     }
-    responses = match operation.answer {
-        OperationResponse::Json(answer) => responses.response("200", json("Done.", &answer(schemas))),
+    responses = match operation.response {
+        OperationResponse::Json(register) => responses.response("200", json("Success.", &register(schemas))),
         OperationResponse::Count => {
             let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
             let text = ContentBuilder::new().schema(Some(number)).build();
             responses.response(
                 "200",
-                ResponseBuilder::new().description("The number.").content("text/plain", text).build(),
+                ResponseBuilder::new()
+                    .description("The number of users.")
+                    .content("text/plain", text)
+                    .build(),
             )
         }
         OperationResponse::Events => {
             let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
-            let response = ResponseBuilder::new().description("The stream has begun.");
+            let response = ResponseBuilder::new().description("The stream of events.");
             responses.response("200", response.content("text/event-stream", text).build())
         }
         OperationResponse::Empty
         | OperationResponse::EmptyOrNotFound
         | OperationResponse::EmptyOrNoContent => {
-            responses.response("200", ResponseBuilder::new().description("Done.").build())
+            responses.response("200", ResponseBuilder::new().description("Success.").build())
         }
     };
-    responses = match operation.answer {
+    responses = match operation.response {
         OperationResponse::EmptyOrNotFound => {
             responses.response("404", json("No such session is live.", error))
         }
         OperationResponse::EmptyOrNoContent => {
-            responses.response("204", ResponseBuilder::new().description("Done, on /beta.").build())
+            responses.response("204", ResponseBuilder::new().description("Success, on /beta.").build())
         }
         OperationResponse::Json(_)
         | OperationResponse::Count
@@ -144,7 +156,7 @@ fn of(path: &str, operation: &HttpOperation, error: &str, schemas: &mut Schemas)
     for option in operation.query {
         builder = builder.parameter(query(*option));
     }
-    if operation.may_be_old {
+    if operation.replica_read {
         builder = builder.parameter(read_from());
     }
     if let Some(body) = operation.body {
@@ -153,7 +165,7 @@ fn of(path: &str, operation: &HttpOperation, error: &str, schemas: &mut Schemas)
     builder
 }
 
-fn request(body: Register, schemas: &mut Schemas) -> utoipa::openapi::request_body::RequestBody {
+fn request(body: RegisterSchema, schemas: &mut Schemas) -> utoipa::openapi::request_body::RequestBody {
     let schema = Ref::from_schema_name(body(schemas));
     RequestBodyBuilder::new()
         .content(JSON, ContentBuilder::new().schema(Some(schema)).build())
@@ -171,7 +183,9 @@ fn user_id() -> Parameter {
         .name("id")
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
-        .description(Some("The user: 1 to 128 visible ASCII characters without \"/\"; a GUID in any case."))
+        .description(Some(
+            "The user id: 1 to 128 visible ASCII characters without \"/\". Case does not matter in a GUID.",
+        ))
         .schema(Some(schemas::user_id()))
         .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))
         .build()
@@ -182,7 +196,8 @@ fn read_from() -> Parameter {
         .name(ReadFrom::HEADER)
         .parameter_in(ParameterIn::Header)
         .description(Some(
-            "`replica`: the answer may be old, from a read replica of the database, if the service has one.",
+            "`replica` allows a read replica of the database, if there is one, to serve the request; the response may \
+             then be stale.",
         ))
         .schema(Some(Object::with_type(Type::String)))
         .build()
@@ -193,7 +208,11 @@ fn query(option: QueryOption) -> Parameter {
         QueryOption::Select => {
             let properties = schemas::one_of(PROPERTIES.map(ToOwned::to_owned));
             let schema = ArrayBuilder::new().items(RefOr::T(properties)).min_items(Some(1)).build().into();
-            ("$select", "Properties of a presence, with commas between them; all if not given.", schema)
+            (
+                "$select",
+                "The properties of a presence to return, separated by commas. The default is all.",
+                schema,
+            )
         }
         QueryOption::Top => {
             let number = ObjectBuilder::new()
@@ -201,18 +220,18 @@ fn query(option: QueryOption) -> Parameter {
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
                 .minimum(Some(1))
                 .maximum(Some(crate::presence::USER_IDS_MAX));
-            ("$top", "The presences on a page; 100 if not given.", Schema::from(number.build()))
+            ("$top", "The number of presences on a page. The default is 100.", Schema::from(number.build()))
         }
         QueryOption::SkipToken => {
-            ("$skiptoken", "From @odata.nextLink: where the page begins.", schemas::user_id())
+            ("$skiptoken", "The start of the page, from @odata.nextLink.", schemas::user_id())
         }
         QueryOption::Ids => {
             let ids = ArrayBuilder::new().items(RefOr::T(schemas::user_id())).min_items(Some(1));
             let ids = ids.max_items(Some(crate::presence::USER_IDS_MAX));
             (
                 "ids",
-                "The users, with commas between them, encoded or not. Input several times, each is one user, \
-                 whose id may hold a comma.",
+                "The user ids, separated by commas, which may be encoded. If the parameter is repeated, each value \
+                 is one id, which may contain a comma.",
                 ids.build().into(),
             )
         }
@@ -228,14 +247,14 @@ fn query(option: QueryOption) -> Parameter {
         .build()
 }
 
-/// Unique in the document: the operation, and below which of the paths.
+/// The operation's name and, to make it unique, the path.
 fn operation_id(path: &str, name: &str) -> String {
-    let place = match path.split('/').nth(1) {
+    let suffix = match path.split('/').nth(1) {
         Some("me") => "_of_me",
         Some("communications") if path.contains("{id}") => "_by_id",
         _ => "",
     };
-    format!("{name}{place}")
+    format!("{name}{suffix}")
 }
 
 fn tag(path: &str) -> &'static str {

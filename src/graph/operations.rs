@@ -1,5 +1,4 @@
-//! The operations of the API, in one table: the routes and the document at
-//! `/openapi.json` are both made from it.
+//! The table of the API's operations, from which the routes and `/openapi.json` are made.
 
 use std::sync::Arc;
 
@@ -14,57 +13,56 @@ use super::{
         SetUserPreferredPresenceBody,
     },
     responses::{CollectionJson, PresenceJson},
-    schemas::{Register, register},
+    schemas::{RegisterSchema, register},
     state::HttpState,
 };
 
-/// Where a user's presence is, and its actions below it.
-pub(super) const PRESENCES: [&str; 3] =
-    ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
+/// The paths of one user's presence; its actions are below them.
+const PRESENCE_PATHS: [&str; 3] = ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
 
-/// What can be done below one path.
+/// An operation of the API.
 pub(super) struct HttpOperation {
-    /// In the service's words: for metrics and logs, and the document's id.
+    /// The service's name of it, for metrics, logs and the document.
     pub(super) name: &'static str,
     pub(super) method: HttpMethod,
-    /// Behind one of [`PRESENCES`], or the whole path.
+    /// The path below each of [`PRESENCE_PATHS`], or the whole path.
     pub(super) path: &'static str,
     pub(super) route: fn() -> MethodRouter<Arc<HttpState>>,
-    /// What it does, in a line, and then the rest.
+    /// One line, without a full stop.
     pub(super) summary: &'static str,
     pub(super) description: &'static str,
-    pub(super) body: Option<Register>,
-    pub(super) answer: OperationResponse,
+    pub(super) body: Option<RegisterSchema>,
+    pub(super) response: OperationResponse,
     pub(super) query: &'static [QueryOption],
-    /// Whether its answer may be old, for those who want that.
-    pub(super) may_be_old: bool,
+    /// Whether a read replica may serve it if the caller allows that.
+    pub(super) replica_read: bool,
 }
 
-/// What a success answers.
+/// The response of a success.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum OperationResponse {
     /// 200 with JSON.
-    Json(Register),
+    Json(RegisterSchema),
     /// 200 with a number as text.
     Count,
-    /// 200 and nothing.
+    /// 200 without a body.
     Empty,
-    /// 200 and nothing, or 404 if there was nothing to do it to.
+    /// 200 without a body, or 404 if no such session is live.
     EmptyOrNotFound,
-    /// 200 and nothing on `/v1.0`, 204 on `/beta`.
+    /// 200 without a body on `/v1.0`, 204 on `/beta`.
     EmptyOrNoContent,
-    /// 200 with Server-Sent Events, which go on.
+    /// 200 with a stream of Server-Sent Events.
     Events,
 }
 
 impl OperationResponse {
-    /// Whether it goes on until the service or the client ends it.
+    /// Whether the response lasts until the service or the client ends it.
     pub(super) const fn is_stream(self) -> bool {
         matches!(self, Self::Events)
     }
 }
 
-/// A query option that is understood.
+/// A query option that an operation supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueryOption {
     Select,
@@ -74,7 +72,8 @@ pub(super) enum QueryOption {
     Ids,
 }
 
-pub(super) const NOTHING: HttpOperation = HttpOperation {
+/// The fields that most operations share: a POST without a body and query options.
+pub(super) const DEFAULT: HttpOperation = HttpOperation {
     name: "",
     method: HttpMethod::Post,
     path: "",
@@ -82,126 +81,125 @@ pub(super) const NOTHING: HttpOperation = HttpOperation {
     summary: "",
     description: "",
     body: None,
-    answer: OperationResponse::Empty,
+    response: OperationResponse::Empty,
     query: &[],
-    may_be_old: false,
+    replica_read: false,
 };
 
-/// What can be done with one user's presence, behind each of [`PRESENCES`].
-pub(super) const OF_PRESENCE: [HttpOperation; 10] = [
+/// The operations on one user's presence, below each of [`PRESENCE_PATHS`].
+const PRESENCE_OPERATIONS: [HttpOperation; 10] = [
     HttpOperation {
         name: "get_presence",
         method: HttpMethod::Get,
         path: "",
         route: || get(handlers::get_presence),
         summary: "Get a presence",
-        description: "What the user is shown as. Every well-formed id is a user: one without a live session is \
-                      Offline/Offline.",
-        answer: OperationResponse::Json(register::<PresenceJson>),
+        description: "Every well-formed id is a user; a user without a live session is Offline/Offline.",
+        response: OperationResponse::Json(register::<PresenceJson>),
         query: &[QueryOption::Select],
-        may_be_old: true,
-        ..NOTHING
+        replica_read: true,
+        ..DEFAULT
     },
     HttpOperation {
         name: "set_presence",
         path: "/setPresence",
         route: || post(handlers::set_presence),
         summary: "Open or refresh a session",
-        description: "Each call starts the session's expiry and its fade anew: an Available session shows \
+        description: "Each call restarts the session's expiry and its fade: an Available session shows \
                       AvailableInactive after 5 minutes without a refresh, and Away after 10.",
         body: Some(register::<SetPresenceBody>),
-        ..NOTHING
+        ..DEFAULT
     },
     HttpOperation {
         name: "clear_presence",
         path: "/clearPresence",
         route: || post(handlers::clear_presence),
-        summary: "End a session",
-        description: "404 if no such session is live: it never was, has expired, or was cleared.",
+        summary: "Clear a session",
+        description: "Returns 404 if no such session is live: it never existed, has expired, or was cleared.",
         body: Some(register::<ClearPresenceBody>),
-        answer: OperationResponse::EmptyOrNotFound,
-        ..NOTHING
+        response: OperationResponse::EmptyOrNotFound,
+        ..DEFAULT
     },
     HttpOperation {
         name: "set_user_preferred_presence",
         path: "/setUserPreferredPresence",
         route: || post(handlers::set_user_preferred_presence),
-        summary: "Override what the sessions show",
-        description: "It applies as long as a session is live, and waits while none is.",
+        summary: "Set the preferred presence",
+        description: "The preferred presence overrides the sessions. It has no effect while no session is live.",
         body: Some(register::<SetUserPreferredPresenceBody>),
-        ..NOTHING
+        ..DEFAULT
     },
     HttpOperation {
         name: "clear_user_preferred_presence",
         path: "/clearUserPreferredPresence",
         route: || post(handlers::clear_user_preferred_presence),
-        summary: "Let the sessions show again",
-        description: "Nothing happens if nothing was preferred.",
-        ..NOTHING
+        summary: "Clear the preferred presence",
+        description: "The presence follows the sessions again. Succeeds if there is no preferred presence.",
+        ..DEFAULT
     },
     HttpOperation {
         name: "set_status_message",
         path: "/setStatusMessage",
         route: || post(handlers::set_status_message),
-        summary: "Publish a status message",
-        description: "It takes the place of the one before. An empty one takes it away.",
+        summary: "Set the status message",
+        description: "Replaces the previous status message. An empty text removes it.",
         body: Some(register::<SetStatusMessageBody>),
-        ..NOTHING
+        ..DEFAULT
     },
     HttpOperation {
         name: "set_manual_location",
         path: "/setManualLocation",
         route: || post(handlers::set_manual_location),
-        summary: "Set the work location that the user chose",
-        description: "It counts before the automatic one.",
+        summary: "Set the manual work location",
+        description: "The location that the user chose. It takes precedence over the automatic location.",
         body: Some(register::<SetLocationBody>),
-        answer: OperationResponse::EmptyOrNoContent,
-        ..NOTHING
+        response: OperationResponse::EmptyOrNoContent,
+        ..DEFAULT
     },
     HttpOperation {
         name: "set_automatic_location",
         path: "/setAutomaticLocation",
         route: || post(handlers::set_automatic_location),
-        summary: "Set the work location that something found out",
-        description: "It counts while the user has chosen none.",
+        summary: "Set the automatic work location",
+        description: "The location that an application detected. It applies while there is no manual location.",
         body: Some(register::<SetLocationBody>),
-        answer: OperationResponse::EmptyOrNoContent,
-        ..NOTHING
+        response: OperationResponse::EmptyOrNoContent,
+        ..DEFAULT
     },
     HttpOperation {
         name: "clear_automatic_location",
         path: "/clearAutomaticLocation",
         route: || post(handlers::clear_automatic_location),
-        summary: "Take the automatic work location away",
-        description: "The manual one stays. Nothing happens if there is none.",
-        answer: OperationResponse::EmptyOrNoContent,
-        ..NOTHING
+        summary: "Clear the automatic work location",
+        description: "The manual location stays. Succeeds if there is no automatic location.",
+        response: OperationResponse::EmptyOrNoContent,
+        ..DEFAULT
     },
     HttpOperation {
         name: "clear_location",
         path: "/clearLocation",
         route: || post(handlers::clear_location),
-        summary: "Take both work locations away",
-        description: "Nothing happens if there is none.",
-        answer: OperationResponse::EmptyOrNoContent,
-        ..NOTHING
+        summary: "Clear both work locations",
+        description: "Succeeds if there is no work location.",
+        response: OperationResponse::EmptyOrNoContent,
+        ..DEFAULT
     },
 ];
 
-/// What can be done with many presences.
-pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
+/// The operations on many presences.
+const COLLECTION_OPERATIONS: [HttpOperation; 4] = [
     HttpOperation {
         name: "batch_get_presences",
         path: "/communications/getPresencesByUserId",
         route: || post(handlers::get_presences_by_user_id),
         summary: "Get presences by user id",
-        description: "One presence for each distinct id, in the order in which the ids were first given, all at \
-                      one instant.",
+        description: "Returns one presence for each distinct id, in the order of the request, all as of one \
+                      instant.",
         body: Some(register::<GetPresencesByUserIdBody>),
-        answer: OperationResponse::Json(register::<CollectionJson>),
+        response: OperationResponse::Json(register::<CollectionJson>),
         query: &[QueryOption::Select],
-        may_be_old: true,
-        ..NOTHING
+        replica_read: true,
+        ..DEFAULT
     },
     HttpOperation {
         name: "list_presences",
@@ -209,12 +207,12 @@ pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
         path: "/communications/presences",
         route: || get(handlers::list_presences),
         summary: "List the users with a live session",
-        description: "In the order of their ids. A user who is there all the time is on one page and no more, \
-                      whatever else changes. An extension: Graph's metadata names it, its documentation does not.",
-        answer: OperationResponse::Json(register::<CollectionJson>),
+        description: "Ordered by user id. A user with a live session throughout the listing is on exactly one \
+                      page. An extension: Graph's metadata has it, its documentation does not.",
+        response: OperationResponse::Json(register::<CollectionJson>),
         query: &[QueryOption::Select, QueryOption::Top, QueryOption::SkipToken],
-        may_be_old: true,
-        ..NOTHING
+        replica_read: true,
+        ..DEFAULT
     },
     HttpOperation {
         name: "count_presences",
@@ -222,33 +220,37 @@ pub(super) const OF_PRESENCES: [HttpOperation; 4] = [
         path: "/communications/presences/$count",
         route: || get(handlers::count_presences),
         summary: "Count the users with a live session",
-        description: "An extension: Graph's metadata names it, its documentation does not.",
-        answer: OperationResponse::Count,
-        may_be_old: true,
-        ..NOTHING
+        description: "An extension: Graph's metadata has it, its documentation does not.",
+        response: OperationResponse::Count,
+        replica_read: true,
+        ..DEFAULT
     },
     HttpOperation {
         name: "watch_presences",
         method: HttpMethod::Get,
         path: WATCH_PATH,
         route: || get(handlers::watch_presences),
-        summary: "Follow presences",
-        description: "A stream of Server-Sent Events. At first a `presence` with the data of a Presence for each \
-                      distinct id, in no order; then one `snapshotComplete`; then a `presence` whenever one \
-                      changes, and a `heartbeat` when nothing has for a while. What is sent of a user never goes \
-                      back in time. Before the service ends the stream it says why: an `error` with the data of \
-                      an Error. Who opens it anew begins with a snapshot, so nothing is missed. It can't be a \
-                      part of a batch. An extension: Graph has change notifications instead.",
-        answer: OperationResponse::Events,
+        summary: "Watch presences",
+        description: "A stream of Server-Sent Events. First, a `presence` event for each distinct id, in any \
+                      order, whose data is a Presence; then one `snapshotComplete`. After that, a `presence` \
+                      whenever one changes, and a `heartbeat` when nothing has changed for a while. The \
+                      events of one user never go back in time. Before the service ends the stream, it sends an \
+                      `error` event whose data is an Error. A client that reconnects begins with a new snapshot, \
+                      so it has nothing to resume. A batch cannot contain this operation. An extension: Graph has \
+                      change notifications instead.",
+        response: OperationResponse::Events,
         query: &[QueryOption::Ids, QueryOption::Select],
-        ..NOTHING
+        ..DEFAULT
     },
 ];
 
 /// Every operation with each of its paths.
 pub(super) fn all() -> impl Iterator<Item = (String, HttpOperation)> {
-    let of_presence = PRESENCES.into_iter().flat_map(|presence| {
-        OF_PRESENCE.into_iter().map(move |operation| (format!("{presence}{}", operation.path), operation))
+    let on_presence = PRESENCE_PATHS.into_iter().flat_map(|presence| {
+        PRESENCE_OPERATIONS
+            .into_iter()
+            .map(move |operation| (format!("{presence}{}", operation.path), operation))
     });
-    of_presence.chain(OF_PRESENCES.into_iter().map(|operation| (operation.path.to_owned(), operation)))
+    on_presence
+        .chain(COLLECTION_OPERATIONS.into_iter().map(|operation| (operation.path.to_owned(), operation)))
 }

@@ -1,4 +1,4 @@
-//! The many spellings of a path, made one before it is routed:
+//! The paths of the API, and the canonical spelling of a path, which is routed:
 //!
 //! * `/users('{id}')/presence`, OData's key syntax, is `/users/{id}/presence`;
 //! * `…/microsoft.graph.setPresence`, as Graph PowerShell writes it, is
@@ -10,31 +10,31 @@ use std::borrow::Cow;
 use axum::extract::Request;
 use http::{Uri, uri::PathAndQuery};
 
-/// The versions of Graph's API; both offer the same.
+/// The versions of Graph's API. Both have the same operations.
 pub(super) const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
 
-/// Where presences are followed: no item of a batch.
+/// The stream of presences, which a batch cannot contain.
 pub(super) const WATCH_PATH: &str = "/communications/watchPresences";
 
-/// Where batches are posted.
+/// The path of batches.
 pub(super) const BATCH_PATH: &str = "/$batch";
 
-/// What holds users, and so takes keys.
+/// The segments that a key may follow.
 const KEYED: [&str; 2] = ["users", "presences"];
 const NAMESPACE: &str = "microsoft.graph.";
-/// The quotation mark, percent-encoded.
+/// A percent-encoded quotation mark.
 const QUOTE: &str = "%27";
 
-/// The request with the one spelling of its path.
-pub(super) fn rewrite<B>(mut request: Request<B>) -> Request<B> {
-    if let Some(uri) = plain(request.uri()) {
+/// Gives the request the canonical spelling of its path.
+pub(super) fn canonicalize<B>(mut request: Request<B>) -> Request<B> {
+    if let Some(uri) = canonical(request.uri()) {
         *request.uri_mut() = uri;
     }
     request
 }
 
-/// The one spelling; `None` if it is that already.
-fn plain(uri: &Uri) -> Option<Uri> {
+/// The canonical spelling; `None` if the path has it already.
+fn canonical(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let trimmed = path.trim_end_matches('/');
     if trimmed.len() == path.len()
@@ -44,45 +44,45 @@ fn plain(uri: &Uri) -> Option<Uri> {
     {
         return None;
     }
-    let mut plain = String::with_capacity(path.len());
-    let mut before = "";
+    let mut canonical = String::with_capacity(path.len());
+    let mut previous = "";
     for segment in trimmed.split('/').skip(1) {
-        plain.push('/');
+        canonical.push('/');
         match key(segment) {
             Some((name, id)) => {
-                plain.push_str(name);
-                plain.push('/');
-                plain.push_str(&id);
+                canonical.push_str(name);
+                canonical.push('/');
+                canonical.push_str(&id);
             }
-            // What stands behind these is an id, whatever it looks like.
-            None if KEYED.contains(&before) => plain.push_str(segment),
-            None => plain.push_str(segment.strip_prefix(NAMESPACE).unwrap_or(segment)),
+            // The segment behind these is an id, even one that begins with the namespace.
+            None if KEYED.contains(&previous) => canonical.push_str(segment),
+            None => canonical.push_str(segment.strip_prefix(NAMESPACE).unwrap_or(segment)),
         }
-        before = segment;
+        previous = segment;
     }
     if let Some(query) = uri.query() {
-        plain.push('?');
-        plain.push_str(query);
+        canonical.push('?');
+        canonical.push_str(query);
     }
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(plain).ok()?);
+    parts.path_and_query = Some(PathAndQuery::try_from(canonical).ok()?);
     Uri::from_parts(parts).ok()
 }
 
-/// `users('{id}')` as its name and the id, still percent-encoded. A quotation
-/// mark in an id stands there twice.
+/// Splits `users('{id}')` into the name and the id, still percent-encoded. A quotation
+/// mark in an id is doubled.
 fn key(segment: &str) -> Option<(&str, Cow<'_, str>)> {
     let (name, rest) = segment.split_once('(').or_else(|| segment.split_once("%28"))?;
     let quoted = rest.strip_suffix(')').or_else(|| rest.strip_suffix("%29"))?;
     let quoted = quoted.strip_prefix('\'').or_else(|| quoted.strip_prefix(QUOTE))?;
     let id = quoted.strip_suffix('\'').or_else(|| quoted.strip_suffix(QUOTE))?;
     let id = if id.contains(['\'', '$']) || id.contains(QUOTE) {
-        // A key is an id, even where `$count` would be something else.
+        // A key is always an id, even `$count`.
         Cow::Owned(id.replace(QUOTE, "'").replace("''", QUOTE).replace('$', "%24"))
     } else {
         Cow::Borrowed(id)
     };
-    // An empty id would make another path of it.
+    // An empty id would lead to another path.
     (KEYED.contains(&name) && !id.is_empty()).then_some((name, id))
 }
 
@@ -90,12 +90,12 @@ fn key(segment: &str) -> Option<(&str, Cow<'_, str>)> {
 mod tests {
     use super::*;
 
-    fn rewritten(uri: &str) -> String {
-        rewrite(Request::builder().uri(uri).body(()).unwrap()).uri().to_string()
+    fn canonicalized(uri: &str) -> String {
+        canonicalize(Request::builder().uri(uri).body(()).unwrap()).uri().to_string()
     }
 
     #[test]
-    fn every_spelling_becomes_one() {
+    fn every_spelling_becomes_the_canonical_one() {
         for (uri, expected) in [
             ("/v1.0/users/a/presence", "/v1.0/users/a/presence"),
             ("/v1.0/users/a/presence/", "/v1.0/users/a/presence"),
@@ -112,12 +112,12 @@ mod tests {
             ("/v1.0/users/a/presence/microsoft.graph.setPresence", "/v1.0/users/a/presence/setPresence"),
             ("http://host/v1.0/users('a')/presence", "http://host/v1.0/users/a/presence"),
         ] {
-            assert_eq!(rewritten(uri), expected);
+            assert_eq!(canonicalized(uri), expected);
         }
     }
 
     #[test]
-    fn what_only_looks_like_a_key_stays() {
+    fn segments_that_are_not_keys_stay_unchanged() {
         for uri in [
             "/v1.0/users/a('b')/presence",
             "/v1.0/users('')/presence",
@@ -127,7 +127,7 @@ mod tests {
             "/v1.0/users/microsoft.graph.bot/presence",
             "/v1.0/communications/presences/microsoft.graph.bot",
         ] {
-            assert_eq!(rewritten(uri), uri);
+            assert_eq!(canonicalized(uri), uri);
         }
     }
 }

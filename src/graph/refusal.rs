@@ -1,12 +1,11 @@
-//! Errors in Graph's shape, whoever found them: the service, this API, or
-//! axum.
+//! Error responses in Graph's shape: those of the service, of this API, and of axum.
 
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use http::{
-    HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,16 +17,15 @@ use crate::{
     telemetry::Api,
 };
 
-/// Why a request was refused. As a response it has no body yet: that takes the
-/// request's ids, which [`finish`] adds.
+/// An error response. Its body contains the ids of the request, so [`finish`] adds it.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    /// The wrong fields.
+    /// The invalid fields.
     details: Vec<Detail>,
-    /// The service's error behind it.
+    /// The service's error, if it caused the refusal.
     cause: Option<Box<Error>>,
 }
 
@@ -36,41 +34,41 @@ impl Refusal {
         Self { status, code, message: message.into(), details: Vec::new(), cause: None }
     }
 
-    /// A field of the request that this API alone knows is wrong.
-    pub(super) fn field(name: &str, what: &str) -> Self {
-        Self::fields(vec![(name.to_owned(), what.to_owned())])
+    /// An invalid field that only this API has.
+    pub(super) fn field(name: &str, problem: &str) -> Self {
+        Self::fields(vec![(name.to_owned(), problem.to_owned())])
     }
 
-    /// Fields, by their names, and what is wrong with each; the first ten are
-    /// named.
-    pub(super) fn fields(wrong: Vec<(String, String)>) -> Self {
+    /// Invalid fields: their names, and the problem of each. The response names the first
+    /// ten.
+    pub(super) fn fields(invalid: Vec<(String, String)>) -> Self {
         let code = "InvalidArgument";
-        let omitted = wrong.len().saturating_sub(VIOLATIONS_MAX);
-        let details: Vec<_> = wrong
+        let omitted = invalid.len().saturating_sub(VIOLATIONS_MAX);
+        let details: Vec<_> = invalid
             .into_iter()
             .take(VIOLATIONS_MAX)
-            .map(|(target, what)| Detail { code, message: format!("`{target}` {what}."), target })
+            .map(|(target, problem)| Detail { code, message: format!("`{target}` {problem}."), target })
             .collect();
         let message = message_of(&details, omitted);
         Self { details, ..Self::new(StatusCode::BAD_REQUEST, code, message) }
     }
 
-    /// It is not known who asks.
+    /// The caller is unauthenticated.
     pub(super) fn unauthenticated(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", message)
     }
 
-    /// The body can't be read.
+    /// The request cannot be read.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
     }
 
-    /// A fault of ours.
+    /// A fault of the service; `internal` is only logged.
     pub(super) fn internal(internal: String) -> Self {
         Error::internal(internal).into()
     }
 
-    /// The body of the error; what only we may know of it is logged.
+    /// The body of the error. The internal text is logged.
     pub(super) fn into_body(self, ids: &Ids, now: Timestamp) -> String {
         if let Some(cause) = self.cause {
             cause.log(ids.own);
@@ -85,30 +83,27 @@ impl Refusal {
                 client_request_id: ids.client(),
             },
         };
-        // A struct of texts can't fail to be written.
+        // Serializing a struct of texts cannot fail.
         serde_json::to_string(&Body { error }).unwrap_or_default()
     }
 
-    /// What axum refused by itself.
-    fn of_status(status: StatusCode) -> Self {
+    /// The refusal for a response of axum that has only a status and headers.
+    fn of_status(status: StatusCode, headers: &HeaderMap) -> Self {
         match status {
-            StatusCode::NOT_FOUND => {
-                Self::new(status, "ResourceNotFound", "There is no resource at this path.")
+            StatusCode::NOT_FOUND => Self::new(status, "ResourceNotFound", "No resource has this path."),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let allowed = headers.get(ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("none");
+                let allowed = allowed.replace(',', ", ");
+                let message = format!("This path does not support the request's method. Allowed: {allowed}.");
+                Self::new(status, "MethodNotAllowed", message)
             }
-            StatusCode::METHOD_NOT_ALLOWED => Self::new(
-                status,
-                "MethodNotAllowed",
-                "This resource does not take this method; Allow names those it takes.",
-            ),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
-                status,
-                "UnsupportedMediaType",
-                "The Content-Encoding must be gzip, if there is one.",
-            ),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                Self::new(status, "UnsupportedMediaType", "The Content-Encoding must be gzip or absent.")
+            }
             status if status.is_client_error() => {
-                Self::new(status, "BadRequest", "The path or the query can't be read.")
+                Self::new(status, "BadRequest", "The path or the query is malformed.")
             }
-            _ => Self::internal(format!("a bare {status}")),
+            _ => Self::internal(format!("a response with the status {status} and no text")),
         }
     }
 }
@@ -132,7 +127,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// The wrong fields, and how many more there are, in one text.
+/// The messages of the invalid fields, and the number of omitted ones, in one text.
 fn message_of(details: &[Detail], omitted: usize) -> String {
     let message = details.iter().map(|detail| detail.message.as_str()).collect::<Vec<_>>().join(" ");
     if omitted > 0 { format!("{message} And {omitted} more.") } else { message }
@@ -146,12 +141,14 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Gives an error its body and headers, on every path; leaves a success alone.
+/// Adds the body and headers of an error; leaves a success unchanged.
 pub(super) fn finish(mut response: Response, ids: &Ids, now: Timestamp) -> Response {
     let status = response.status();
     let refusal = match response.extensions_mut().remove::<Refusal>() {
         Some(refusal) => refusal,
-        None if status.is_client_error() || status.is_server_error() => Refusal::of_status(status),
+        None if status.is_client_error() || status.is_server_error() => {
+            Refusal::of_status(status, response.headers())
+        }
         None => return response,
     };
     let (mut parts, _) = response.into_parts();
@@ -161,7 +158,7 @@ pub(super) fn finish(mut response: Response, ids: &Ids, now: Timestamp) -> Respo
         parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(after) = refusal.cause.as_ref().and_then(|cause| cause.retry_after) {
-        // A part of a second is one: a client that comes too early is refused again.
+        // Rounded up: a client that retries too early is refused again.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         parts.headers.insert(RETRY_AFTER, seconds.max(1).into());
     }
@@ -178,16 +175,16 @@ pub(super) struct Body<'a> {
     error: ErrorJson<'a>,
 }
 
-/// What went wrong.
+/// The error.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ErrorContent)]
 struct ErrorJson<'a> {
-    /// Why, for machines.
+    /// The error code, for programs.
     #[schema(example = "InvalidArgument")]
     code: &'static str,
-    /// Why, for people.
+    /// The error message, for people.
     message: &'a str,
-    /// The wrong fields, the first ten at most; left out if none is.
+    /// The invalid fields, at most the first ten; omitted if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     details: Vec<Detail>,
@@ -195,15 +192,15 @@ struct ErrorJson<'a> {
     inner_error: InnerError<'a>,
 }
 
-/// One wrong field.
+/// An invalid field.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = ErrorDetail)]
 struct Detail {
-    /// As above.
+    /// The error code, as above.
     code: &'static str,
-    /// What is wrong with it, and what is allowed.
+    /// The problem, and the allowed values.
     message: String,
-    /// The field.
+    /// The name of the field.
     #[schema(example = "sessionId")]
     target: String,
 }
@@ -214,21 +211,21 @@ impl Detail {
     }
 }
 
-/// Which request it was.
+/// The request that failed.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 struct InnerError<'a> {
-    /// When, in UTC.
+    /// The time of the error, in UTC.
     #[schema(example = "2026-11-22T02:50:00")]
     date: String,
-    /// The service's id of it.
+    /// The service's id of the request.
     request_id: String,
-    /// The caller's id of it; the service's if it had none.
+    /// The client's id of the request; the service's id if the client sent none.
     #[schema(value_type = String)]
     client_request_id: Cow<'a, str>,
 }
 
-/// As Graph writes it: UTC, without saying so.
+/// Graph's format: UTC, without a zone.
 fn date(now: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(now.as_millis())
         .map(|now| now.strftime("%Y-%m-%dT%H:%M:%S").to_string())

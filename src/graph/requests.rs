@@ -1,5 +1,4 @@
-//! The bodies that are read. Their comments are the document's at
-//! `/openapi.json`.
+//! The request bodies. `/openapi.json` publishes the doc comments of their types.
 
 use serde::Deserialize;
 use strum::VariantArray as _;
@@ -17,34 +16,36 @@ use crate::{
     service::{Expiry, Input, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence},
 };
 
-/// A session to open or refresh.
+/// The session to open or refresh.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = SetPresenceRequest)]
 pub(super) struct SetPresenceBody {
-    /// The application: 1 to 128 visible ASCII characters, a GUID in any case.
+    /// The id of the session, often the id of the application: 1 to 128 visible ASCII
+    /// characters. Case does not matter in a GUID.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
     session_id: Input<String>,
-    /// With `activity` one of the pairs Available/Available, Busy/InACall,
-    /// Busy/InAConferenceCall, Away/Away, DoNotDisturb/Presenting; in any case.
+    /// The availability. With `activity`, it must be one of the pairs
+    /// Available/Available, Busy/InACall, Busy/InAConferenceCall, Away/Away and
+    /// DoNotDisturb/Presenting. Case does not matter.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = session_availability)]
     availability: Input<String>,
-    /// See `availability`.
+    /// The activity; see `availability`.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = session_activity)]
     activity: Input<String>,
-    /// How long the session lives unless it is refreshed: an ISO 8601 duration
-    /// from PT5M to PT4H; PT5M if not given.
+    /// How long the session lasts unless it is refreshed: an ISO 8601 duration from PT5M
+    /// to PT4H. The default is PT5M.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "PT1H")]
     expiration_duration: Input<String>,
 }
 
 impl SetPresenceBody {
-    pub(super) fn of(self, user_id: Input<String>) -> SetPresence {
+    pub(super) fn for_user(self, user_id: Input<String>) -> SetPresence {
         SetPresence {
             user_id,
             session_id: self.session_id,
@@ -55,44 +56,43 @@ impl SetPresenceBody {
     }
 }
 
-/// A session to end.
+/// The session to clear.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ClearPresenceRequest)]
 pub(super) struct ClearPresenceBody {
-    /// The application that opened it: 1 to 128 visible ASCII characters, a
-    /// GUID in any case.
+    /// The id of the session: 1 to 128 visible ASCII characters. Case does not matter in
+    /// a GUID.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
     pub(super) session_id: Input<String>,
 }
 
-/// A preferred presence to set.
+/// The preferred presence to set.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = SetUserPreferredPresenceRequest)]
 pub(super) struct SetUserPreferredPresenceBody {
-    /// With `activity` one of the pairs Available/Available, Busy/Busy,
-    /// DoNotDisturb/DoNotDisturb, BeRightBack/BeRightBack, Away/Away,
-    /// Offline/OffWork; in any case.
+    /// The availability. With `activity`, it must be one of the pairs
+    /// Available/Available, Busy/Busy, DoNotDisturb/DoNotDisturb,
+    /// BeRightBack/BeRightBack, Away/Away and Offline/OffWork. Case does not matter.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = preferred_availability)]
     availability: Input<String>,
-    /// See `availability`.
+    /// The activity; see `availability`.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = preferred_activity)]
     activity: Input<String>,
-    /// How long the preference lasts: an ISO 8601 duration of more than nothing
-    /// and 365 days at most. If not given, P1D for Busy and DoNotDisturb, P7D
-    /// for the rest.
+    /// How long the preferred presence lasts: an ISO 8601 duration of more than zero and
+    /// at most 365 days. The default is P1D for Busy and DoNotDisturb, otherwise P7D.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "PT8H")]
     expiration_duration: Input<String>,
 }
 
 impl SetUserPreferredPresenceBody {
-    pub(super) fn of(self, user_id: Input<String>) -> SetUserPreferredPresence {
+    pub(super) fn for_user(self, user_id: Input<String>) -> SetUserPreferredPresence {
         SetUserPreferredPresence {
             user_id,
             availability: self.availability.parse(),
@@ -102,7 +102,7 @@ impl SetUserPreferredPresenceBody {
     }
 }
 
-/// A status message to publish.
+/// The status message to publish.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = SetStatusMessageRequest)]
@@ -112,7 +112,7 @@ pub(super) struct SetStatusMessageBody {
     status_message: Input<StatusMessageBody>,
 }
 
-/// The message, and when it ends.
+/// A status message and its expiry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewStatusMessage)]
@@ -120,23 +120,23 @@ pub(super) struct StatusMessageBody {
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = ItemBody, required = true)]
     message: Input<ItemBody>,
-    /// When the message ends by itself, which must lie ahead; never if not
-    /// given.
+    /// When the message expires; must be in the future. Without it, the message does not
+    /// expire.
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<DateTimeTimeZone>)]
     expiry_date_time: Input<DateTimeTimeZone>,
 }
 
-/// A text. Graph: itemBody.
+/// The text of a status message. Graph: itemBody.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewItemBody)]
 pub(super) struct ItemBody {
-    /// 280 Unicode characters at most. An empty one takes the message away.
+    /// At most 280 Unicode characters. An empty text removes the status message.
     #[serde(default, deserialize_with = "any_text")]
     #[schema(value_type = String, required = true, max_length = 280, example = "In the workshop until noon")]
     content: Input<String>,
-    /// `text`, and nothing else.
+    /// Must be `text`, which is the default.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "text")]
     content_type: Input<String>,
@@ -151,56 +151,56 @@ pub(super) struct DateTimeTimeZone {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "2036-10-18T17:05:33.2079781")]
     date_time: Input<String>,
-    /// A time zone as Windows or IANA name it; UTC if not given.
+    /// The name of a time zone in Windows or in the IANA database. The default is UTC.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "Pacific Standard Time")]
     time_zone: Input<String>,
 }
 
 impl SetStatusMessageBody {
-    pub(super) fn of(self, user_id: Input<String>) -> SetStatusMessage {
-        // What is not there as a whole is named once, by its content.
+    pub(super) fn for_user(self, user_id: Input<String>) -> SetStatusMessage {
+        // A missing object is one violation: that of its `content`.
         let (message, expiry) = match self.status_message {
             Input::Value(it) => (it.message, it.expiry_date_time),
             Input::Missing => (Input::Missing, Input::Missing),
-            Input::Unreadable(what) => (Input::Unreadable(what), Input::Missing),
+            Input::Unreadable(found) => (Input::Unreadable(found), Input::Missing),
         };
         let (content, content_type) = match message {
             Input::Value(it) => (it.content, it.content_type),
             Input::Missing => (Input::Missing, Input::Missing),
-            Input::Unreadable(what) => (no_object(&what, "a content"), Input::Missing),
+            Input::Unreadable(found) => (not_an_object(&found, "content"), Input::Missing),
         };
         let expiry = match expiry {
             Input::Value(it) => Expiry::Local { date_time: it.date_time, time_zone: it.time_zone },
             Input::Missing => Expiry::At(Input::Missing),
-            Input::Unreadable(what) => Expiry::At(no_object(&what, "dateTime and timeZone")),
+            Input::Unreadable(found) => Expiry::At(not_an_object(&found, "dateTime and timeZone")),
         };
         SetStatusMessage { user_id, content, content_type, expiry }
     }
 }
 
-/// A work location to set.
+/// The work location to set.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = SetLocationRequest)]
 pub(super) struct SetLocationBody {
-    /// The kind of place; in any case.
+    /// The kind of place. Case does not matter.
     #[serde(default, deserialize_with = "text")]
     #[schema(required = true, schema_with = work_location_type)]
     work_location_type: Input<String>,
-    /// Which place: 1 to 128 visible ASCII characters.
+    /// The id of the place: 1 to 128 visible ASCII characters.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, max_length = 128, example = "eb706f15-137e-4722-b4d1-b601481d9251")]
     place_id: Input<String>,
 }
 
 impl SetLocationBody {
-    pub(super) fn of(self, user_id: Input<String>) -> SetLocation {
+    pub(super) fn for_user(self, user_id: Input<String>) -> SetLocation {
         SetLocation { user_id, work_location_type: self.work_location_type.parse(), place_id: self.place_id }
     }
 }
 
-/// Users to read.
+/// The users to read.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = GetPresencesByUserIdRequest)]
@@ -211,9 +211,9 @@ pub(super) struct GetPresencesByUserIdBody {
     pub(super) ids: Input<Vec<Input<String>>>,
 }
 
-/// Something else stands where an object belongs.
-fn no_object<T>(what: &str, of: &str) -> Input<T> {
-    Input::Unreadable(format!("{what} where an object with {of} belongs"))
+/// The input of a property that must be an object with `properties` and is `found`.
+fn not_an_object<T>(found: &str, properties: &str) -> Input<T> {
+    Input::Unreadable(format!("{found}; send an object with {properties}"))
 }
 
 fn user_ids() -> Schema {

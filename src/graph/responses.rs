@@ -1,5 +1,4 @@
-//! The bodies that are written. Their comments are the document's at
-//! `/openapi.json`.
+//! The response bodies. `/openapi.json` publishes the doc comments of their types.
 
 use axum::response::{IntoResponse, Response};
 use http::{
@@ -21,43 +20,42 @@ use crate::{
     service::Presence,
 };
 
-/// What Graph calls a JSON answer.
+/// The content type of Graph's JSON responses.
 const JSON: HeaderValue = HeaderValue::from_static(
     "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
 );
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
 
-/// What a user is shown as: all of the properties, unless `$select` asked for
-/// less. Graph: presence.
+/// The presence of a user; `$select` reduces the properties. Graph: presence.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Presence)]
 pub(super) struct PresenceJson {
-    /// What is in the answer; only of one presence that was asked for by itself.
+    /// The OData context of the response. Only the response with a single presence has it.
     #[serde(rename = "@odata.context", skip_serializing_if = "Option::is_none")]
     context: Option<String>,
-    /// The user; a GUID in lower case.
+    /// The user id; a GUID in lower case.
     #[schema(required = false)]
     id: String,
-    /// The base state.
+    /// The availability, such as Busy.
     #[schema(required = false, schema_with = shown_availability)]
     availability: &'static str,
-    /// Its supplement.
+    /// The activity, which details the availability, such as InACall.
     #[schema(required = false, schema_with = shown_activity)]
     activity: &'static str,
     #[schema(required = false)]
     out_of_office_settings: OutOfOfficeSettings,
-    /// What the user has to say; null if nothing.
+    /// The status message of the user; null if there is none.
     status_message: Option<StatusMessageJson>,
-    /// When the presence last changed, as a text that sorts by it: of two
-    /// presences of one user that differ the later has the greater number.
+    /// When the presence last changed. Of two different presences of one user, the later
+    /// one has the greater number; the numbers compare as strings.
     #[schema(required = false, example = "A1795315800000")]
     sequence_number: String,
     #[schema(required = false)]
     work_location: WorkLocationJson,
 }
 
-/// Always empty: there is no calendar here. Graph: outOfOfficeSettings.
+/// Always empty, as the service has no calendar. Graph: outOfOfficeSettings.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OutOfOfficeSettings {
@@ -66,23 +64,23 @@ pub(super) struct OutOfOfficeSettings {
     is_out_of_office: bool,
 }
 
-/// A text for others to read. Graph: presenceStatusMessage.
+/// The status message of a user. Graph: presenceStatusMessage.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = StatusMessage)]
 pub(super) struct StatusMessageJson {
     message: ItemBodyJson,
-    /// When it ends by itself. Left out if it does not, or if somebody else
-    /// than the user reads it.
+    /// When the message expires. Omitted if it does not expire, and for every reader
+    /// other than the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     expiry_date_time: Option<DateTimeTimeZoneJson>,
-    /// When it was published. Left out if somebody else than the user reads it.
+    /// When the message was published. Omitted for every reader other than the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-11-22T02:50:00.0000000Z")]
     published_date_time: Option<String>,
 }
 
-/// A text. Graph: itemBody.
+/// The text of a status message. Graph: itemBody.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ItemBody)]
@@ -103,15 +101,15 @@ pub(super) struct DateTimeTimeZoneJson {
     time_zone: &'static str,
 }
 
-/// Where a user works. Graph: userWorkLocation.
+/// The work location of a user. Graph: userWorkLocation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = WorkLocation)]
 pub(super) struct WorkLocationJson {
-    /// Which place; null if that is not known.
+    /// The id of the place; null if unknown.
     #[schema(required = true)]
     place_id: Option<String>,
-    /// Who said so.
+    /// Whether the user (manual) or an application (automatic) set the location.
     #[schema(schema_with = shown_source)]
     source: String,
     /// The kind of place.
@@ -119,22 +117,22 @@ pub(super) struct WorkLocationJson {
     work_location_type: String,
 }
 
-/// Presences, in the order of the request. Graph: collection of presence.
+/// Presences. Graph: collection of presence.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Presences)]
 pub(super) struct CollectionJson {
-    /// What is in the answer.
+    /// The OData context of the response.
     #[serde(rename = "@odata.context")]
     pub(super) context: String,
-    /// Where the next page is; left out on the last one.
+    /// The URL of the next page; omitted on the last page.
     #[serde(rename = "@odata.nextLink", skip_serializing_if = "Option::is_none")]
     pub(super) next_link: Option<String>,
-    /// The presences.
+    /// The presences, in the order of the request or of the user ids.
     #[schema(value_type = Vec<PresenceJson>)]
     pub(super) value: Vec<PresenceProperties>,
 }
 
-/// A presence, or the properties of it that were selected.
+/// A presence, or only its selected properties.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum PresenceProperties {
@@ -143,7 +141,7 @@ pub(super) enum PresenceProperties {
 }
 
 impl PresenceProperties {
-    /// The presence, reduced to the properties that were selected.
+    /// Reduces the presence to the selected properties.
     pub(super) fn new(presence: PresenceJson, select: &Select) -> Self {
         let Some(selected) = select.properties() else { return Self::All(Box::new(presence)) };
         // A struct is always an object.
@@ -217,20 +215,20 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
     }
 }
 
-/// As Graph writes it: seven digits, and no zone.
+/// Graph's format of a date and time: seven fractional digits, no zone.
 fn date_time(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.as_millis())
         .map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.7f").to_string())
         .unwrap_or_default()
 }
 
-/// One presence, as the answer to a request for it.
+/// The response with a single presence.
 pub(super) fn entity(root: &ServiceRoot, presence: Presence, select: &Select) -> Result<Response, Refusal> {
     let context = Some(root.entity_context(&presence.user_id, select));
     json(&PresenceProperties::new(PresenceJson { context, ..presence.into() }, select))
 }
 
-/// Presences, as the answer to a request for them.
+/// The response with several presences.
 pub(super) fn collection(
     context: String,
     next_link: Option<String>,
@@ -242,7 +240,7 @@ pub(super) fn collection(
     json(&CollectionJson { context, next_link, value })
 }
 
-/// An answer with a body. What it holds changes by itself: nobody may keep it.
+/// A response with a JSON body. Caches must not store it, as presences change with time.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(value).map_err(|error| Refusal::internal(error.to_string()))?;
     let headers = [
@@ -260,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_sees_when_the_own_message_was_published_and_ends() {
+    fn a_status_message_includes_its_times_when_the_user_reads_it() {
         let message = StatusMessage {
             content: "In the workshop".to_owned(),
             published_at: Some(Timestamp::from_millis(1_795_315_800_123)),

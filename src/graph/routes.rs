@@ -1,4 +1,4 @@
-//! Which operation a path stands for.
+//! The routes: which operation serves a path.
 
 use std::{fmt, sync::Arc};
 
@@ -8,25 +8,25 @@ use matchit::{InsertError, Router};
 use super::{matched::Matched, state::HttpState};
 use crate::telemetry::RequestId;
 
-/// What a path stands for.
+/// An operation at one path.
 #[derive(Clone)]
 pub(super) struct Route {
     /// The operation's name in metrics and logs.
     pub(super) operation: &'static str,
     /// The whole path, with the names of its variables: `/v1.0/users/{id}/presence`.
     pub(super) path: String,
-    /// Whether it takes no token.
-    pub(super) open: bool,
-    /// `/v1.0` or `/beta`; empty for what has no version.
+    /// Whether the operation needs no token.
+    pub(super) public: bool,
+    /// `/v1.0` or `/beta`; empty for a path without a version.
     version: &'static str,
-    /// Whether it is below `/communications`.
+    /// Whether the path is below `/communications`.
     communications: bool,
-    /// What answers, by the verb.
+    /// The handlers by method.
     pub(super) methods: MethodRouter,
 }
 
 impl Route {
-    /// An operation at one of its paths, which stands behind the version.
+    /// An operation of the API at a path behind the version.
     pub(super) fn new(
         operation: &'static str,
         version: &'static str,
@@ -35,12 +35,12 @@ impl Route {
     ) -> Self {
         let communications = path.starts_with("/communications/");
         let path = format!("{version}{path}");
-        Self { operation, path, open: false, version, communications, methods }
+        Self { operation, path, public: false, version, communications, methods }
     }
 
-    /// What tells nothing about users, and so takes no token.
-    pub(super) fn open(operation: &'static str, path: &str, methods: MethodRouter) -> Self {
-        Self { operation, path: path.to_owned(), open: true, version: "", communications: false, methods }
+    /// A resource without data of users, which needs no token.
+    pub(super) fn public(operation: &'static str, path: &str, methods: MethodRouter) -> Self {
+        Self { operation, path: path.to_owned(), public: true, version: "", communications: false, methods }
     }
 }
 
@@ -50,29 +50,29 @@ impl fmt::Debug for Route {
     }
 }
 
-/// HttpApi by their paths.
+/// Routes by path.
 #[derive(Debug)]
 pub(super) struct RouteTable {
-    pub(super) context: Arc<HttpState>,
+    pub(super) state: Arc<HttpState>,
     routes: Router<Route>,
 }
 
 impl RouteTable {
-    pub(super) fn new(context: Arc<HttpState>) -> Self {
-        Self { context, routes: Router::new() }
+    pub(super) fn new(state: Arc<HttpState>) -> Self {
+        Self { state, routes: Router::new() }
     }
 
-    /// One more. The error is that there is one at its path.
+    /// Adds a route; fails if another route has its path.
     pub(super) fn add(&mut self, route: Route) -> Result<(), InsertError> {
         self.routes.insert(route.path.clone(), route)
     }
 
-    /// Whether there is anything at this path.
+    /// Whether a route has this path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.routes.at(path).is_ok()
     }
 
-    /// What the request's path stands for, which the request then knows, too.
+    /// Finds the route of a request, and adds [`Matched`] to the request.
     pub(super) fn find(&self, request: &mut Request, request_id: RequestId) -> Option<&Route> {
         let found = self.routes.at(request.uri().path()).ok()?;
         let Route { version, communications, .. } = *found.value;

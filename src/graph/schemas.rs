@@ -11,12 +11,14 @@ use utoipa::{
 
 use crate::presence::{Activity, Availability, ID_MAX_CHARS};
 
-/// The schemas of a document, by their names.
+/// The schemas of the document, each with its name.
 pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// Adds the schema of a type, and those it names, and tells its name.
-pub(super) type Register = fn(&mut Schemas) -> String;
+/// A function that adds a type's schema, and the schemas that it refers to, and returns
+/// its name.
+pub(super) type RegisterSchema = fn(&mut Schemas) -> String;
 
+/// The [`RegisterSchema`] function of `T`.
 pub(super) fn register<T: ToSchema + PartialSchema>(schemas: &mut Schemas) -> String {
     let name = T::name().into_owned();
     schemas.push((name.clone(), T::schema()));
@@ -24,7 +26,7 @@ pub(super) fn register<T: ToSchema + PartialSchema>(schemas: &mut Schemas) -> St
     name
 }
 
-/// A user id: 1 to 128 visible ASCII characters without `/`.
+/// The schema of a user id: 1 to 128 visible ASCII characters without `/`.
 pub(super) fn user_id() -> Schema {
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
@@ -35,7 +37,7 @@ pub(super) fn user_id() -> Schema {
         .into()
 }
 
-/// A text that is one of some words.
+/// The schema of a string that is one of these words; duplicates are dropped.
 pub(super) fn one_of(words: impl IntoIterator<Item = String>) -> Schema {
     let mut values = Vec::<String>::new();
     for word in words {
@@ -46,17 +48,17 @@ pub(super) fn one_of(words: impl IntoIterator<Item = String>) -> Schema {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(values)).build().into()
 }
 
-/// What a presence may show.
+/// Every availability that a presence may show.
 pub(super) fn shown_availability() -> Schema {
     one_of(Availability::VARIANTS.iter().map(ToString::to_string))
 }
 
-/// What a presence may show.
+/// Every activity that a presence may show.
 pub(super) fn shown_activity() -> Schema {
     one_of(Activity::VARIANTS.iter().map(ToString::to_string))
 }
 
-/// `TimeOff` as `timeOff`: Graph's enums begin with a small letter.
+/// `timeOff` for `TimeOff`: Graph's enum values begin with a lower-case letter.
 pub(super) fn camel_case(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()

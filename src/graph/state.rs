@@ -1,4 +1,4 @@
-//! What every request of this API needs.
+//! The state that handlers share.
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use crate::{
     telemetry::{Metrics, Traces},
 };
 
-/// What a request of this API needs.
+/// The state of the HTTP API.
 #[derive(Clone, Debug)]
 pub struct HttpState {
     /// The operations.
     pub service: Arc<Service>,
-    /// Lets callers in.
+    /// Authenticates callers.
     pub authenticator: Authenticator,
-    /// For the dates in errors.
+    /// Dates errors.
     pub clock: Clock,
-    /// For the requests that are answered.
+    /// Counts requests.
     pub metrics: Metrics,
-    /// The same.
+    /// Traces requests.
     pub traces: Traces,
-    /// What one client may take.
+    /// The limits of one client.
     pub limits: LimitSettings,
-    /// Whether this API speaks TLS itself.
+    /// Whether this API itself serves TLS.
     pub encrypted: bool,
     /// Origins whose pages may call from a browser.
     pub cors_origins: Arc<[String]>,
-    /// Calls in gRPC-Web.
+    /// Serves requests in gRPC-Web.
     pub web: Web,
 }

@@ -1,8 +1,8 @@
 //! `POST /$batch`: up to 20 requests in one. Graph: JSON batching.
 //!
-//! Each item travels the way of a request of its own, so that it is answered,
-//! counted and logged the same. Some run at once, unless one depends on another;
-//! so the store's batcher makes few statements of many items.
+//! Each item is routed, authenticated, counted and logged as a request of its own. Items
+//! that do not depend on each other run concurrently, so the store's batcher combines
+//! them into few statements.
 
 mod plan;
 
@@ -22,8 +22,8 @@ use utoipa::{ToSchema, openapi::HttpMethod};
 
 use super::{
     body::BulkJson,
-    layer::finish_refusal,
-    operations::{HttpOperation, NOTHING, OperationResponse},
+    layer::refuse,
+    operations::{DEFAULT, HttpOperation, OperationResponse},
     paths::BATCH_PATH,
     refusal::Refusal,
     responses::json,
@@ -31,102 +31,103 @@ use super::{
     schemas::register,
     state::HttpState,
 };
-use plan::{BatchBody, Origin, Planned, plan, waves};
+use plan::{BatchBody, EnclosingRequest, PlannedItem, plan, stages};
 
-/// The items of one batch that run at once: 20 bulk reads of 650 users would
-/// fill the queue for everybody else.
-const RUNNING_MAX: usize = 5;
+/// The number of items of one batch that run concurrently: 20 bulk reads of 650 users
+/// would fill the queue for all other requests.
+const CONCURRENT_MAX: usize = 5;
 
 pub(super) const OPERATION: HttpOperation = HttpOperation {
     name: "batch",
     method: HttpMethod::Post,
     path: BATCH_PATH,
     summary: "Send up to 20 requests in one",
-    description: "They run at once, unless dependsOn says that one runs after another; if that one fails, the \
-                  dependent is answered with 424. Each is answered by itself, in the order of the request.",
+    description: "The requests run concurrently. One with dependsOn runs after the requests that it names; if one \
+                  of them fails, it gets 424. Each request has a response of its own, in the order of the requests.",
     body: Some(register::<BatchBody>),
-    answer: OperationResponse::Json(register::<BatchAnswer>),
-    ..NOTHING
+    response: OperationResponse::Json(register::<BatchResponse>),
+    ..DEFAULT
 };
 
-/// The answers, in the order of the requests.
+/// The responses, in the order of the requests.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BatchResponse)]
-struct BatchAnswer {
-    responses: Vec<ItemAnswer>,
+struct BatchResponse {
+    responses: Vec<ItemResponse>,
 }
 
-/// One answer.
+/// The response to one request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = BatchItemResponse)]
-struct ItemAnswer {
-    /// The request's.
+struct ItemResponse {
+    /// The id of the request.
     id: String,
     /// The HTTP status.
     status: u16,
-    /// The headers.
+    /// The response headers.
     headers: BTreeMap<String, String>,
-    /// The body; left out if there is none.
+    /// The response body; omitted if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value, required = false)]
     body: Option<Value>,
 }
 
-/// What the batch needs: the way of a request, and how to refuse one.
+/// The state of the handler: the routes of the items, and the state of the API.
 #[derive(Clone, Debug)]
-struct Batching {
-    api: Arc<RouteTable>,
-    context: Arc<HttpState>,
+struct BatchState {
+    routes: Arc<RouteTable>,
+    state: Arc<HttpState>,
 }
 
-impl FromRef<Batching> for Arc<HttpState> {
-    fn from_ref(batching: &Batching) -> Self {
-        Arc::clone(&batching.context)
+impl FromRef<BatchState> for Arc<HttpState> {
+    fn from_ref(batch: &BatchState) -> Self {
+        Arc::clone(&batch.state)
     }
 }
 
-/// The method of `/$batch`.
-pub(super) fn methods(api: Arc<RouteTable>, context: Arc<HttpState>) -> MethodRouter {
-    post(batch).with_state(Batching { api, context })
+/// The handler of `/$batch`.
+pub(super) fn methods(routes: Arc<RouteTable>, state: Arc<HttpState>) -> MethodRouter {
+    post(batch).with_state(BatchState { routes, state })
 }
 
 async fn batch(
-    State(Batching { api, context }): State<Batching>,
-    origin: Origin,
+    State(BatchState { routes, state }): State<BatchState>,
+    enclosing: EnclosingRequest,
     BulkJson(body): BulkJson<BatchBody>,
 ) -> Result<Response, Refusal> {
-    let planned = plan(body, &origin)?;
+    let planned = plan(body, &enclosing)?;
     let depends_on: Vec<_> = planned.iter().map(|item| item.depends_on.clone()).collect();
-    let waves = waves(&depends_on).ok_or_else(|| Refusal::field("requests", "have a circular dependsOn"))?;
+    let stages = stages(&depends_on)
+        .ok_or_else(|| Refusal::field("requests", "must not depend on each other in a circle"))?;
 
-    let mut items: Vec<Option<Planned>> = planned.into_iter().map(Some).collect();
-    let mut answers: BTreeMap<usize, ItemAnswer> = BTreeMap::new();
-    for wave in waves {
-        let running = wave.into_iter().filter_map(|place| Some((place, items.get_mut(place)?.take()?)));
-        let running = running.map(|(place, item)| {
-            let failed = item.depends_on.iter().find_map(|on| answers.get(on).filter(|on| on.status >= 400));
-            let (failed, api, context) = (failed.map(|on| on.id.clone()), &api, &context);
+    let mut items: Vec<Option<PlannedItem>> = planned.into_iter().map(Some).collect();
+    let mut responses: BTreeMap<usize, ItemResponse> = BTreeMap::new();
+    for stage in stages {
+        let running = stage.into_iter().filter_map(|index| Some((index, items.get_mut(index)?.take()?)));
+        let running = running.map(|(index, item)| {
+            let failed =
+                item.depends_on.iter().find_map(|on| responses.get(on).filter(|on| on.status >= 400));
+            let (failed, routes, state) = (failed.map(|on| on.id.clone()), &routes, &state);
             async move {
                 let response = match failed {
-                    Some(on) => finish_refusal(context, failed_dependency(&on)),
-                    None => api.answer(item.request).await,
+                    Some(on) => refuse(state, failed_dependency(&on)),
+                    None => routes.respond(item.request).await,
                 };
-                Ok::<_, Refusal>((place, answer(item.id, response).await?))
+                Ok::<_, Refusal>((index, item_response(item.id, response).await?))
             }
         });
-        let done: Vec<_> = stream::iter(running).buffer_unordered(RUNNING_MAX).try_collect().await?;
-        answers.extend(done);
+        let done: Vec<_> = stream::iter(running).buffer_unordered(CONCURRENT_MAX).try_collect().await?;
+        responses.extend(done);
     }
-    json(&BatchAnswer { responses: answers.into_values().collect() })
+    json(&BatchResponse { responses: responses.into_values().collect() })
 }
 
 fn failed_dependency(on: &str) -> Refusal {
-    let message = format!("The request {on:?}, on which this one depends, failed.");
+    let message = format!("The request {on:?}, which this request depends on, failed.");
     Refusal::new(StatusCode::FAILED_DEPENDENCY, "FailedDependency", message)
 }
 
-/// The answer of one item as a part of the batch's.
-async fn answer(id: String, response: Response) -> Result<ItemAnswer, Refusal> {
+/// The response to one item as a part of the batch's response.
+async fn item_response(id: String, response: Response) -> Result<ItemResponse, Refusal> {
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|error| Refusal::internal(error.to_string()))?.to_bytes();
     let body = if bytes.is_empty() {
@@ -137,11 +138,11 @@ async fn answer(id: String, response: Response) -> Result<ItemAnswer, Refusal> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = parts.headers.iter().filter(|(name, _)| **name != CONTENT_LENGTH);
     let headers = headers.map(|(name, value)| (spelling(name), text(value))).collect();
-    Ok(ItemAnswer { id, status: parts.status.as_u16(), headers, body })
+    Ok(ItemResponse { id, status: parts.status.as_u16(), headers, body })
 }
 
-/// The header as Graph spells it: here names are texts, and clients compare
-/// them.
+/// Graph's spelling of a header. In a batch, header names are JSON keys, which clients
+/// compare with case.
 fn spelling(name: &HeaderName) -> String {
     match name.as_str() {
         "allow" => "Allow",

@@ -1,4 +1,4 @@
-//! What a batch asks for: its items as requests, and in which order they run.
+//! The request body of a batch: its items as requests, and the order in which they run.
 
 use std::collections::HashMap;
 
@@ -21,16 +21,16 @@ use crate::{
         body::{objects, text, texts},
         matched::Matched,
         odata::authority,
-        paths::{BATCH_PATH, VERSIONS, WATCH_PATH, rewrite},
+        paths::{BATCH_PATH, VERSIONS, WATCH_PATH, canonicalize},
         refusal::Refusal,
     },
     presence::BATCH_ITEMS_MAX,
     service::{Input, ReadFrom},
 };
 
-const NO_URL: &str = "must be a URL, such as /users/{id}/presence";
+const INVALID_URL: &str = "must be a URL, such as /users/{id}/presence";
 
-/// Requests to answer.
+/// The requests to run.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BatchRequest)]
@@ -45,47 +45,47 @@ pub(super) struct BatchBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BatchItem {
-    /// Names the request in its answer and in `dependsOn`; each has another,
-    /// whatever its case.
+    /// The id of the request, for its response and for `dependsOn`. It must be unique in
+    /// the batch, ignoring case.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, example = "1")]
     id: Input<String>,
-    /// The verb.
+    /// The HTTP method.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "GET")]
     method: Input<String>,
-    /// Behind the version, or absolute with this service's host.
+    /// The URL: relative to the version, or absolute with this service's host.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "/users/fa8bf3dc-eca7-46b7-bad1-db199b62afc3/presence")]
     url: Input<String>,
-    /// Its headers.
+    /// The request headers.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     headers: Value,
-    /// Its JSON body.
+    /// The JSON body.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     body: Value,
-    /// The ids of the requests that must succeed before.
+    /// The ids of the requests that must succeed first.
     #[serde(default, deserialize_with = "texts")]
     #[schema(value_type = Option<Vec<String>>)]
     depends_on: Input<Vec<Input<String>>>,
 }
 
-/// Where the batch came from, and what its items inherit.
+/// The request that contains the batch, from which the items inherit headers.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct EnclosingRequest {
     /// `/v1.0`.
     version: &'static str,
     host: Option<Authority>,
     headers: HeaderMap,
 }
 
-impl<S: Sync> FromRequestParts<S> for Origin {
+impl<S: Sync> FromRequestParts<S> for EnclosingRequest {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let version = parts.extensions.get().map_or("", |path: &Matched| path.version);
+        let version = parts.extensions.get().map_or("", |matched: &Matched| matched.version);
         let host = authority(parts);
         let mut headers = HeaderMap::new();
         let inherited = ["x-forwarded-proto", ReadFrom::HEADER].map(HeaderName::from_static);
@@ -101,44 +101,44 @@ impl<S: Sync> FromRequestParts<S> for Origin {
     }
 }
 
-/// An item that can run.
+/// An item that is ready to run.
 #[derive(Debug)]
-pub(super) struct Planned {
+pub(super) struct PlannedItem {
     pub(super) id: String,
     pub(super) request: Request,
-    /// The places of the items that must succeed before.
+    /// The indexes of the items that must succeed first.
     pub(super) depends_on: Vec<usize>,
 }
 
-/// The items as requests; or all that is wrong with them, and none of them
-/// runs.
-pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Refusal> {
+/// Makes requests of the items, or returns the violations of all items; no item runs then.
+pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<PlannedItem>, Refusal> {
     let items = match body.requests {
         Input::Value(items) if items.is_empty() => return Err(Refusal::field("requests", "is required")),
         Input::Value(items) if items.len() > BATCH_ITEMS_MAX => {
-            let what = format!("must be {BATCH_ITEMS_MAX} at most, not {}", items.len());
-            return Err(Refusal::field("requests", &what));
+            let problem = format!("must have at most {BATCH_ITEMS_MAX} items, got {}", items.len());
+            return Err(Refusal::field("requests", &problem));
         }
         Input::Value(items) => items,
         Input::Missing => return Err(Refusal::field("requests", "is required")),
-        Input::Unreadable(what) => {
-            return Err(Refusal::field("requests", &format!("must be a list of requests, not {what}")));
+        Input::Unreadable(found) => {
+            return Err(Refusal::field("requests", &format!("must be an array of requests, got {found}")));
         }
     };
-    let mut wrong = Vec::new();
-    let places = places(&items, &mut wrong);
+    let mut violations = Vec::new();
+    let indexes = indexes(&items, &mut violations);
     let mut planned = Vec::with_capacity(items.len());
-    for (place, item) in items.into_iter().enumerate() {
-        let mut refuse =
-            |field: &str, what: &str| wrong.push((format!("requests[{place}]{field}"), what.to_owned()));
+    for (index, item) in items.into_iter().enumerate() {
+        let mut refuse = |field: &str, problem: &str| {
+            violations.push((format!("requests[{index}]{field}"), problem.to_owned()));
+        };
         let Input::Value(item) = item else {
             refuse("", "must be an object");
             continue;
         };
-        let depends_on = depends_on(item.depends_on, &places, &mut refuse);
+        let depends_on = depends_on(item.depends_on, &indexes, &mut refuse);
         let method = method(&item.method, &mut refuse);
-        let uri = url(item.url, origin, &mut refuse);
-        let headers = headers(item.headers, origin, &mut refuse);
+        let uri = url(item.url, enclosing, &mut refuse);
+        let headers = headers(item.headers, enclosing, &mut refuse);
         if let (Input::Value(id), Some(method), Some(uri), Some(mut headers)) =
             (item.id, method, uri, headers)
         {
@@ -150,57 +150,57 @@ pub(super) fn plan(body: BatchBody, origin: &Origin) -> Result<Vec<Planned>, Ref
             };
             let mut request = Request::new(body);
             (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
-            planned.push(Planned { id, request: rewrite(request), depends_on });
+            planned.push(PlannedItem { id, request: canonicalize(request), depends_on });
         }
     }
-    if wrong.is_empty() { Ok(planned) } else { Err(Refusal::fields(wrong)) }
+    if violations.is_empty() { Ok(planned) } else { Err(Refusal::fields(violations)) }
 }
 
-/// Where each id stands, in lower case.
-fn places(items: &[Input<BatchItem>], wrong: &mut Vec<(String, String)>) -> HashMap<String, usize> {
-    let mut places = HashMap::new();
-    for (place, item) in items.iter().enumerate() {
+/// The index of each id, in lower case.
+fn indexes(items: &[Input<BatchItem>], violations: &mut Vec<(String, String)>) -> HashMap<String, usize> {
+    let mut indexes = HashMap::new();
+    for (index, item) in items.iter().enumerate() {
         let Input::Value(item) = item else { continue };
-        let what = match &item.id {
-            Input::Value(id) => match places.insert(id.to_lowercase(), place) {
+        let problem = match &item.id {
+            Input::Value(id) => match indexes.insert(id.to_lowercase(), index) {
                 None => continue,
-                Some(_) => "is the id of another request, too".to_owned(),
+                Some(_) => "must be unique; another request has this id".to_owned(),
             },
             Input::Missing => "is required".to_owned(),
-            Input::Unreadable(what) => format!("must be a string, not {what}"),
+            Input::Unreadable(found) => format!("must be a string, got {found}"),
         };
-        wrong.push((format!("requests[{place}].id"), what));
+        violations.push((format!("requests[{index}].id"), problem));
     }
-    places
+    indexes
 }
 
 fn depends_on(
-    given: Input<Vec<Input<String>>>,
-    places: &HashMap<String, usize>,
+    input: Input<Vec<Input<String>>>,
+    indexes: &HashMap<String, usize>,
     refuse: &mut impl FnMut(&str, &str),
 ) -> Vec<usize> {
-    let ids = match given {
+    let ids = match input {
         Input::Missing => Vec::new(),
         Input::Value(ids) => ids,
-        Input::Unreadable(what) => {
-            refuse(".dependsOn", &format!("must be a list of ids, not {what}"));
+        Input::Unreadable(found) => {
+            refuse(".dependsOn", &format!("must be an array of ids, got {found}"));
             Vec::new()
         }
     };
-    let place = |id: Input<String>| match id {
-        Input::Value(id) => places.get(&id.to_lowercase()).copied(),
+    let index = |id: Input<String>| match id {
+        Input::Value(id) => indexes.get(&id.to_lowercase()).copied(),
         Input::Missing | Input::Unreadable(_) => None,
     };
-    let found: Vec<_> = ids.into_iter().map(place).collect();
+    let found: Vec<_> = ids.into_iter().map(index).collect();
     if found.contains(&None) {
-        refuse(".dependsOn", "must name ids of this batch");
+        refuse(".dependsOn", "must contain only ids of requests in this batch");
     }
     found.into_iter().flatten().collect()
 }
 
-fn method(given: &Input<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<Method> {
+fn method(input: &Input<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<Method> {
     let known = [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
-    let method = match given {
+    let method = match input {
         Input::Value(text) => known.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text)),
         Input::Missing | Input::Unreadable(_) => None,
     };
@@ -210,67 +210,75 @@ fn method(given: &Input<String>, refuse: &mut impl FnMut(&str, &str)) -> Option<
     method
 }
 
-/// The item's path, with the version in front. An absolute URL must be one of
-/// ours: this service calls nobody else.
-fn url(given: Input<String>, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -> Option<Uri> {
-    let mut refuse = |what: &str| {
-        refuse(".url", what);
+/// The item's path with the version. An absolute URL must name this service's host, as
+/// the service calls no other host.
+fn url(
+    input: Input<String>,
+    enclosing: &EnclosingRequest,
+    refuse: &mut impl FnMut(&str, &str),
+) -> Option<Uri> {
+    let mut refuse = |problem: &str| {
+        refuse(".url", problem);
         None
     };
-    let Input::Value(text) = given else { return refuse(NO_URL) };
+    let Input::Value(text) = input else { return refuse(INVALID_URL) };
     let absolute = ["http://", "https://"]
         .iter()
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-    // One client leaves the version in a relative URL.
+    // The Graph client for JavaScript keeps the version in a relative URL.
     let versioned =
         VERSIONS.iter().any(|version| text.strip_prefix(version).is_some_and(|rest| rest.starts_with('/')));
     let url = if absolute || versioned {
         text
     } else {
-        format!("{}/{}", origin.version, text.strip_prefix('/').unwrap_or(&text))
+        format!("{}/{}", enclosing.version, text.strip_prefix('/').unwrap_or(&text))
     };
-    let Ok(uri) = url.parse::<Uri>() else { return refuse(NO_URL) };
-    let ours = |host: &Authority| {
-        origin.host.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host.as_str()))
+    let Ok(uri) = url.parse::<Uri>() else { return refuse(INVALID_URL) };
+    let is_own = |host: &Authority| {
+        enclosing.host.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host.as_str()))
     };
-    if uri.authority().is_some_and(|host| !ours(host)) {
-        return refuse("must not name another host");
+    if uri.authority().is_some_and(|host| !is_own(host)) {
+        return refuse("must not name a host other than this service's");
     }
     let path = uri.path();
     let behind_version = VERSIONS.iter().find_map(|version| path.strip_prefix(version)).unwrap_or_default();
     match behind_version.trim_end_matches('/') {
-        BATCH_PATH | "/%24batch" => return refuse("must not be a batch itself"),
+        BATCH_PATH | "/%24batch" => return refuse("must not be a batch"),
         WATCH_PATH => return refuse("must not be a stream"),
         _ => {}
     }
     let Some(Ok(path)) = uri.path_and_query().map(|path| path.as_str().parse()) else {
-        return refuse(NO_URL);
+        return refuse(INVALID_URL);
     };
     Some(path)
 }
 
-/// The item's headers, over those it inherits. Those of a connection mean
-/// nothing here.
-fn headers(given: Value, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -> Option<HeaderMap> {
-    const OF_CONNECTIONS: [&str; 5] =
+/// The item's headers, which replace the inherited ones. Headers of connections are
+/// ignored.
+fn headers(
+    input: Value,
+    enclosing: &EnclosingRequest,
+    refuse: &mut impl FnMut(&str, &str),
+) -> Option<HeaderMap> {
+    const CONNECTION_HEADERS: [&str; 5] =
         ["host", "connection", "content-length", "transfer-encoding", "content-encoding"];
-    let given = match given {
+    let input = match input {
         Value::Null => serde_json::Map::new(),
-        Value::Object(given) => given,
+        Value::Object(input) => input,
         _ => {
             refuse(".headers", "must be an object");
             return None;
         }
     };
-    let mut headers = origin.headers.clone();
-    for (name, value) in given {
+    let mut headers = enclosing.headers.clone();
+    for (name, value) in input {
         let header = name.parse::<HeaderName>().ok();
         let text = value.as_str().and_then(|text| HeaderValue::from_str(text).ok());
         match header.zip(text) {
-            Some((name, _)) if OF_CONNECTIONS.contains(&name.as_str()) => {}
+            Some((name, _)) if CONNECTION_HEADERS.contains(&name.as_str()) => {}
             Some((name, text)) => drop(headers.insert(name, text)),
             None => {
-                refuse(".headers", "must hold names and texts of headers");
+                refuse(".headers", "must contain only valid header names and values");
                 return None;
             }
         }
@@ -278,21 +286,21 @@ fn headers(given: Value, origin: &Origin, refuse: &mut impl FnMut(&str, &str)) -
     Some(headers)
 }
 
-/// Items that can run at once, one group after another; `None` if some wait for
-/// each other.
-pub(super) fn waves(depends_on: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
-    let mut waves = Vec::new();
+/// Groups the items into stages: those of one stage run concurrently, after the previous
+/// stage. `None` if items depend on each other in a circle.
+pub(super) fn stages(depends_on: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+    let mut stages = Vec::new();
     let mut waiting: Vec<usize> = (0..depends_on.len()).collect();
     while !waiting.is_empty() {
-        let free = |place: &usize| {
-            depends_on.get(*place).is_some_and(|on| !on.iter().any(|before| waiting.contains(before)))
+        let ready = |index: &usize| {
+            depends_on.get(*index).is_some_and(|on| !on.iter().any(|before| waiting.contains(before)))
         };
-        let wave: Vec<usize> = waiting.iter().copied().filter(free).collect();
-        if wave.is_empty() {
+        let stage: Vec<usize> = waiting.iter().copied().filter(ready).collect();
+        if stage.is_empty() {
             return None;
         }
-        waiting.retain(|place| !wave.contains(place));
-        waves.push(wave);
+        waiting.retain(|index| !stage.contains(index));
+        stages.push(stage);
     }
-    Some(waves)
+    Some(stages)
 }

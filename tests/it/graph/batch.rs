@@ -3,21 +3,21 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Bench, ODATA_JSON, SET, USER};
+use super::{JsonResponse, ODATA_JSON, SET, TestApi, USER};
 use crate::support::contract;
 
-async fn batch(bench: &Bench, requests: &Value) -> Answer {
-    let answer = bench.post("/v1.0/$batch", json!({ "requests": requests }).to_string()).await;
-    let content_type = answer.header("content-type");
-    contract::check("post", "/v1.0/$batch", answer.status, content_type, &answer.body.to_string());
-    answer
+async fn batch(api: &TestApi, requests: &Value) -> JsonResponse {
+    let response = api.post("/v1.0/$batch", json!({ "requests": requests }).to_string()).await;
+    let content_type = response.header("content-type");
+    contract::check("post", "/v1.0/$batch", response.status, content_type, &response.body.to_string());
+    response
 }
 
 /// The statuses in the order of the requests.
-fn statuses(answer: &Answer) -> Vec<u64> {
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let responses = answer.body["responses"].as_array().unwrap().iter();
-    responses.map(|response| response["status"].as_u64().unwrap()).collect()
+fn statuses(response: &JsonResponse) -> Vec<u64> {
+    assert_eq!(response.status, 200, "{}", response.body);
+    let items = response.body["responses"].as_array().unwrap().iter();
+    items.map(|item| item["status"].as_u64().unwrap()).collect()
 }
 
 fn get(id: &str, depends_on: &[&str]) -> Value {
@@ -31,10 +31,10 @@ fn post(id: &str, action: &str, body: &Value, depends_on: &[&str]) -> Value {
 
 #[tokio::test]
 async fn items_run_in_the_order_of_their_dependencies() {
-    let bench = Bench::new().await;
+    let api = TestApi::new().await;
     let session: Value = serde_json::from_str(SET).unwrap();
-    let answer = batch(
-        &bench,
+    let response = batch(
+        &api,
         &json!([
             get("last", &["CLEAR"]),
             post("clear", "clearPresence", &json!({ "sessionId": "app" }), &["middle"]),
@@ -43,8 +43,8 @@ async fn items_run_in_the_order_of_their_dependencies() {
         ]),
     )
     .await;
-    assert_eq!(statuses(&answer), [200, 200, 200, 200]);
-    let responses = &answer.body["responses"];
+    assert_eq!(statuses(&response), [200, 200, 200, 200]);
+    let responses = &response.body["responses"];
     assert_eq!(responses[0]["body"]["availability"], "Offline");
     assert_eq!(responses[2]["body"]["availability"], "Busy");
     assert_eq!(responses[2]["headers"]["Content-Type"], ODATA_JSON);
@@ -52,10 +52,10 @@ async fn items_run_in_the_order_of_their_dependencies() {
 }
 
 #[tokio::test]
-async fn a_failed_dependency_is_424_and_everything_behind_it_too() {
-    let bench = Bench::new().await;
-    let answer = batch(
-        &bench,
+async fn items_that_depend_on_a_failed_item_are_424() {
+    let api = TestApi::new().await;
+    let response = batch(
+        &api,
         &json!([
             post("1", "clearPresence", &json!({ "sessionId": "app" }), &[]),
             post("2", "setPresence", &serde_json::from_str(SET).unwrap(), &["1"]),
@@ -64,34 +64,37 @@ async fn a_failed_dependency_is_424_and_everything_behind_it_too() {
         ]),
     )
     .await;
-    assert_eq!(statuses(&answer), [404, 424, 424, 200]);
-    let responses = &answer.body["responses"];
+    assert_eq!(statuses(&response), [404, 424, 424, 200]);
+    let responses = &response.body["responses"];
     assert_eq!(responses[0]["body"]["error"]["code"], "NotFound");
     assert_eq!(responses[1]["body"]["error"]["code"], "FailedDependency");
     let id = responses[1]["headers"]["request-id"].as_str().unwrap();
     assert_eq!(responses[1]["body"]["error"]["innerError"]["request-id"], id);
-    assert_eq!(responses[3]["body"]["availability"], "Offline", "what depends on a failure does not run");
+    assert_eq!(
+        responses[3]["body"]["availability"], "Offline",
+        "an item that depends on a failed one does not run"
+    );
 }
 
 #[tokio::test]
-async fn each_item_is_answered_as_if_it_came_alone() {
-    let bench = Bench::new().await;
-    let host = bench.server.graph();
-    let answer = batch(
-        &bench,
+async fn each_item_gets_the_response_of_a_single_request() {
+    let api = TestApi::new().await;
+    let host = api.server.graph();
+    let response = batch(
+        &api,
         &json!([
-            // As the Python SDK sends it: absolute, and with a key of its own.
+            // From the Python SDK: an absolute URL, and a property that only it sends.
             { "id": "absolute", "method": "GET", "url": format!("{host}/v1.0/users/{USER}/presence"),
               "headers": { "client-request-id": "mine" }, "depends_on": [] },
             { "id": "relative", "method": "get", "url": format!("users('{USER}')/presence?$select=id") },
             { "id": "beta", "method": "POST",
               "url": format!("{host}/beta/users/{USER}/presence/setManualLocation"),
               "body": { "workLocationType": "office" } },
-            // As the JavaScript client makes it of an absolute one.
+            // From the JavaScript client: an absolute URL made relative.
             { "id": "versioned", "method": "GET", "url": format!("/beta/users/{USER}/presence") },
             { "id": "me", "method": "GET", "url": "/me/presence" },
             { "id": "nowhere", "method": "GET", "url": "/nowhere" },
-            { "id": "verb", "method": "DELETE", "url": format!("/users/{USER}/presence") },
+            { "id": "method", "method": "DELETE", "url": format!("/users/{USER}/presence") },
             { "id": "wrong", "method": "POST", "url": format!("/users/{USER}/presence/clearPresence") },
             { "id": "type", "method": "POST", "url": format!("/users/{USER}/presence/clearPresence"),
               "headers": { "content-type": "text/plain" }, "body": "x" },
@@ -99,8 +102,8 @@ async fn each_item_is_answered_as_if_it_came_alone() {
         ]),
     )
     .await;
-    assert_eq!(statuses(&answer), [200, 200, 204, 200, 401, 404, 405, 400, 415, 200]);
-    let responses = &answer.body["responses"];
+    assert_eq!(statuses(&response), [200, 200, 204, 200, 401, 404, 405, 400, 415, 200]);
+    let responses = &response.body["responses"];
     assert_eq!(responses[0]["headers"]["client-request-id"], "mine");
     assert_eq!(responses[1]["body"]["id"], USER);
     assert_eq!(responses[4]["headers"]["WWW-Authenticate"], "Bearer");
@@ -110,18 +113,22 @@ async fn each_item_is_answered_as_if_it_came_alone() {
 }
 
 #[tokio::test]
-async fn up_to_20_items() {
-    let bench = Bench::new().await;
+async fn a_batch_has_at_most_20_items() {
+    let api = TestApi::new().await;
     let items = |number: usize| json!((0..number).map(|id| get(&id.to_string(), &[])).collect::<Vec<_>>());
-    assert_eq!(statuses(&batch(&bench, &items(20)).await), [200; 20]);
-    let answer = batch(&bench, &items(21)).await;
-    answer.is_refused(400, "InvalidArgument");
-    assert!(answer.message().contains("20 at most, not 21"), "{}", answer.message());
+    assert_eq!(statuses(&batch(&api, &items(20)).await), [200; 20]);
+    let response = batch(&api, &items(21)).await;
+    response.is_refused(400, "InvalidArgument");
+    assert!(
+        response.message().contains("`requests` must have at most 20 items, got 21."),
+        "{}",
+        response.message()
+    );
 }
 
 #[tokio::test]
-async fn a_bad_batch_names_all_that_is_wrong_and_nothing_of_it_runs() {
-    let bench = Bench::new().await;
+async fn an_invalid_batch_names_every_violation_and_runs_no_item() {
+    let api = TestApi::new().await;
     let set = || post("set", "setPresence", &serde_json::from_str(SET).unwrap(), &[]);
     let item = |key: &str, value: Value| {
         let mut item = get("x", &[]);
@@ -144,7 +151,7 @@ async fn a_bad_batch_names_all_that_is_wrong_and_nothing_of_it_runs() {
         (json!([set(), item("url", json!("/us ers"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("https://graph.example/v1.0/me/presence"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("HTTP://127.0.0.1:1/v1.0/me/presence"))]), &["requests[1].url"]),
-        (json!([set(), item("url", json!(format!("{}?x=1", bench.server.graph())))]), &["requests[1].url"]),
+        (json!([set(), item("url", json!(format!("{}?x=1", api.server.graph())))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("/$batch"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("%24batch/?x"))]), &["requests[1].url"]),
         (json!([set(), item("url", json!("/v1.0/$batch"))]), &["requests[1].url"]),
@@ -162,19 +169,19 @@ async fn a_bad_batch_names_all_that_is_wrong_and_nothing_of_it_runs() {
             &["requests[1].id", "requests[1].method", "requests[1].url"],
         ),
     ] {
-        let answer = batch(&bench, &items).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), targets, "{items}");
-        assert_eq!(bench.presence().await["availability"], "Offline", "{items}");
+        let response = batch(&api, &items).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), targets, "{items}");
+        assert_eq!(api.presence().await["availability"], "Offline", "{items}");
     }
 }
 
 #[tokio::test]
-async fn a_batch_is_posted_as_json() {
-    let bench = Bench::new().await;
-    bench.get("/v1.0/$batch").await.is_refused(405, "MethodNotAllowed");
-    bench.post("/v1.0/$batch", "[]").await.is_refused(400, "BadRequest");
-    bench.post("/v1.0/$batch", "{").await.is_refused(400, "BadRequest");
+async fn a_batch_must_be_a_post_of_json() {
+    let api = TestApi::new().await;
+    api.get("/v1.0/$batch").await.is_refused(405, "MethodNotAllowed");
+    api.post("/v1.0/$batch", "[]").await.is_refused(400, "BadRequest");
+    api.post("/v1.0/$batch", "{").await.is_refused(400, "BadRequest");
     let text = [("content-type", "text/plain")];
-    bench.send(Method::POST, "/beta/$batch", &text, "{}").await.is_refused(415, "UnsupportedMediaType");
+    api.send(Method::POST, "/beta/$batch", &text, "{}").await.is_refused(415, "UnsupportedMediaType");
 }

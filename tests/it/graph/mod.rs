@@ -1,4 +1,4 @@
-//! the HTTP API: what HTTP clients meet that gRPC's do not.
+//! The HTTP API: everything that the gRPC API does not have.
 
 mod batch;
 mod manners;
@@ -15,19 +15,20 @@ pub const ODATA_JSON: &str =
     "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
 pub const SET: &str = r#"{"sessionId":"app","availability":"Busy","activity":"InACall"}"#;
 
-/// A server on SQLite, and a client for it.
-pub struct Bench {
+/// A server on SQLite and a client.
+pub struct TestApi {
     pub server: Server,
     pub http: Client,
 }
 
-pub struct Answer {
+/// A response with its body as JSON.
+pub struct JsonResponse {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Value,
 }
 
-impl Answer {
+impl JsonResponse {
     pub async fn read(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
@@ -43,13 +44,13 @@ impl Answer {
         self.body["error"]["message"].as_str().unwrap()
     }
 
-    /// The wrong fields, as the answer names them.
+    /// The names of the invalid fields.
     pub fn targets(&self) -> Vec<&str> {
         let details = self.body["error"]["details"].as_array().unwrap();
         details.iter().map(|detail| detail["target"].as_str().unwrap()).collect()
     }
 
-    /// It is an error in Graph's shape, with this status and code.
+    /// Checks that the response is an error in Graph's shape with this status and code.
     #[track_caller]
     pub fn is_refused(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.body["error"]["code"].as_str()), (status, Some(code)), "{}", self.body);
@@ -62,7 +63,7 @@ impl Answer {
     }
 }
 
-impl Bench {
+impl TestApi {
     pub async fn new() -> Self {
         Self { server: Server::start(Engine::Sqlite).await, http: Client::new() }
     }
@@ -73,20 +74,20 @@ impl Bench {
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<reqwest::Body>,
-    ) -> Answer {
+    ) -> JsonResponse {
         let mut request = self.http.request(method, format!("{}{path}", self.server.graph())).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Answer::read(request.send().await.unwrap()).await
+        JsonResponse::read(request.send().await.unwrap()).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> JsonResponse {
         self.send(Method::GET, path, &[], "").await
     }
 
-    /// Acts on the presence of [`USER`].
-    pub async fn act(&self, action: &str, body: &Value) -> Answer {
+    /// Posts an action on the presence of [`USER`].
+    pub async fn act(&self, action: &str, body: &Value) -> JsonResponse {
         self.post(&format!("/v1.0/users/{USER}/presence/{action}"), body.to_string()).await
     }
 
@@ -96,11 +97,11 @@ impl Bench {
     }
 
     /// Posts JSON.
-    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> JsonResponse {
         self.send(Method::POST, path, &[("content-type", "application/json")], body).await
     }
 
-    pub async fn set_presence(&self, body: impl Into<reqwest::Body>) -> Answer {
+    pub async fn set_presence(&self, body: impl Into<reqwest::Body>) -> JsonResponse {
         self.post(&format!("/v1.0/users/{USER}/presence/setPresence"), body).await
     }
 }

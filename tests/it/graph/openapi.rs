@@ -1,4 +1,4 @@
-//! The document of the API, and the page to read it.
+//! The OpenAPI document, and the page to read it.
 
 use std::{env, fs};
 
@@ -6,11 +6,11 @@ use presenced::graph::document;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::Bench;
+use super::TestApi;
 use crate::support::process::command;
 
 #[test]
-fn the_document_is_what_is_kept_in_tests_golden() {
+fn the_document_matches_the_golden_file() {
     let printed = command().arg("openapi").output().unwrap();
     assert!(printed.status.success());
     let printed = String::from_utf8(printed.stdout).unwrap();
@@ -22,13 +22,13 @@ fn the_document_is_what_is_kept_in_tests_golden() {
 }
 
 #[tokio::test]
-async fn the_document_and_the_page_are_served_from_the_binary_alone() {
-    let bench = Bench::new().await;
-    let served = bench.get("/openapi.json").await;
+async fn the_document_and_the_page_need_no_network() {
+    let api = TestApi::new().await;
+    let served = api.get("/openapi.json").await;
     assert_eq!(served.header("content-type"), Some("application/json"));
     assert_eq!(served.body, serde_json::to_value(document()).unwrap());
     let fetch = async |path: &str| {
-        let response = bench.http.get(format!("{}{path}", bench.server.graph())).send().await.unwrap();
+        let response = api.http.get(format!("{}{path}", api.server.graph())).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.text().await.unwrap()
     };
@@ -36,16 +36,16 @@ async fn the_document_and_the_page_are_served_from_the_binary_alone() {
     for reference in page.split(['"', '\'']).filter(|text| text.starts_with("./")) {
         fetch(&format!("/docs/{}", &reference[2..])).await;
     }
-    assert!(!page.contains("//"), "nothing of the page is elsewhere: {page}");
+    assert!(!page.contains("//"), "every file of the page is served here: {page}");
     assert!(fetch("/docs/swagger-initializer.js").await.contains("/openapi.json"));
-    bench.get("/docs/nothing").await.is_refused(404, "ResourceNotFound");
-    bench.send(Method::POST, "/docs", &[], "").await.is_refused(405, "MethodNotAllowed");
+    api.get("/docs/nothing").await.is_refused(404, "ResourceNotFound");
+    api.send(Method::POST, "/docs", &[], "").await.is_refused(405, "MethodNotAllowed");
 }
 
-/// What the paths of the document lead to, so that none is only on paper.
+/// Calls every operation of the document, so that each exists.
 #[tokio::test]
 async fn every_operation_of_the_document_is_served_in_both_versions() {
-    let bench = Bench::new().await;
+    let api = TestApi::new().await;
     let document = serde_json::to_value(document()).unwrap();
     let mut operations = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -53,7 +53,7 @@ async fn every_operation_of_the_document_is_served_in_both_versions() {
             for version in ["/v1.0", "/beta"] {
                 let path = format!("{version}{}", path.replace("{id}", "u"));
                 let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-                let response = bench.http.request(method, format!("{}{path}", bench.server.graph()));
+                let response = api.http.request(method, format!("{}{path}", api.server.graph()));
                 let status = response.send().await.unwrap().status().as_u16().to_string();
                 assert!(operation["responses"].get(&status).is_some(), "{path}: {status}");
                 assert_ne!(status, "404");

@@ -1,11 +1,11 @@
-//! Roots, spellings, query options, pages, and the properties of a presence.
+//! Paths, query options, pages, and the properties of a presence.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Bench, SET, USER};
+use super::{SET, TestApi, USER};
 
 const ACTIONS: [&str; 9] = [
     "setPresence",
@@ -21,8 +21,8 @@ const ACTIONS: [&str; 9] = [
 
 #[tokio::test]
 async fn a_user_is_found_by_every_spelling_of_its_path() {
-    let bench = Bench::new().await;
-    let set = bench.post("/v1.0/users/megan%40contoso.com/presence/setPresence", SET).await;
+    let api = TestApi::new().await;
+    let set = api.post("/v1.0/users/megan%40contoso.com/presence/setPresence", SET).await;
     assert_eq!(set.status, 200);
     for path in [
         "/v1.0/users/megan@contoso.com/presence",
@@ -32,67 +32,67 @@ async fn a_user_is_found_by_every_spelling_of_its_path() {
         "/v1.0/communications/presences/megan@contoso.com",
         "/v1.0/communications/presences('megan@contoso.com')",
     ] {
-        assert_eq!(bench.get(path).await.body["activity"], "InACall", "{path}");
+        assert_eq!(api.get(path).await.body["activity"], "InACall", "{path}");
     }
-    // An id may look like something else.
+    // An id may be the name of something else.
     for id in ["microsoft.graph.bot", "$count", "$batch", "me"] {
         let path = format!("/v1.0/users/{id}/presence");
-        assert_eq!(bench.post(&format!("{path}/setPresence"), SET).await.status, 200);
+        assert_eq!(api.post(&format!("{path}/setPresence"), SET).await.status, 200);
         for path in [path, format!("/v1.0/communications/presences('{id}')")] {
-            let body = bench.get(&path).await.body;
+            let body = api.get(&path).await.body;
             assert_eq!((&body["id"], &body["activity"]), (&json!(id), &json!("InACall")), "{path}");
         }
     }
     let clear = "/v1.0/users('megan@contoso.com')/presence/microsoft.graph.clearPresence/";
-    assert_eq!(bench.post(clear, r#"{"sessionId":"app"}"#).await.status, 200);
+    assert_eq!(api.post(clear, r#"{"sessionId":"app"}"#).await.status, 200);
 }
 
 #[tokio::test]
-async fn me_is_a_401_that_says_so() {
-    let bench = Bench::new().await;
-    let mut refused = vec![bench.get("/v1.0/me/presence").await, bench.get("/beta/me/presence").await];
+async fn me_without_authentication_is_401() {
+    let api = TestApi::new().await;
+    let mut refused = vec![api.get("/v1.0/me/presence").await, api.get("/beta/me/presence").await];
     for action in ACTIONS {
-        refused.push(bench.post(&format!("/v1.0/me/presence/{action}"), SET).await);
+        refused.push(api.post(&format!("/v1.0/me/presence/{action}"), SET).await);
     }
-    for answer in refused {
-        answer.is_refused(401, "InvalidAuthenticationToken");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-        assert!(answer.message().contains("/users/{id}/presence"), "{}", answer.message());
+    for response in refused {
+        response.is_refused(401, "InvalidAuthenticationToken");
+        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        assert!(response.message().contains("/users/{id}/presence"), "{}", response.message());
     }
 }
 
 #[tokio::test]
-async fn actions_on_locations_answer_200_and_204_on_beta() {
-    let bench = Bench::new().await;
+async fn actions_on_locations_return_200_and_on_beta_204() {
+    let api = TestApi::new().await;
     for (version, status) in [("/v1.0", 200), ("/beta", 204)] {
         for presence in [format!("users/{USER}/presence"), format!("communications/presences/{USER}")] {
             for action in &ACTIONS[5..] {
                 let path = format!("{version}/{presence}/{action}");
-                let answer = bench.post(&path, r#"{"workLocationType":"office"}"#).await;
-                assert_eq!((answer.status, &answer.body), (status, &Value::Null), "{path}");
-                assert_eq!(answer.header("content-type"), None);
+                let response = api.post(&path, r#"{"workLocationType":"office"}"#).await;
+                assert_eq!((response.status, &response.body), (status, &Value::Null), "{path}");
+                assert_eq!(response.header("content-type"), None);
             }
         }
     }
 }
 
 #[tokio::test]
-async fn select_reduces_a_presence_to_what_was_asked_for() {
-    let bench = Bench::new().await;
-    bench.set_presence(SET).await;
-    let root = bench.server.graph();
+async fn select_reduces_a_presence_to_the_selected_properties() {
+    let api = TestApi::new().await;
+    api.set_presence(SET).await;
+    let root = api.server.graph();
     for select in ["$select=availability,activity", "%24select=availability%2C%20activity&other=1"] {
-        let answer = bench.get(&format!("/v1.0/users/{USER}/presence?{select}")).await;
+        let response = api.get(&format!("/v1.0/users/{USER}/presence?{select}")).await;
         let context =
             format!("{root}/v1.0/$metadata#users('{USER}')/presence(availability,activity)/$entity");
         let expected = json!({ "@odata.context": context, "availability": "Busy", "activity": "InACall" });
-        assert_eq!(answer.body, expected);
+        assert_eq!(response.body, expected);
     }
     let bulk = format!(r#"{{"ids":["{USER}"]}}"#);
-    let answer = bench.post("/v1.0/communications/getPresencesByUserId?$select=id", bulk).await;
-    assert_eq!(answer.body["value"], json!([{ "id": USER }]));
-    let all = bench.get(&format!("/v1.0/users/{USER}/presence?$select=id,*")).await;
-    assert_eq!(all.body, bench.presence().await);
+    let response = api.post("/v1.0/communications/getPresencesByUserId?$select=id", bulk).await;
+    assert_eq!(response.body["value"], json!([{ "id": USER }]));
+    let all = api.get(&format!("/v1.0/users/{USER}/presence?$select=id,*")).await;
+    assert_eq!(all.body, api.presence().await);
     for query in [
         "$select=mood",
         "$select=",
@@ -101,60 +101,62 @@ async fn select_reduces_a_presence_to_what_was_asked_for() {
         "$filter=id%20eq%20%271%27",
         "$top=5",
     ] {
-        let answer = bench.get(&format!("/v1.0/users/{USER}/presence?{query}")).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), [query.split('=').next().unwrap()]);
+        let response = api.get(&format!("/v1.0/users/{USER}/presence?{query}")).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), [query.split('=').next().unwrap()]);
     }
+    let twice = api.get("/v1.0/communications/presences?$top=5&$top=5").await;
+    assert_eq!(twice.message(), "`$top` is given more than once.");
 }
 
 #[tokio::test]
 async fn a_list_pages_through_the_users_with_a_live_session() {
-    let bench = Bench::new().await;
+    let api = TestApi::new().await;
     for user in ["d", "b", "a", "f", "c", "e", "o'hara"] {
-        bench.post(&format!("/v1.0/users/{user}/presence/setPresence"), SET).await;
+        api.post(&format!("/v1.0/users/{user}/presence/setPresence"), SET).await;
     }
     let ids = |body: &Value| {
         let value = body["value"].as_array().unwrap().iter();
         value.map(|presence| presence["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let whole = bench.get("/v1.0/communications/presences").await.body;
+    let whole = api.get("/v1.0/communications/presences").await.body;
     assert_eq!(ids(&whole), ["a", "b", "c", "d", "e", "f", "o'hara"]);
     assert_eq!(whole["@odata.nextLink"], Value::Null);
     assert_eq!(
         whole["@odata.context"],
-        format!("{}/v1.0/$metadata#communications/presences", bench.server.graph())
+        format!("{}/v1.0/$metadata#communications/presences", api.server.graph())
     );
 
     let mut path = "/v1.0/communications/presences?$top=3&$select=id".to_owned();
     let mut pages = Vec::new();
     loop {
-        let page = bench.get(&path).await.body;
-        assert_eq!(page["value"][0].as_object().unwrap().len(), 1, "the selection goes along");
+        let page = api.get(&path).await.body;
+        assert_eq!(page["value"][0].as_object().unwrap().len(), 1, "the link keeps the selection");
         pages.push(ids(&page));
         let Some(next) = page["@odata.nextLink"].as_str() else { break };
-        path = next.strip_prefix(&bench.server.graph()).expect("an absolute link to this host").to_owned();
+        path = next.strip_prefix(&api.server.graph()).expect("an absolute link to this host").to_owned();
         if pages.len() == 1 {
-            // Neither of them moves anybody to another page.
-            bench.post("/v1.0/users/b/presence/clearPresence", r#"{"sessionId":"app"}"#).await;
-            bench.post("/v1.0/users/a.new/presence/setPresence", SET).await;
+            // Neither change moves a user to another page.
+            api.post("/v1.0/users/b/presence/clearPresence", r#"{"sessionId":"app"}"#).await;
+            api.post("/v1.0/users/a.new/presence/setPresence", SET).await;
         }
     }
     assert_eq!(pages, [&["a", "b", "c"][..], &["d", "e", "f"], &["o'hara"]]);
 
     let forwarded = [("x-forwarded-proto", "https"), ("host", "presence.example")];
-    let answer = bench.send(Method::GET, "/beta/communications/presences?$top=1", &forwarded, "").await;
-    let next = answer.body["@odata.nextLink"].as_str().unwrap();
+    let response = api.send(Method::GET, "/beta/communications/presences?$top=1", &forwarded, "").await;
+    let next = response.body["@odata.nextLink"].as_str().unwrap();
     assert_eq!(next, "https://presence.example/beta/communications/presences?$top=1&$skiptoken=a");
 
-    let answer = bench.get("/v1.0/communications/presences/$count").await;
-    assert_eq!((answer.header("content-type"), &answer.body), (Some("text/plain"), &json!(7)));
-    bench.server.clock.advance(Duration::from_mins(5));
-    assert!(ids(&bench.get("/v1.0/communications/presences").await.body).is_empty());
+    let response = api.get("/v1.0/communications/presences/$count").await;
+    assert_eq!((response.header("content-type"), &response.body), (Some("text/plain"), &json!(7)));
+    api.server.clock.advance(Duration::from_mins(5));
+    assert!(ids(&api.get("/v1.0/communications/presences").await.body).is_empty());
 }
 
 #[tokio::test]
-async fn bad_options_of_a_list_are_named() {
-    let bench = Bench::new().await;
+async fn invalid_options_of_a_list_are_named() {
+    let api = TestApi::new().await;
     for (query, target) in [
         ("$top=0", "$top"),
         ("$top=651", "$top"),
@@ -168,25 +170,25 @@ async fn bad_options_of_a_list_are_named() {
         ("$search=x", "$search"),
         ("$expand=x", "$expand"),
     ] {
-        let answer = bench.get(&format!("/v1.0/communications/presences?{query}")).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), [target]);
+        let response = api.get(&format!("/v1.0/communications/presences?{query}")).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), [target]);
     }
-    let answer = bench.get("/v1.0/communications/presences?$top=650").await;
-    assert_eq!(answer.status, 200);
+    let response = api.get("/v1.0/communications/presences?$top=650").await;
+    assert_eq!(response.status, 200);
     for option in ["$filter", "$search"] {
-        let answer = bench.get(&format!("/v1.0/communications/presences/$count?{option}=x")).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), [option]);
+        let response = api.get(&format!("/v1.0/communications/presences/$count?{option}=x")).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), [option]);
     }
 }
 
 #[tokio::test]
-async fn a_preference_that_only_a_session_can_have_is_told_the_six() {
-    let bench = Bench::new().await;
+async fn the_error_of_an_invalid_preferred_pair_names_the_six_valid_pairs() {
+    let api = TestApi::new().await;
     let body = json!({ "availability": "Busy", "activity": "InACall" });
-    let answer = bench.act("setUserPreferredPresence", &body).await;
-    answer.is_refused(400, "InvalidArgument");
+    let response = api.act("setUserPreferredPresence", &body).await;
+    response.is_refused(400, "InvalidArgument");
     for pair in [
         "Available / Available",
         "Busy / Busy",
@@ -195,13 +197,13 @@ async fn a_preference_that_only_a_session_can_have_is_told_the_six() {
         "Away / Away",
         "Offline / OffWork",
     ] {
-        assert!(answer.message().contains(pair), "{}", answer.message());
+        assert!(response.message().contains(pair), "{}", response.message());
     }
     for duration in ["PT0S", "-PT5M", "P366D", "soon"] {
         let body = json!({ "availability": "Busy", "activity": "Busy", "expirationDuration": duration });
-        let answer = bench.act("setUserPreferredPresence", &body).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert!(answer.message().contains("between PT0.001S and P365D"), "{}", answer.message());
+        let response = api.act("setUserPreferredPresence", &body).await;
+        response.is_refused(400, "InvalidArgument");
+        assert!(response.message().contains("between PT0.001S and P365D"), "{}", response.message());
     }
 }
 
@@ -211,7 +213,7 @@ fn message(content: &Value, ends: &Value) -> Value {
 
 #[tokio::test]
 async fn a_status_message_ends_at_a_time_in_a_windows_or_iana_zone() {
-    let bench = Bench::new().await;
+    let api = TestApi::new().await;
     // It is 02:50 in UTC; each of these is 03:00.
     for (date_time, time_zone) in [
         ("2026-11-21T19:00:00.0000000", json!("Pacific Standard Time")),
@@ -219,35 +221,35 @@ async fn a_status_message_ends_at_a_time_in_a_windows_or_iana_zone() {
         ("2026-11-22T03:00:00", json!("UTC")),
         ("2026-11-22T03:00", Value::Null),
     ] {
-        let bench = Bench::new().await;
+        let api = TestApi::new().await;
         let ends = json!({ "dateTime": date_time, "timeZone": time_zone });
-        assert_eq!(bench.act("setStatusMessage", &message(&"hi".into(), &ends)).await.status, 200);
-        // Somebody else reads: neither when it was published, nor when it ends.
+        assert_eq!(api.act("setStatusMessage", &message(&"hi".into(), &ends)).await.status, 200);
+        // The reader is not the user, so both times are omitted.
         let expected = json!({ "message": { "content": "hi", "contentType": "text" } });
-        assert_eq!(bench.presence().await["statusMessage"], expected);
-        bench.server.clock.advance(Duration::from_mins(10) - Duration::from_millis(1));
-        assert_eq!(bench.presence().await["statusMessage"], expected);
-        bench.server.clock.advance(Duration::from_millis(1));
-        assert_eq!(bench.presence().await["statusMessage"], Value::Null, "{date_time} {time_zone}");
+        assert_eq!(api.presence().await["statusMessage"], expected);
+        api.server.clock.advance(Duration::from_mins(10) - Duration::from_millis(1));
+        assert_eq!(api.presence().await["statusMessage"], expected);
+        api.server.clock.advance(Duration::from_millis(1));
+        assert_eq!(api.presence().await["statusMessage"], Value::Null, "{date_time} {time_zone}");
     }
-    // A .NET client that means "never".
+    // A .NET client sends this for "never".
     let never = json!({ "dateTime": "9999-12-31T23:59:59.9999999", "timeZone": "UTC" });
-    assert_eq!(bench.act("setStatusMessage", &message(&"hi".into(), &never)).await.status, 200);
+    assert_eq!(api.act("setStatusMessage", &message(&"hi".into(), &never)).await.status, 200);
     for content_type in ["text", "Text"] {
         let mut body = message(&"hi".into(), &Value::Null);
         body["statusMessage"]["message"]["contentType"] = content_type.into();
-        assert_eq!(bench.act("setStatusMessage", &body).await.status, 200);
+        assert_eq!(api.act("setStatusMessage", &body).await.status, 200);
     }
-    assert_eq!(bench.act("setStatusMessage", &message(&"".into(), &Value::Null)).await.status, 200);
-    assert_eq!(bench.presence().await["statusMessage"], Value::Null);
+    assert_eq!(api.act("setStatusMessage", &message(&"".into(), &Value::Null)).await.status, 200);
+    assert_eq!(api.presence().await["statusMessage"], Value::Null);
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_status_message_is_named() {
+async fn invalid_fields_of_a_status_message_are_named() {
     const CONTENT: &str = "statusMessage.message.content";
     const ENDS: &str = "statusMessage.expiryDateTime.dateTime";
     const ZONE: &str = "statusMessage.expiryDateTime.timeZone";
-    let bench = Bench::new().await;
+    let api = TestApi::new().await;
     let text = json!("hi");
     let html = json!({ "statusMessage": { "message": { "content": "<b>hi</b>", "contentType": "html" } } });
     let ends = |time: &str, zone: &str| json!({ "dateTime": time, "timeZone": zone });
@@ -275,28 +277,28 @@ async fn what_is_wrong_with_a_status_message_is_named() {
         (json!({ "statusMessage": "hi" }), &[CONTENT]),
         (json!({ "statusMessage": { "message": "hi" } }), &[CONTENT]),
     ] {
-        let answer = bench.act("setStatusMessage", &body).await;
-        answer.is_refused(400, "InvalidArgument");
-        assert_eq!(answer.targets(), targets, "{body}");
+        let response = api.act("setStatusMessage", &body).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), targets, "{body}");
         if body["statusMessage"]["expiryDateTime"].is_string() {
             assert!(
-                answer.message().contains("an object with dateTime and timeZone"),
+                response.message().contains("an object with dateTime and timeZone"),
                 "{}",
-                answer.message()
+                response.message()
             );
         }
     }
-    assert_eq!(bench.presence().await["statusMessage"], Value::Null);
-    let longest = bench.act("setStatusMessage", &message(&"ü".repeat(280).into(), &Value::Null)).await;
+    assert_eq!(api.presence().await["statusMessage"], Value::Null);
+    let longest = api.act("setStatusMessage", &message(&"ü".repeat(280).into(), &Value::Null)).await;
     assert_eq!(longest.status, 200);
 }
 
 #[tokio::test]
-async fn the_sequence_number_sorts_what_a_user_was_shown_as() {
-    let bench = Bench::new().await;
+async fn the_sequence_number_grows_with_every_change() {
+    let api = TestApi::new().await;
     let mut numbers = Vec::new();
-    let mut note = async |changed: bool| {
-        let number = bench.presence().await["sequenceNumber"].as_str().unwrap().to_owned();
+    let mut check = async |changed: bool| {
+        let number = api.presence().await["sequenceNumber"].as_str().unwrap().to_owned();
         assert_eq!(number.len(), 14, "{number}");
         assert!(
             numbers.last().is_none_or(|last| if changed { *last < number } else { *last == number }),
@@ -304,29 +306,29 @@ async fn the_sequence_number_sorts_what_a_user_was_shown_as() {
         );
         numbers.push(number);
     };
-    note(true).await;
+    check(true).await;
     let session = json!({ "sessionId": "app", "availability": "Available", "activity": "Available",
                           "expirationDuration": "PT15M" });
-    bench.act("setPresence", &session).await;
-    note(true).await;
-    bench.server.clock.advance(Duration::from_mins(1));
-    bench.act("setPresence", &session).await;
-    note(false).await;
+    api.act("setPresence", &session).await;
+    check(true).await;
+    api.server.clock.advance(Duration::from_mins(1));
+    api.act("setPresence", &session).await;
+    check(false).await;
     for _ in 0..3 {
         // Two fades, and the expiry.
-        bench.server.clock.advance(Duration::from_mins(5));
-        note(true).await;
+        api.server.clock.advance(Duration::from_mins(5));
+        check(true).await;
     }
-    bench.server.clock.advance(Duration::from_mins(1));
-    note(false).await;
+    api.server.clock.advance(Duration::from_mins(1));
+    check(false).await;
     let location = json!({ "workLocationType": "remote", "placeId": "EB706F15-137E-4722-B4D1-B601481D9251" });
-    bench.act("setManualLocation", &location).await;
-    note(true).await;
+    api.act("setManualLocation", &location).await;
+    check(true).await;
     let expected = json!({ "placeId": "eb706f15-137e-4722-b4d1-b601481d9251", "source": "manual",
                            "workLocationType": "remote" });
-    assert_eq!(bench.presence().await["workLocation"], expected);
-    bench.act("clearLocation", &json!({})).await;
-    note(true).await;
-    bench.act("clearLocation", &json!({})).await;
-    note(false).await;
+    assert_eq!(api.presence().await["workLocation"], expected);
+    api.act("clearLocation", &json!({})).await;
+    check(true).await;
+    api.act("clearLocation", &json!({})).await;
+    check(false).await;
 }

@@ -1,4 +1,4 @@
-//! What browsers are told.
+//! Security headers, CORS, and pages of other origins.
 
 use reqwest::{Client, Method, Response};
 
@@ -6,7 +6,7 @@ use crate::support::{database::Engine, server::Server};
 
 const ORIGIN: &str = "https://app.example.com";
 
-async fn ask(server: &Server, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+async fn send(server: &Server, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Client::new().request(method, format!("{}{path}", server.graph()));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -14,25 +14,25 @@ async fn ask(server: &Server, method: Method, path: &str, headers: &[(&str, &str
     request.send().await.unwrap()
 }
 
-fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
-    answer.headers().get(name).map(|value| value.to_str().unwrap())
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_what_it_is_not_for() {
+async fn every_response_has_security_headers() {
     let server = Server::start(Engine::Sqlite).await;
     for path in ["/v1.0/users/a/presence", "/v1.0/nothing", "/openapi.json", "/docs/index.html"] {
-        let answer = ask(&server, Method::GET, path, &[]).await;
-        assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"), "{path}");
-        assert_eq!(header(&answer, "x-frame-options"), Some("DENY"), "{path}");
-        assert_eq!(header(&answer, "referrer-policy"), Some("no-referrer"), "{path}");
-        let policy = header(&answer, "content-security-policy").unwrap();
+        let response = send(&server, Method::GET, path, &[]).await;
+        assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(header(&response, "x-frame-options"), Some("DENY"), "{path}");
+        assert_eq!(header(&response, "referrer-policy"), Some("no-referrer"), "{path}");
+        let policy = header(&response, "content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'"), "{path}");
         assert_eq!(policy.contains("script-src"), path.starts_with("/docs"), "{path}");
-        for banner in
+        for absent in
             ["server", "x-powered-by", "via", "strict-transport-security", "access-control-allow-origin"]
         {
-            assert_eq!(header(&answer, banner), None, "{path}");
+            assert_eq!(header(&response, absent), None, "{path}");
         }
     }
     server.stop().await;
@@ -53,49 +53,49 @@ async fn pages_of_named_origins_may_call_and_no_others() {
         &["--cors-origins", "https://other.example,https://app.example.com"],
     )
     .await;
-    let allowed = ask(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
+    let allowed = send(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
     assert_eq!(allowed.status(), 200);
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some(ORIGIN));
     assert_eq!(header(&allowed, "access-control-allow-headers"), Some("authorization,content-type"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), None);
-    let get = ask(&server, Method::GET, "/v1.0/users/a/presence", &[("origin", ORIGIN)]).await;
+    let get = send(&server, Method::GET, "/v1.0/users/a/presence", &[("origin", ORIGIN)]).await;
     assert_eq!(header(&get, "access-control-allow-origin"), Some(ORIGIN));
     assert!(header(&get, "access-control-expose-headers").unwrap().contains("request-id"));
     for stranger in ["https://evil.example", "null", "https://app.example.com.evil.example"] {
-        let refused = ask(&server, Method::OPTIONS, path, &preflight(stranger)).await;
+        let refused = send(&server, Method::OPTIONS, path, &preflight(stranger)).await;
         assert_eq!(refused.status(), 403, "{stranger}");
         assert_eq!(header(&refused, "access-control-allow-origin"), None, "{stranger}");
     }
     server.stop().await;
 
     let server = Server::start(Engine::Sqlite).await;
-    let refused = ask(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
+    let refused = send(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
     assert_eq!((refused.status().as_u16(), header(&refused, "access-control-allow-origin")), (403, None));
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_foreign_page_can_change_nothing_while_nobody_is_authenticated() {
+async fn without_authentication_a_page_of_another_origin_cannot_call() {
     let server = Server::start(Engine::Sqlite).await;
     let path = "/v1.0/users/a/presence/clearUserPreferredPresence";
     let own = server.graph();
-    // A form is sent without asking first.
+    // Browsers send forms without a preflight request.
     for (origin, status) in
         [("https://evil.example", 403), ("null", 403), ("http://localhost.evil.example", 403), (&*own, 200)]
     {
-        let answer =
-            ask(&server, Method::POST, path, &[("origin", origin), ("content-type", "application/json")])
+        let response =
+            send(&server, Method::POST, path, &[("origin", origin), ("content-type", "application/json")])
                 .await;
-        assert_eq!(answer.status(), status, "{origin}");
+        assert_eq!(response.status(), status, "{origin}");
     }
     server.stop().await;
 }
 
 #[tokio::test]
-async fn what_describes_the_api_can_be_left_out() {
+async fn reflection_and_the_document_can_be_turned_off() {
     let server = Server::start_with(Engine::Sqlite, &["--no-reflection"]).await;
     for path in ["/openapi.json", "/docs", "/docs/index.html"] {
-        assert_eq!(ask(&server, Method::GET, path, &[]).await.status(), 404, "{path}");
+        assert_eq!(send(&server, Method::GET, path, &[]).await.status(), 404, "{path}");
     }
     let channel =
         tonic::transport::Channel::from_shared(format!("http://{}", server.addresses.grpc)).unwrap();

@@ -1,5 +1,4 @@
-//! gRPC-Web at the HTTP API, as a browser speaks it: frames in a body, the last of
-//! which is the trailers.
+//! gRPC-Web at the HTTP API: frames in a body, the last of which has the trailers.
 
 use std::{future::pending, time::Duration};
 
@@ -33,7 +32,7 @@ use crate::{
     watch::PATIENCE,
 };
 
-on_every_engine![a_page_sets_gets_and_follows_a_presence];
+on_every_engine![a_page_sets_gets_and_watches_a_presence];
 
 const ORIGIN: &str = "https://app.example.com";
 const PROTO: &str = "application/grpc-web+proto";
@@ -55,13 +54,13 @@ fn set_request(user: &str, pair: &str) -> SetPresenceRequest {
     }
 }
 
-/// An answer whose frames are read as they come.
+/// A response whose frames are read as they arrive.
 struct Call {
-    answer: Response,
+    response: Response,
     bytes: Vec<u8>,
 }
 
-/// What stands in a frame.
+/// The content of a frame.
 #[derive(Debug)]
 enum Frame {
     Message(Vec<u8>),
@@ -90,10 +89,10 @@ impl Call {
         message: &impl Message,
         headers: &[(&str, &str)],
     ) -> Self {
-        let answer = post(addresses, method, PROTO, frame(message), headers).await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], PROTO);
-        Self { answer, bytes: Vec::new() }
+        let response = post(addresses, method, PROTO, frame(message), headers).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], PROTO);
+        Self { response, bytes: Vec::new() }
     }
 
     /// The next frame, unless the body has ended.
@@ -103,9 +102,9 @@ impl Call {
                 self.bytes.drain(..length);
                 return Some(frame);
             }
-            let chunk = timeout(PATIENCE, self.answer.chunk()).await.expect("the call says something");
-            let Some(chunk) = chunk.expect("the body ends as it should") else {
-                assert!(self.bytes.is_empty(), "a whole frame at last");
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("a chunk in time");
+            let Some(chunk) = chunk.expect("a complete body") else {
+                assert!(self.bytes.is_empty(), "the body ends with a whole frame");
                 return None;
             };
             self.bytes.extend(chunk);
@@ -119,18 +118,18 @@ impl Call {
         }
     }
 
-    /// How the call ends: as its header says, or as its last frame.
+    /// The status of the call, from the headers or the last frame.
     async fn end(mut self) -> Status {
         let headers = match self.frame().await {
             Some(Frame::Trailers(trailers)) => trailers,
-            Some(Frame::Message(_)) => panic!("one more message"),
-            None => return Status::from_header_map(self.answer.headers()).expect("a status"),
+            Some(Frame::Message(_)) => panic!("an unexpected message"),
+            None => return Status::from_header_map(self.response.headers()).expect("a status"),
         };
-        assert!(self.frame().await.is_none(), "nothing comes behind the trailers");
+        assert!(self.frame().await.is_none(), "the trailers are the last frame");
         Status::from_header_map(&headers).expect("a status")
     }
 
-    /// What a stream says next.
+    /// The next event of a stream, as text.
     async fn event(&mut self) -> String {
         match self.message::<WatchPresencesResponse>().await.event.unwrap() {
             Event::Presence(presence) => words(&presence),
@@ -140,7 +139,7 @@ impl Call {
     }
 }
 
-/// The frame at the front and its length, if it is there as a whole.
+/// The first frame and its length, if it is complete.
 fn first_frame(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (head, rest) = bytes.split_at_checked(5)?;
     let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
@@ -162,7 +161,7 @@ fn headers(text: &str) -> HeaderMap {
         .collect()
 }
 
-async fn a_page_sets_gets_and_follows_a_presence(engine: Engine) {
+async fn a_page_sets_gets_and_watches_a_presence(engine: Engine) {
     let server = Server::start(engine).await;
     let addresses = server.addresses;
     let mut set = Call::of(addresses, "SetPresence", &set_request("a", "Busy/InACall"), &[]).await;
@@ -190,15 +189,15 @@ async fn a_page_sets_gets_and_follows_a_presence(engine: Engine) {
 }
 
 #[tokio::test]
-async fn a_page_may_write_frames_as_text() {
+async fn a_page_may_send_frames_as_base64() {
     let server = Server::start(Engine::Sqlite).await;
     let text = "application/grpc-web-text";
     let body = BASE64.encode(frame(&GetPresenceRequest { user_id: "a".into() })).into_bytes();
-    let answer = post(server.addresses, "GetPresence", text, body, &[("accept", text)]).await;
-    assert_eq!(answer.status(), 200);
-    assert!(answer.headers()["content-type"].to_str().unwrap().starts_with(text));
-    let body = answer.text().await.unwrap();
-    // Each frame is padded by itself.
+    let response = post(server.addresses, "GetPresence", text, body, &[("accept", text)]).await;
+    assert_eq!(response.status(), 200);
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with(text));
+    let body = response.text().await.unwrap();
+    // Each frame has its own padding.
     let (first, _) = body.split_at(body.find('=').map_or(body.len(), |end| (end / 4 + 1) * 4));
     let (frame, _) = first_frame(&BASE64.decode(first).unwrap()).unwrap();
     let Frame::Message(bytes) = frame else { panic!("{frame:?}") };
@@ -208,7 +207,7 @@ async fn a_page_may_write_frames_as_text() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_in_full() {
+async fn errors_have_their_full_details() {
     let server = Server::start(Engine::Sqlite).await;
     let addresses = server.addresses;
     let request = GetPresenceRequest { user_id: "a b".into() };
@@ -217,25 +216,25 @@ async fn what_is_wrong_is_said_in_full() {
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "user_id");
     let status = Call::of(addresses, "Nothing", &request, &[]).await.end().await;
     assert_eq!(status.code(), Code::Unimplemented);
-    // Neither frames, nor a text of them.
+    // The body is neither frames nor base64.
     for content_type in [PROTO, "application/grpc-web-text"] {
-        let answer = post(addresses, "GetPresence", content_type, b"!!!!nonsense".to_vec(), &[]).await;
-        let status = Status::from_header_map(answer.headers()).expect("a status");
+        let response = post(addresses, "GetPresence", content_type, b"!!!!nonsense".to_vec(), &[]).await;
+        let status = Status::from_header_map(response.headers()).expect("a status");
         assert_eq!(status.code(), Code::InvalidArgument, "{content_type}: {status}");
     }
     let metrics = reqwest::get(format!("http://{}/metrics", addresses.admin)).await.unwrap();
     let counted = r#"operation="get_presence",api="grpc",code="INVALID_ARGUMENT""#;
-    assert!(metrics.text().await.unwrap().contains(counted), "counted as gRPC's");
+    assert!(metrics.text().await.unwrap().contains(counted), "counted for the gRPC API");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_no_call_of_a_page_is_not_there() {
+async fn requests_that_are_not_grpc_web_are_404() {
     let server = Server::start(Engine::Sqlite).await;
     let message = || frame(&GetPresenceRequest { user_id: "a".into() });
     for content_type in ["application/grpc", "application/json", "application/grpc-web+json"] {
-        let answer = post(server.addresses, "GetPresence", content_type, message(), &[]).await;
-        assert_eq!(answer.status(), 404, "{content_type}");
+        let response = post(server.addresses, "GetPresence", content_type, message(), &[]).await;
+        assert_eq!(response.status(), 404, "{content_type}");
     }
     let url = |path: &str| format!("{}/{path}", server.graph());
     let call = async |method: Method, path: &str, client: &Client| {
@@ -245,7 +244,7 @@ async fn what_is_no_call_of_a_page_is_not_there() {
     let client = Client::new();
     assert_eq!(call(Method::GET, "presence.v1.PresenceService/GetPresence", &client).await.status(), 404);
     assert_eq!(call(Method::POST, "grpc.reflection.v1.ServerReflection/X", &client).await.status(), 404);
-    // Health is there, also over HTTP/2.
+    // Health is served, also over HTTP/2.
     let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
     for client in [client, http2] {
         let health = call(Method::POST, "grpc.health.v1.Health/Check", &client).await;
@@ -288,12 +287,12 @@ async fn only_pages_of_named_origins_may_call() {
     assert_eq!(allowed.headers()["access-control-allow-headers"], asked);
     let request = GetPresenceRequest { user_id: "a".into() };
     let call = Call::of(server.addresses, "GetPresence", &request, &[("origin", ORIGIN)]).await;
-    assert_eq!(call.answer.headers()["access-control-allow-origin"], ORIGIN);
-    let exposed = call.answer.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
+    assert_eq!(call.response.headers()["access-control-allow-origin"], ORIGIN);
+    let exposed = call.response.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
     for header in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
         assert!(exposed.split(',').any(|of| of == header), "{exposed}");
     }
-    // A page of another origin must not call while nobody is authenticated.
+    // Without authentication, a page of another origin cannot call.
     let evil = [("origin", "https://evil.example")];
     let refused = post(server.addresses, "GetPresence", PROTO, frame(&request), &evil).await;
     assert_eq!(refused.status(), 403);

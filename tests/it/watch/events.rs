@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{PATIENCE, client, metric};
 use crate::{
     auth::Guarded,
-    graph::Bench,
+    graph::TestApi,
     support::{
         client::{Outcome::Done, json_words},
         database::Engine,
@@ -198,7 +198,7 @@ async fn ids_can_be_a_list_or_repeated_parameters() {
 
 #[tokio::test]
 async fn an_invalid_request_is_refused_before_the_event_stream_begins() {
-    let bench = Bench::new().await;
+    let bench = TestApi::new().await;
     let refused = async |query: &str, targets: &[&str], text: &str| {
         let response = bench.get(&format!("{PATH}{query}")).await;
         response.is_refused(400, "InvalidArgument");
@@ -209,7 +209,7 @@ async fn an_invalid_request_is_refused_before_the_event_stream_begins() {
     refused("?ids=", &["ids[0]"], "must be 1 to 128 visible ASCII characters").await;
     refused("?ids=a,,b,c+d", &["ids[1]", "ids[3]"], "without `/`, got an empty value").await;
     refused("?ids=a/b", &["ids[0]"], "got \"a/b\"").await;
-    refused("?ids=a&$filter=x", &["$filter"], "use $select").await;
+    refused("?ids=a&$filter=x", &["$filter"], "not supported by this operation. Supported: $select.").await;
     refused(&format!("?ids={}a", "a,".repeat(650)), &["ids"], "must have at most 650 items, got 651").await;
     bench.send(Method::POST, PATH, &[], "").await.is_refused(405, "MethodNotAllowed");
     bench.server.stop().await;
@@ -258,7 +258,7 @@ async fn an_event_stream_ends_when_the_token_expires() {
 
 #[tokio::test]
 async fn a_batch_opens_no_stream() {
-    let bench = Bench::new().await;
+    let bench = TestApi::new().await;
     let batch = async |url: &str| {
         let body = json!({ "requests": [{ "id": "1", "method": "GET", "url": url }] });
         bench.post("/v1.0/$batch", body.to_string()).await
