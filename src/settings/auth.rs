@@ -38,8 +38,10 @@ pub struct AuthSettings {
     #[arg(value_enum, value_name = "MODE")]
     pub auth: AuthMode,
 
-    /// URL of the JSON Web Key Set whose keys sign tokens: https, or http on this machine. It is fetched
-    /// every 5 minutes, and at most every 10 s when a token names an unknown key.
+    /// URL of the JSON Web Key Set whose keys sign tokens.
+    ///
+    /// It must be https, or http on this machine. The service fetches it every 5 minutes, and at most
+    /// every 10 s when a token names an unknown key.
     #[arg(long, env = "PRESENCE_JWKS_URL", global = true, value_name = "URL")]
     pub jwks_url: Option<Secret>,
 
@@ -47,11 +49,15 @@ pub struct AuthSettings {
     #[arg(long, env = "PRESENCE_JWKS_FILE", global = true, value_name = "FILE")]
     pub jwks_file: Option<PathBuf>,
 
-    /// Issuer that tokens must name (claim iss). {tenantid} stands for the token's tenant.
+    /// Issuer that tokens must name (claim iss).
+    ///
+    /// {tenantid} stands for the token's tenant.
     #[arg(long, env = "PRESENCE_JWT_ISSUER", global = true, value_name = "ISSUER")]
     pub jwt_issuer: Option<String>,
 
-    /// Audience that tokens must name (claim aud). Several, separated by commas, are alternatives.
+    /// Audience that tokens must name (claim aud).
+    ///
+    /// Several audiences, separated by commas, are alternatives.
     #[arg(
         long,
         env = "PRESENCE_JWT_AUDIENCE",

@@ -46,10 +46,10 @@ const _: () = assert!(QUEUE_MAX >= REQUESTS_MAX, "the largest request fits into 
 #[expect(clippy::doc_markdown, reason = "text for a terminal")]
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
-    /// URL of the database that keeps the sessions: sqlite://FILE, sqlite::memory:, or
-    /// postgres://USER:PASSWORD@HOST/DATABASE (PostgreSQL 15 or later). With
-    /// ?sslmode=verify-full&sslrootcert=FILE, a certificate in FILE must have signed the server's
-    /// certificate.
+    /// URL of the database: sqlite://FILE, sqlite::memory: or postgres://USER:PASSWORD@HOST/DATABASE.
+    ///
+    /// PostgreSQL must be version 15 or later. With ?sslmode=verify-full&sslrootcert=FILE, a
+    /// certificate in FILE must have signed the server's certificate.
     #[arg(long, env = "PRESENCE_DATABASE_URL", default_value = "sqlite://presence.db")]
     #[arg(global = true, value_name = "URL")]
     pub database_url: Secret,
@@ -84,8 +84,9 @@ pub struct Settings {
     )]
     pub admin_addr: SocketAddr,
 
-    /// Permission to serve other machines without authentication. Any client that reaches the gRPC or
-    /// HTTP address can then read and change every presence.
+    /// Permission to serve other machines without authentication.
+    ///
+    /// Any client that reaches the gRPC or HTTP address can then read and change every presence.
     #[arg(long, env = "PRESENCE_ALLOW_INSECURE", global = true, value_parser = BoolishValueParser::new())]
     pub allow_insecure: bool,
 
@@ -114,8 +115,10 @@ pub struct Settings {
     #[arg(value_parser = duration)]
     pub drain_timeout: Duration,
 
-    /// Log level: error, warn, info, debug (one line for each request) or trace; or a list of
-    /// directives, such as info,sqlx=warn.
+    /// Log level: error, warn, info, debug or trace.
+    ///
+    /// debug logs one line for each request. A list of directives, such as info,sqlx=warn, sets levels
+    /// for modules.
     #[arg(long, env = "PRESENCE_LOG", default_value = "info", global = true, value_name = "FILTER")]
     pub log: String,
 

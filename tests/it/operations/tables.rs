@@ -58,6 +58,7 @@ fn setting(argument: &Arg) -> String {
     };
     let help = argument.get_long_help().or(argument.get_help()).unwrap().to_string();
     let mut meaning = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    meaning.truncate(meaning.trim_end_matches('.').len());
     for value in values {
         let of_value = value.get_help().map(ToString::to_string).unwrap_or_default();
         write!(meaning, ". `{}`: {of_value}", value.get_name()).unwrap();
