@@ -151,7 +151,7 @@ impl Fixture {
         self.store.gate.add_permits(statements);
     }
 
-    /// Lets all tasks run until they wait. None of them starts a statement.
+    /// Lets all tasks run until they wait, and checks that no statement started.
     async fn starts_nothing(&mut self) {
         for _ in 0..100 {
             yield_now().await;
@@ -288,8 +288,8 @@ async fn each_traced_call_has_a_span_of_the_shared_failed_statement() {
         calls.spawn(async move {
             let timer = RequestTimer::start(&Metrics::new(), &traces, Api::Grpc, &HeaderMap::new());
             let call = batches.set_sessions.call_one(set(user, "a", IN_A_CALL, HOUR));
-            let away = StoreError::Unavailable("away".into());
-            assert_eq!(timer.work(pin!(call)).await, Err(away.into()));
+            let unavailable = StoreError::Unavailable("unavailable".into());
+            assert_eq!(timer.work(pin!(call)).await, Err(unavailable.into()));
             timer.finish("UNAVAILABLE", 14);
         });
         yield_now().await;
