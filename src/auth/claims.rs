@@ -109,7 +109,9 @@ impl Claims {
     fn application_id(&self) -> Result<Option<SessionId>, Error> {
         let id = self.appid.as_ref().or(self.azp.as_ref()).map(|id| id.parse());
         id.transpose().map_err(|_| {
-            Error::token_invalid("The access token's application must be 1 to 128 visible ASCII characters (claim appid or azp).")
+            Error::token_invalid(
+                "The access token's application is not a valid session id (claim appid or azp).",
+            )
         })
     }
 

@@ -19,9 +19,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// thousands, and gRPC sends errors in headers, which clients limit to a few KiB.
 pub const VIOLATIONS_MAX: usize = 10;
 
-/// The maximum number of violations in the message of a gRPC status, for the same reason. A
-/// single request has no more; the status details have up to [`VIOLATIONS_MAX`].
-const GRPC_MESSAGE_VIOLATIONS_MAX: usize = 5;
+/// The maximum size of the violations in the message of a gRPC status, in bytes, for the same
+/// reason. All violations of a single request fit; the status details have [`VIOLATIONS_MAX`].
+const GRPC_MESSAGE_MAX_BYTES: usize = 1_024;
 
 /// The kind of an error, which decides the status code in each API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,16 +215,23 @@ impl Error {
     /// The text for callers of `api`.
     #[must_use]
     pub fn message(&self, api: Api) -> String {
-        let max = match api {
-            Api::Grpc => GRPC_MESSAGE_VIOLATIONS_MAX,
-            Api::Http => VIOLATIONS_MAX,
-        };
-        let mut sentences: Vec<_> =
-            self.violations.iter().take(max).map(|violation| violation.message(api)).collect();
-        if sentences.is_empty() {
+        if self.violations.is_empty() {
             return self.public.clone();
         }
-        let omitted = self.violations.len().saturating_sub(max) + self.violations_omitted;
+        let max_bytes = match api {
+            Api::Grpc => GRPC_MESSAGE_MAX_BYTES,
+            Api::Http => usize::MAX,
+        };
+        let (mut sentences, mut bytes) = (Vec::new(), 0);
+        for violation in &self.violations {
+            let sentence = violation.message(api);
+            bytes += sentence.len();
+            if bytes > max_bytes {
+                break;
+            }
+            sentences.push(sentence);
+        }
+        let omitted = self.violations.len() - sentences.len() + self.violations_omitted;
         if omitted > 0 {
             sentences.push(format!("And {omitted} more."));
         }
