@@ -23,10 +23,11 @@ const CONTENT_TYPES: [&str; 4] = [
 ];
 
 type GrpcRequest = http::Request<tonic::body::Body>;
+type Inner = MapRequest<GrpcApi, fn(GrpcRequest) -> Request>;
 
 /// The gRPC API behind the translation from gRPC-Web. Clones share their state.
 #[derive(Clone, Debug)]
-pub struct Web(GrpcWebService<MapRequest<GrpcApi, fn(GrpcRequest) -> Request>>);
+pub struct Web(GrpcWebService<Inner>);
 
 impl Web {
     /// The translation in front of `api`.
