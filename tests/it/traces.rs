@@ -1,4 +1,4 @@
-//! Traces: what a collector is sent, and what one that is away costs.
+//! Traces: the spans that a collector receives, and the service without a collector.
 
 use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::support::{
     server::Server,
 };
 
-on_every_engine![a_trace_shows_where_the_time_of_a_request_went];
+on_every_engine![a_trace_has_spans_of_the_request_its_queue_and_its_statement];
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -32,7 +32,7 @@ fn sampled() -> String {
     format!("00-{TRACE}-{PARENT}-01")
 }
 
-/// Sets the user's session, in the trace of the header.
+/// Sets the user's session in the trace of this header.
 async fn set(server: &Server, api: Api, traceparent: &str) {
     match api {
         Api::Grpc => {
@@ -55,8 +55,8 @@ async fn set(server: &Server, api: Api, traceparent: &str) {
             let url = format!("{}/v1.0/users/{USER}/presence/setPresence", server.graph());
             let request = reqwest::Client::new().post(url).json(&body());
             let request = request.header("traceparent", traceparent).header("tracestate", "vendor=state");
-            let answer = request.header("authorization", TOKEN).send().await.unwrap();
-            assert_eq!(answer.status(), 200);
+            let response = request.header("authorization", TOKEN).send().await.unwrap();
+            assert_eq!(response.status(), 200);
         }
     }
 }
@@ -69,7 +69,7 @@ fn attributes<const N: usize>(expected: [(&str, &str); N]) -> BTreeMap<String, S
     expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
-/// The only span of this name.
+/// The only span with this name.
 #[track_caller]
 fn only<'a>(spans: &'a [Sent], name: &str) -> &'a Sent {
     let found: Vec<_> = spans.iter().filter(|span| span.name == name).collect();
@@ -77,7 +77,7 @@ fn only<'a>(spans: &'a [Sent], name: &str) -> &'a Sent {
     found[0]
 }
 
-async fn a_trace_shows_where_the_time_of_a_request_went(engine: Engine) {
+async fn a_trace_has_spans_of_the_request_its_queue_and_its_statement(engine: Engine) {
     for api in [Api::Grpc, Api::Http] {
         let collector = Collector::start().await;
         let server =
@@ -118,7 +118,7 @@ async fn a_trace_shows_where_the_time_of_a_request_went(engine: Engine) {
             assert_eq!(span.parent_id, request.span_id);
             assert!(request.times.0 <= span.times.0 && span.times.1 <= request.times.1, "{spans:#?}");
         }
-        assert!(queue.times.1 <= statement.times.0, "it waits, and then it is done");
+        assert!(queue.times.1 <= statement.times.0, "the wait precedes the statement");
         for span in &spans {
             assert_eq!((span.trace_id.as_str(), span.state.as_str()), (TRACE, "vendor=state"));
         }
@@ -133,7 +133,7 @@ async fn a_trace_shows_where_the_time_of_a_request_went(engine: Engine) {
 }
 
 #[tokio::test]
-async fn the_caller_decides_whether_it_is_traced_and_otherwise_the_ratio_does() {
+async fn the_callers_traceparent_or_else_the_ratio_decides_what_is_sampled() {
     const OTHER: &str = "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01";
     for (ratio, traceparent, roots) in
         [("1", format!("00-{TRACE}-{PARENT}-00"), 0), ("0", OTHER.to_owned(), 0), ("1", OTHER.to_owned(), 2)]
@@ -156,7 +156,7 @@ async fn the_caller_decides_whether_it_is_traced_and_otherwise_the_ratio_does() 
 }
 
 #[tokio::test]
-async fn the_items_of_a_batch_are_parts_of_its_trace() {
+async fn the_items_of_a_batch_are_spans_below_the_batch() {
     let collector = Collector::start().await;
     let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "0"];
     let server = Server::start_with(Engine::Sqlite, &flags).await;
@@ -170,21 +170,22 @@ async fn the_items_of_a_batch_are_parts_of_its_trace() {
     server.stop().await;
     let spans = collector.spans();
     let batch = only(&spans, "batch");
-    let of = |parent: &Sent| spans.iter().filter(|span| span.parent_id == parent.span_id).collect::<Vec<_>>();
-    let items = of(batch);
+    let below =
+        |parent: &Sent| spans.iter().filter(|span| span.parent_id == parent.span_id).collect::<Vec<_>>();
+    let items = below(batch);
     assert_eq!(items.len(), 2, "{spans:#?}");
     for item in items {
         assert_eq!(item.name, "get_presence");
-        let names: Vec<_> = of(item).iter().map(|span| span.name.as_str()).collect();
+        let names: Vec<_> = below(item).iter().map(|span| span.name.as_str()).collect();
         assert_eq!(names, ["load queue", "load"]);
-        let statement = of(item)[1];
+        let statement = below(item)[1];
         assert!(statement.attributes.get("db.operation.batch.size").is_none_or(|size| size == "2"));
     }
     assert!(spans.iter().all(|span| span.trace_id == TRACE));
 }
 
 #[tokio::test]
-async fn what_the_caller_did_wrong_is_no_fault_of_the_service() {
+async fn an_error_of_the_caller_does_not_mark_the_span_as_failed() {
     let collector = Collector::start().await;
     let flags = ["--otlp-endpoint", &collector.url, "--otlp-sample-ratio", "1"];
     let server = Server::start_with(Engine::Sqlite, &flags).await;
@@ -192,8 +193,8 @@ async fn what_the_caller_did_wrong_is_no_fault_of_the_service() {
         let client = Client::new(api, server.addresses.grpc, server.addresses.http);
         assert_eq!(client.clear(USER, SESSION).await, Outcome::NotFound);
     }
-    let stranger = format!("{}/v1.0/users/{USER}/nothing", server.graph());
-    assert_eq!(reqwest::get(stranger).await.unwrap().status(), 404);
+    let unknown = format!("{}/v1.0/users/{USER}/nothing", server.graph());
+    assert_eq!(reqwest::get(unknown).await.unwrap().status(), 404);
     server.stop().await;
     let spans = collector.spans();
     let codes = ["rpc.grpc.status_code", "http.response.status_code"];
@@ -209,8 +210,8 @@ async fn what_the_caller_did_wrong_is_no_fault_of_the_service() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_or_hangs_holds_up_nothing() {
-    // The system accepts for it; it never reads.
+async fn an_unavailable_or_hanging_collector_delays_nothing() {
+    // The system accepts its connections, and no process reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     for address in [nobody(), silent.local_addr().unwrap().to_string()] {
         let url = format!("http://{address}");
@@ -218,7 +219,7 @@ async fn a_collector_that_is_away_or_hangs_holds_up_nothing() {
         let flags = ["--otlp-endpoint", &url, "--otlp-sample-ratio", "1"];
         let mut process = Process::start("sqlite::memory:", &flags).await;
         let client = Client::new(Api::Grpc, process.grpc, process.http);
-        // More than fit into a batch, so that some are sent at once.
+        // More spans than one batch holds, so that the exporter sends some at once.
         for _ in 0..400 {
             assert_eq!(client.set(USER, SESSION, "Busy/InACall", "").await, Outcome::Done);
         }
@@ -228,14 +229,14 @@ async fn a_collector_that_is_away_or_hangs_holds_up_nothing() {
         let (code, log) = process.wait();
         let stopped = stopping.elapsed();
         assert_eq!(code, Some(0), "{log}");
-        // Those that waited, or those that had been sent before; it depends on which came first.
-        let told = ["failed to export the last traces", "failed to export traces"]
+        // The last spans, or those that were sent before, depending on the time.
+        let logged = ["failed to export the last traces", "failed to export traces"]
             .iter()
             .any(|warning| log.contains(warning));
-        assert!(log.contains("drained: ") && told, "{log}");
+        assert!(log.contains("drained: ") && logged, "{log}");
         let warned = log.matches("further failures are logged at debug").count();
         assert!(warned <= 1, "{log}");
-        // On a busy machine; each wait for the collector would take 3 s.
+        // Generous for a busy machine: each wait for the collector would take 3 s.
         assert!(served < Duration::from_secs(20), "{served:?}");
         assert!(stopped < Duration::from_secs(5), "{stopped:?}");
     }
@@ -250,12 +251,12 @@ async fn the_log_names_the_trace() {
     let mut ids = Vec::new();
     for flag in ["01", "00"] {
         let traceparent = format!("00-{TRACE}-{PARENT}-{flag}");
-        let answer =
+        let response =
             reqwest::Client::new().get(&url).header("traceparent", traceparent).send().await.unwrap();
-        ids.push(answer.headers()["request-id"].to_str().unwrap().to_owned());
+        ids.push(response.headers()["request-id"].to_str().unwrap().to_owned());
     }
     process.signal("TERM");
-    // The collector answers meanwhile.
+    // The collector must respond meanwhile.
     let (_, log) = spawn_blocking(move || process.wait()).await.unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let requests: Vec<_> = lines.iter().filter(|line| line["trace_id"] == TRACE).collect();

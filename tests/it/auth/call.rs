@@ -1,4 +1,4 @@
-//! Every operation of both APIs as bytes, so that one function calls them all.
+//! Every operation of both APIs as bytes, so that one function can call each of them.
 
 use presenced::{
     app::Addresses,
@@ -12,7 +12,7 @@ use prost::Message;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-/// What an operation takes, as `docs/authentication.md` groups them.
+/// The permission that an operation requires, by the groups of `docs/authentication.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Read,
@@ -22,23 +22,23 @@ pub enum Class {
     WriteChoice,
 }
 
-/// One way to call an operation for a user.
+/// One operation of one API, for a user.
 pub struct Call {
     pub name: &'static str,
     pub class: Class,
-    /// Whether it names a session.
+    /// Whether the request names a session.
     pub of_session: bool,
     pub request: Request,
 }
 
 pub enum Request {
-    /// A method of the service, and its message.
+    /// The message; the method is the call's name.
     Grpc(Vec<u8>),
-    /// A verb, a path below the version, and a body.
+    /// The method, the path after the version, and the body.
     Http(Method, String, Value),
 }
 
-/// Every operation of both APIs, to `user` and, if there is one, its `session`.
+/// Every operation of both APIs for `user`, and for its `session` where one is named.
 pub fn all(user: &str, session: &str) -> Vec<Call> {
     let mut calls = grpc(user, session);
     calls.extend(http(user, session));
@@ -63,11 +63,11 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     let say = SetStatusMessageRequest { user_id: user_id.clone(), content: "Hi".into(), expire_time: None };
     let (work_location_type, place_id) = (WorkLocationType::Office.into(), String::new());
     let locate = SetManualLocationRequest { user_id: user_id.clone(), work_location_type, place_id };
-    // The messages that name a user only, or a user and a session, have these fields in this order.
+    // Messages with a user alone, or with a user and a session, share these fields.
     let of_user = GetPresenceRequest { user_id: user_id.clone() }.encode_to_vec();
     let of_session = SetPresenceRequest { availability: 0, activity: 0, ..set.clone() }.encode_to_vec();
     let many = BatchGetPresencesRequest { user_ids: vec![user_id] }.encode_to_vec();
-    // The message that watches users is the same.
+    // WatchPresences has the same field.
     let many_more = many.clone();
     let sets = BatchSetPresencesRequest { requests: vec![set.clone()] }.encode_to_vec();
     let (set, prefer, say) = (set.encode_to_vec(), prefer.encode_to_vec(), say.encode_to_vec());
@@ -137,9 +137,9 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     calls
 }
 
-/// What a call was answered with: the code of its API, and its body or text.
+/// A response: the code of its API, and its body or error message.
 #[derive(Debug)]
-pub struct Answered {
+pub struct CallResponse {
     pub code: u16,
     pub text: String,
     pub www_authenticate: Option<String>,
@@ -158,8 +158,8 @@ impl Caller {
         Self { addresses, http: Client::new(), http2 }
     }
 
-    /// Calls with an `Authorization`.
-    pub async fn call(&self, call: &Call, authorization: Option<&str>) -> Answered {
+    /// Calls with this `Authorization` header.
+    pub async fn call(&self, call: &Call, authorization: Option<&str>) -> CallResponse {
         match &call.request {
             Request::Grpc(message) => {
                 let path = format!("presence.v1.PresenceService/{}", call.name);
@@ -174,14 +174,14 @@ impl Caller {
                 if let Some(authorization) = authorization {
                     request = request.header("authorization", authorization);
                 }
-                answered(request.send().await.unwrap()).await
+                read(request.send().await.unwrap()).await
             }
         }
     }
 
-    /// A unary call as bytes. An error's code is in the header; in the trailer,
-    /// which this client does not show, it is 0 for a success.
-    pub async fn grpc(&self, path: &str, message: &[u8], authorization: Option<&str>) -> Answered {
+    /// A unary gRPC call as bytes. An error has its code in the header. The trailer, which
+    /// this client does not expose, has code 0 for a success.
+    pub async fn grpc(&self, path: &str, message: &[u8], authorization: Option<&str>) -> CallResponse {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let frame = [&[0], &length[..], message].concat();
         let mut request = self.http2.post(format!("http://{}/{path}", self.addresses.grpc)).body(frame);
@@ -189,21 +189,22 @@ impl Caller {
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let header =
+            |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let code = header("grpc-status").map_or(0, |code| code.parse().unwrap());
         let text = header("grpc-message").unwrap_or_default().replace("%20", " ");
-        Answered { code, text, www_authenticate: None }
+        CallResponse { code, text, www_authenticate: None }
     }
 }
 
-async fn answered(answer: Response) -> Answered {
-    let code = answer.status().as_u16();
+async fn read(response: Response) -> CallResponse {
+    let code = response.status().as_u16();
     let www_authenticate =
-        answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
-    // A stream has no end.
-    let stream = answer.headers().get("content-type").is_some_and(|of| of == "text/event-stream");
-    let text = if stream { String::new() } else { answer.text().await.unwrap() };
-    Answered { code, text, www_authenticate }
+        response.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
+    // A stream does not end.
+    let stream = response.headers().get("content-type").is_some_and(|value| value == "text/event-stream");
+    let text = if stream { String::new() } else { response.text().await.unwrap() };
+    CallResponse { code, text, www_authenticate }
 }

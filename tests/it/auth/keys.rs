@@ -87,23 +87,38 @@ async fn knock_until(caller: &Caller, signer: &Signer, code: u16) {
     eventually(&what, async || knock(caller, signer).await == code).await;
 }
 
+/// The shortest interval between fetches that unknown keys cause.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
+
 #[tokio::test]
-async fn a_new_key_is_fetched_when_a_token_names_it_and_not_more_often_than_is_good() {
+async fn an_unknown_key_causes_one_fetch_in_each_interval() {
     let issuer = Issuer::default();
     let [old, new, unknown] = ["old", "new", "unknown"].map(signer);
     issuer.publish(&[&old]);
+    let stopwatch = Stopwatch::start();
     let (server, caller) = issuer.service().await;
     assert_eq!(knock(&caller, &old).await, 0);
+    assert_eq!(issuer.asked(), 1, "at the start");
 
     issuer.publish(&[&new]);
-    knock_until(&caller, &new, 0).await;
-    assert_eq!(knock(&caller, &old).await, 16, "a key that was taken back lets nobody in");
-
-    let (before, start) = (issuer.asked(), Stopwatch::start());
-    while start.elapsed() < Duration::from_secs(2) {
-        assert_eq!(knock(&caller, &unknown).await, 16);
+    let mut refused = 0;
+    while knock(&caller, &new).await == 16 {
+        refused += 1;
+        assert!(stopwatch.elapsed() < 3 * UNKNOWN_KEY_INTERVAL, "the service does not fetch the new key");
     }
-    assert!(issuer.asked() <= before + 1, "made-up keys don't make the service ask again and again");
+    assert!(refused > 10, "{refused} requests with an unknown key");
+    assert!(stopwatch.elapsed() >= UNKNOWN_KEY_INTERVAL, "{:?}", stopwatch.elapsed());
+    assert_eq!(issuer.asked(), 2, "one fetch for all requests with an unknown key");
+    assert_eq!(knock(&caller, &new).await, 0);
+    assert_eq!(knock(&caller, &old).await, 16, "a removed key verifies no token");
+
+    let stopwatch = Stopwatch::start();
+    while issuer.asked() == 2 {
+        assert_eq!(knock(&caller, &unknown).await, 16);
+        assert!(stopwatch.elapsed() < 3 * UNKNOWN_KEY_INTERVAL, "an invented key causes no fetch");
+    }
+    assert!(stopwatch.elapsed() > UNKNOWN_KEY_INTERVAL / 2, "{:?}", stopwatch.elapsed());
+    assert_eq!(issuer.asked(), 3);
     server.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! Who is let in, and to what.
+//! Authentication and permissions, at both APIs.
 
 mod call;
 mod keys;
@@ -16,7 +16,7 @@ use crate::support::{
     tokens::{self, Signer},
 };
 
-/// A service that takes the tokens of some keys.
+/// A service with authentication, and a key that signs tokens for it.
 pub struct Guarded {
     pub server: Server,
     pub signer: Signer,
@@ -24,7 +24,7 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// With one key for Ed25519.
+    /// Starts a service with one Ed25519 key.
     pub async fn start(engine: Engine, flags: &[&str]) -> Self {
         let signer = Signer::new(Algorithm::EdDSA, "key");
         let (server, keys) = start(engine, &[&signer], flags).await;
@@ -32,8 +32,8 @@ impl Guarded {
     }
 }
 
-/// A service that takes the tokens of these keys, which are in the folder's file
-/// `keys.json`.
+/// Starts a service that verifies tokens with these keys. They are in `keys.json` in the
+/// returned folder.
 pub async fn start(engine: Engine, signers: &[&Signer], flags: &[&str]) -> (Server, TempDir) {
     start_tuned(engine, signers, flags, |_| ()).await
 }

@@ -1,4 +1,4 @@
-//! What is kept quiet: tokens and secrets, in logs, errors and settings.
+//! Logs, errors and printed settings contain no tokens or secrets.
 
 use std::fs;
 
@@ -27,9 +27,9 @@ async fn no_token_is_logged() {
     let tokens = [signer.sign(&good), signer.sign(&expired), Signer::new(Algorithm::EdDSA, "x").sign(&good)];
     for (token, status) in tokens.iter().zip([200, 401, 401]) {
         let url = format!("http://{}/v1.0/users/{USER}/presence", process.http);
-        let answer = Client::new().get(url).bearer_auth(token).send().await.unwrap();
-        assert_eq!(answer.status(), status);
-        let text = answer.text().await.unwrap();
+        let response = Client::new().get(url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(response.status(), status);
+        let text = response.text().await.unwrap();
         assert!(!text.contains(token.as_str()));
         let _: Value = serde_json::from_str(&text).unwrap();
     }
@@ -44,7 +44,7 @@ async fn no_token_is_logged() {
 }
 
 #[test]
-fn settings_are_shown_without_their_secrets() {
+fn printed_settings_contain_no_secrets() {
     let arguments = ["--print-config", "--database-url", "postgres://me:hunter2@db/presence"];
     let output = command()
         .args(arguments)

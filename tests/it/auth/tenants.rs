@@ -1,4 +1,4 @@
-//! Tenants are walls; and what a caller's token says of itself.
+//! Tenants are isolated; and the claims of a token that name the caller.
 
 use presenced::grpc::pb::{
     BatchGetPresencesRequest, ClearPresenceRequest, ExplainPresenceRequest, GetPresenceRequest,
@@ -17,17 +17,17 @@ use crate::support::{
     tokens::{APP, OTHER_TENANT, TENANT, USER, application, delegated, with},
 };
 
-on_every_engine![nothing_crosses_tenants];
+on_every_engine![a_tenant_cannot_see_or_change_another_tenants_data];
 
-/// A caller of both APIs with a token.
-struct As {
+/// A client of both APIs with a token.
+struct TokenClient {
     token: String,
     http: Client,
     base: String,
     grpc: PresenceServiceClient<Channel>,
 }
 
-impl As {
+impl TokenClient {
     fn new(guarded: &Guarded, claims: &Value) -> Self {
         let channel = Channel::from_shared(format!("http://{}", guarded.server.addresses.grpc)).unwrap();
         Self {
@@ -55,9 +55,9 @@ impl As {
     }
 }
 
-async fn read(answer: reqwest::Response) -> (u16, Value) {
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
+async fn read(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
@@ -74,19 +74,19 @@ fn actions() -> [(&'static str, Value); 4] {
     ]
 }
 
-async fn nothing_crosses_tenants(engine: Engine) {
+async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
     let guarded = Guarded::start(engine, &[]).await;
-    let [mine, other] = [TENANT, OTHER_TENANT].map(|tenant| As::new(&guarded, &of_tenant(tenant)));
+    let [mine, other] = [TENANT, OTHER_TENANT].map(|tenant| TokenClient::new(&guarded, &of_tenant(tenant)));
     let presence = format!("/users/{USER}/presence");
     for (action, body) in actions() {
         assert_eq!(mine.post(&format!("{presence}/{action}"), &body).await.0, 200);
     }
 
-    // The same user of the other tenant was never heard of.
-    let nobody = other.get(&presence).await.1;
-    assert_eq!((&nobody["availability"], &nobody["statusMessage"]), (&json!("Offline"), &Value::Null));
+    // The other tenant's user with the same id has no data.
+    let unset = other.get(&presence).await.1;
+    assert_eq!((&unset["availability"], &unset["statusMessage"]), (&json!("Offline"), &Value::Null));
     assert_eq!(
-        (&nobody["workLocation"]["source"], &nobody["sequenceNumber"]),
+        (&unset["workLocation"]["source"], &unset["sequenceNumber"]),
         (&json!("none"), &json!("A0000000000000"))
     );
     let ids = json!({ "ids": [USER] });
@@ -108,7 +108,7 @@ async fn nothing_crosses_tenants(engine: Engine) {
     let clear = other.request(ClearPresenceRequest { user_id: user_id.clone(), session_id });
     assert_eq!(grpc.clear_presence(clear).await.unwrap_err().code(), Code::NotFound);
 
-    // A batch's items are each their own token's, or else the batch's.
+    // An item of a batch uses its own token, or else the batch's.
     let item =
         |id: &str, headers: Value| json!({ "id": id, "method": "GET", "url": presence, "headers": headers });
     let items = [item("1", json!({})), item("2", json!({ "Authorization": other.token }))];
@@ -116,7 +116,7 @@ async fn nothing_crosses_tenants(engine: Engine) {
     let shown = |index: usize| batch["responses"][index]["body"]["availability"].as_str();
     assert_eq!((shown(0), shown(1)), (Some("Away"), Some("Offline")));
 
-    // What the other tenant does to its user of the same name, mine does not see.
+    // A write by the other tenant does not change this tenant's user.
     let (_, busy) = &actions()[0];
     let mut set = busy.clone();
     (set["availability"], set["activity"]) = (json!("DoNotDisturb"), json!("Presenting"));
@@ -132,7 +132,7 @@ async fn nothing_crosses_tenants(engine: Engine) {
 #[tokio::test]
 async fn me_is_the_user_of_the_token() {
     let guarded = Guarded::start(Engine::Sqlite, &[]).await;
-    let user = As::new(&guarded, &delegated("Presence.ReadWrite Presence.Read.All"));
+    let user = TokenClient::new(&guarded, &delegated("Presence.ReadWrite Presence.Read.All"));
     let ends = json!({ "dateTime": "2026-11-23T17:30:00", "timeZone": "UTC" });
     let message = json!({ "message": { "content": "Hi" }, "expiryDateTime": ends });
     for (action, body) in
@@ -151,7 +151,7 @@ async fn me_is_the_user_of_the_token() {
         );
         assert_eq!(own["statusMessage"]["publishedDateTime"], "2026-11-22T02:50:00.0000000Z", "{path}");
     }
-    let application = As::new(&guarded, &application(&["Presence.ReadWrite.All"]));
+    let application = TokenClient::new(&guarded, &application(&["Presence.ReadWrite.All"]));
     let seen = application.get(&format!("/users/{USER}/presence")).await.1;
     assert_eq!(seen["statusMessage"], json!({ "message": { "content": "Hi", "contentType": "text" } }));
     let (status, refused) = application.get("/me/presence").await;
@@ -160,35 +160,35 @@ async fn me_is_the_user_of_the_token() {
 }
 
 #[tokio::test]
-async fn other_sessions_are_free_for_those_whose_policy_says_so() {
+async fn the_policy_any_lets_an_application_use_other_session_ids() {
     let guarded = Guarded::start(Engine::Sqlite, &["--session-id-policy", "any"]).await;
-    let application = As::new(&guarded, &application(&["Presence.ReadWrite.All"]));
+    let application = TokenClient::new(&guarded, &application(&["Presence.ReadWrite.All"]));
     let set = json!({ "sessionId": "desk-phone", "availability": "Busy", "activity": "InACall" });
     assert_eq!(application.post(&format!("/users/{USER}/presence/setPresence"), &set).await.0, 200);
     guarded.server.stop().await;
 }
 
 #[tokio::test]
-async fn a_token_without_a_tenant_is_of_the_default_one() {
+async fn a_token_without_a_tenant_belongs_to_the_default_tenant() {
     let guarded = Guarded::start(Engine::Sqlite, &["--jwt-default-tenant", TENANT]).await;
     let mut claims = application(&["Presence.ReadWrite.All"]);
-    let [named, _] = [TENANT, OTHER_TENANT].map(|tenant| As::new(&guarded, &of_tenant(tenant)));
+    let [named, _] = [TENANT, OTHER_TENANT].map(|tenant| TokenClient::new(&guarded, &of_tenant(tenant)));
     claims.as_object_mut().unwrap().remove("tid");
-    let unnamed = As::new(&guarded, &claims);
+    let unnamed = TokenClient::new(&guarded, &claims);
     let (_, set) = &actions()[0];
     assert_eq!(unnamed.post(&format!("/users/{USER}/presence/setPresence"), set).await.0, 200);
     assert_eq!(named.get("/communications/presences/$count").await.1, 1);
     claims["tid"] = "contoso".into();
-    assert_eq!(As::new(&guarded, &claims).get("/communications/presences/$count").await.0, 401);
+    assert_eq!(TokenClient::new(&guarded, &claims).get("/communications/presences/$count").await.0, 401);
     guarded.server.stop().await;
 }
 
 #[tokio::test]
-async fn an_application_that_calls_too_often_has_to_wait() {
+async fn an_application_above_its_rate_is_refused_with_a_retry_delay() {
     let guarded = Guarded::start(Engine::Sqlite, &["--rate-limit", "5/100s"]).await;
-    let caller = As::new(&guarded, &application(&["Presence.Read.All"]));
+    let caller = TokenClient::new(&guarded, &application(&["Presence.Read.All"]));
     let path = format!("/users/{USER}/presence");
-    // The batch counts, and so does each of its items; both APIs count together.
+    // The batch and each of its items count, and both APIs share one count.
     let item = |id: &str| json!({ "id": id, "method": "GET", "url": path });
     let batch = caller.post("/$batch", &json!({ "requests": [item("1"), item("2")] })).await;
     assert_eq!((batch.0, &batch.1["responses"][1]["status"]), (200, &json!(200)));
@@ -206,9 +206,9 @@ async fn an_application_that_calls_too_often_has_to_wait() {
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=20).contains(&wait), "{wait}");
 
-    // Another tenant's application of the same id, and another application, are not held up.
-    assert_eq!(As::new(&guarded, &of_tenant(OTHER_TENANT)).get(&path).await.0, 200);
+    // An application with the same id in another tenant, and another application, are not limited.
+    assert_eq!(TokenClient::new(&guarded, &of_tenant(OTHER_TENANT)).get(&path).await.0, 200);
     let another = with(&json!({ "azp": "another", "roles": ["Presence.Read.All"] }));
-    assert_eq!(As::new(&guarded, &another).get(&path).await.0, 200);
+    assert_eq!(TokenClient::new(&guarded, &another).get(&path).await.0, 200);
     guarded.server.stop().await;
 }

@@ -216,20 +216,28 @@ async fn who_cancels_too_much_has_to_leave() {
 }
 
 #[tokio::test]
-async fn headers_and_messages_have_a_size() {
+async fn headers_and_messages_above_their_limits_are_refused() {
     let server = start_tuned(|limits| {
         (limits.header_max_bytes, limits.message_max_bytes) = (8_192, 2_000);
     })
     .await;
-    let http = Client::new();
     let url = format!("{}/v1.0/users/a/presence", server.graph());
-    let large = http.get(&url).header("x-large", "x".repeat(20_000)).send().await.unwrap();
+    let (http1, http2) = (Client::new(), Client::builder().http2_prior_knowledge().build().unwrap());
+    for client in [&http1, &http2] {
+        let large = client.get(&url).header("x-large", "x".repeat(20_000)).send().await.unwrap();
+        assert_eq!(large.status(), 431);
+        let body = format!("{{\"x\":\"{}\"}}", "x".repeat(2_000));
+        let large = client.post(format!("{url}/setPresence")).body(body).send().await.unwrap();
+        assert_eq!(large.status(), 413);
+    }
+
+    let url = format!("http://{}/presence.v1.PresenceService/SetPresence", server.addresses.grpc);
+    let set = || http2.post(&url).header("content-type", "application/grpc").header("te", "trailers");
+    let large = set().header("x-large", "x".repeat(20_000)).send().await.unwrap();
     assert_eq!(large.status(), 431);
-    let body = format!("{{\"x\":\"{}\"}}", "x".repeat(2_000));
-    assert_eq!(http.post(format!("{url}/setPresence")).body(body).send().await.unwrap().status(), 413);
-    let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
-    let large = http2.get(&url).header("x-large", "x".repeat(20_000)).send().await;
-    assert!(large.map_or(true, |answer| answer.status() == 431));
+    let message = [&[0], &2_001_u32.to_be_bytes()[..], &[0; 2_001]].concat();
+    let large = set().body(message).send().await.unwrap();
+    assert_eq!(large.headers()["grpc-status"], "8", "RESOURCE_EXHAUSTED");
     server.stop().await;
 }
 

@@ -1,5 +1,4 @@
-//! What both APIs have in common: encryption, limits, age, and what browsers are
-//! told.
+//! Behaviour of both servers: TLS, limits, connection age, and browsers.
 
 mod age;
 mod browsers;
