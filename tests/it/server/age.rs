@@ -1,4 +1,4 @@
-//! How long connections live.
+//! The maximum age of connections.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -14,8 +14,8 @@ use crate::{
 };
 
 const GET: &[u8] = b"GET /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\n\r\n";
-/// A message that names the user `a`: of a watcher, or (the user and a session `s`
-/// that is `Busy`/`InACall`) of a set.
+/// A message of WatchPresences with the user `a`, and one of SetPresence that also has the
+/// session `s` with `Busy`/`InACall`.
 const WATCH: &[u8] = b"\0\0\0\0\x03\x0a\x01a";
 const SET: &[u8] = b"\0\0\0\0\x0a\x0a\x01a\x12\x01s\x18\x02\x20\x02";
 
@@ -24,29 +24,29 @@ async fn server() -> Server {
 }
 
 #[tokio::test]
-async fn an_old_http_1_connection_is_closed_behind_an_answer_that_says_so() {
+async fn an_old_http_1_connection_is_closed_after_a_response_that_announces_it() {
     let server = server().await;
     let mut stream = TcpStream::connect(server.addresses.http).await.unwrap();
-    let mut answers = 0;
+    let mut responses = 0;
     let last = async {
         loop {
             stream.write_all(GET).await.unwrap();
-            let answer = answer(&mut stream).await;
-            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-            if answer.contains("connection: close") {
+            let response = read_response(&mut stream).await;
+            assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+            if response.contains("connection: close") {
                 break;
             }
-            answers += 1;
+            responses += 1;
         }
     };
-    timeout(PATIENCE, last).await.expect("the connection grows old");
-    assert!(answers > 0, "it was young at first");
-    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "and is closed");
+    timeout(PATIENCE, last).await.expect("the connection reaches its maximum age");
+    assert!(responses > 0, "a new connection stays open");
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the connection is closed");
     server.stop().await;
 }
 
-/// One answer: its head and its body.
-async fn answer(stream: &mut TcpStream) -> String {
+/// One response: its head and its body.
+async fn read_response(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     while !text.ends_with("\r\n\r\n") {
         text.push(char::from(stream.read_u8().await.unwrap()));
@@ -58,7 +58,7 @@ async fn answer(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
+async fn an_old_http_2_connection_refuses_new_requests_and_completes_active_ones() {
     let server = server().await;
     let stream = TcpStream::connect(server.addresses.grpc).await.unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -77,24 +77,24 @@ async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
     drop(sender);
     body.send_data(Bytes::from_static(&SET[..1]), false).unwrap();
 
-    let told = async {
+    let refused = async {
         while let Ok(mut ready) = requests.clone().ready().await {
-            let Ok((answer, _)) = ready.send_request(call("Nothing"), true) else { break };
-            if answer.await.is_err() {
+            let Ok((response, _)) = ready.send_request(call("Nothing"), true) else { break };
+            if response.await.is_err() {
                 break;
             }
         }
     };
-    timeout(PATIENCE, told).await.expect("the client is told to leave");
+    timeout(PATIENCE, refused).await.expect("the client receives a GOAWAY");
 
-    // What is under way is answered.
+    // Active requests still get their response.
     body.send_data(Bytes::from_static(&SET[1..]), true).unwrap();
     let mut set = timeout(PATIENCE, set).await.unwrap().unwrap().into_body();
     while set.data().await.is_some() {}
     assert_eq!(set.trailers().await.unwrap().unwrap()["grpc-status"], "0");
     let busy = async {
         loop {
-            let data = watched.data().await.expect("the stream goes on").unwrap();
+            let data = watched.data().await.expect("the stream continues").unwrap();
             let _ = watched.flow_control().release_capacity(data.len());
             // Availability 2, activity 2.
             if data.windows(4).any(|bytes| bytes == [0x10, 2, 0x18, 2]) {
@@ -102,16 +102,16 @@ async fn an_old_http_2_connection_takes_nothing_new_and_ends_what_it_has() {
             }
         }
     };
-    timeout(PATIENCE, busy).await.expect("the stream tells of the set");
+    timeout(PATIENCE, busy).await.expect("the stream sends the change");
     drop((watched, set, body, requests));
     timeout(PATIENCE, ended).await.expect("the connection ends with the stream").unwrap().unwrap();
     server.stop().await;
 }
 
-/// Over HTTP/1. Of HTTP/2 clients many send again what a connection that is being
-/// closed did not take; tonic, which the tests have, leaves that to its user.
+/// Over HTTP/1. Many HTTP/2 clients retry a request that a closing connection refused;
+/// tonic leaves that to its user.
 #[tokio::test]
-async fn clients_notice_nothing_when_their_connections_are_replaced() {
+async fn a_client_loses_no_request_when_its_connections_are_replaced() {
     let server = Server::start_with(Engine::Sqlite, &["--connection-max-age", "50ms"]).await;
     let client = reqwest::Client::new();
     let url = format!("{}/v1.0/users/u/presence/setPresence", server.graph());
@@ -119,11 +119,12 @@ async fn clients_notice_nothing_when_their_connections_are_replaced() {
     let mut replaced = 0;
     let replace_some = async {
         while replaced < 5 {
-            let answer = client.post(&url).json(&session).send().await.unwrap();
-            assert_eq!(answer.status(), 200);
-            replaced += usize::from(answer.headers().get("connection").is_some_and(|value| value == "close"));
+            let response = client.post(&url).json(&session).send().await.unwrap();
+            assert_eq!(response.status(), 200);
+            replaced +=
+                usize::from(response.headers().get("connection").is_some_and(|value| value == "close"));
         }
     };
-    timeout(PATIENCE, replace_some).await.expect("connections grow old");
+    timeout(PATIENCE, replace_some).await.expect("connections reach their maximum age");
     server.stop().await;
 }

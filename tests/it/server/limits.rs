@@ -1,4 +1,4 @@
-//! What one client may take.
+//! Limits and timeouts of one client.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::support::{database::Engine, server::Server};
 
-/// Longer than any limit here, on a busy machine.
+/// The deadline of every wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 const GET: &str = "GET /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
@@ -30,7 +30,7 @@ async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// How long it takes until the other side closes.
+/// The time until the server closes the connection.
 async fn closed(stream: &mut TcpStream) -> Duration {
     let stopwatch = Stopwatch::start();
     let mut bytes = [0; 4_096];
@@ -39,10 +39,10 @@ async fn closed(stream: &mut TcpStream) -> Duration {
     stopwatch.elapsed()
 }
 
-/// The first line of the answer; nothing if the connection is closed.
+/// The status line of the response; empty if the connection is closed.
 async fn status(stream: &mut TcpStream) -> String {
     let mut bytes = vec![0; 4_096];
-    let read = timeout(PATIENCE, stream.read(&mut bytes)).await.expect("an answer").unwrap_or(0);
+    let read = timeout(PATIENCE, stream.read(&mut bytes)).await.expect("a response").unwrap_or(0);
     String::from_utf8_lossy(&bytes[..read]).lines().next().unwrap_or_default().to_owned()
 }
 
@@ -55,7 +55,7 @@ async fn metric(server: &Server, line: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn who_does_not_say_what_it_wants_has_to_leave() {
+async fn a_connection_without_a_complete_header_is_closed() {
     let server = start_tuned(|limits| limits.header_timeout = Duration::from_millis(500)).await;
     let (grpc, http) = (server.addresses.grpc, server.addresses.http);
     for (address, begin) in [
@@ -70,7 +70,7 @@ async fn who_does_not_say_what_it_wants_has_to_leave() {
         let took = closed(&mut stream).await;
         assert!(took >= Duration::from_millis(400), "{begin:?} {took:?}");
     }
-    // A byte now and then does not help.
+    // The timeout covers the whole header: more bytes do not extend it.
     let mut stream = connect(http).await;
     let stopwatch = Stopwatch::start();
     for byte in GET.bytes() {
@@ -86,7 +86,7 @@ async fn who_does_not_say_what_it_wants_has_to_leave() {
 }
 
 #[tokio::test]
-async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
+async fn an_idle_connection_is_closed_and_an_active_one_is_not() {
     let server = start_tuned(|limits| {
         (limits.idle_timeout, limits.header_timeout) = (Duration::from_secs(1), Duration::from_millis(500));
     })
@@ -95,7 +95,7 @@ async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
     for _ in 0..4 {
         stream.write_all(GET.as_bytes()).await.unwrap();
         assert_eq!(status(&mut stream).await, "HTTP/1.1 200 OK");
-        // As long as a header may take, which is shorter than a client may idle.
+        // The header timeout passes, and the idle timeout does not.
         closed(&mut connect(server.addresses.http).await).await;
     }
     assert!(closed(&mut stream).await < Duration::from_secs(3));
@@ -104,15 +104,15 @@ async fn who_wants_nothing_has_to_leave_and_who_wants_something_may_stay() {
         h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
     let ended = tokio::spawn(connection);
     let get = || http::Request::post("http://localhost/grpc.health.v1.Health/Check").body(()).unwrap();
-    let (answer, _) = requests.send_request(get(), true).unwrap();
-    assert_eq!(answer.await.unwrap().status(), 200);
-    // It is told to leave, with nothing lost, rather than cut off.
+    let (response, _) = requests.send_request(get(), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    // The client gets a GOAWAY, so that it loses no request.
     timeout(PATIENCE, ended).await.expect("the connection ends").unwrap().unwrap();
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_body_has_to_come_in_time() {
+async fn a_body_that_stalls_is_refused() {
     let server = start_tuned(|limits| limits.body_timeout = Duration::from_millis(300)).await;
     let mut stream = connect(server.addresses.http).await;
     let head =
@@ -125,15 +125,15 @@ async fn a_body_has_to_come_in_time() {
     tokio::spawn(connection);
     let set = http::Request::post("http://localhost/presence.v1.PresenceService/SetPresence");
     let set = set.header("content-type", "application/grpc").body(()).unwrap();
-    let (answer, mut body) = requests.send_request(set, false).unwrap();
+    let (response, mut body) = requests.send_request(set, false).unwrap();
     body.send_data(Bytes::from_static(&[0, 0, 0, 0, 50]), false).unwrap();
-    let answer = timeout(PATIENCE, answer).await.expect("an answer").unwrap();
-    assert_eq!(answer.headers()["grpc-status"], "4");
+    let response = timeout(PATIENCE, response).await.expect("a response").unwrap();
+    assert_eq!(response.headers()["grpc-status"], "4");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn an_answer_has_to_be_taken() {
+async fn a_connection_whose_client_does_not_read_is_closed() {
     let server = start_tuned(|limits| {
         (limits.send_timeout, limits.body_timeout) = (Duration::from_millis(500), Duration::from_millis(500));
     })
@@ -144,10 +144,10 @@ async fn an_answer_has_to_be_taken() {
         builder.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
     let ended = tokio::spawn(connection);
     let get = http::Request::get("http://localhost/v1.0/users/a/presence").body(()).unwrap();
-    let (answer, _) = requests.send_request(get, true).unwrap();
-    let answer = answer.await.unwrap();
-    assert_eq!(answer.status(), 200);
-    // There is no room for its body, and none is made.
+    let (response, _) = requests.send_request(get, true).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 200);
+    // The client's window has no room for the body.
     drop(timeout(PATIENCE, ended).await.expect("the connection is closed"));
     let timed_out = r#"presence_connections_timed_out_total{api="http",reason="send_timeout"}"#;
     assert!((metric(&server, timed_out).await - 1.0).abs() < f64::EPSILON);
@@ -155,7 +155,7 @@ async fn an_answer_has_to_be_taken() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_at_once() {
+async fn a_connection_above_the_limit_is_closed_at_once() {
     let server = start(&["--connections-max", "2"]).await;
     let mut open = [connect(server.addresses.http).await, connect(server.addresses.http).await];
     for stream in &mut open {
@@ -165,9 +165,9 @@ async fn one_connection_too_many_is_closed_at_once() {
     assert!(closed(&mut connect(server.addresses.http).await).await < Duration::from_secs(2));
     open[0].write_all(GET.as_bytes()).await.unwrap();
     assert_eq!(status(&mut open[0]).await, "HTTP/1.1 200 OK");
-    // The other API has room of its own, and a place that was left is free.
+    // The other API has a limit of its own, and a closed connection frees its slot.
     let mut grpc = connect(server.addresses.grpc).await;
-    timeout(PATIENCE, grpc.read_u8()).await.expect("its settings").unwrap();
+    timeout(PATIENCE, grpc.read_u8()).await.expect("the HTTP/2 settings").unwrap();
     let [first, _second] = open;
     drop(first);
     let free = async {
@@ -180,32 +180,32 @@ async fn one_connection_too_many_is_closed_at_once() {
             }
         }
     };
-    timeout(PATIENCE, free).await.expect("room again");
+    timeout(PATIENCE, free).await.expect("a free slot");
     assert!(metric(&server, r#"presence_connections_refused_total{api="http"}"#).await >= 1.0);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn who_cancels_too_much_has_to_leave() {
+async fn a_connection_with_too_many_cancelled_requests_is_closed() {
     let server = start_tuned(|limits| limits.resets_max = 50).await;
     let (requests, mut connection) =
         h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
     let mut ping = connection.ping_pong().unwrap();
     let ended = tokio::spawn(connection);
     let mut cancelled = 0;
-    // A request is under way while its message is missing.
+    // A request stays active until its message is complete.
     while let Ok(mut ready) = requests.clone().ready().await {
         let set = http::Request::post("http://localhost/presence.v1.PresenceService/SetPresence");
         let set = set.header("content-type", "application/grpc").body(()).unwrap();
         let Ok((_, mut body)) = ready.send_request(set, false) else { break };
         body.send_data(Bytes::from_static(&[0]), false).unwrap();
-        // After the second answer the server has seen the request.
+        // After the second pong the server has begun the request.
         for _ in 0..2 {
             let _ = ping.ping(h2::Ping::opaque()).await;
         }
         body.send_reset(h2::Reason::CANCEL);
         cancelled += 1;
-        assert!(cancelled < 200, "it is let go on");
+        assert!(cancelled < 200, "the connection stays open");
     }
     drop(timeout(PATIENCE, ended).await.expect("the connection is closed"));
     assert!(cancelled > 50, "{cancelled}");
@@ -242,7 +242,7 @@ async fn headers_and_messages_above_their_limits_are_refused() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_heard_while_the_body_is_still_on_its_way() {
+async fn an_error_response_arrives_before_the_body_is_complete() {
     let server = start(&[]).await;
     let mut stream = connect(server.addresses.http).await;
     for _ in 0..3 {

@@ -21,14 +21,13 @@ use crate::{
 /// The interval at which the service reads the files.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A client that trusts this authority alone, and opens a connection for each
-/// request.
+/// A client that trusts only this authority and opens a connection for each request.
 fn http(authority: &Authority) -> Client {
     let root = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
     Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0).build().unwrap()
 }
 
-/// The same for gRPC, with a certificate of its own if there is one.
+/// Calls the gRPC API, with a client certificate if there is one.
 async fn grpc(authority: &Authority, server: &Server, own: Option<(String, String)>) -> Result<(), String> {
     let mut tls = ClientTlsConfig::new().ca_certificate(CaCertificate::from_pem(authority.pem()));
     tls = tls.domain_name("localhost");
@@ -38,8 +37,8 @@ async fn grpc(authority: &Authority, server: &Server, own: Option<(String, Strin
     let endpoint = Channel::from_shared(format!("https://{}", server.addresses.grpc)).unwrap();
     let channel = endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
     let request = GetPresenceRequest { user_id: "a".to_owned() };
-    let answer = PresenceServiceClient::new(channel).get_presence(request).await;
-    answer.map(drop).map_err(|status| status.to_string())
+    let response = PresenceServiceClient::new(channel).get_presence(request).await;
+    response.map(drop).map_err(|status| status.to_string())
 }
 
 async fn start(folder: &Path, client_ca: Option<&Path>) -> Server {
@@ -63,13 +62,13 @@ fn is_distrusted(result: Result<Response, reqwest::Error>) {
     assert!(error.contains("InvalidCertificate("), "{error}");
 }
 
-/// When the certificate expires, as the metric says.
+/// The expiry of the certificate in the metrics.
 async fn expiry(server: &Server) -> u64 {
     metric(server.addresses, "presence_tls_certificate_expiry_timestamp_seconds").await
 }
 
 #[tokio::test]
-async fn both_apis_are_encrypted_and_say_so() {
+async fn both_apis_use_tls_and_http_announces_it() {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
     authority.write(folder.path());
     let server = start(folder.path(), None).await;
@@ -78,20 +77,20 @@ async fn both_apis_are_encrypted_and_say_so() {
         http(&authority),
         Client::builder().http1_only().tls_danger_accept_invalid_certs(true).build().unwrap(),
     ] {
-        let answer = http.get(presence(&server)).send().await.unwrap();
-        assert!(matches!(answer.version(), Version::HTTP_11 | Version::HTTP_2));
-        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
-        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let response = http.get(presence(&server)).send().await.unwrap();
+        assert!(matches!(response.version(), Version::HTTP_11 | Version::HTTP_2));
+        assert_eq!(response.headers()["strict-transport-security"], "max-age=31536000");
+        let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
         let context = body["@odata.context"].as_str().unwrap().to_owned();
         assert!(context.starts_with("https://localhost:"), "{context}");
     }
     assert_eq!(http(&authority).get(presence(&server)).send().await.unwrap().version(), Version::HTTP_2);
     grpc(&authority, &server, None).await.unwrap();
 
-    // Nothing is said to those who do not encrypt, or whom we are not.
+    // A client without TLS, or one that does not trust the authority, gets no response.
     let plain = presence(&server).replace("https", "http");
     let error = Client::new().get(plain).send().await.unwrap_err();
-    assert!(!error.is_connect(), "the connection is open, and then closed: {error:?}");
+    assert!(!error.is_connect(), "the server accepts the connection and closes it: {error:?}");
     is_distrusted(http(&Authority::new()).get(presence(&server)).send().await);
     server.stop().await;
 }
@@ -108,7 +107,7 @@ async fn a_certificate_is_read_again_when_it_changes() {
     assert!(http(&old).get(&url).send().await.is_ok());
     is_distrusted(http(&new).get(&url).send().await);
 
-    // A key that does not fit leaves the old one in force.
+    // With a key that does not match, the old certificate stays in use.
     fs::write(folder.path().join("tls.key"), old.issue().1).unwrap();
     pass_time(READ_INTERVAL).await;
     assert!(http(&old).get(&url).send().await.is_ok());
@@ -118,13 +117,17 @@ async fn a_certificate_is_read_again_when_it_changes() {
     pass_time(READ_INTERVAL).await;
     eventually("the new certificate is used", async || http(&new).get(&url).send().await.is_ok()).await;
     grpc(&new, &server, None).await.unwrap();
-    assert_eq!(expiry(&server).await, 67_090_118_400, "what is not said is 4096");
+    assert_eq!(
+        expiry(&server).await,
+        67_090_118_400,
+        "the default of the test certificates is the year 4096"
+    );
     is_distrusted(http(&old).get(&url).send().await);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn grpc_may_ask_its_callers_for_certificates() {
+async fn grpc_can_require_client_certificates() {
     let (authority, clients, folder) = (Authority::new(), Authority::new(), TempDir::new().unwrap());
     authority.write(folder.path());
     let client_ca = folder.path().join("clients.crt");
@@ -134,6 +137,6 @@ async fn grpc_may_ask_its_callers_for_certificates() {
     grpc(&authority, &server, Some(clients.issue())).await.unwrap();
     assert!(grpc(&authority, &server, None).await.is_err());
     assert!(grpc(&authority, &server, Some(authority.issue())).await.is_err());
-    assert!(http(&authority).get(presence(&server)).send().await.is_ok(), "HTTP does not ask");
+    assert!(http(&authority).get(presence(&server)).send().await.is_ok(), "HTTP does not require one");
     server.stop().await;
 }
