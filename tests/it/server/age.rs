@@ -14,7 +14,7 @@ use crate::{
 };
 
 const GET: &[u8] = b"GET /v1.0/users/a/presence HTTP/1.1\r\nhost: localhost\r\n\r\n";
-/// A message of WatchPresences with the user `a`, and one of SetPresence that also has the
+/// A message of `WatchPresences` with the user `a`, and one of `SetPresence` that also has the
 /// session `s` with `Busy`/`InACall`.
 const WATCH: &[u8] = b"\0\0\0\0\x03\x0a\x01a";
 const SET: &[u8] = b"\0\0\0\0\x0a\x0a\x01a\x12\x01s\x18\x02\x20\x02";
