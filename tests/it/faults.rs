@@ -3,6 +3,7 @@
 use std::{future::pending, io::ErrorKind, net::SocketAddr, time::Duration};
 
 use presenced::{
+    admin::ask_readyz,
     app::{Addresses, App},
     clock::{Clock, ManualClock, Stopwatch},
     grpc::pb::{
@@ -97,10 +98,6 @@ impl Bench {
         }
     }
 
-    async fn readyz(&self) -> StatusCode {
-        readyz(self.app.addresses().admin).await.0
-    }
-
     async fn grpc_health(&self) -> ServingStatus {
         let request = HealthCheckRequest { service: String::new() };
         HealthClient::new(self.channel().await).check(request).await.unwrap().into_inner().status()
@@ -113,15 +110,17 @@ impl Bench {
 
     /// Waits until both readiness probes report this state.
     async fn becomes_ready(&self, ready: bool) {
+        let admin = self.app.addresses().admin;
         let (status, serving) = if ready {
             (StatusCode::OK, ServingStatus::Serving)
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, ServingStatus::NotServing)
         };
-        let probes_agree = async || self.readyz().await == status && self.grpc_health().await == serving;
+        let probes_agree = async || readyz(admin).await.0 == ready && self.grpc_health().await == serving;
         eventually(&format!("both probes report {serving:?}"), probes_agree).await;
-        let live = reqwest::get(format!("http://{}/livez", self.app.addresses().admin)).await.unwrap();
-        assert_eq!(live.status(), StatusCode::OK, "liveness does not depend on the database");
+        let probe = async |path: &str| reqwest::get(format!("http://{admin}{path}")).await.unwrap().status();
+        assert_eq!(probe("/readyz").await, status);
+        assert_eq!(probe("/livez").await, StatusCode::OK, "liveness does not depend on the database");
     }
 
     async fn recovers(&self) {
@@ -131,14 +130,13 @@ impl Bench {
     }
 }
 
-/// The status and the text of `/readyz`.
-async fn readyz(admin: SocketAddr) -> (StatusCode, String) {
-    let response = reqwest::get(format!("http://{admin}/readyz")).await.unwrap();
-    (response.status(), response.text().await.unwrap())
+/// Whether `/readyz` returns 200, and its text. It is cheap: no HTTP client is made.
+async fn readyz(admin: SocketAddr) -> (bool, String) {
+    ask_readyz(admin).await.unwrap()
 }
 
-fn unready(state: &str) -> (StatusCode, String) {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{state}\n"))
+fn unready(state: &str) -> (bool, String) {
+    (false, state.to_owned())
 }
 
 /// Waits until `/readyz` reports this state.
