@@ -84,8 +84,10 @@ impl Cli {
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let arguments: Vec<_> = arguments.into_iter().collect();
         let mut command = command();
-        let matches = match command.clone().mut_args(without_empty_variable).try_get_matches_from(&arguments)
-        {
+        let without_empty = command.clone().mut_args(without_empty_variable);
+        // A subcommand has hidden arguments of its own.
+        let without_empty = without_empty.mut_subcommands(|command| command.mut_args(without_empty_variable));
+        let matches = match without_empty.try_get_matches_from(&arguments) {
             Ok(matches) => matches,
             // The help shows every variable, empty or not.
             Err(error) if !error.use_stderr() => {

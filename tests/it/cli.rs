@@ -82,6 +82,13 @@ fn an_empty_variable_counts_as_not_given() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
+    // A subcommand that does not take the setting ignores it, too.
+    let output = command()
+        .args(["migrate", "--database-url", "sqlite::memory:"])
+        .envs(["PRESENCE_AUTH", "PRESENCE_DATABASE_READ_URL"].map(|name| (name, "")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // The help still shows the variable.
     let help = command().arg("--help").env("PRESENCE_AUTH", "").output().unwrap();
     assert!(String::from_utf8_lossy(&help.stdout).contains("[env: PRESENCE_AUTH]"));
@@ -134,7 +141,7 @@ fn invalid_settings_exit_with_64() {
         );
     }
     assert_fails(&run(&["--nonsense"]), 64, "--nonsense");
-    assert_fails(&run(&["--log", "verbose"]), 64, "no level");
+    assert_fails(&run(&["--log", "verbose"]), 64, "is not a level");
     let output = run(&["--database-url", "postgres://me@127.0.0.1:1/presence?pasword=hunter2"]);
     assert_fails(&output, 64, "pasword");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
