@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{parse::Secret, rate_limit::RateLimit};
 
 /// The tolerance between the issuer's clock and this machine's.
-const JWT_LEEWAY: Duration = Duration::from_secs(60);
+const JWT_LEEWAY: Duration = Duration::from_mins(1);
 
 /// How callers are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -15,7 +15,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time for the body of a request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time for which a client may stall without reading a pending response.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 /// The time for which a connection may have no request under way.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// The size of a request's headers. A request to watch 650 GUIDs over HTTP has 24 KB.

@@ -77,7 +77,8 @@ pub(super) struct ConnectionPool<DB: Database> {
 struct Idle<DB: Database> {
     connection: DB::Connection,
     opened: Stopwatch,
-    idle: Stopwatch,
+    /// Runs since the connection was returned.
+    returned: Stopwatch,
 }
 
 /// A connection for one statement. Dropping it closes it.
@@ -120,8 +121,8 @@ impl<DB: Database> ConnectionPool<DB> {
     async fn reuse_or_open(&self) -> Result<PooledConnection<DB>, StoreError> {
         let closed = |_| StoreError::Unavailable("the connections are closed".to_owned());
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
-        while let Some(Idle { mut connection, opened, idle }) = self.next_idle() {
-            let idle_for = idle.elapsed();
+        while let Some(Idle { mut connection, opened, returned }) = self.next_idle() {
+            let idle_for = returned.elapsed();
             let usable = if idle_for > IDLE_TIMEOUT || opened.elapsed() > self.limits.max_age {
                 false
             } else if idle_for >= self.trusted_for() {
@@ -164,7 +165,7 @@ impl<DB: Database> ConnectionPool<DB> {
             // The permit is released after the push, so that the next statement finds the
             // connection.
             let PooledConnection { connection, opened, _permit } = connection;
-            lock(&self.idle).push(Idle { connection, opened, idle: Stopwatch::start() });
+            lock(&self.idle).push(Idle { connection, opened, returned: Stopwatch::start() });
         }
         outcome
     }

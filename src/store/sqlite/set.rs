@@ -61,12 +61,12 @@ pub(super) async fn set_sessions(
 ) -> Result<(), StoreError> {
     let sets = keys::last_of_each(sets);
     let mut connection = writer.acquire().await?;
-    let notifies = notifier.is_on();
-    let statement = sqlx::query_scalar(if notifies { SET_RETURNING_CHANGED } else { SET_SESSIONS });
+    let was_on = notifier.is_on();
+    let statement = sqlx::query_scalar(if was_on { SET_RETURNING_CHANGED } else { SET_SESSIONS });
     let outcome = with_timeout(statement.bind(sessions(now, &sets)?).fetch_all(&mut *connection)).await;
     let changed: Result<Vec<Option<String>>, _> = writer.release(connection, "set_sessions", outcome);
     notifier.notify(|| match &changed {
-        Ok(changed) if notifies => changed.iter().flatten().filter_map(|user| parse_user(user)).collect(),
+        Ok(changed) if was_on => changed.iter().flatten().filter_map(|user| parse_user(user)).collect(),
         // Invalidations were turned on meanwhile, or the failed statement may still have been
         // applied.
         _ => sets.iter().map(|set| set.key.user.clone()).collect(),
