@@ -31,7 +31,7 @@ pub enum Availability {
     Offline,
 }
 
-/// What a session or a user is doing.
+/// The activity of a session or a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(ascii_case_insensitive, parse_err_fn = unknown_word, parse_err_ty = UnknownWord)]
 pub enum Activity {
