@@ -1,7 +1,9 @@
 //! Reads the presences of several users. Graph: getPresencesByUserId.
 
-use crate::presence::USER_IDS_MAX;
-use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service};
+use crate::{
+    presence::USER_IDS_MAX,
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service},
+};
 
 impl Service {
     /// The presences of up to 650 users at one instant: one for each distinct user id, in the

@@ -1,8 +1,8 @@
 //! Opens or refreshes several sessions at once.
 
-use crate::presence::REQUESTS_MAX;
-use crate::service::{
-    Caller, Error, Field, Operation, Received, Rule, Service, SetPresence, validator::Validator,
+use crate::{
+    presence::REQUESTS_MAX,
+    service::{Caller, Error, Field, Operation, Received, Rule, Service, SetPresence, validator::Validator},
 };
 
 impl Service {

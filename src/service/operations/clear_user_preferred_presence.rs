@@ -1,7 +1,9 @@
 //! Clears a user's preferred presence. Graph: clearUserPreferredPresence.
 
-use crate::service::{Caller, Error, Input, Operation, Service};
-use crate::store::{Change, UpdateUser};
+use crate::{
+    service::{Caller, Error, Input, Operation, Service},
+    store::{Change, UpdateUser},
+};
 
 impl Service {
     /// Clears the preferred presence, so that the sessions show again; succeeds also if there is

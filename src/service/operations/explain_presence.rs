@@ -1,9 +1,9 @@
 //! Explains a user's presence.
 
-use crate::presence::{
-    DecidingRule, Decision, Pair, PreferredPresence, Session, Timestamp, Transition, explain,
+use crate::{
+    presence::{DecidingRule, Decision, Pair, PreferredPresence, Session, Timestamp, Transition, explain},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service},
 };
-use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service};
 
 /// The explanation of a user's presence.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
-use crate::service::{Caller, Error, Field, Input, Operation, Service, validator::Validator};
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
+    service::{Caller, Error, Field, Input, Operation, Service, validator::Validator},
     store::{SessionKey, SetSession},
 };
 

@@ -1,9 +1,9 @@
 //! Lists the users with a live session. Graph's metadata has this operation; its documentation
 //! does not.
 
-use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, validator::Validator};
 use crate::{
     presence::{USER_IDS_MAX, UserId},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, validator::Validator},
     store::ListUsers,
 };
 

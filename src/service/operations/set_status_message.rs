@@ -1,7 +1,9 @@
 //! Sets a user's status message. Graph: setStatusMessage.
 
-use crate::service::{Caller, Error, Expiry, Input, Operation, Service, validator::Validator};
-use crate::store::{Change, UpdateUser};
+use crate::{
+    service::{Caller, Error, Expiry, Input, Operation, Service, validator::Validator},
+    store::{Change, UpdateUser},
+};
 
 /// A status message, as a caller sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]

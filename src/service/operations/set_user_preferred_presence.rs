@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::service::{Caller, Error, Input, Operation, Service, validator::Validator};
 use crate::{
     presence::{Activity, Availability},
+    service::{Caller, Error, Input, Operation, Service, validator::Validator},
     store::{Change, UpdateUser},
 };
 

@@ -8,8 +8,10 @@ use futures_util::{
 };
 use tokio::time::sleep;
 
-use crate::service::{Caller, Error, Input, Operation, Presence, Service};
-use crate::watch::{PresenceUpdate, Watcher};
+use crate::{
+    service::{Caller, Error, Input, Operation, Presence, Service},
+    watch::{PresenceUpdate, Watcher},
+};
 
 /// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
