@@ -12,7 +12,7 @@ use crate::support::{
     database::{Engine, TestDatabase},
     golden::is_golden,
     metrics, on_every_engine,
-    process::{Process, binary, command, nobody, without_settings},
+    process::{Process, binary, command, unused_address, without_settings},
     wait::eventually,
 };
 
@@ -156,9 +156,9 @@ fn invalid_settings_exit_with_64() {
 
 #[test]
 fn an_unreachable_database_exits_with_69_and_no_password_is_shown() {
-    let nobody = nobody();
+    let unused = unused_address();
     for command in ["serve", "migrate"] {
-        let output = run(&[command, "--database-url", &format!("postgres://me:hunter2@{nobody}/presence")]);
+        let output = run(&[command, "--database-url", &format!("postgres://me:hunter2@{unused}/presence")]);
         assert_fails(&output, 69, "cannot reach the database");
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
     }
@@ -228,8 +228,8 @@ async fn healthcheck_exits_with_0_if_the_service_is_ready() {
     assert!(run(&["healthcheck", "--admin-addr", &admin]).status.success());
     let any = format!("0.0.0.0:{}", process.admin.port());
     assert!(run(&["healthcheck", "--admin-addr", &any]).status.success());
-    let nobody = nobody();
-    assert_fails(&run(&["healthcheck", "--admin-addr", &nobody]), 70, "presenced: ");
+    let unused = unused_address();
+    assert_fails(&run(&["healthcheck", "--admin-addr", &unused]), 70, "presenced: ");
 }
 
 #[tokio::test]

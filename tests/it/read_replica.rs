@@ -20,7 +20,7 @@ use crate::{
         client::{Api, Client, Outcome, words},
         database::{Cluster, Engine, TestDatabase},
         metrics,
-        process::nobody,
+        process::unused_address,
         proxy::{Network, Proxy},
         server::{settings, start},
         wait::eventually,
@@ -187,7 +187,7 @@ async fn a_missing_replica_does_not_delay_the_start() {
     let database = TestDatabase::new(Engine::Postgres).await;
     // The system accepts connections to it, and nothing responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    for address in [nobody(), silent.local_addr().unwrap().to_string()] {
+    for address in [unused_address(), silent.local_addr().unwrap().to_string()] {
         let url = format!("postgres://presence@{address}/presence");
         let stopwatch = Stopwatch::start();
         let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;

@@ -16,7 +16,7 @@ use crate::support::{
     collector::{Collector, Sent},
     database::Engine,
     on_every_engine,
-    process::{Process, nobody},
+    process::{Process, unused_address},
     server::Server,
 };
 
@@ -213,7 +213,7 @@ async fn an_error_of_the_caller_does_not_mark_the_span_as_failed() {
 async fn an_unavailable_or_hanging_collector_delays_nothing() {
     // The system accepts its connections, and no process reads from them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    for address in [nobody(), silent.local_addr().unwrap().to_string()] {
+    for address in [unused_address(), silent.local_addr().unwrap().to_string()] {
         let url = format!("http://{address}");
         let begun = Stopwatch::start();
         let flags = ["--otlp-endpoint", &url, "--otlp-sample-ratio", "1"];

@@ -205,6 +205,7 @@ impl Drop for Running {
 }
 
 /// A command that runs the binary under test, without settings from the environment.
+#[must_use]
 pub fn command() -> Command {
     without_settings(Command::new(binary()))
 }
@@ -226,6 +227,6 @@ pub fn without_settings(mut command: Command) -> Command {
 
 /// An address without a listener.
 #[must_use]
-pub fn nobody() -> String {
+pub fn unused_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -1,7 +1,7 @@
 //! Other programs against the binary: the official Graph SDKs, Schemathesis with the
 //! service's OpenAPI document, and the clients of `docs/watching.md`.
 //!
-//! `scripts/test` installs them.
+//! `scripts/test --all` installs and runs them.
 
 mod readme;
 mod watching;
@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
-/// The folder in which `scripts/test` installs Python programs.
+/// The folder in which `scripts/test --all` installs Python programs.
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/bin");
 
 /// Runs the program against a new service. Returns its output; the program must succeed.
@@ -41,11 +41,11 @@ async fn run_with(program: &str, arguments: &[&str], folder: &str, variables: &[
         .stdin(Stdio::null())
         .output()
         .await
-        .unwrap_or_else(|error| panic!("{}: {error}: scripts/test installs it", program.display()));
+        .unwrap_or_else(|error| panic!("{}: {error}: scripts/test --all installs it", program.display()));
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     let missing = text.contains("ModuleNotFoundError") || text.contains("ERR_MODULE_NOT_FOUND");
-    assert!(!missing, "a client is not installed: run scripts/test, which does it\n{text}");
+    assert!(!missing, "a client is not installed: run scripts/test --all, which installs it\n{text}");
     assert!(output.status.success(), "{text}");
     text
 }

@@ -15,7 +15,7 @@ use super::{AROUND, FIXED, assert_contains, assert_prints, doctor};
 use crate::{
     cli::run,
     support::{
-        process::{binary, nobody, without_settings},
+        process::{binary, unused_address, without_settings},
         tokens::{FLAGS, Signer, key_set},
     },
 };
@@ -26,10 +26,10 @@ const MEMORY: &str = "sqlite::memory:";
 fn all_faults_are_printed_and_the_first_decides_the_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let nobody = nobody();
-    let url = format!("postgres://me:hunter2@{nobody}/presence");
+    let unused = unused_address();
+    let url = format!("postgres://me:hunter2@{unused}/presence");
     let database = format!(
-        "FAIL  database: PostgreSQL at {nobody}, database presence: no server listens there: Connection refused (os error …)"
+        "FAIL  database: PostgreSQL at {unused}, database presence: no server listens there: Connection refused (os error …)"
     );
     let port = format!("FAIL  --http-addr: {taken} is in use by another process");
     let mut lines = vec![
@@ -65,7 +65,7 @@ fn all_faults_are_printed_and_the_first_decides_the_exit_code() {
 
 #[test]
 fn conflicting_addresses_fail() {
-    let free = nobody();
+    let free = unused_address();
     let output = run(&["doctor", "--database-url", MEMORY, "--grpc-addr", &free, "--http-addr", &free]);
     let line = format!("FAIL  --http-addr: {free} conflicts with --grpc-addr");
     assert_contains(&output, 64, &[&line, "      give another address in --http-addr"]);
@@ -94,12 +94,12 @@ fn missing_and_unusable_keys_fail() {
 
 #[test]
 fn keys_at_a_url_are_fetched() {
-    let nobody = nobody();
+    let unused = unused_address();
     let check = |address: &str| {
         doctor(MEMORY, &[&FLAGS[..], &["--jwks-url", &format!("http://{address}/keys?secret")]].concat())
     };
-    let line = format!("FAIL  keys: --jwks-url http://{nobody}/keys?…: cannot fetch the key set: …");
-    assert_contains(&check(&nobody), 70, &[&line]);
+    let line = format!("FAIL  keys: --jwks-url http://{unused}/keys?…: cannot fetch the key set: …");
+    assert_contains(&check(&unused), 70, &[&line]);
 
     let issuer = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = issuer.local_addr().unwrap().to_string();

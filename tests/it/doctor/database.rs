@@ -15,7 +15,7 @@ use crate::{
         database::{Cluster, Engine, TestDatabase},
         matches, on_every_engine,
         pgbouncer::Pgbouncer,
-        process::nobody,
+        process::unused_address,
         proxy::{Network, Proxy},
         server::settings,
     },
@@ -236,7 +236,7 @@ async fn a_pgbouncer_the_database_behind_it_and_a_read_replica_are_checked() {
     let many = run(&[&FIXED[..9], &many, &flags, &[&bouncer.url]].concat());
     assert_contains(&many, 0, &["ok    connections: a replica opens up to 2, the server allows …"]);
 
-    let gone = format!("postgres://presence@{}/presence", nobody());
+    let gone = format!("postgres://presence@{}/presence", unused_address());
     let broken = doctor(&gone, &[&flags[..], &[&gone]].concat());
     let lines = [
         "ok    database: PostgreSQL at …, version …",

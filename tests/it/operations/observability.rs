@@ -15,14 +15,14 @@ use crate::{
     support::{
         client::{Api, Client},
         database::Engine,
-        process::nobody,
+        process::unused_address,
         server::Server,
         wait::holds_in_time,
     },
     watch::Watcher,
 };
 
-const MISSING: &str = "promtool and prometheus: run scripts/test, which fetches them";
+const MISSING: &str = "promtool and prometheus: run scripts/test, which installs them";
 
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -182,7 +182,7 @@ async fn every_panel_shows_data_of_a_live_service() {
         service.admin
     );
     fs::write(&settings, scrape).unwrap();
-    let address = nobody();
+    let address = unused_address();
     let _prometheus = tokio::process::Command::new("prometheus")
         .arg(format!("--config.file={}", settings.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))

@@ -9,7 +9,7 @@ use std::{
 use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tempfile::TempDir;
 
-use super::{process::nobody, wait::eventually};
+use super::{process::unused_address, wait::eventually};
 
 /// The connections to the database, which all clients share.
 pub const SERVERS_MAX: usize = 3;
@@ -25,7 +25,7 @@ impl Pgbouncer {
     /// Starts a pgbouncer to the server in `url`. It accepts any database name.
     pub async fn to(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = nobody();
+        let address = unused_address();
         let (host, port) = address.split_once(':').unwrap();
         let file = folder.path().join("pgbouncer.ini");
         fs::write(&file, settings(url, host, port)).unwrap();

@@ -77,8 +77,11 @@ impl Running {
         });
         if found.await != Ok(true) {
             let missing = self.output.contains("not found") || self.output.contains("ModuleNotFoundError");
-            let advice =
-                if missing { "a client is not installed: run scripts/test, which does it\n" } else { "" };
+            let advice = if missing {
+                "a client is not installed: run scripts/test --all, which installs it\n"
+            } else {
+                ""
+            };
             panic!("{advice}{text:?} is not in the output:\n{}", self.output);
         }
     }
@@ -90,7 +93,7 @@ impl Running {
     }
 }
 
-/// A shell command that runs in the folder, with the tools that `scripts/test` installs.
+/// A shell command that runs in the folder, with the tools that `scripts/test --all` installs.
 fn shell(command: &str, folder: &Path) -> Command {
     let path = format!("{TOOLS}:{}", env::var("PATH").unwrap());
     let mut shell = Command::from(without_settings(std::process::Command::new("sh")));
@@ -107,5 +110,5 @@ async fn make_stubs(folder: &Path) {
     }
     let output = shell(STUBS, folder).output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "scripts/test installs grpcio-tools\n{text}");
+    assert!(output.status.success(), "scripts/test --all installs grpcio-tools\n{text}");
 }

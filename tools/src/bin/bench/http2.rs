@@ -71,7 +71,7 @@ pub(crate) struct Http2 {
     streams_max: u32,
     /// Whether the service's SETTINGS have arrived.
     has_settings: bool,
-    /// Bytes received since the last WINDOW_UPDATE.
+    /// Bytes received since the last `WINDOW_UPDATE`.
     received: u32,
     /// DATA frames that wait for the window, with their length.
     held: VecDeque<(usize, Vec<u8>)>,
@@ -309,7 +309,7 @@ impl Http2 {
     }
 }
 
-/// The gRPC status code for an RST_STREAM error code.
+/// The gRPC status code for an `RST_STREAM` error code.
 const fn code_of_reset(error: u32) -> u16 {
     match error {
         7 => UNAVAILABLE,

@@ -1,4 +1,4 @@
-//! Whether it stays so as the data grows.
+//! Throughput and size as the data grows.
 
 use presenced_tools::{
     machine::{median, memory},
@@ -19,13 +19,14 @@ const SECONDS: f64 = 8.0;
 const REFRESHES: u64 = 5_000_000;
 const SOAK_MINUTES: u32 = 10;
 
-/// Sets of 100,000 active users among ten million, and among themselves.
+/// Compares sets of 100,000 active users in a table of ten million rows and in a table of their
+/// own rows.
 pub(crate) fn rows() {
     let (alone, among) = (Postgres::create("bench_alone"), Postgres::create("bench_among"));
     let services = [&alone, &among].map(|database| Process::start_blocking(command(), &database.url));
     bench(services[0].grpc, BULK, 0.5, &["--load"]);
-    // The active ones are bench-0 to bench-99999: strewn over the table by the
-    // order of inserts, and over the index by their names.
+    // The active users are bench-0 to bench-99999: spread over the table by the order of the
+    // inserts, and over the index by their names.
     among.execute(&format!(
         "insert into presence_sessions
              (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
@@ -41,16 +42,13 @@ pub(crate) fn rows() {
     for round in 1..=ROUNDS {
         let [alone, among] = [(&services[0], &alone), (&services[1], &among)]
             .map(|(service, database)| measure(service, Some(database), WIDE, SECONDS, &[]).per_second);
-        println!("round {round}: {alone:.0} sets a second among themselves, {among:.0} among {ROWS} rows");
+        println!("round {round}: {alone:.0} sets a second alone, {among:.0} among {ROWS} rows");
         ratios.push(among / alone);
     }
-    println!(
-        "{USERS} active users among {ROWS} rows / among themselves: {:.2} (wanted >= 0.8)",
-        median(ratios)
-    );
+    println!("{USERS} active users among {ROWS} rows / alone: {:.2} (target >= 0.8)", median(ratios));
 }
 
-/// What a day of refreshes does to the table.
+/// Measures the table and its index during as many refreshes as a day has.
 pub(crate) fn refreshes() {
     let database = Postgres::create("bench_refreshes");
     let service = Process::start_blocking(command(), &database.url);
@@ -81,13 +79,13 @@ pub(crate) fn refreshes() {
         );
     }
     println!(
-        "at first: table {:.1} MiB, index {:.1} MiB; WAL bytes are those of a set, checkpoints' full pages included",
+        "before: table {:.1} MiB, index {:.1} MiB; WAL bytes are per set, with full pages after checkpoints",
         before[0] / 1_048_576.0,
         before[1] / 1_048_576.0
     );
 }
 
-/// The service's memory under full load.
+/// Measures the service's memory under full load.
 pub(crate) fn soak() {
     let database = Postgres::create("bench_soak");
     let service = Process::start_blocking(command(), &database.url);

@@ -1,4 +1,4 @@
-//! The database: what it takes of the machine, and what `pgbench` gets out of it.
+//! The database: its processor time, and its throughput with `pgbench`.
 
 use std::{
     env, fs,
@@ -11,10 +11,10 @@ use sqlx::{Connection, PgConnection, Row};
 use tempfile::NamedTempFile;
 use tokio::runtime;
 
-/// The client counts among which `pgbench` may have its best one.
+/// The numbers of clients to try with `pgbench`.
 const CLIENTS: [u32; 6] = [4, 8, 16, 32, 64, 128];
 
-/// What a set does, for one session.
+/// The statement of a set, for one session.
 const UPSERT: &str = r"
 insert into presence_sessions as s
     (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
@@ -37,7 +37,7 @@ on conflict (tenant_id, user_id, session_id) do update set
     end;
 ";
 
-/// What a get reads, for one user.
+/// The statement of a get, for one user.
 const SELECT: &str = r"
 select s.session_id, s.availability, s.activity, s.set_at, s.changed_at, s.expires_at, s.cleared_at, p.*
 from presence_sessions as s
@@ -45,7 +45,7 @@ left join presence_users as p on p.tenant_id = s.tenant_id and p.user_id = s.use
 where s.tenant_id = '00000000-0000-0000-0000-000000000000' and s.user_id = 'bench-' || :user;
 ";
 
-/// A statement of `pgbench`.
+/// A statement for `pgbench`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Statement {
     Upsert,
@@ -54,19 +54,19 @@ pub(crate) enum Statement {
 
 /// A database of the server that `scripts/with-postgres` started.
 pub(crate) struct Postgres {
-    /// With the name of the database.
+    /// The URL of this database.
     pub(crate) url: String,
     postmaster: u32,
     runtime: runtime::Runtime,
 }
 
 impl Postgres {
-    /// Makes a new database.
+    /// Creates a database.
     pub(crate) fn create(name: &str) -> Self {
         let url = env::var("PRESENCE_TEST_DATABASE_URL").expect("run scripts/bench, which starts PostgreSQL");
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let backend = runtime.block_on(async {
-            let mut connection = PgConnection::connect(&url).await.expect("PostgreSQL answers");
+            let mut connection = PgConnection::connect(&url).await.expect("PostgreSQL accepts connections");
             let statement = format!("create database {name}");
             sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
             sqlx::query("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap().get::<i32, _>(0)
@@ -79,7 +79,7 @@ impl Postgres {
         Self { url, postmaster, runtime }
     }
 
-    /// Runs statements.
+    /// Executes statements.
     pub(crate) fn execute(&self, statements: &str) {
         self.runtime.block_on(async {
             let mut connection = PgConnection::connect(&self.url).await.unwrap();
@@ -87,7 +87,7 @@ impl Postgres {
         });
     }
 
-    /// The first row of an answer, as texts.
+    /// Returns the first row of the result as texts.
     pub(crate) fn query(&self, statement: &str) -> Vec<String> {
         self.runtime.block_on(async {
             let mut connection = PgConnection::connect(&self.url).await.unwrap();
@@ -96,8 +96,7 @@ impl Postgres {
         })
     }
 
-    /// The processor time that the server has taken, in seconds: of processes
-    /// that have ended, too.
+    /// The processor time of all processes of the server in seconds, including ended ones.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.postmaster));
         let children = children.unwrap_or_default();
@@ -107,8 +106,7 @@ impl Postgres {
             + children.map(cpu_seconds).sum::<f64>()
     }
 
-    /// Statements a second by so many clients, and the median of their latency in
-    /// milliseconds.
+    /// Runs `pgbench`. Returns statements per second, and the median latency in milliseconds.
     pub(crate) fn pgbench(&self, statement: Statement, clients: u32, users: u32, seconds: f64) -> (f64, f64) {
         let text = match statement {
             Statement::Upsert => UPSERT,

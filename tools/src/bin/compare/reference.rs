@@ -1,4 +1,4 @@
-//! What the service is compared with beside `pgbench`.
+//! References besides `pgbench`.
 
 use std::{
     env,
@@ -17,8 +17,8 @@ use tokio::{net::TcpListener, runtime};
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::server::health_reporter;
 
-/// Serves gRPC's health service and nothing else, as the books have it: tonic's
-/// own server on one runtime with a thread for each core.
+/// Serves gRPC's health service and nothing else, in the usual way: tonic's own server on a
+/// runtime with one thread per core.
 pub(crate) fn bare_tonic() {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -30,17 +30,16 @@ pub(crate) fn bare_tonic() {
     });
 }
 
-/// [`bare_tonic`] as a process of its own, and where it listens.
+/// Starts [`bare_tonic`] as a process. Returns it with its address.
 pub(crate) fn start_bare_tonic() -> (Running, SocketAddr) {
-    let itself = env::current_exe().unwrap();
-    let mut child = Command::new(itself).arg("bare-tonic").stdout(Stdio::piped()).spawn().unwrap();
+    let this_program = env::current_exe().unwrap();
+    let mut child = Command::new(this_program).arg("bare-tonic").stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     (Running(child), line.trim().parse().unwrap())
 }
 
-/// Commits a second of SQLite by itself, each of one row that is on the disk when
-/// it returns.
+/// Measures SQLite alone. Returns commits per second, each of one row and durable.
 pub(crate) fn sqlite_commits(users: u32, length: Duration) -> f64 {
     const TABLE: &str = "
         create table sessions (user_id text not null, session_id text not null, set_at integer not null,

@@ -1,4 +1,4 @@
-//! One thing that is measured, once.
+//! One measurement of one subject.
 
 use std::{
     io::{Read, Write},
@@ -14,35 +14,35 @@ use serde_json::Value;
 
 use crate::postgres::Postgres;
 
-/// How long a server is called before it is measured, in seconds.
+/// The time of calls before the measurement, in seconds.
 const WARMUP: f64 = 0.3;
 
-/// What was found.
+/// The results of one measurement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
-    /// Calls, or their members, in a second.
+    /// Calls, or members of calls, per second.
     pub(crate) per_second: f64,
-    /// The latency's median and tails, in milliseconds.
+    /// Percentiles of latency in milliseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
-    /// Processor time in microseconds for one of them: of the service, the
-    /// database, and the client.
+    /// Processor time per call or member in microseconds: of the service, the database, and the
+    /// client.
     pub(crate) service: f64,
     pub(crate) database: f64,
     pub(crate) client: f64,
-    /// The calls in one statement, if it made any.
+    /// Calls per statement, or 0 without statements.
     pub(crate) batch: f64,
 }
 
-/// How much is called at once.
+/// The concurrency of the load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Width {
     pub(crate) connections: u32,
     pub(crate) streams: u32,
 }
 
-/// Calls a server for so many seconds.
+/// Runs `bench` for this time. Returns its report.
 pub(crate) fn bench(target: SocketAddr, width: Width, seconds: f64, arguments: &[&str]) -> Value {
     let output = Command::new(sibling("bench"))
         .args([&target.to_string(), "--json", "--warmup", &format!("{}ms", WARMUP * 1_000.0)])
@@ -57,8 +57,7 @@ pub(crate) fn bench(target: SocketAddr, width: Width, seconds: f64, arguments: &
     report
 }
 
-/// What a service, and the database behind it if there is one, does when it is
-/// called so.
+/// Measures a service, and its database if there is one, under the load of `bench`.
 pub(crate) fn measure(
     service: &Process,
     database: Option<&Postgres>,
@@ -75,7 +74,8 @@ pub(crate) fn measure(
     let after = used();
     let number = |name: &str| report[name].as_f64().unwrap();
     let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
-    // Before and after it is measured, too, it is called; so all is taken together.
+    // `bench` also calls before and after its measurement, so the costs are per call of the whole
+    // run.
     let (members, made) = (after.2.0 - before.2.0, after.2.1 - before.2.1);
     let calls = number("calls_per_second") * (seconds + WARMUP);
     let done = if members > 0.0 { members } else { calls };
@@ -92,13 +92,13 @@ pub(crate) fn measure(
     }
 }
 
-/// The members of all statements, and the statements, since the service started.
+/// The numbers of members and of statements since the service started.
 fn statements(service: &Process) -> (f64, f64) {
     let sum = |name| metric(service.admin, name);
     (sum("presence_batch_members_sum"), sum("presence_batch_members_count"))
 }
 
-/// The sum of the metrics whose name begins so.
+/// The sum of all metrics whose line starts with `name`.
 pub(crate) fn metric(admin: SocketAddr, name: &str) -> f64 {
     let mut stream = TcpStream::connect(admin).unwrap();
     write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();

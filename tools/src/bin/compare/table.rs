@@ -1,4 +1,4 @@
-//! The table: everything in turn, round after round, and the medians.
+//! The table: all subjects in turn, round after round, and the medians.
 
 use std::{fs, net::SocketAddr, time::Duration};
 
@@ -15,26 +15,26 @@ use crate::{
 };
 
 const USERS: u32 = 100_000;
-/// As many calls at once as make the service busy and keep it answering in time.
+/// Enough concurrent calls for full load without timeouts.
 const WIDE: Width = Width { connections: 16, streams: 32 };
-/// Calls of hundreds of members.
+/// The load of calls with hundreds of members.
 const BULK: Width = Width { connections: 4, streams: 2 };
-/// One client that waits for each answer.
+/// One client that waits for each response.
 const ALONE: Width = Width { connections: 1, streams: 1 };
 
-/// How long it goes on.
+/// The length of the measurements.
 #[derive(Debug)]
 pub(crate) struct Plan {
     rounds: usize,
     seconds: f64,
-    /// To find how many clients `pgbench` wants.
+    /// The length of a try to find the best number of `pgbench` clients.
     search_seconds: f64,
 }
 
 pub(crate) const FULL: Plan = Plan { rounds: 5, seconds: 5.0, search_seconds: 3.0 };
 pub(crate) const QUICK: Plan = Plan { rounds: 3, seconds: 0.7, search_seconds: 1.0 };
 
-/// What is divided by what, and what comes out at least; a latency at most.
+/// The ratios: their name, the two subjects, and the target.
 const RATIOS: [(&str, &str, &str, Bound); 16] = [
     ("SetPresence / pgbench upsert", "set", "pgbench upsert", Bound::AtLeast(2.2)),
     ("GetPresence / pgbench select", "get", "pgbench select", Bound::AtLeast(2.0)),
@@ -67,14 +67,14 @@ const RATIOS: [(&str, &str, &str, Bound); 16] = [
 #[derive(Clone, Copy, Debug)]
 enum Bound {
     AtLeast(f64),
-    /// Of the latency's median.
+    /// Concerns the median latency.
     AtMost(f64),
     None,
 }
 
 type Subject<'a> = (&'static str, Box<dyn Fn(f64) -> Sample + 'a>);
 
-/// All servers.
+/// All servers under test.
 struct Servers {
     postgres: Postgres,
     batched: Process,
@@ -159,13 +159,13 @@ impl Servers {
     }
 }
 
-/// Measures, and prints.
+/// Measures all subjects, and prints the table.
 pub(crate) fn run(plan: &Plan) {
     let servers = Servers::start();
     print_machine(&servers.postgres);
     let [upserts, selects] = [Statement::Upsert, Statement::Select]
         .map(|statement| servers.postgres.best_clients(statement, USERS, plan.search_seconds));
-    println!("pgbench is fastest with {upserts} clients that upsert, {selects} that select");
+    println!("pgbench is fastest with {upserts} clients for upsert and {selects} clients for select");
     println!("{} rounds of {} s each, {USERS} users, in turn; medians\n", plan.rounds, plan.seconds);
 
     let subjects = servers.subjects(upserts, selects);
@@ -179,7 +179,7 @@ pub(crate) fn run(plan: &Plan) {
     print_ratios(find);
     println!();
     print_samples(subjects.iter().map(|(name, _)| *name).zip(&samples));
-    println!("\nat half of the highest rate, calls due at fixed times; milliseconds");
+    println!("\nat half of the highest rate, calls at fixed times; milliseconds");
     for (name, arguments) in [("set", ["--operation", "set"]), ("get", ["--operation", "get"])] {
         let rate = (of(find(name), |sample| sample.per_second) / 2.0).round().to_string();
         let arguments = [&arguments[..], &["--rate", &rate]].concat();
@@ -211,19 +211,19 @@ fn print_machine(postgres: &Postgres) {
 }
 
 fn print_ratios<'a>(find: impl Fn(&str) -> &'a Vec<Sample>) {
-    println!("{:52} {:>7} {:>9}", "ratio", "found", "wanted");
+    println!("{:52} {:>7} {:>9}", "ratio", "found", "target");
     for (what, above, below, bound) in RATIOS {
         let figure = |sample: &Sample| match bound {
             Bound::AtMost(_) => sample.p50,
             Bound::AtLeast(_) | Bound::None => sample.per_second,
         };
         let ratio = median(find(above).iter().zip(find(below)).map(|(a, b)| figure(a) / figure(b)).collect());
-        let wanted = match bound {
+        let target = match bound {
             Bound::AtLeast(least) => format!(">= {least:.1}"),
             Bound::AtMost(most) => format!("<= {most:.1}"),
             Bound::None => String::new(),
         };
-        println!("{what:52} {ratio:7.2} {wanted:>9}");
+        println!("{what:52} {ratio:7.2} {target:>9}");
     }
 }
 

@@ -101,7 +101,7 @@ impl Arguments {
                 let mut cluster = Cluster::start(&[]).await;
                 kills::postgres(&mut cluster, self.number(20, 3), self.number(100_000, 2_000)).await
             }
-            Name::Retries => vec![retries::sent_again(self.number(2_000, 300)).await],
+            Name::Retries => vec![retries::retried(self.number(2_000, 300)).await],
             Name::Late => vec![retries::late(200, Duration::from_secs(self.number(30, 6) as u64)).await],
             Name::ReadYourWrites => {
                 let pairs = self.number(100_000, 5_000);

@@ -51,7 +51,7 @@ async fn the_ledger_reports_the_losses_of_a_database_that_commits_asynchronously
 
 #[tokio::test]
 async fn a_retried_write_takes_effect() {
-    assert_held([retries::sent_again(200).await]);
+    assert_held([retries::retried(200).await]);
 }
 
 #[tokio::test]

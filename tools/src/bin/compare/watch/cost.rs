@@ -1,4 +1,4 @@
-//! What many streams take of a replica.
+//! The cost of many streams to a replica.
 
 use std::{
     thread,
@@ -19,8 +19,8 @@ use crate::{
     subject::{bench, metric},
 };
 
-/// Sets a second that change something, and the sets that have so many among
-/// them: of five one sets what is set already.
+/// Changes per second, and the sets that include them: one of five random sets repeats the
+/// pair that is set already.
 const CHANGES: u32 = 1_000;
 const SETS: u32 = CHANGES * 5 / 4;
 
@@ -36,7 +36,7 @@ pub(super) fn run(plan: Plan) {
     }
 }
 
-/// Measures the second of two replicas, on which so many users are watched.
+/// Measures the second of two replicas, which has the streams.
 fn measure(plan: Plan, users: u32, database: &Postgres, services: &[Process; 2]) {
     let [set, watched] = services;
     let before = memory(watched.id());
@@ -56,10 +56,10 @@ fn measure(plan: Plan, users: u32, database: &Postgres, services: &[Process; 2])
 
     let show = |what: &str, work: &dyn Fn()| {
         let used = || {
-            let told = metric(watched.admin, "presence_watch_sent_total");
-            let heard = metric(watched.admin, "presence_watch_invalidations_total");
+            let events = metric(watched.admin, "presence_watch_sent_total");
+            let notified = metric(watched.admin, "presence_watch_invalidations_total");
             let read = metric(watched.admin, "presence_watch_reads_total");
-            [cpu_seconds(watched.id()) * 100.0, database.cpu_seconds() * 100.0, heard, read, told]
+            [cpu_seconds(watched.id()) * 100.0, database.cpu_seconds() * 100.0, notified, read, events]
         };
         let (before, time) = (used(), Instant::now());
         work();
@@ -67,11 +67,11 @@ fn measure(plan: Plan, users: u32, database: &Postgres, services: &[Process; 2])
         let each: Vec<_> =
             after.iter().zip(before).map(|(after, before)| (after - before) / seconds).collect();
         println!(
-            "  {what}: {:.1} % of a core, the database {:.1} %; a second: {:.1} heard of, {:.0} read, {:.0} told",
+            "  {what}: {:.1} % of a core, the database {:.1} %; per second: {:.1} invalidations, {:.0} reads, {:.0} events",
             each[0], each[1], each[2], each[3], each[4]
         );
     };
-    // Whoever was set a moment ago is read once more.
+    // The replica reads a changed user again after 5 s.
     thread::sleep(Duration::from_secs(6));
     let length = Duration::from_secs(plan.seconds.into());
     show("idle", &|| thread::sleep(length));

@@ -1,4 +1,4 @@
-//! From the answer of a set at one replica to the news on a stream of another.
+//! The time from the response to a set at one replica to the event at another.
 
 use std::{
     collections::HashMap,
@@ -22,22 +22,22 @@ use super::{
 };
 use crate::{postgres::Postgres, subject::bench};
 
-/// Sets a second besides those that are measured; four of five change something.
+/// Sets per second besides the measured ones; four of five change the presence.
 const BACKGROUND: u32 = 5_000;
-/// How often one is measured, and among how many users.
+/// The interval of measured sets, and the number of their users.
 const INTERVAL: Duration = Duration::from_millis(5);
 const PROBES: usize = 1_000;
 const USERS_OF_STREAM: u32 = 10_000;
-/// How long the last news may take.
+/// The time that the last event may take.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The sets that are measured: when each was answered, and when it was heard of.
+/// The measured sets: the times of each response and of each event.
 struct Probes {
     clock: Instant,
     open: HashMap<String, (Option<Duration>, Option<Duration>)>,
-    /// How often each user was set.
+    /// The number of sets of each user.
     turns: usize,
-    /// In milliseconds; one that was heard of before it was answered took none.
+    /// Delays in milliseconds; an event before the response has a delay of 0.
     delays: Vec<f64>,
     lost: usize,
 }
@@ -47,19 +47,19 @@ impl Probes {
         Self { clock: Instant::now(), open: HashMap::new(), turns: 0, delays: Vec::new(), lost: 0 }
     }
 
-    fn answered(&mut self, user: &str) {
+    fn responded(&mut self, user: &str) {
         self.open.entry(user.to_owned()).or_default().0 = Some(self.clock.elapsed());
         self.close(user);
     }
 
-    fn heard(&mut self, user: &str) {
+    fn notified(&mut self, user: &str) {
         self.open.entry(user.to_owned()).or_default().1 = Some(self.clock.elapsed());
         self.close(user);
     }
 
     fn close(&mut self, user: &str) {
-        if let Some((Some(answered), Some(heard))) = self.open.get(user) {
-            self.delays.push(heard.saturating_sub(*answered).as_secs_f64() * 1_000.0);
+        if let Some((Some(response), Some(event))) = self.open.get(user) {
+            self.delays.push(event.saturating_sub(*response).as_secs_f64() * 1_000.0);
             self.open.remove(user);
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn run(plan: Plan) {
         let probes = Arc::clone(&probes);
         move |user| {
             if user.starts_with("probe-") {
-                probes.lock().unwrap().heard(user);
+                probes.lock().unwrap().notified(user);
             }
         }
     });
@@ -85,7 +85,7 @@ pub(super) fn run(plan: Plan) {
     let all = all.map(|first| bench_users(first..plan.users.min(first + USERS_OF_STREAM)));
     streams.open(watched.grpc, [(0..PROBES).map(probe).collect()].into_iter().chain(all));
 
-    for (name, at) in [("nothing else", None), ("5,000 sets a second", Some(BACKGROUND))] {
+    for (name, at) in [("no other load", None), ("5,000 sets a second", Some(BACKGROUND))] {
         let seconds = f64::from(plan.seconds);
         let background = at.map(|rate| {
             let (target, users) = (set.grpc, users.clone());
@@ -99,15 +99,15 @@ pub(super) fn run(plan: Plan) {
         if let Some(background) = background {
             let report = background.join().unwrap();
             println!(
-                "  the background: {:.0} sets a second, p50 {:.1} p99 {:.1} ms",
+                "  background: {:.0} sets a second, p50 {:.1} p99 {:.1} ms",
                 report["calls_per_second"].as_f64().unwrap(),
                 report["latency_ms"]["p50"].as_f64().unwrap(),
                 report["latency_ms"]["p99"].as_f64().unwrap(),
             );
         }
         let mut probes = probes.lock().unwrap();
-        assert_eq!(probes.open.len() + probes.lost, 0, "all that was set was heard of");
-        println!("answer at one replica to news at another, {name}: {}", tails(take(&mut probes.delays)));
+        assert_eq!(probes.open.len() + probes.lost, 0, "every set led to an event");
+        println!("response at one replica to event at another, {name}: {}", tails(take(&mut probes.delays)));
     }
 }
 
@@ -115,7 +115,7 @@ fn probe(number: usize) -> String {
     format!("probe-{number}")
 }
 
-/// Sets one user after the other, each time to something else.
+/// Sets the users in turn, each time to another pair.
 async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, length: Duration) {
     const PAIRS: [(Availability, Activity); 3] = [
         (Availability::DoNotDisturb, Activity::Presenting),
@@ -129,7 +129,7 @@ async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, length: Duratio
         let user_id = probe(set % PROBES);
         let turns = {
             let mut probes = probes.lock().unwrap();
-            // It was not heard of in five seconds.
+            // The previous set of this user, 5 s ago, led to no event.
             probes.lost += usize::from(probes.open.remove(&user_id).is_some());
             probes.turns += usize::from(set % PROBES == 0);
             probes.turns
@@ -144,8 +144,8 @@ async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, length: Duratio
         };
         let (mut client, probes) = (client.clone(), Arc::clone(probes));
         tokio::spawn(async move {
-            client.set_presence(request).await.expect("it is set");
-            probes.lock().unwrap().answered(&user_id);
+            client.set_presence(request).await.expect("the set succeeds");
+            probes.lock().unwrap().responded(&user_id);
         });
     }
     sleep(WAIT).await;

@@ -1,4 +1,4 @@
-//! Many streams from one process, on a thread of their own.
+//! Many streams of this process, on a thread of their own.
 
 use std::{
     net::SocketAddr,
@@ -20,31 +20,29 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-/// As many as one connection may have, less a few.
+/// Streams per connection: a few less than the service's limit.
 const STREAMS_OF_CONNECTION: usize = 250;
 const WINDOW_BYTES: u32 = 1_024 * 1_024;
 
-/// What is done with a user of whom there is news.
-type Hear = dyn Fn(&str) + Send + Sync;
+/// A callback with the id of a user who changed.
+type OnEvent = dyn Fn(&str) + Send + Sync;
 
-/// Streams that are open; they end when this is dropped.
+/// Open streams, which end when this is dropped.
 pub(crate) struct Streams {
     pub(crate) runtime: Runtime,
     watching: JoinSet<()>,
     complete: Arc<AtomicUsize>,
-    hear: Arc<Hear>,
+    on_event: Arc<OnEvent>,
 }
 
 impl Streams {
-    /// None as yet; `hear` is called with the user whenever one is told of that is
-    /// not of a snapshot.
-    pub(crate) fn new(hear: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    /// Prepares streams. They call `on_event` for each presence after the snapshot.
+    pub(crate) fn new(on_event: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { runtime, watching: JoinSet::new(), complete: Arc::default(), hear: Arc::new(hear) }
+        Self { runtime, watching: JoinSet::new(), complete: Arc::default(), on_event: Arc::new(on_event) }
     }
 
-    /// Opens as many streams as there are lists of users, and waits until all have
-    /// had their snapshots.
+    /// Opens a stream for each list of users, and waits until all snapshots are complete.
     pub(crate) fn open(&mut self, at: SocketAddr, users: impl Iterator<Item = Vec<String>>) {
         let mut channel = None;
         for (number, user_ids) in users.enumerate() {
@@ -52,8 +50,8 @@ impl Streams {
                 channel = Some(self.runtime.block_on(connect(at)));
             }
             let client = PresenceServiceClient::new(channel.clone().unwrap());
-            let (complete, hear) = (Arc::clone(&self.complete), Arc::clone(&self.hear));
-            self.watching.spawn_on(watch(client, user_ids, complete, hear), self.runtime.handle());
+            let (complete, on_event) = (Arc::clone(&self.complete), Arc::clone(&self.on_event));
+            self.watching.spawn_on(watch(client, user_ids, complete, on_event), self.runtime.handle());
         }
         while self.complete.load(Ordering::Relaxed) < self.watching.len() {
             assert!(self.watching.try_join_next().is_none(), "a stream ended");
@@ -62,7 +60,7 @@ impl Streams {
     }
 }
 
-/// A connection that takes what comes.
+/// Opens a connection with a large window.
 pub(crate) async fn connect(at: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{at}")).unwrap();
     let endpoint = endpoint.initial_connection_window_size(WINDOW_BYTES).tcp_nodelay(true);
@@ -73,15 +71,15 @@ async fn watch(
     mut client: PresenceServiceClient<Channel>,
     user_ids: Vec<String>,
     complete: Arc<AtomicUsize>,
-    hear: Arc<Hear>,
+    on_event: Arc<OnEvent>,
 ) {
     let stream = client.watch_presences(WatchPresencesRequest { user_ids }).await;
-    let mut stream = stream.expect("a stream").into_inner();
+    let mut stream = stream.expect("a stream opens").into_inner();
     let mut in_snapshot = true;
-    while let Some(response) = stream.message().await.expect("the stream goes on") {
+    while let Some(response) = stream.message().await.expect("the stream continues") {
         match response.event.expect("an event") {
             Event::Presence(_) if in_snapshot => {}
-            Event::Presence(presence) => hear(&presence.user_id),
+            Event::Presence(presence) => on_event(&presence.user_id),
             Event::SnapshotComplete(_) => {
                 in_snapshot = false;
                 complete.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +89,7 @@ async fn watch(
     }
 }
 
-/// The users that `presenced bench` calls for.
+/// The ids of the users of `bench`.
 pub(crate) fn bench_users(numbers: Range<u32>) -> Vec<String> {
     numbers.map(|number| format!("bench-{number}")).collect()
 }

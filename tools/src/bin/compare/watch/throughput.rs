@@ -1,4 +1,4 @@
-//! What watching costs those who set.
+//! The cost of watchers to writers.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::{
     subject::{Sample, bench, measure, metric},
 };
 
-/// Those who watch; together they follow a tenth of those who are set.
+/// The number of streams. Together they watch a tenth of the users.
 const STREAMS: u32 = 100;
 
 pub(super) fn run(plan: Plan) {
@@ -30,28 +30,28 @@ pub(super) fn run(plan: Plan) {
         let flags: Vec<_> = ["--users", &users].into_iter().chain(flag).collect();
         let seconds = f64::from(plan.seconds) / 6.0;
         let set = || measure(&service, Some(&database), WIDE, seconds, &flags);
-        let (mut unwatched, mut watched, mut told) = (Vec::new(), Vec::new(), Vec::new());
-        let told_until_now = || metric(service.admin, "presence_watch_sent_total");
+        let (mut unwatched, mut watched, mut event_rates) = (Vec::new(), Vec::new(), Vec::new());
+        let events = || metric(service.admin, "presence_watch_sent_total");
         for _ in 0..plan.rounds {
             unwatched.push(set());
             let mut streams = Streams::new(|_| {});
             let lists = (0..STREAMS).map(|stream| bench_users(stream * each..(stream + 1) * each));
             streams.open(service.grpc, lists);
-            let (before, time) = (told_until_now(), Instant::now());
+            let (before, time) = (events(), Instant::now());
             watched.push(set());
-            told.push((told_until_now() - before) / time.elapsed().as_secs_f64());
+            event_rates.push((events() - before) / time.elapsed().as_secs_f64());
         }
         let ratios = watched.iter().zip(&unwatched).map(|(on, off)| on.per_second / off.per_second);
         println!(
-            "{STREAMS} streams of {each} of {users} users, told of {:.0} {what} a second: sets at {:.2} \
-             times the rate without (wanted >= 0.9)",
-            median(told),
+            "{STREAMS} streams of {each} of {users} users, {:.0} events a second from {what}: {:.2} times \
+             the sets without watchers (target >= 0.9)",
+            median(event_rates),
             median(ratios.collect())
         );
-        for (who, samples) in [("nobody watches", &unwatched), ("somebody watches", &watched)] {
+        for (name, samples) in [("without watchers", &unwatched), ("with watchers", &watched)] {
             let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure).collect());
             println!(
-                "  {who}: {:.0} sets a second, {:.1} us of the service for each, {:.1} us of the database",
+                "  {name}: {:.0} sets a second, {:.1} us of the service per set, {:.1} us of the database",
                 of(|sample| sample.per_second),
                 of(|sample| sample.service),
                 of(|sample| sample.database)

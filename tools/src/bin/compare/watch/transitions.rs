@@ -1,4 +1,4 @@
-//! How late it is heard of that a presence changed by itself.
+//! The delay of the events of expiries and fades.
 
 use std::{
     sync::{Arc, Mutex},
@@ -11,20 +11,20 @@ use presenced_tools::process::{Process, command};
 use super::{Plan, streams::Streams, tails};
 use crate::postgres::Postgres;
 
-/// Those that are not due together are due so far from each other.
+/// The interval of the transitions that are due one after the other.
 const APART_MS: u32 = 2;
-/// For the rows and the snapshots, before the first is due.
+/// The time for the rows and the snapshots before the first transition.
 const LEAD: Duration = Duration::from_secs(25);
-/// Between the last of them and those that are due together.
+/// The pause before the transitions that are due together.
 const PAUSE: Duration = Duration::from_secs(10);
 const USERS_OF_STREAM: u32 = 5_000;
 
-/// When each user's presence changes.
+/// The instants at which presences change.
 #[derive(Clone, Copy)]
 struct Schedule {
     /// Milliseconds since the epoch.
     first: u64,
-    /// Those that are due one after the other; the others are due together.
+    /// The number of users that are due one after the other; the others are due together.
     apart: u32,
 }
 
@@ -74,16 +74,16 @@ pub(super) fn run(plan: Plan) {
     }
     let late = late.lock().unwrap();
     let of = |users: &mut dyn Iterator<Item = u32>| {
-        tails(users.map(|user| late[user as usize].expect("it is heard of")).collect())
+        tails(users.map(|user| late[user as usize].expect("every transition led to an event")).collect())
     };
-    println!("{} watched users; how late an instant is heard of", plan.users);
+    println!("{} watched users; delay of the event after the instant", plan.users);
     println!("  expiries, {rate} transitions a second: {}", of(&mut (0..apart).step_by(2)));
     println!("  fades, {rate} transitions a second:    {}", of(&mut (1..apart).step_by(2)));
     println!("  all others at one instant:             {}", of(&mut (apart..plan.users)));
 }
 
-/// A session of each user: of every second one it fades when it is due, of the
-/// others it ends.
+/// Inserts a session for each user. Half of the sessions expire when they are due, the others
+/// fade.
 fn write_rows(database: &Postgres, schedule: Schedule, users: u32) {
     let (first, together) = (schedule.first, schedule.due(users));
     let apart = schedule.apart;

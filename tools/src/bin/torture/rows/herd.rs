@@ -1,4 +1,4 @@
-//! Everybody refreshes at once after the service was away.
+//! A refresh of all sessions at once, after an outage of the service.
 
 use std::{
     net::SocketAddr,
@@ -15,27 +15,27 @@ use tonic::Code;
 use super::{Client, Row, cluster::Cluster, connect};
 use presenced_tools::process::Process;
 
-/// How long the service is away.
-const AWAY: Duration = Duration::from_secs(10);
-/// How long the sessions live that are refreshed, and to when a refresh takes them.
+/// The length of the outage.
+const OUTAGE: Duration = Duration::from_secs(10);
+/// The expiration of sessions in seconds: when they are opened, and when they are refreshed.
 const LIFETIMES: [i64; 2] = [300, 14_400];
-/// Connections over which all of them come: a client library's, many users each.
+/// The number of connections, which many users share as in a client library.
 const CONNECTIONS: usize = 400;
-/// Members of one call that opens or reads them.
+/// The number of sessions that one call opens.
 const BATCH: usize = 500;
-/// What clients wait who were refused: a second as they are told, and up to one more.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// The pause before a retry: the second that the response asks for, and up to one more.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Opens so many sessions, is away, and has them all refreshed at once; then looks which
-/// of them would still end when they would have without that.
+/// Opens sessions, stops the service, and refreshes all sessions at once. Then counts the
+/// sessions that a refresh did not extend.
 pub async fn refresh(sessions: usize) -> Vec<Row> {
     let cluster = Cluster::start(&[]).await;
     let mut process = Process::start(&cluster.url(), &[]).await;
     let opened = Instant::now();
     open(process.grpc, sessions).await;
     process.kill();
-    sleep(AWAY).await;
+    sleep(OUTAGE).await;
     let process = Process::start(&cluster.url(), &[]).await;
 
     let herd = Instant::now();
@@ -45,21 +45,21 @@ pub async fn refresh(sessions: usize) -> Vec<Row> {
         refreshes.spawn(refresh_one(clients[user % CONNECTIONS].clone(), user));
     }
     let refused: usize =
-        timeout(PATIENCE, refreshes.join_all()).await.expect("all are refreshed").iter().sum();
+        timeout(PATIENCE, refreshes.join_all()).await.expect("all sessions are refreshed").iter().sum();
     let steady = herd.elapsed();
 
     let in_time = opened.elapsed() < Duration::from_secs(LIFETIMES[0].unsigned_abs());
-    let ended = sessions - live(&cluster).await;
-    let tried = format!("{sessions} sessions, refreshed at once after {AWAY:?} away");
+    let ended = sessions - extended(&cluster).await;
+    let tried = format!("{sessions} sessions, refreshed at once after an outage of {OUTAGE:?}");
     vec![
         Row {
-            property: "restart herd: until all are refreshed".to_owned(),
+            property: "restart herd: time until all sessions are refreshed".to_owned(),
             tried: tried.clone(),
-            figure: format!("{steady:.2?}, {refused} calls refused and sent again"),
+            figure: format!("{steady:.2?}, {refused} calls refused and retried"),
             held: in_time,
         },
         Row {
-            property: "restart herd: sessions ended that were refreshed in time".to_owned(),
+            property: "restart herd: sessions lost that were refreshed in time".to_owned(),
             tried,
             figure: ended.to_string(),
             held: ended == 0,
@@ -86,20 +86,20 @@ async fn open(grpc: SocketAddr, sessions: usize) {
     }
 }
 
-/// Refreshes until that is acknowledged; how often it was refused.
+/// Refreshes one session until the service acknowledges it. Returns the number of refusals.
 async fn refresh_one(mut client: Client, user: usize) -> usize {
     let mut refused = 0;
     while let Err(status) = client.set_presence(set(user, LIFETIMES[1])).await {
         assert!(matches!(status.code(), Code::Unavailable | Code::ResourceExhausted), "{status:?}");
         refused += 1;
-        sleep(AGAIN_AFTER + AGAIN_AFTER.mul_f64(fastrand::f64())).await;
+        sleep(RETRY_AFTER + RETRY_AFTER.mul_f64(fastrand::f64())).await;
     }
     refused
 }
 
-/// The sessions that live for as long as a refresh has them, in the database itself: to wait for
-/// the others to end would take minutes.
-async fn live(cluster: &Cluster) -> usize {
+/// The number of sessions that a refresh extended, from the database: waiting for the others to
+/// expire would take minutes.
+async fn extended(cluster: &Cluster) -> usize {
     let sql = "select count(*) from presence_sessions where cleared_at is null and expires_at > now() + interval '1 h'";
     let count = sqlx::query_scalar::<_, i64>(sql);
     let count = count.fetch_one(&mut cluster.superuser("presence").await.unwrap()).await.unwrap();

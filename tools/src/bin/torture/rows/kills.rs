@@ -1,4 +1,4 @@
-//! `kill -9` of the service and of its database, under load.
+//! SIGKILL to the service and to its database, under load.
 
 use std::{
     sync::Arc,
@@ -14,20 +14,20 @@ use super::{
 };
 use presenced_tools::process::Process;
 
-/// Within this a write succeeds again after the database is back.
+/// The limit of the time between the database's return and the first success.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
-/// Longer than it takes on any machine.
+/// A timeout that no machine should reach.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Kills the service at `url` again and again under writers, until so many writes
-/// are acknowledged.
+/// Kills the service on the database at `url` this many times under writers, until the given
+/// number of writes is acknowledged.
 pub async fn service(engine: &str, url: &str, kills: usize, acknowledged: usize) -> Row {
     let ledger = Arc::new(Ledger::default());
     let mut lost = 0;
     let mut process = Process::start(url, &[]).await;
     for kill in 0..kills {
         let writers = Writers::start(&ledger, process.grpc, kill);
-        // From at once to well into the stream, always right after an answer.
+        // The kill comes early or late in the stream, always right after a response.
         let share = acknowledged / kills * (kill % 10 * 2 + 1) / 10;
         let at_the_end = if kill + 1 == kills { acknowledged } else { 0 };
         let enough = at_the_end.max(ledger.acknowledged() + share.max(1));
@@ -38,15 +38,14 @@ pub async fn service(engine: &str, url: &str, kills: usize, acknowledged: usize)
         lost += ledger.lost(process.grpc).await;
     }
     Row {
-        property: format!("{engine}: acknowledged writes lost to kill -9 of the service"),
+        property: format!("{engine}: acknowledged writes lost to SIGKILL of the service"),
         tried: format!("{kills} kills, {} acknowledged", ledger.acknowledged()),
         figure: format!("{lost} lost, {} wrong", ledger.wrong()),
         held: lost == 0 && ledger.wrong() == 0,
     }
 }
 
-/// Kills PostgreSQL with all its backends again and again, under a service that is
-/// not restarted.
+/// Kills PostgreSQL with all its backends this many times, under a service that keeps running.
 pub async fn postgres(cluster: &mut Cluster, kills: usize, acknowledged: usize) -> Vec<Row> {
     let ledger = Arc::new(Ledger::default());
     let (mut lost, mut slowest) = (0, Duration::ZERO);
@@ -56,7 +55,7 @@ pub async fn postgres(cluster: &mut Cluster, kills: usize, acknowledged: usize) 
         let enough = ledger.acknowledged() + acknowledged.div_ceil(kills);
         timeout(PATIENCE, ledger.reaches(enough)).await.expect("writes are acknowledged");
         cluster.kill();
-        // It is away for a while, so that the service has noticed.
+        // A pause, so that the service notices.
         sleep(Duration::from_millis(200 * (kill as u64 % 4))).await;
         cluster.restart().await;
         let back = Instant::now();
@@ -69,13 +68,14 @@ pub async fn postgres(cluster: &mut Cluster, kills: usize, acknowledged: usize) 
     let tried = format!("{kills} kills, {} acknowledged", ledger.acknowledged());
     vec![
         Row {
-            property: "PostgreSQL: acknowledged writes lost to its kill -9 with all backends".to_owned(),
+            property: "PostgreSQL: acknowledged writes lost to SIGKILL of all its processes".to_owned(),
             tried: tried.clone(),
             figure: format!("{lost} lost, {} wrong", ledger.wrong()),
             held: lost == 0 && ledger.wrong() == 0,
         },
         Row {
-            property: "PostgreSQL: first success after it is back, with no restart of ours".to_owned(),
+            property: "PostgreSQL: first success after its return, without a restart of the service"
+                .to_owned(),
             tried,
             figure: format!("{slowest:.3?} at most"),
             held: slowest <= BACK_WITHIN,

@@ -1,9 +1,9 @@
-//! Writers, and a ledger of what they were told.
+//! Writers, and a ledger of the responses that they get.
 //!
-//! Each writer has keys of its own (a user with one session) and goes through them
-//! in turn, one write at a time. The writes of a key are numbered, and the number
-//! says what is written: so what is read tells after which write it is. A write
-//! that was answered as failed, or not at all, is sent again until it is done.
+//! Each writer has keys of its own (a user with one session) and writes to them in turn, one
+//! write at a time. The writes of a key are numbered, and the number decides the value. So a
+//! read shows which write was the last. A write that failed, or got no response, is retried
+//! until it succeeds.
 
 use std::{
     collections::HashMap,
@@ -25,20 +25,20 @@ use tonic::{Code, Status};
 use super::{Client, connect};
 
 const WRITERS: usize = 64;
-/// Writers that share one.
+/// The number of writers that share a connection.
 const WRITERS_OF_A_CONNECTION: usize = 16;
-/// Of a writer: those that it always has, and those that it gets for this time.
+/// The keys of a writer: those that it always has, and those of this start.
 const KEYS: [usize; 2] = [2, 2];
-/// How long a writer that was refused waits.
-const AGAIN_AFTER: Duration = Duration::from_millis(20);
-/// Longer than any run.
+/// The pause before a retry.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+/// The expiration of sessions: longer than any run.
 const LIFETIME: prost_types::Duration = prost_types::Duration { seconds: 14_400, nanos: 0 };
 
 type Pair = (Availability, Activity);
 
 const OFFLINE: Pair = (Availability::Offline, Activity::Offline);
 
-/// What the write of a number sets; `None` is a clear. Nothing is numbered 0.
+/// The value of a write by its number; `None` is a clear. Numbers start at 1.
 fn written_by(number: u64) -> Option<Pair> {
     match number % 5 {
         1 => Some((Availability::Busy, Activity::InACall)),
@@ -61,67 +61,65 @@ struct Last {
 }
 
 impl Last {
-    /// Whether the key may be shown as this: a write that was not acknowledged may
-    /// have happened.
+    /// Whether a read may return this pair: an unacknowledged write may or may not have happened.
     fn allows(self, shown: Pair) -> bool {
         shown == shown_after(self.number)
             || (!self.acknowledged && shown == shown_after(self.number.saturating_sub(1)))
     }
 }
 
-/// What the writers were told.
+/// The responses to all writers.
 #[derive(Debug, Default)]
 pub struct Ledger {
     keys: Mutex<HashMap<String, Last>>,
     acknowledged: AtomicUsize,
     failed: AtomicUsize,
-    sent_again: AtomicUsize,
+    retried: AtomicUsize,
     wrong: AtomicUsize,
 }
 
 impl Ledger {
-    /// The writes that were acknowledged.
+    /// The number of acknowledged writes.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// The answers that a write failed, and the answers that never came.
+    /// The number of attempts that failed or got no response.
     pub fn failed(&self) -> usize {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Writes that were done once they were sent again.
-    pub fn sent_again(&self) -> usize {
-        self.sent_again.load(Ordering::Relaxed)
+    /// The number of writes that succeeded after a retry.
+    pub fn retried(&self) -> usize {
+        self.retried.load(Ordering::Relaxed)
     }
 
-    /// What was not as it should be right after it was acknowledged.
+    /// The number of writes whose effect was wrong right after they were acknowledged.
     pub fn wrong(&self) -> usize {
         self.wrong.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many are acknowledged.
+    /// Waits until this number of writes is acknowledged.
     pub async fn reaches(&self, acknowledged: usize) {
         while self.acknowledged() < acknowledged {
             sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Reads every key; how many are shown as what they were before the last write that
-    /// was acknowledged. Nobody may be writing.
+    /// Reads every key. Returns how many acknowledged writes are missing. No writer may be running.
     pub async fn lost(&self, grpc: SocketAddr) -> usize {
         let keys: Vec<_> = self.keys.lock().unwrap().iter().map(|(key, last)| (key.clone(), *last)).collect();
         let mut lost = 0;
         for keys in keys.chunks(500) {
             let user_ids: Vec<_> = keys.iter().map(|(key, _)| key.clone()).collect();
             let request = BatchGetPresencesRequest { user_ids };
-            let answer = loop {
+            let response = loop {
                 match connect(grpc).batch_get_presences(request.clone()).await {
-                    Ok(answer) => break answer.into_inner(),
-                    Err(_) => sleep(AGAIN_AFTER).await,
+                    Ok(response) => break response.into_inner(),
+                    Err(_) => sleep(RETRY_AFTER).await,
                 }
             };
-            for ((key, last), presence) in keys.iter().zip(&answer.presences) {
+            for ((key, last), presence) in keys.iter().zip(&response.presences) {
                 if !last.allows(shown(presence)) {
                     lost += 1;
                     println!("{key} is shown as {:?} after {last:?}", shown(presence));
@@ -136,14 +134,14 @@ fn shown(presence: &Presence) -> Pair {
     (presence.availability(), presence.activity())
 }
 
-/// Writers that are at work.
+/// Running writers.
 pub struct Writers {
     tasks: JoinSet<()>,
     over: Arc<AtomicBool>,
 }
 
 impl Writers {
-    /// Starts them at one service; `time` is a number of its own for each start.
+    /// Starts writers at one service; `time` must differ for each start.
     pub fn start(ledger: &Arc<Ledger>, grpc: SocketAddr, time: usize) -> Self {
         let (mut tasks, over) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         let clients: Vec<_> = (0..WRITERS.div_ceil(WRITERS_OF_A_CONNECTION)).map(|_| connect(grpc)).collect();
@@ -158,7 +156,7 @@ impl Writers {
         Self { tasks, over }
     }
 
-    /// Ends them; what is under way is waited for.
+    /// Stops the writers, and waits for pending writes.
     pub async fn stop(self) {
         self.over.store(true, Ordering::Relaxed);
         self.tasks.join_all().await;
@@ -181,22 +179,21 @@ impl Writer {
         }
     }
 
-    /// The next write of a key, or again the one that was not acknowledged, until it
-    /// is done.
+    /// Sends the next write of a key, or the last one if it is unacknowledged, until it succeeds.
     async fn write_next(&mut self, key: &str) {
         let mut last = self.ledger.keys.lock().unwrap().get(key).copied().unwrap_or_default();
-        let mut again = last.number > 0 && !last.acknowledged;
-        if !again {
+        let mut is_retry = last.number > 0 && !last.acknowledged;
+        if !is_retry {
             last.number += 1;
         }
         loop {
             last.acknowledged = false;
             self.ledger.keys.lock().unwrap().insert(key.to_owned(), last);
-            let answer = self.write(key, last.number).await;
-            match &answer {
+            let response = self.write(key, last.number).await;
+            match &response {
                 Ok(()) => break,
-                // What it should end had ended by its first sending.
-                Err(status) if again && status.code() == Code::NotFound => break,
+                // The first attempt has already cleared the session.
+                Err(status) if is_retry && status.code() == Code::NotFound => break,
                 Err(status) if status.code() == Code::NotFound => {
                     println!("{key}: {} found nothing to clear", last.number);
                     self.ledger.wrong.fetch_add(1, Ordering::Relaxed);
@@ -208,15 +205,15 @@ impl Writer {
             if self.over.load(Ordering::Relaxed) {
                 return;
             }
-            again = true;
-            sleep(AGAIN_AFTER).await;
+            is_retry = true;
+            sleep(RETRY_AFTER).await;
         }
         last.acknowledged = true;
         self.ledger.keys.lock().unwrap().insert(key.to_owned(), last);
         self.ledger.acknowledged.fetch_add(1, Ordering::Relaxed);
-        if again {
-            self.ledger.sent_again.fetch_add(1, Ordering::Relaxed);
-            self.look(key, last).await;
+        if is_retry {
+            self.ledger.retried.fetch_add(1, Ordering::Relaxed);
+            self.check(key, last).await;
         }
     }
 
@@ -237,17 +234,17 @@ impl Writer {
         }
     }
 
-    /// Whether a write that was sent again led to what it asked for.
-    async fn look(&mut self, key: &str, last: Last) {
+    /// Checks the effect of a retried write.
+    async fn check(&mut self, key: &str, last: Last) {
         while !self.over.load(Ordering::Relaxed) {
             let request = GetPresenceRequest { user_id: key.to_owned() };
-            let Ok(answer) = self.client.get_presence(request).await else {
-                sleep(AGAIN_AFTER).await;
+            let Ok(response) = self.client.get_presence(request).await else {
+                sleep(RETRY_AFTER).await;
                 continue;
             };
-            let presence = answer.into_inner().presence.unwrap_or_default();
+            let presence = response.into_inner().presence.unwrap_or_default();
             if !last.allows(shown(&presence)) {
-                println!("{key} is shown as {:?} right after {last:?} was sent again", shown(&presence));
+                println!("{key} is shown as {:?} right after {last:?} was retried", shown(&presence));
                 self.ledger.wrong.fetch_add(1, Ordering::Relaxed);
             }
             return;

@@ -1,4 +1,4 @@
-//! What was set at one replica and is read at another.
+//! A set at one replica, and a get at another.
 
 use std::{
     sync::{
@@ -15,15 +15,15 @@ use super::{Client, Row, cluster::Cluster, connect};
 use presenced_tools::process::Process;
 
 const USERS: usize = 32;
-const AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// The pause before a retry.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 const STATES: [(Availability, Activity); 3] = [
     (Availability::Busy, Activity::InACall),
     (Availability::Away, Activity::Away),
     (Availability::DoNotDisturb, Activity::Presenting),
 ];
 
-/// Sets at one of so many replicas, and gets at the next one as soon as that is
-/// acknowledged; so many times, with one replica and with three.
+/// Sets at one replica, and gets at the next one as soon as the set is acknowledged, `pairs` times.
 pub async fn read_your_writes(replicas: usize, pairs: usize) -> Row {
     let cluster = Cluster::start(&[]).await;
     let mut processes = Vec::new();
@@ -37,18 +37,18 @@ pub async fn read_your_writes(replicas: usize, pairs: usize) -> Row {
         users.spawn(one_user(format!("user-{user}"), clients, Arc::clone(&left)));
     }
     let results = users.join_all().await;
-    let [tried, stale, again] = [0, 1, 2].map(|of| results.iter().map(|result| result[of]).sum::<usize>());
+    let [tried, stale, retries] = [0, 1, 2].map(|of| results.iter().map(|result| result[of]).sum::<usize>());
     Row {
-        property: format!("reads that did not show the set before them, {replicas} replica(s)"),
+        property: format!("reads that missed the set before them, {replicas} replica(s)"),
         tried: format!("{tried} sets, each followed by a get at the next one"),
-        figure: format!("{stale} ({again} calls asked again)"),
+        figure: format!("{stale} ({retries} retries)"),
         held: stale == 0,
     }
 }
 
-/// The pairs of one user: tried, stale, and calls that were refused and asked again.
+/// Runs the pairs of one user. Returns the numbers of sets, stale gets and retries.
 async fn one_user(user_id: String, mut clients: Vec<Client>, left: Arc<AtomicUsize>) -> [usize; 3] {
-    let [mut tried, mut stale, mut again] = [0; 3];
+    let [mut tried, mut stale, mut retries] = [0; 3];
     let replicas = clients.len();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
         let shown = STATES[tried % STATES.len()];
@@ -60,20 +60,20 @@ async fn one_user(user_id: String, mut clients: Vec<Client>, left: Arc<AtomicUsi
             expiration_duration: None,
         };
         while clients[tried % replicas].set_presence(set.clone()).await.is_err() {
-            again += 1;
-            sleep(AGAIN_AFTER).await;
+            retries += 1;
+            sleep(RETRY_AFTER).await;
         }
         let get = GetPresenceRequest { user_id: user_id.clone() };
         let reader = &mut clients[(tried + 1) % replicas];
-        let mut answer = reader.get_presence(get.clone()).await;
-        while answer.is_err() {
-            again += 1;
-            sleep(AGAIN_AFTER).await;
-            answer = reader.get_presence(get.clone()).await;
+        let mut response = reader.get_presence(get.clone()).await;
+        while response.is_err() {
+            retries += 1;
+            sleep(RETRY_AFTER).await;
+            response = reader.get_presence(get.clone()).await;
         }
-        let presence = answer.unwrap().into_inner().presence.unwrap_or_default();
+        let presence = response.unwrap().into_inner().presence.unwrap_or_default();
         stale += usize::from((presence.availability(), presence.activity()) != shown);
         tried += 1;
     }
-    [tried, stale, again]
+    [tried, stale, retries]
 }

@@ -1,4 +1,4 @@
-//! Writes that were answered as failed, or not at all, and are sent again.
+//! Retries of writes that failed or got no response.
 
 use std::{
     sync::Arc,
@@ -22,14 +22,14 @@ use super::{
     ledger::{Ledger, Writers},
 };
 
-/// Longer than it takes on any machine.
+/// A timeout that no machine should reach.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// By then what was on its way has arrived.
+/// The time within which delayed writes arrive.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// How the network breaks, and for how long: at any moment of a statement, and for
-/// longer than one may take. What it holds up it hands on before anything new.
+/// The faults of the network, and their length: at any moment of a statement, and for longer
+/// than its timeout. Bytes that were held back arrive before new ones.
 const FAULTS: [(Network, Duration); 5] = [
     (Network::Reset, Duration::from_millis(50)),
     (Network::Cut, Duration::from_millis(300)),
@@ -38,16 +38,16 @@ const FAULTS: [(Network, Duration); 5] = [
     (Network::Hung, Duration::from_millis(2_200)),
 ];
 
-/// Breaks the network between the service and its database under writers, until so many
-/// writes have been done by another sending.
-pub async fn sent_again(retries: usize) -> Row {
+/// Breaks the network between the service and its database under writers, until this number of
+/// writes has succeeded after a retry.
+pub async fn retried(retries: usize) -> Row {
     let cluster = Cluster::start(&[]).await;
     let (proxy, url) = Proxy::to(&cluster.url()).await;
     let process = Process::start(&url, &[]).await;
     let ledger = Arc::new(Ledger::default());
     let mut lost = 0;
     let mut faults = FAULTS.iter().cycle().enumerate();
-    while ledger.sent_again() < retries {
+    while ledger.retried() < retries {
         let (time, (fault, lasts)) = faults.next().unwrap();
         let writers = Writers::start(&ledger, process.grpc, time);
         timeout(PATIENCE, ledger.reaches(ledger.acknowledged() + 200))
@@ -56,34 +56,36 @@ pub async fn sent_again(retries: usize) -> Row {
         proxy.set(*fault);
         sleep(*lasts).await;
         proxy.set(Network::Up);
-        // So long that each key is written again.
-        timeout(PATIENCE, ledger.reaches(ledger.acknowledged() + 2_000)).await.expect("it works again");
+        // Enough for a new write to each key.
+        timeout(PATIENCE, ledger.reaches(ledger.acknowledged() + 2_000))
+            .await
+            .expect("writes are acknowledged again");
         writers.stop().await;
         sleep(SETTLED).await;
         lost += ledger.lost(process.grpc).await;
     }
     Row {
-        property: "writes answered as failed that did not do what they asked for when sent again".to_owned(),
+        property: "failed writes without the right effect after their retry".to_owned(),
         tried: format!(
-            "{} failed, {} done by another sending; {} acknowledged",
+            "{} failed, {} successful after a retry; {} acknowledged",
             ledger.failed(),
-            ledger.sent_again(),
+            ledger.retried(),
             ledger.acknowledged()
         ),
-        figure: format!("{} at once, {lost} later", ledger.wrong()),
+        figure: format!("{} right after, {lost} later", ledger.wrong()),
         held: ledger.wrong() == 0 && lost == 0,
     }
 }
 
-/// One of two replicas is cut off from the database in silence, and what it could not do
-/// is done by the other one; then what was on its way arrives.
+/// Cuts one of two replicas off from the database without closing connections, and repeats its
+/// failed writes at the other replica. Then the network lets the delayed writes through.
 pub async fn late(users: usize, silence: Duration) -> Row {
     let cluster = Cluster::start(&[]).await;
     let (proxy, url) = Proxy::to(&cluster.url()).await;
     let silent = Process::start(&url, &[]).await;
     let other = Process::start(&cluster.url(), &[]).await;
     let (silent, other) = ((connect(silent.grpc), silent), (connect(other.grpc), other));
-    // Its connections to the database are open, those of the worker that is called.
+    // Opens the database connections of the worker that the client reaches.
     let _ = set_all(&silent.0, users, Availability::Busy).await;
     proxy.set(Network::Hung);
     let stopwatch = Instant::now();
@@ -93,14 +95,14 @@ pub async fn late(users: usize, silence: Duration) -> Row {
     proxy.set(Network::Up);
     sleep(SETTLED).await;
     let user_ids = (0..users).map(user_id).collect();
-    let answer = other.0.clone().batch_get_presences(BatchGetPresencesRequest { user_ids }).await;
-    let presences = answer.unwrap().into_inner().presences;
+    let response = other.0.clone().batch_get_presences(BatchGetPresencesRequest { user_ids }).await;
+    let presences = response.unwrap().into_inner().presences;
     let undone =
         presences.iter().filter(|presence| presence.availability() != Availability::DoNotDisturb).count();
     Row {
-        property: "acknowledged writes undone by older ones, which had failed and arrived late".to_owned(),
+        property: "acknowledged writes undone by older writes that failed and arrived late".to_owned(),
         tried: format!(
-            "{failed} failed at one replica, {acknowledged} done by the other; {silence:?} of silence"
+            "{failed} failed at one replica, {acknowledged} successful at the other; network hung for {silence:?}"
         ),
         figure: undone.to_string(),
         held: undone == 0 && failed > 0 && acknowledged == users,
@@ -111,7 +113,7 @@ fn user_id(user: usize) -> String {
     format!("user-{user}")
 }
 
-/// Sets all at once; how many were acknowledged.
+/// Sets all users at once. Returns the number of acknowledged sets.
 async fn set_all(client: &Client, users: usize, availability: Availability) -> usize {
     let activity = if availability == Availability::Busy { Activity::InACall } else { Activity::Presenting };
     let mut calls = JoinSet::new();

@@ -1,5 +1,4 @@
-//! Replicas that are replaced one after the other, under callers that retry as gRPC
-//! does.
+//! Replicas that are replaced one after the other, under callers with gRPC's retry policy.
 
 use std::{
     collections::BTreeMap,
@@ -24,20 +23,20 @@ use presenced_tools::process::Process;
 
 const REPLICAS: usize = 3;
 const CALLERS: usize = 64;
-/// From an answer to the caller's next call.
+/// A caller's pause after a response.
 const PACE: Duration = Duration::from_millis(10);
-/// As in a gRPC service config: five attempts, 100 ms before the second, 1 s at most,
-/// each twice the one before, and a random part of that.
+/// The retry policy of a gRPC service config: five attempts, and a random part of a backoff
+/// that starts at 100 ms and doubles up to 1 s.
 const ATTEMPTS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// How long all replicas are there between two stops.
+/// The time between two stops with all replicas running.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What the callers find by the service's name; another one after each restart.
+/// The addresses that name resolution returns; one changes with each restart.
 type Addresses = Arc<RwLock<Vec<SocketAddr>>>;
 
-/// Stops each of three replicas and starts another in its place, so many times over.
+/// Replaces each of three replicas, `rounds` times.
 pub async fn restart(rounds: usize) -> Row {
     let cluster = Cluster::start(&[]).await;
     let mut replicas = Vec::new();
@@ -76,7 +75,7 @@ pub async fn restart(rounds: usize) -> Row {
     }
     drains.sort_unstable();
     Row {
-        property: "calls that failed while replicas were replaced, after retries as gRPC's".to_owned(),
+        property: "calls that failed while replicas were replaced, with gRPC's retry policy".to_owned(),
         tried: format!("{} restarts of {REPLICAS} replicas, {} calls", drains.len(), all.calls),
         figure: format!(
             "{} failed, retried {:?}; drained in {:.3?} to {:.3?}, {unclean} not cleanly",
@@ -89,12 +88,12 @@ pub async fn restart(rounds: usize) -> Row {
     }
 }
 
-/// What a caller did.
+/// The calls of one caller.
 #[derive(Default)]
 struct Called {
     calls: usize,
     failed: usize,
-    /// How often an attempt was followed by another one, by why.
+    /// The number of retries by reason.
     retried: BTreeMap<String, usize>,
 }
 
@@ -104,16 +103,13 @@ async fn call(caller: usize, addresses: Addresses, over: Arc<AtomicBool>) -> Cal
     while !over.load(Ordering::Relaxed) {
         done.calls += 1;
         for attempt in 1..=ATTEMPTS {
-            // Always the one after the last, as round_robin has it.
+            // The next address in turn, like gRPC's round_robin.
             replica += 1;
             let address = addresses.read().unwrap()[replica % REPLICAS];
             let client = connections.entry(address).or_insert_with(|| connect(address));
             let Err(status) = one(client, caller, done.calls).await else { break };
-            let why = format!(
-                "{:?}{}",
-                status.code(),
-                if is_of_transport(&status) { " of the transport" } else { "" }
-            );
+            let why =
+                format!("{:?}{}", status.code(), if is_of_transport(&status) { " (transport)" } else { "" });
             if attempt == ATTEMPTS || !is_retried(&status) {
                 println!("failed after {attempt} attempts: {status:?}");
                 done.failed += 1;
@@ -143,13 +139,13 @@ async fn one(client: &mut Client, caller: usize, call: usize) -> Result<(), Stat
     client.set_presence(request).await.map(drop)
 }
 
-/// What a service config names as retryable. Where a connection is lost, tonic's
-/// client has other words for what gRPC's own clients call UNAVAILABLE.
+/// Whether a service config retries this status. For a lost connection, tonic's client reports
+/// other codes than gRPC's own clients, which report UNAVAILABLE.
 fn is_retried(status: &Status) -> bool {
     status.code() == Code::Unavailable || is_of_transport(status)
 }
 
-/// Whether the client found this itself, and no service answered it.
+/// Whether the status comes from the client's own transport and not from a response.
 fn is_of_transport(status: &Status) -> bool {
     status.source().is_some()
 }

@@ -1,4 +1,4 @@
-//! A long time at half of what the service can do.
+//! Half of the full load for a long time.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -10,14 +10,14 @@ use tokio::{process::Command, time::sleep};
 use super::{Row, cluster::Cluster};
 use presenced_tools::machine::memory;
 
-/// From one sample to the next.
+/// The interval of samples.
 const EVERY: Duration = Duration::from_secs(10);
-/// How far the last quarter may be above the first one: a part of it, and this much more.
+/// The growth from the first quarter to the last one that is allowed, as a fraction.
 const GROWTH: f64 = 0.1;
-/// Users; all have a session before it begins, so that no new row is needed.
+/// The number of users. All have a session before the first sample, so no row is added.
 const USERS: &str = "20000";
 
-/// What is sampled.
+/// One sample.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     memory: f64,
@@ -25,7 +25,7 @@ struct Sample {
     table: f64,
 }
 
-/// Runs at half load for so long.
+/// Runs half of the full load for `length`.
 pub async fn soak(length: Duration) -> Vec<Row> {
     let cluster = Cluster::start(&[]).await;
     let process = Process::start(&cluster.url(), &[]).await;
@@ -43,7 +43,7 @@ pub async fn soak(length: Duration) -> Vec<Row> {
         }
     };
     let calls =
-        format!("{rate} calls a second for {duration}, half of what it can; {} samples", samples.len());
+        format!("{rate} calls a second for {duration}, half of the full load; {} samples", samples.len());
     let row = |property: &str, unit: &str, of: fn(&Sample) -> f64| {
         let [first, last] = quarters(&samples, of);
         Row {
@@ -67,13 +67,13 @@ pub async fn soak(length: Duration) -> Vec<Row> {
     ]
 }
 
-/// Runs the binary's own benchmark; its report.
+/// Runs `bench`. Returns its report.
 async fn bench(process: &Process, flags: &[&str]) -> Value {
     let mut command = std::process::Command::new(sibling("bench"));
     command.args([&process.grpc.to_string(), "--operation", "mix", "--users", USERS, "--json"]);
     command.args(flags).stderr(Stdio::null());
     let output = Command::from(without_settings(command)).kill_on_drop(true).output().await.unwrap();
-    serde_json::from_slice(&output.stdout).expect("a report of the benchmark")
+    serde_json::from_slice(&output.stdout).expect("bench prints JSON")
 }
 
 async fn sample(process: &Process, database: &mut PgConnection) -> Sample {
