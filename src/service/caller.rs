@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The caller of a request. Its fields are private: keys for the store come from
-/// [`Caller::authorize`] and the functions beside it, which check the permission.
+/// `Caller::authorize` and the functions beside it, which check the permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The caller's organisation. A caller never reads or writes another tenant's data.

@@ -66,22 +66,22 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub message_max_bytes: u32,
 
-    /// [`RESETS_MAX`]; tests replace it, like all fields below.
+    /// `RESETS_MAX`; tests replace it, like all fields below.
     #[arg(skip = RESETS_MAX)]
     pub resets_max: u32,
-    /// [`HEADER_TIMEOUT`].
+    /// `HEADER_TIMEOUT`.
     #[arg(skip = HEADER_TIMEOUT)]
     pub header_timeout: Duration,
-    /// [`BODY_TIMEOUT`].
+    /// `BODY_TIMEOUT`.
     #[arg(skip = BODY_TIMEOUT)]
     pub body_timeout: Duration,
-    /// [`SEND_TIMEOUT`].
+    /// `SEND_TIMEOUT`.
     #[arg(skip = SEND_TIMEOUT)]
     pub send_timeout: Duration,
-    /// [`IDLE_TIMEOUT`].
+    /// `IDLE_TIMEOUT`.
     #[arg(skip = IDLE_TIMEOUT)]
     pub idle_timeout: Duration,
-    /// [`HEADER_MAX_BYTES`].
+    /// `HEADER_MAX_BYTES`.
     #[arg(skip = HEADER_MAX_BYTES)]
     pub header_max_bytes: u32,
 }

@@ -151,13 +151,13 @@ pub struct Settings {
     #[command(flatten)]
     pub streams: StreamSettings,
 
-    /// [`BATCH_MAX`]; tests replace it, like the two fields below.
+    /// `BATCH_MAX`; tests replace it, like the two fields below.
     #[arg(skip = constant("PRESENCE_TEST_BATCH_MAX", BATCH_MAX))]
     pub batch_max: usize,
-    /// [`CONCURRENT_STATEMENTS`].
+    /// `CONCURRENT_STATEMENTS`.
     #[arg(skip = CONCURRENT_STATEMENTS)]
     pub concurrent_statements: u16,
-    /// [`QUEUE_MAX`].
+    /// `QUEUE_MAX`.
     #[arg(skip = constant("PRESENCE_TEST_QUEUE_MAX", QUEUE_MAX))]
     pub queue_max: usize,
 }

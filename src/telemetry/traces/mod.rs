@@ -72,7 +72,7 @@ impl Traces {
         self.0.as_ref().map_or_else(RequestTrace::default, |tracing| tracing.start_request(headers))
     }
 
-    /// Sends the remaining spans and ends, within [`FLUSH_TIMEOUT`].
+    /// Sends the remaining spans and ends, within `FLUSH_TIMEOUT`.
     pub async fn stop(&self) {
         let Some(tracing) = &self.0 else { return };
         let provider = tracing.provider.clone();
