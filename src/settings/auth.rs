@@ -91,7 +91,7 @@ pub struct AuthSettings {
     #[arg(value_parser = origin)]
     pub cors_origins: Vec<String>,
 
-    /// `JWT_LEEWAY`; tests replace it.
+    /// Tolerance between the issuer's clock and this machine's. No flag sets it.
     #[arg(skip = JWT_LEEWAY)]
     pub jwt_leeway: Duration,
 }

@@ -66,22 +66,23 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub message_max_bytes: u32,
 
-    /// `RESETS_MAX`; tests replace it, like all fields below.
+    /// Requests that a client may cancel on one HTTP/2 connection in 10 s. No flag sets this field or
+    /// those below; only tests replace the constants.
     #[arg(skip = RESETS_MAX)]
     pub resets_max: u32,
-    /// `HEADER_TIMEOUT`.
+    /// Time for a TLS handshake, for the first bytes, and for the header of an HTTP/1 request.
     #[arg(skip = HEADER_TIMEOUT)]
     pub header_timeout: Duration,
-    /// `BODY_TIMEOUT`.
+    /// Time for the body of a request.
     #[arg(skip = BODY_TIMEOUT)]
     pub body_timeout: Duration,
-    /// `SEND_TIMEOUT`.
+    /// Time for which a client may stall without reading a pending response.
     #[arg(skip = SEND_TIMEOUT)]
     pub send_timeout: Duration,
-    /// `IDLE_TIMEOUT`.
+    /// Time for which a connection may have no request under way.
     #[arg(skip = IDLE_TIMEOUT)]
     pub idle_timeout: Duration,
-    /// `HEADER_MAX_BYTES`.
+    /// Maximum size of a request's headers, in bytes.
     #[arg(skip = HEADER_MAX_BYTES)]
     pub header_max_bytes: u32,
 }

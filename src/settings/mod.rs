@@ -151,13 +151,14 @@ pub struct Settings {
     #[command(flatten)]
     pub streams: StreamSettings,
 
-    /// `BATCH_MAX`; tests replace it, like the two fields below.
+    /// Members of one statement. No flag sets this field or the two below; only tests replace the
+    /// constants.
     #[arg(skip = constant("PRESENCE_TEST_BATCH_MAX", BATCH_MAX))]
     pub batch_max: usize,
-    /// `CONCURRENT_STATEMENTS`.
+    /// Statements of each kind that a worker runs at once.
     #[arg(skip = CONCURRENT_STATEMENTS)]
     pub concurrent_statements: u16,
-    /// `QUEUE_MAX`.
+    /// Members of each kind that may wait in a worker. Further calls are refused.
     #[arg(skip = constant("PRESENCE_TEST_QUEUE_MAX", QUEUE_MAX))]
     pub queue_max: usize,
 }

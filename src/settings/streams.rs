@@ -37,7 +37,7 @@ pub struct StreamSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
     pub watch_users_max: u32,
 
-    /// `WATCH_HEARTBEAT`; tests replace it.
+    /// Time without an event after which a watching stream sends a heartbeat. No flag sets it.
     #[arg(skip = WATCH_HEARTBEAT)]
     pub watch_heartbeat: Duration,
 }
