@@ -55,7 +55,7 @@ async fn one(step: &str) -> Row {
     set(&mut client, "before").await;
 
     fs::write(&time, step).unwrap();
-    let noticed = reports(&process, "clock more than 2 s off the database's").await;
+    let noticed = reports(&process, "clock differs from the database's by more than 2 s").await;
     // Callers that ignore the probe still get responses.
     let stopwatch = Instant::now();
     let mut slowest = Duration::ZERO;
