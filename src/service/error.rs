@@ -21,7 +21,7 @@ pub const VIOLATIONS_MAX: usize = 10;
 
 /// The maximum size of the violations in the message of a gRPC status, in bytes, for the same
 /// reason. All violations of a single request fit; the status details have [`VIOLATIONS_MAX`].
-const GRPC_MESSAGE_MAX_BYTES: usize = 1_024;
+const GRPC_MESSAGE_MAX_BYTES: usize = 640;
 
 /// The kind of an error, which decides the status code in each API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,7 +128,7 @@ async fn migrations_bypass_the_pgbouncer() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     let migrated =
-        command().args(["migrate", "--database-url", &bouncer.url]).args(flags(&database)).status();
+        command().args(["migrate", "--database-url", &bouncer.url]).args(&flags(&database)[..3]).status();
     assert!(migrated.unwrap().success());
     let process = Process::start(&bouncer.url, &[&flags(&database)[..], &["--no-migrate"]].concat()).await;
     let client = Client::new(Api::Grpc, process.grpc, process.http);
