@@ -154,7 +154,7 @@ class Msgraph(unittest.IsolatedAsyncioTestCase):
             error = await self.refused(
                 presence.set_user_preferred_presence.post(only_of_sessions), 400, "InvalidArgument"
             )
-            self.assertIn("Offline/OffWork", error.message)
+            self.assertIn("Offline / OffWork", error.message)
 
     async def test_status_message(self):
         for presence in self.roots:
