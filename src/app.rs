@@ -97,8 +97,8 @@ pub async fn connect(settings: &Settings) -> Result<Database, OpenError> {
 
 /// Connects to the database, migrates it unless the settings forbid that, and checks its
 /// schema.
-pub async fn open_database(settings: &Settings) -> Result<Arc<Database>, OpenError> {
-    let database = connect(settings).await?;
+pub async fn open_database(settings: &Settings, clock: &Clock) -> Result<Arc<Database>, OpenError> {
+    let database = connect(settings).await?.with_clock(clock.database_clock());
     if !settings.no_migrate {
         database.migrate().await?;
     }
@@ -154,12 +154,8 @@ impl App {
                 .await?;
 
         let store = database.open(OWN_CONNECTIONS);
-        let health_loop = tokio::spawn(health.clone().watch(
-            Arc::clone(&database),
-            Arc::clone(&store),
-            clock.clone(),
-            stop.clone(),
-        ));
+        let health_loop =
+            tokio::spawn(health.clone().watch(Arc::clone(&database), Arc::clone(&store), stop.clone()));
         let watched = database.open(watch::CONNECTIONS);
         let sources = Sources {
             store: Arc::clone(&watched),
@@ -293,7 +289,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
             "requests and tokens are unencrypted: give --tls-cert and --tls-key, unless a proxy encrypts them"
         );
     }
-    let database = open_database(settings).await?;
+    let database = open_database(settings, &clock).await?;
     info!(store = database.describe(), "database opened");
     let traces = match &settings.traces.otlp_endpoint {
         Some(endpoint) => {

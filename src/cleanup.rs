@@ -1,30 +1,59 @@
-//! Removal of sessions that ended before the retention time.
+//! Removal of rows that nobody needs any more: sessions that ended before the retention time, and
+//! rows of users that show nothing and belong to a user without a session.
 //!
-//! No rule depends on it, because a read decides whether a session has ended. Every replica
-//! cleans up. The cost is low: each chunk is followed by a pause many times as long.
+//! No rule depends on it, because a read decides whether a session has ended. One replica at a time
+//! does it, under a lease. The cost is low: each chunk is followed by a pause many times as long.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
+use uuid::Uuid;
 
 use crate::{
-    clock::{Clock, Stopwatch},
-    store::{Chunk, Store, StoreError},
+    clock::{Clock, Stopwatch, about},
+    store::{Lease, SessionKey, Store, StoreError, UserKey},
     telemetry::Metrics,
 };
 
-/// The number of sessions in one chunk.
+/// The number of rows in one chunk.
 const CHUNK_ROWS: u32 = 1_000;
 /// The pause after a chunk, as a multiple of the chunk's duration.
 const PAUSE_FACTOR: u32 = 20;
 /// The shortest pause after a chunk.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-/// The pause between two cleanups of the whole table.
+/// The pause between two cleanups of the tables.
 const INTERVAL: Duration = Duration::from_hours(1);
+/// The time within which the first cleanup starts.
+const START_SPREAD: Duration = Duration::from_secs(10);
+/// The pause after a failed chunk.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
+/// The pause before a replica asks again for the lease that another one has.
+const LEASE_PAUSE: Duration = Duration::from_mins(5);
+/// The duration of the lease during a cleanup. Each chunk renews it, so it must exceed the longest
+/// pause between two chunks. After a cleanup the lease keeps other replicas from repeating it.
+const LEASE_DURATION: Duration = Duration::from_mins(2);
 
-/// Cleans up repeatedly until `stop`.
+/// The place from which a cleanup continues.
+enum Position {
+    Sessions(Option<SessionKey>),
+    Users(Option<UserKey>),
+}
+
+/// The cleanup of one replica.
+struct Cleanup {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    metrics: Metrics,
+    retention: Duration,
+    /// The name of this replica in the lease.
+    owner: Uuid,
+    position: Position,
+}
+
+/// Cleans up repeatedly until `stop`. The first time is at random, so that replicas that start
+/// together do not clean up together.
 pub async fn run(
     store: Arc<dyn Store>,
     clock: Clock,
@@ -32,38 +61,88 @@ pub async fn run(
     retention: Duration,
     stop: CancellationToken,
 ) {
+    let (owner, position) = (Uuid::from_u128(fastrand::u128(..)), Position::Sessions(None));
+    let mut cleanup = Cleanup { store, clock, metrics, retention, owner, position };
     let cleanups = async {
+        sleep(START_SPREAD.mul_f64(fastrand::f64())).await;
         loop {
-            match cleanup(&*store, &clock, &metrics, retention).await {
-                Ok(0) => debug!("cleanup found no session to remove"),
-                Ok(removed) => info!(removed, "cleanup removed ended sessions"),
+            let pause = match cleanup.finish().await {
+                Ok(Some(removed)) => {
+                    info!(removed, "cleanup finished");
+                    about(INTERVAL)
+                }
+                Ok(None) => about(LEASE_PAUSE),
                 // The health loop reports an unavailable database.
-                Err(error) => debug!(%error, "cleanup failed"),
-            }
-            sleep(INTERVAL).await;
+                Err(error) => {
+                    debug!(%error, "cleanup failed; it continues at the same place");
+                    RETRY_PAUSE
+                }
+            };
+            sleep(pause).await;
         }
     };
     stop.run_until_cancelled(cleanups).await;
 }
 
-/// Goes through all sessions once. Returns the number of removed sessions.
-async fn cleanup(
-    store: &dyn Store,
-    clock: &Clock,
-    metrics: &Metrics,
-    retention: Duration,
-) -> Result<u64, StoreError> {
-    let (mut chunk, mut removed) = (Chunk::default(), 0);
-    loop {
-        let duration = Stopwatch::start();
-        chunk.through = store.chunk_end(chunk.after.as_ref(), CHUNK_ROWS).await?;
-        let sessions = store.remove_ended(clock.now() - retention, &chunk).await?;
-        metrics.sessions_removed(sessions);
-        removed += sessions;
-        if chunk.through.is_none() {
-            return Ok(removed);
+impl Cleanup {
+    /// Goes through the tables to their end, from the place where the last cleanup failed. Returns
+    /// the number of removed rows; `None` if another replica has the lease.
+    async fn finish(&mut self) -> Result<Option<u64>, StoreError> {
+        let mut removed = 0;
+        loop {
+            let duration = Stopwatch::start();
+            if !self.take_lease(LEASE_DURATION).await? {
+                return Ok(None);
+            }
+            match &self.position {
+                Position::Sessions(after) => {
+                    let (number, last) = self.sessions(after.as_ref()).await?;
+                    removed += number;
+                    self.position = last.map_or(Position::Users(None), |last| Position::Sessions(Some(last)));
+                }
+                Position::Users(after) => {
+                    let (number, last) = self.users(after.as_ref()).await?;
+                    removed += number;
+                    let Some(last) = last else {
+                        self.position = Position::Sessions(None);
+                        self.take_lease(INTERVAL).await?;
+                        return Ok(Some(removed));
+                    };
+                    self.position = Position::Users(Some(last));
+                }
+            }
+            sleep((duration.elapsed() * PAUSE_FACTOR).max(PAUSE_MIN)).await;
         }
-        chunk.after = chunk.through.take();
-        sleep((duration.elapsed() * PAUSE_FACTOR).max(PAUSE_MIN)).await;
     }
+
+    async fn take_lease(&self, duration: Duration) -> Result<bool, StoreError> {
+        let lease = Lease { name: "cleanup", owner: self.owner, duration };
+        self.store.take_lease(self.clock.now(), &lease).await
+    }
+
+    /// Cleans up the next sessions. Returns the number of removed ones, and the last key unless
+    /// these were the last sessions.
+    async fn sessions(&self, after: Option<&SessionKey>) -> Result<(u64, Option<SessionKey>), StoreError> {
+        let mut rows = self.store.scan_sessions(after, CHUNK_ROWS).await?;
+        let last = rows.last().filter(|_| is_full(rows.len())).map(|row| row.key.clone());
+        let before = self.clock.now() - self.retention;
+        rows.retain(|row| row.ends_at <= before);
+        let removed = self.store.remove_sessions(&rows).await?;
+        self.metrics.sessions_removed(removed);
+        Ok((removed, last))
+    }
+
+    /// Cleans up the next rows of users, as [`Self::sessions`] does.
+    async fn users(&self, after: Option<&UserKey>) -> Result<(u64, Option<UserKey>), StoreError> {
+        let mut rows = self.store.scan_users(after, CHUNK_ROWS).await?;
+        let last = rows.last().filter(|_| is_full(rows.len())).map(|row| row.key.clone());
+        let before = self.clock.now() - self.retention;
+        rows.retain(|row| row.unused_from.is_some_and(|from| from <= before));
+        Ok((self.store.remove_users(&rows).await?, last))
+    }
+}
+
+/// Whether a chunk has all the rows for which it asked, so that more may follow.
+fn is_full(rows: usize) -> bool {
+    u32::try_from(rows).is_ok_and(|rows| rows >= CHUNK_ROWS)
 }

@@ -71,7 +71,7 @@ async fn serve(settings: &Settings) -> ExitCode {
         Err(error) => return fail(EXIT_FAILURE, &format!("cannot listen for signals: {error}")),
     };
     let started = tokio::select! {
-        started = App::start(settings, Clock::System) => started,
+        started = App::start(settings, Clock::new()) => started,
         signal = signals.next() => {
             info!(signal, "stopped during start");
             return ExitCode::SUCCESS;
@@ -126,7 +126,7 @@ async fn healthcheck(settings: &Settings) -> ExitCode {
 
 /// Prints the findings of the doctor. The exit code is that of the fault to mend first.
 async fn examine(settings: &Settings) -> ExitCode {
-    let report = doctor::examine(settings, &Clock::System).await;
+    let report = doctor::examine(settings, &Clock::new()).await;
     let text = match settings.log_format {
         LogFormat::Human => report.to_string(),
         LogFormat::Json => report.to_json(),

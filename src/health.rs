@@ -12,18 +12,12 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{debug, info, warn};
 
 use crate::{
-    clock::Clock,
-    presence::Timestamp,
-    store::{Database, Store, StoreError},
+    store::{Database, Store},
     telemetry::Metrics,
 };
 
 /// The time between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// The maximum difference between this machine's clock and the database's. Beyond it,
-/// sessions that this replica sets would end and fade too early or too late on others.
-pub const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The name by which a gRPC health check asks about the whole server.
 const SERVER_NAME: &str = "";
@@ -37,8 +31,6 @@ pub enum Readiness {
     Ready,
     /// The store does not respond.
     StoreUnavailable,
-    /// The clock differs from the database's by more than 2 s.
-    ClockSkew,
     /// The service is about to exit.
     Stopping,
 }
@@ -51,7 +43,6 @@ impl Readiness {
             Self::Starting => "starting",
             Self::Ready => "ready",
             Self::StoreUnavailable => "store unavailable",
-            Self::ClockSkew => "clock differs from the database's by more than 2 s",
             Self::Stopping => "stopping",
         }
     }
@@ -91,26 +82,31 @@ impl Health {
         self.reporter.clone()
     }
 
-    /// Checks the store every second until `stop`.
-    pub async fn watch(
-        self,
-        database: Arc<Database>,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        stop: CancellationToken,
-    ) {
+    /// Checks the store every second until `stop`. The check also keeps the service's clock at
+    /// the time of the database, so it follows at once when a statement was late.
+    pub async fn watch(self, database: Arc<Database>, store: Arc<dyn Store>, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let (readiness, error) = match check(&*store, &clock, &self.metrics).await {
-                Ok(readiness) => (readiness, String::new()),
-                Err(error) => (Readiness::StoreUnavailable, error.to_string()),
+            let (readiness, error) = match store.database_time().await {
+                Ok(_) => (Readiness::Ready, String::new()),
+                Err(error) => {
+                    debug!(%error, "store does not respond");
+                    (Readiness::StoreUnavailable, error.to_string())
+                }
             };
+            self.metrics.set_clock_skew(database.clock().skew_millis());
             let is_new = readiness != self.readiness();
             self.change(readiness).await;
             if is_new && readiness == Readiness::StoreUnavailable {
                 let because = database.connection_error().await.unwrap_or(error);
                 warn!(store = database.describe(), because, "store unavailable");
             }
-            stop.run_until_cancelled(sleep(INTERVAL)).await;
+            let next = async {
+                tokio::select! {
+                    () = sleep(INTERVAL) => {}
+                    () = database.clock().is_doubted() => {}
+                }
+            };
+            stop.run_until_cancelled(next).await;
         }
     }
 
@@ -139,56 +135,6 @@ impl Health {
         }
         if before != now {
             info!(before = before.as_str(), now = now.as_str(), "health changed");
-        }
-    }
-}
-
-/// Checks that the store responds, and that its clock agrees with ours.
-async fn check(store: &dyn Store, clock: &Clock, metrics: &Metrics) -> Result<Readiness, StoreError> {
-    let before = clock.now();
-    let database =
-        store.database_time().await.inspect_err(|error| debug!(%error, "store does not respond"))?;
-    let after = clock.now();
-    let skew_ms = skew_ms(before, database, after);
-    metrics.set_clock_skew(skew_ms);
-    if is_skewed(skew_ms) {
-        warn!(%database, ours = %after, skew_ms, "clock differs from the database's");
-        return Ok(Readiness::ClockSkew);
-    }
-    Ok(Readiness::Ready)
-}
-
-/// The least possible difference between our clock and the database's, in milliseconds;
-/// positive if ours is ahead. The database read its clock between our two readings.
-#[must_use]
-pub fn skew_ms(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
-    let off = |ours: Timestamp| ours.as_millis().saturating_sub(database.as_millis());
-    off(before).max(0).saturating_add(off(after).min(0))
-}
-
-/// Whether the difference is more than [`SKEW_MAX`].
-#[must_use]
-pub const fn is_skewed(skew_ms: i64) -> bool {
-    Duration::from_millis(skew_ms.unsigned_abs()).as_millis() > SKEW_MAX.as_millis()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_skew_is_the_distance_of_the_databases_time_from_our_two_readings() {
-        let at = Timestamp::from_millis;
-        for (before, database, after, skew, skewed) in [
-            (1_000, 1_000, 1_000, 0, false),
-            (1_000, 1_500, 9_000, 0, false),
-            (5_000, 3_000, 6_000, 2_000, false),
-            (5_001, 3_000, 6_000, 2_001, true),
-            (0, 3_000, 1_000, -2_000, false),
-            (0, 3_001, 1_000, -2_001, true),
-        ] {
-            assert_eq!(skew_ms(at(before), at(database), at(after)), skew);
-            assert_eq!(is_skewed(skew), skewed, "{skew}");
         }
     }
 }

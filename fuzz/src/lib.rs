@@ -71,7 +71,7 @@ impl Apis {
             ]);
             let (metrics, stop) = (Metrics::new(), CancellationToken::new());
             let authenticator = async |settings: &Settings| {
-                Authenticator::start(&settings.auth, Clock::System, &metrics, stop.clone())
+                Authenticator::start(&settings.auth, Clock::new(), &metrics, stop.clone())
                     .await
                     .expect("valid settings")
             };
@@ -84,14 +84,14 @@ impl Apis {
             let store = database.open(Batches::connections(limits));
             // The database exists while this connection is open.
             std::mem::forget(database);
-            let batches = Batches::start(&store, &Clock::System, &metrics, limits);
+            let batches = Batches::start(&store, &Clock::new(), &metrics, limits);
             let streams = Streams {
                 hub: Hub::new(1, metrics.watch()),
                 held: metrics.hold_streams(),
                 settings: open.streams,
                 stop: stop.clone(),
             };
-            let service = std::sync::Arc::new(Service::new(batches, None, Clock::System, streams));
+            let service = std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams));
             let grpc = grpc::GrpcState {
                 service: service.clone(),
                 authenticator: open_authenticator.clone(),
@@ -105,7 +105,7 @@ impl Apis {
             let graph = graph::HttpState {
                 service,
                 authenticator: open_authenticator,
-                clock: Clock::System,
+                clock: Clock::new(),
                 metrics,
                 traces: Traces::off(),
                 limits: open.limits,

@@ -9,19 +9,19 @@ use super::statement::Statement;
 use crate::{
     clock::{Clock, Stopwatch},
     presence::Timestamp,
-    store::{LATE_AFTER, Store, StoreError},
+    store::{LATE_AFTER, STATEMENT_TIMEOUT, Store, StoreError},
     telemetry::{LogThrottle, QueueSpan, StatementMetrics, StatementSpan, Trace},
 };
 
-/// The timeout of a call, including its time in the queue. It equals the sum of the timeouts
-/// of one statement.
+/// The timeout of a call, including its time in the queue.
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// The timeout of a caller's wait until its statement begins.
 ///
 /// A statement that runs after its caller gave up could undo the caller's next write. The
-/// caller must not give up before the store recognises the statement as late.
-const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE_AFTER);
+/// caller must not give up before the store recognises the statement as late, or before the
+/// statement times out.
+const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE_AFTER).saturating_sub(STATEMENT_TIMEOUT);
 
 /// The time without a failure after which the log reports that a statement succeeds again.
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
@@ -169,13 +169,14 @@ impl Runner {
         items: &[S::Item],
         calls: &[RunningCall<S>],
     ) -> Result<Results<S>, StoreError> {
-        let now = self.clock.now();
+        let mut now = self.clock.now();
         let timer = self.metrics.start(items.len());
         let traces = calls.iter().filter_map(|call| call.trace.as_ref());
         let spans: Vec<StatementSpan> = traces.map(|trace| trace.statement(S::NAME, items.len())).collect();
         let mut outcome = S::execute(&*self.store, now, items).await;
         let has_time = || calls.iter().all(|call| call.caller.has_time());
         if matches!(outcome, Err(StoreError::Conflict(_))) && has_time() {
+            now = self.clock.now();
             outcome = S::execute(&*self.store, now, items).await;
         }
         timer.finish(outcome.is_ok());

@@ -67,6 +67,12 @@ pub(super) fn schema(schema: &Schema, no_migrate: bool) -> Finding {
                 "version {theirs}; the service upgrades it to version {ours} at start, and so does `presenced migrate`"
             ),
         ),
+        Schema::Earlier => Finding::fail(
+            Fault::Database,
+            "schema",
+            "made by an earlier development version of presenced",
+            "use another database, or remove the tables whose names begin with presence_ and the table _sqlx_migrations",
+        ),
         Schema::Newer { theirs, ours } => Finding::warn(
             "schema",
             format!("version {theirs}, newer than this binary's {ours}, and compatible"),

@@ -54,13 +54,8 @@ fn conflict(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// The state of the service that runs on this machine, if there is one.
 async fn running(admin: SocketAddr) -> Option<Readiness> {
-    const ALL: [Readiness; 5] = [
-        Readiness::Starting,
-        Readiness::Ready,
-        Readiness::StoreUnavailable,
-        Readiness::ClockSkew,
-        Readiness::Stopping,
-    ];
+    const ALL: [Readiness; 4] =
+        [Readiness::Starting, Readiness::Ready, Readiness::StoreUnavailable, Readiness::Stopping];
     let (_, state) = ask_readyz(admin).await.ok()?;
     ALL.into_iter().find(|readiness| readiness.as_str() == state)
 }

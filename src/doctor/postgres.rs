@@ -1,5 +1,7 @@
 //! PostgreSQL: its version, clock, durability, tables and connections.
 
+use std::time::Duration;
+
 use super::{
     database::{URL, invalid_url, schema, unreached},
     report::{Fault, Finding},
@@ -7,13 +9,17 @@ use super::{
 use crate::{
     app::database_connections,
     clock::Clock,
-    health::{SKEW_MAX, is_skewed, skew_ms},
+    presence::Timestamp,
     settings::{PostgresSettings, Settings},
-    store::{PostgresInspector, Server, TableStats, Unreached},
+    store::{FailedStatement, PostgresInspector, Schema, Server, TableStats, Unreached},
 };
 
 /// The oldest version that supports our statements.
 const MAJOR_MIN: i32 = 15;
+
+/// The difference between the clocks beyond which the doctor warns: log lines of the service
+/// and of the database are then hard to compare.
+const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The fill factor that the migrations set: a refresh then finds free space on its page.
 const FILLFACTOR: &str = "70";
@@ -105,6 +111,10 @@ async fn inspect(
     findings.push(schema(&version, settings.no_migrate));
     let tables = postgres.tables().await?;
     findings.push(writes(flag, postgres.user(), &server, &tables, !settings.no_migrate));
+    let is_usable = matches!(version, Schema::Same(_) | Schema::Newer { .. }) && !server.is_read_only;
+    if is_usable && tables.iter().all(|table| table.may_write) {
+        findings.push(statements(postgres.check_statements(false).await, postgres.user()));
+    }
     findings.extend(tables.iter().map(table));
     Ok(())
 }
@@ -152,15 +162,38 @@ fn writes(flag: &str, user: &str, server: &Server, tables: &[TableStats], migrat
     Finding::fail(Fault::Database, "writes", detail, advice)
 }
 
+/// Whether the database can run every statement of the service.
+fn statements(checked: Result<(), FailedStatement>, user: &str) -> Finding {
+    match checked {
+        Ok(()) => Finding::ok("statements", "the database can run all of them"),
+        Err(failed) => {
+            let advice = failed.grant(user).unwrap_or_else(|| {
+                "run `presenced migrate`; if that doesn't help, compare the tables with migrations/"
+                    .to_owned()
+            });
+            Finding::fail(Fault::Database, "statements", failed.to_string(), advice)
+        }
+    }
+}
+
+/// The least possible difference between this machine's clock and the database's, in
+/// milliseconds; positive if this machine's is ahead. The database read its clock between our two
+/// readings.
+fn skew_ms(before: Timestamp, database: Timestamp, after: Timestamp) -> i64 {
+    let off = |ours: Timestamp| ours.as_millis().saturating_sub(database.as_millis());
+    off(before).max(0).saturating_add(off(after).min(0))
+}
+
 fn clock_skew(skew_ms: i64) -> Finding {
-    if !is_skewed(skew_ms) {
+    if u128::from(skew_ms.unsigned_abs()) <= SKEW_MAX.as_millis() {
         return Finding::ok("clock", format!("within {SKEW_MAX:?} of the database's"));
     }
     let direction = if skew_ms > 0 { "ahead of" } else { "behind" };
     let (seconds, rest) = (skew_ms.unsigned_abs() / 1_000, skew_ms.unsigned_abs() % 1_000);
-    let detail = format!("{seconds}.{rest:03} s {direction} the database's");
-    let advice = format!("synchronise both machines by NTP: the service is not ready beyond {SKEW_MAX:?}");
-    Finding::fail(Fault::Other, "clock", detail, advice)
+    let detail = format!(
+        "{seconds}.{rest:03} s {direction} the database's; the service follows the database's, its log does not"
+    );
+    Finding::warn("clock", detail, "synchronise both machines by NTP")
 }
 
 /// Whether an acknowledged write can be lost.
@@ -273,6 +306,23 @@ mod tests {
         assert_found(writes("--database-url", "me", &server(15, true), &[], false), standby);
         let off = "warn  durability: synchronous_commit is off: a crash of the database can lose acknowledged writes";
         assert_found(durability(&server(15, false)), off);
+    }
+
+    #[test]
+    fn the_skew_is_the_distance_of_the_databases_time_from_our_two_readings() {
+        let at = crate::presence::Timestamp::from_millis;
+        for (before, database, after, skew) in [
+            (1_000, 1_000, 1_000, 0),
+            (1_000, 1_500, 9_000, 0),
+            (5_000, 3_000, 6_000, 2_000),
+            (5_001, 3_000, 6_000, 2_001),
+            (0, 3_000, 1_000, -2_000),
+        ] {
+            assert_eq!(skew_ms(at(before), at(database), at(after)), skew);
+        }
+        assert_found(clock_skew(-2_000), "ok    clock: within 2s of the database's");
+        let ahead = "warn  clock: 2.001 s ahead of the database's; the service follows the database's, its log does not";
+        assert_found(clock_skew(2_001), ahead);
     }
 
     #[test]

@@ -31,6 +31,12 @@ macro_rules! id {
                 Ok(Self(if is_guid(text) { text.to_ascii_lowercase() } else { text.to_owned() }))
             }
 
+            /// Returns a text that no caller can send. A statement for it finds no row.
+            #[must_use]
+            pub fn placeholder() -> Self {
+                Self("/".to_owned())
+            }
+
             /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {

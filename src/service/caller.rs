@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     presence::{SessionId, Timestamp, UserId},
-    store::{SessionKey, UserKey},
+    store::{Author, SessionKey, UserKey},
 };
 
 /// The caller of a request. Its fields are private: keys for the store come from
@@ -107,6 +107,11 @@ impl Caller {
             Grant::Delegated(user_id, _) => Some(user_id),
             Grant::Unrestricted | Grant::Application(_) => None,
         }
+    }
+
+    /// The author of what the caller writes.
+    pub(super) fn author(&self) -> Author {
+        Author { application_id: self.application_id.clone(), user_id: self.user_id().cloned() }
     }
 
     /// Whether the request had an access token.

@@ -22,7 +22,7 @@ use crate::{
     batch::{BatchError, Batcher, CALL_TIMEOUT, Load, Reads, Statement},
     clock::Clock,
     presence::Timestamp,
-    store::{Store, StoreError},
+    store::{Store, StoreError, UserKey},
     telemetry::{LogThrottle, ReplicaMetrics},
 };
 
@@ -78,7 +78,7 @@ impl ReplicaHealth {
     pub async fn watch(self, replica: Arc<dyn Store>, clock: Clock, stop: CancellationToken) {
         while !stop.is_cancelled() {
             // Fails also while the replica's schema is older than the statements.
-            match replica.load(clock.now(), &[]).await {
+            match replica.load(clock.now(), &[UserKey::placeholder()]).await {
                 Ok(_) => self.succeeded(),
                 Err(error) => self.failed(&error),
             }

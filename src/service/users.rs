@@ -69,7 +69,8 @@ impl Service {
         user_id: Input<String>,
         clear: impl FnOnce(&mut UpdateUser),
     ) -> Result<(), Error> {
-        let mut update = UpdateUser::new(caller.authorize(operation, Self::validate_user_id(user_id)?)?);
+        let user = caller.authorize(operation, Self::validate_user_id(user_id)?)?;
+        let mut update = UpdateUser::new(user, caller.author());
         clear(&mut update);
         Ok(self.batches.update_user.call_one(update).await?)
     }

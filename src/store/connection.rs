@@ -15,7 +15,7 @@ use tokio::{
     time::{Timeout, error::Elapsed, timeout},
 };
 
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, error::database_words};
 use crate::clock::Stopwatch;
 
 /// The timeout of the first connection, at start.
@@ -25,7 +25,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of the ping of an idle connection. It leaves time to open another one.
 const PING_TIMEOUT: Duration = Duration::from_millis(250);
 /// The timeout of a statement.
-pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// A connection that was idle for this long is pinged before it is used. Otherwise the first
 /// statements after a restart of the database would fail. Under load no connection is idle
@@ -45,6 +45,11 @@ pub(super) struct PoolOptions {
     pub(super) size: u32,
     /// The maximum age of a connection. Reconnecting follows a load balancer or a failover.
     pub(super) max_age: Duration,
+}
+
+impl PoolOptions {
+    /// One connection, for a short time.
+    pub(super) const ONE: Self = Self { size: 1, max_age: Duration::MAX };
 }
 
 /// The number of connections of a store at one moment.
@@ -227,5 +232,5 @@ pub(super) async fn connect_first<C>(
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
 pub(super) fn unreachable(error: sqlx::Error) -> OpenError {
-    OpenError::Unreachable(error.to_string())
+    OpenError::Unreachable(database_words(&error).unwrap_or_else(|| error.to_string()))
 }

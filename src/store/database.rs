@@ -6,7 +6,8 @@ use futures_util::future::try_join_all;
 use sqlx::{
     Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::sleep};
+use tracing::warn;
 
 use super::{
     InvalidationFeed, OpenError, Store,
@@ -16,15 +17,23 @@ use super::{
     schema,
     sqlite::{self, SqliteStore},
 };
+use crate::clock::{DatabaseClock, Stopwatch};
 
 /// The default maximum age of a store's connections.
 const CONNECTION_MAX_AGE: Duration = Duration::from_mins(30);
+
+/// The time for which a start waits for a database that is read-only.
+const FAILOVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause between two attempts.
+const FAILOVER_PAUSE: Duration = Duration::from_secs(1);
 
 /// A database to which a connection was made once.
 #[derive(Debug)]
 pub struct Database {
     engine: Engine,
     connection_max_age: Duration,
+    /// The clock that follows the database's.
+    clock: DatabaseClock,
 }
 
 enum Engine {
@@ -90,11 +99,12 @@ impl Database {
         let direct = postgres::parse(url)?;
         let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::for_pgbouncer(&direct)));
         let engine = Engine::Postgres { direct, pgbouncer };
-        Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE })
+        Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock: DatabaseClock::new() })
     }
 
     async fn connect_to(engine: Engine) -> Result<Self, OpenError> {
-        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE };
+        let clock = DatabaseClock::new();
+        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock };
         let connected = match &database.engine {
             Engine::Postgres { direct, pgbouncer } => {
                 let routes = pgbouncer.as_deref().into_iter().chain([direct]);
@@ -116,6 +126,18 @@ impl Database {
     #[must_use]
     pub fn with_connection_max_age(self, connection_max_age: Duration) -> Self {
         Self { connection_max_age, ..self }
+    }
+
+    /// Makes the stores use this clock, and follow the database's with it.
+    #[must_use]
+    pub fn with_clock(self, clock: DatabaseClock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The clock of the stores, which follows the database's.
+    #[must_use]
+    pub const fn clock(&self) -> &DatabaseClock {
+        &self.clock
     }
 
     /// Adds the description of the database to an error.
@@ -173,13 +195,50 @@ impl Database {
         })
     }
 
-    /// Fails if this binary can't use the schema; the error names both versions. Logs a
-    /// warning if the schema is newer and usable.
+    /// Fails if this binary can't use the schema, which the error says with both versions, or if
+    /// the database can't run a statement, which the error says with the statement's name, the
+    /// database's words, and what to grant. Logs a warning if the schema is newer and usable.
+    ///
+    /// A read-only database may be one in a failover, so this waits for it a while.
     pub async fn check(&self) -> Result<(), OpenError> {
         self.with_description(match &self.engine {
-            Engine::Postgres { direct, .. } => schema::check_postgres(direct).await,
+            Engine::Postgres { direct, .. } => {
+                schema::check_postgres(direct).await?;
+                self.check_statements(direct).await
+            }
             Engine::Sqlite { options, .. } => schema::check_sqlite(options).await,
         })
+    }
+
+    async fn check_statements(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
+        let waiting = Stopwatch::start();
+        let store = PostgresStore::new(options, PoolOptions::ONE, self.clock.clone());
+        loop {
+            // This is also the first sample of the database's clock.
+            let failed = match store.database_time().await {
+                Ok(_) => match postgres::check_statements(options, false).await {
+                    Ok(()) => break,
+                    Err(failed) => {
+                        let grant = failed.grant(options.get_username());
+                        OpenError::Incompatible(
+                            [Some(failed.to_string()), grant]
+                                .into_iter()
+                                .flatten()
+                                .collect::<Vec<_>>()
+                                .join("; "),
+                        )
+                    }
+                },
+                Err(error) => OpenError::Incompatible(format!("it can't run database_time: {error}")),
+            };
+            if waiting.elapsed() >= FAILOVER_TIMEOUT || !store.is_read_only().await {
+                return Err(failed);
+            }
+            warn!("the database is read-only; waiting up to {FAILOVER_TIMEOUT:?} for the end of a failover");
+            sleep(FAILOVER_PAUSE).await;
+        }
+        store.close().await;
+        Ok(())
     }
 
     /// Opens a store with up to `connections` connections. Call it on the runtime that will
@@ -187,13 +246,14 @@ impl Database {
     #[must_use]
     pub fn open(&self, connections: u32) -> Arc<dyn Store> {
         let pool = PoolOptions { size: connections, max_age: self.connection_max_age };
+        let clock = self.clock.clone();
         match &self.engine {
             Engine::Postgres { pgbouncer: Some(pgbouncer), .. } => {
-                Arc::new(PostgresStore::through_pgbouncer(pgbouncer, pool))
+                Arc::new(PostgresStore::through_pgbouncer(pgbouncer, pool, clock))
             }
-            Engine::Postgres { direct, pgbouncer: None } => Arc::new(PostgresStore::new(direct, pool)),
+            Engine::Postgres { direct, pgbouncer: None } => Arc::new(PostgresStore::new(direct, pool, clock)),
             Engine::Sqlite { options, notifier, .. } => {
-                Arc::new(SqliteStore::new(options, pool, notifier.clone()))
+                Arc::new(SqliteStore::new(options, pool, clock, notifier.clone()))
             }
         }
     }

@@ -47,7 +47,7 @@ pub enum OpenError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let text = error.to_string();
+        let text = database_words(&error).unwrap_or_else(|| error.to_string());
         match &error {
             sqlx::Error::Database(database) => match class(database.as_ref()) {
                 Class::Data => Self::Data(text),
@@ -60,6 +60,14 @@ impl From<sqlx::Error> for StoreError {
             _ => Self::Unavailable(text),
         }
     }
+}
+
+/// Returns the database's own words and its error code. The driver's text also has the line of the
+/// database's source code.
+pub(super) fn database_words(error: &sqlx::Error) -> Option<String> {
+    let sqlx::Error::Database(database) = error else { return None };
+    let code = database.code().map(|code| format!(" (code {code})"));
+    Some(format!("{}{}", database.message(), code.unwrap_or_default()))
 }
 
 enum Class {

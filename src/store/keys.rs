@@ -3,7 +3,9 @@
 //! `on conflict` refuses a second write to a row, the rows of an update have no order, and
 //! a row that two callers read needs to be sent only once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
 
 use super::{SessionKey, SetSession, UserKey};
 
@@ -30,8 +32,9 @@ pub(super) fn first_of_each(keys: &[SessionKey]) -> Vec<(&SessionKey, usize)> {
     first
 }
 
-/// Returns the longest extension of each session and pair, in key order.
-pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<&SetSession> {
+/// Returns the longest extension of each session and pair, in rounds: each session is once in a
+/// round, in key order. Streams that hold one session with different pairs make a second round.
+pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<Vec<&SetSession>> {
     let mut longest: HashMap<_, &SetSession> = HashMap::with_capacity(held.len());
     for set in held {
         let kept = longest.entry((&set.key, set.pair)).or_insert(set);
@@ -41,21 +44,28 @@ pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<&SetSession> {
     }
     let mut longest: Vec<_> = longest.into_values().collect();
     longest.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    longest
+    let mut rounds: Vec<Vec<&SetSession>> = Vec::new();
+    let (mut last, mut number) = (None, 0);
+    for set in longest {
+        number = if last == Some(&set.key) { number + 1 } else { 0 };
+        last = Some(&set.key);
+        match rounds.get_mut(number) {
+            Some(round) => round.push(set),
+            None => rounds.push(vec![set]),
+        }
+    }
+    rounds
 }
 
-/// Returns each user once, and for each position of `users` the index of its user.
-pub(super) fn distinct(users: &[UserKey]) -> (Vec<&UserKey>, Vec<usize>) {
-    let mut distinct = Vec::new();
-    let mut indexes = HashMap::with_capacity(users.len());
-    let positions = users
-        .iter()
-        .map(|user| {
-            *indexes.entry(user).or_insert_with(|| {
-                distinct.push(user);
-                distinct.len() - 1
-            })
-        })
-        .collect();
-    (distinct, positions)
+/// Returns the user ids of each tenant once.
+pub(super) fn by_tenant(users: &[UserKey]) -> BTreeMap<Uuid, Vec<&str>> {
+    let mut tenants: BTreeMap<Uuid, Vec<&str>> = BTreeMap::new();
+    for user in users {
+        tenants.entry(user.tenant_id).or_default().push(user.user_id.as_str());
+    }
+    for user_ids in tenants.values_mut() {
+        user_ids.sort_unstable();
+        user_ids.dedup();
+    }
+    tenants
 }

@@ -6,12 +6,17 @@
 //!
 //! Rules for engines:
 //!
-//! 1. A call runs one statement, whatever its length, alone in its transaction. A call that
-//!    is dropped half-way leaves nothing behind.
+//! 1. A write runs one statement, whatever its length, alone in its transaction. A call that
+//!    is dropped half-way leaves nothing behind. Citus needs a second statement to notify
+//!    watchers, in the same transaction.
 //! 2. A call returns after the commit.
-//! 3. The caller passes `now`. An engine never reads a clock, its database's included,
-//!    except to report it ([`Store::database_time`]).
-//! 4. Errors of the driver are converted to [`StoreError`] here.
+//! 3. The caller passes `now`. The engine reads a clock only to recognise a late write
+//!    ([`LATE_AFTER`]) and to report it ([`Store::database_time`]).
+//! 4. A write locks its rows in the order of their keys, so two writes never wait for each
+//!    other.
+//! 5. A statement is a file beside the code that sends it. It has a comment for each parameter,
+//!    and its name is in metrics and logs.
+//! 6. Errors of the driver are converted to [`StoreError`] here.
 
 mod connection;
 mod database;
@@ -24,6 +29,7 @@ mod postgres;
 mod reach;
 mod rows;
 mod schema;
+mod sql;
 mod sqlite;
 
 use std::{fmt, time::Duration};
@@ -33,13 +39,13 @@ use uuid::Uuid;
 
 use crate::presence::{Pair, PlaceId, SessionId, Timestamp, User, UserId, WorkLocation};
 
-pub use connection::PoolUse;
+pub use connection::{PoolUse, STATEMENT_TIMEOUT};
 pub use database::Database;
 pub use error::{OpenError, StoreError};
 pub use feed::InvalidationFeed;
 pub use inspect::Inspector;
 pub use invalidation::{Invalidation, InvalidationSwitch};
-pub use postgres::{PostgresInspector, Server, TableStats};
+pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
 pub use reach::{Cause, Unreached};
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
@@ -51,14 +57,13 @@ pub const SESSIONS_MAX: usize = 100;
 /// The age at which a write counts as late.
 ///
 /// A write whose caller gave up can stay in the network and reach the database later. It
-/// must not undo newer writes. So a write leaves a row unchanged if the row was written more
-/// than this after the write's `now`. The value is at most the time from that `now` until
-/// the caller gives up (`batch::CALL_TIMEOUT`), and more than the time between concurrent
-/// writes. A caller with a shorter deadline of its own is not covered.
+/// must not undo newer writes. So a write carries the store's estimate of the database's time
+/// when it began. If it reaches the database more than this later, it changes nothing.
 ///
-/// A row can also look newer because the replica's clock is behind. Then less time than this
-/// has passed since the write began, and the statement runs again without the check.
-pub const LATE_AFTER: Duration = Duration::from_secs(1);
+/// The wait in the batcher's queue, this, and the timeout of a statement add up to the time
+/// after which the caller gives up (`batch::CALL_TIMEOUT`). A caller with a shorter deadline of
+/// its own is not covered.
+pub const LATE_AFTER: Duration = Duration::from_millis(500);
 
 /// A user of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +72,14 @@ pub struct UserKey {
     pub tenant_id: Uuid,
     /// The user.
     pub user_id: UserId,
+}
+
+impl UserKey {
+    /// A user that does not exist, for which statements are run to check the database.
+    #[must_use]
+    pub fn placeholder() -> Self {
+        Self { tenant_id: Uuid::max(), user_id: UserId::placeholder() }
+    }
 }
 
 /// A session of a user.
@@ -78,6 +91,22 @@ pub struct SessionKey {
     pub session_id: SessionId,
 }
 
+/// The author of a value, as far as the access token names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Author {
+    /// The application.
+    pub application_id: Option<SessionId>,
+    /// The user for whom the application acted.
+    pub user_id: Option<UserId>,
+}
+
+impl Author {
+    /// The columns `set_by_application` and `set_by_user`.
+    fn columns(&self) -> (Option<&str>, Option<&str>) {
+        (self.application_id.as_ref().map(SessionId::as_str), self.user_id.as_ref().map(UserId::as_str))
+    }
+}
+
 /// A session to open, refresh or extend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetSession {
@@ -87,6 +116,8 @@ pub struct SetSession {
     pub pair: Pair,
     /// The time from `now` until the session expires.
     pub expires_after: Duration,
+    /// The author. An extension keeps that of the set.
+    pub set_by: Author,
 }
 
 /// A change to one part of a user's row.
@@ -114,27 +145,22 @@ pub struct UpdateUser {
     pub manual_location: Change<WorkLocation>,
     /// The work location that was detected automatically.
     pub automatic_location: Change<WorkLocation>,
+    /// The author.
+    pub set_by: Author,
 }
 
 impl UpdateUser {
     /// An update that keeps every part.
     #[must_use]
-    pub const fn new(user: UserKey) -> Self {
+    pub const fn new(user: UserKey, set_by: Author) -> Self {
         Self {
             user,
+            set_by,
             preferred: Change::Keep,
             status_message: Change::Keep,
             manual_location: Change::Keep,
             automatic_location: Change::Keep,
         }
-    }
-
-    /// Whether the update sets a part. If not, it only clears parts.
-    fn sets(&self) -> bool {
-        matches!(self.preferred, Change::Set(_))
-            || matches!(self.status_message, Change::Set(_))
-            || matches!(self.manual_location, Change::Set(_))
-            || matches!(self.automatic_location, Change::Set(_))
     }
 }
 
@@ -174,32 +200,43 @@ pub struct ListUsers {
     pub limit: u32,
 }
 
-/// A range of sessions in key order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Chunk {
-    /// The exclusive lower bound.
-    pub after: Option<SessionKey>,
-    /// The inclusive upper bound.
-    pub through: Option<SessionKey>,
+/// A row of a session, for the cleanup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// The key.
+    pub key: SessionKey,
+    /// The time of the last set, which tells whether the row was set since.
+    pub set_at: Timestamp,
+    /// The time at which the session ended or will end.
+    pub ends_at: Timestamp,
 }
 
-impl Chunk {
-    /// A text greater than every id, because ids are visible ASCII.
-    const ABOVE_ALL_IDS: &str = "\u{7f}";
-
-    /// The columns of the lower bound.
-    fn lower_bound(after: Option<&SessionKey>) -> (Uuid, &str, &str) {
-        after.map_or((Uuid::nil(), "", ""), columns)
-    }
-
-    /// The columns of the upper bound.
-    fn upper_bound(through: Option<&SessionKey>) -> (Uuid, &str, &str) {
-        through.map_or((Uuid::max(), Self::ABOVE_ALL_IDS, Self::ABOVE_ALL_IDS), columns)
-    }
+/// A row of a user, for the cleanup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The key.
+    pub key: UserKey,
+    /// The time of the last write, which tells whether the row was written since.
+    pub set_at: Timestamp,
+    /// The time from which the row shows nothing; `None` if it shows something without an end,
+    /// or if the user has a session.
+    pub unused_from: Option<Timestamp>,
 }
 
-fn columns(key: &SessionKey) -> (Uuid, &str, &str) {
-    (key.user.tenant_id, key.user.user_id.as_str(), key.session_id.as_str())
+/// The columns of a key before the first one to scan: those of `after`, or such before all keys.
+fn first_key(after: Option<&UserKey>) -> (Uuid, &str) {
+    after.map_or((Uuid::nil(), ""), |key| (key.tenant_id, key.user_id.as_str()))
+}
+
+/// A task that one replica does at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The name of the task.
+    pub name: &'static str,
+    /// The replica.
+    pub owner: Uuid,
+    /// The time from `now` until the lease ends unless it is renewed.
+    pub duration: Duration,
 }
 
 /// Durable sessions, and the other presence data that users set.
@@ -217,7 +254,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 4. All sets of a call apply, or none does. They are durable when the call returns.
     /// 5. A user keeps [`SESSIONS_MAX`] sessions. Opening more removes ended sessions first,
     ///    then the sessions that were set longest ago. It never removes a session that the
-    ///    call itself set. The next opening removes an excess that remains.
+    ///    call itself set. A refresh costs nothing for this. The removal follows the commit; the
+    ///    next opening removes an excess that remains.
     /// 6. `changed_at` becomes `now` if the set changes what watchers see: the pair differs,
     ///    the session had ended, an `Available` session had begun to fade, or the session
     ///    now ends earlier. A plain refresh leaves `changed_at` unchanged.
@@ -227,6 +265,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    ([`InvalidationFeed`]). A plain refresh notifies no watcher.
     /// 9. A failed call may still apply, but it undoes no write of a call that began after
     ///    the failure. This also holds for the other methods that write.
+    /// 10. A write that reaches the database more than [`LATE_AFTER`] after it began changes
+    ///     nothing, and the call fails.
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError>;
 
     /// Ends sessions. Returns one result per key, in the order of `keys`: `true` if this
@@ -237,6 +277,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 3. If a call clears one key several times, the first clear ends the session.
     /// 4. The sessions of other users and tenants are unaffected.
     /// 5. Watchers are notified of the users whose session ended, and of no other user.
+    /// 6. The result `false` is true of every set that began before: a clear waits for a set of
+    ///    the session that has not committed, and ends it. If it cannot wait so long, it fails.
+    /// 7. A cleared session that is missing gets a row without a pair, a mark. It shows nowhere,
+    ///    and counts for the limit of sessions.
     async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError>;
 
     /// Extends held sessions. Returns one result per session, in the order of `held`: `true`
@@ -245,8 +289,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 1. A session that shows the pair and was not cleared is set at `now` and expires at
     ///    `now` + `expires_after`. A later expiry is kept.
     /// 2. An expired session becomes live again.
-    /// 3. A session that was cleared, shows another pair, or is missing is unaffected, and
-    ///    its result is `false`.
+    /// 3. A session that was cleared, shows another pair, or is missing stays so, and its result is
+    ///    `false`.
     /// 4. If a call extends one session several times, the longest extension applies.
     /// 5. `changed_at` moves, and watchers are notified, as for a set.
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError>;
@@ -283,23 +327,38 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Counts the users of one tenant that have a session live at `now`.
     async fn count_users(&self, now: Timestamp, tenant_id: &Uuid) -> Result<u64, StoreError>;
 
-    /// Returns the key of the session that is `rows` sessions after `after`, in key order.
-    /// Returns `None` if fewer sessions follow.
-    async fn chunk_end(
+    /// Reads the next `rows` sessions after a key, in key order. Fewer rows mean that no more
+    /// follow.
+    async fn scan_sessions(
         &self,
         after: Option<&SessionKey>,
         rows: u32,
-    ) -> Result<Option<SessionKey>, StoreError>;
+    ) -> Result<Vec<SessionRow>, StoreError>;
 
-    /// Removes the sessions of a chunk that ended at or before `before`. Returns their
-    /// number.
+    /// Removes sessions. Returns their number.
     ///
-    /// 1. A live session, a session that ended later, and a session that is being set are
-    ///    kept.
-    /// 2. A concurrent set waits no longer than this one statement.
-    async fn remove_ended(&self, before: Timestamp, chunk: &Chunk) -> Result<u64, StoreError>;
+    /// 1. A session that was set since it was read is kept.
+    /// 2. A session that is being set is kept.
+    async fn remove_sessions(&self, sessions: &[SessionRow]) -> Result<u64, StoreError>;
 
-    /// Returns the time of the database's clock. It also shows that the database responds.
+    /// Reads the next `rows` rows of users after a key, in key order. Fewer rows mean that no more
+    /// follow.
+    async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Result<Vec<UserRow>, StoreError>;
+
+    /// Removes rows of users. Returns their number.
+    ///
+    /// 1. A row that was written since it was read is kept.
+    /// 2. A row that is being written is kept.
+    async fn remove_users(&self, users: &[UserRow]) -> Result<u64, StoreError>;
+
+    /// Takes or renews a lease. Returns whether the owner has it.
+    ///
+    /// 1. Of several owners, one has the lease.
+    /// 2. A lease that was not renewed ends after its duration.
+    async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError>;
+
+    /// Returns the time of the database's clock, which the clock of the store follows from then
+    /// on. It also shows that the database responds and accepts writes.
     async fn database_time(&self) -> Result<Timestamp, StoreError>;
 
     /// Returns the number of open and of idle connections.

@@ -2,100 +2,107 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use super::StoreError;
-use crate::presence::{Pair, PreferredPresence, Session, StatusMessage, Timestamp, User, WorkLocation};
+use uuid::Uuid;
 
-/// The columns that `load` selects from a user's sessions `s` and the user's row `p`, after
-/// the index of the user `u`. [`users`] decodes them.
-///
-/// The statement keeps one row for each value of the second column: one for each live
-/// session, and one without an id for all ended sessions. Of those only the latest end or
-/// change (`$ended`) counts. So the result of a user does not grow with ended sessions.
-macro_rules! load_columns {
-    ($now:literal, $ended:expr) => {
-        concat!(
-            "case when s.cleared_at is null and s.expires_at > ",
-            $now,
-            " then s.session_id end,
-       ",
-            $ended,
-            ",
-       s.availability, s.activity, s.set_at, s.changed_at, s.expires_at,
-       p.changed_at, p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
-       p.status_content, p.status_published_at, p.status_expires_at,
-       p.manual_location_type, p.manual_place_id, p.automatic_location_type, p.automatic_place_id"
-        )
-    };
-}
-pub(super) use load_columns;
+use super::{StoreError, UserKey, keys};
+use crate::presence::{Pair, PreferredPresence, Session, StatusMessage, Timestamp, User, WorkLocation};
 
 /// A row of any engine.
 pub(super) trait Row {
-    fn number(&self, column: usize) -> Result<i64, StoreError>;
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
     fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// Returns the result at the position that a row names.
 pub(super) fn at_position<T>(results: &mut [T], position: Option<usize>) -> Result<&mut T, StoreError> {
-    position.and_then(|position| results.get_mut(position)).ok_or_else(|| {
-        StoreError::Data(format!("a row names position {position:?}, which was not requested"))
-    })
+    position
+        .and_then(|position| results.get_mut(position))
+        .ok_or_else(|| StoreError::Data("a row names a key that was not requested".to_owned()))
 }
 
-/// Returns the user of each position of the caller's slice, from the rows of `distinct`
-/// users. Each user has at least one row, see [`load_columns`].
-pub(super) fn users<R: Row>(
-    distinct: usize,
-    positions: &[usize],
-    rows: &[R],
-) -> Result<Vec<User>, StoreError> {
-    let mut users = vec![None; distinct];
-    for row in rows {
-        let user = at_position(&mut users, usize::try_from(row.number(0)?).ok())?;
-        let user = match user {
-            Some(user) => user,
-            None => user.insert(user_row(row)?),
-        };
-        match row.text(1)? {
-            Some(session_id) => user.sessions.push(session(session_id, row)?),
-            None => user.changed_at = user.changed_at.max(row.time(2)?),
-        }
-    }
-    let users: Vec<User> = users.into_iter().map(Option::unwrap_or_default).collect();
-    if positions.len() == users.len() {
-        return Ok(users);
-    }
-    Ok(positions.iter().map(|index| users.get(*index).cloned().unwrap_or_default()).collect())
+/// The users of one tenant that `load` reads with one statement.
+pub(super) struct TenantUsers<'a> {
+    pub(super) tenant_id: Uuid,
+    /// The ids, sorted, each once.
+    pub(super) user_ids: Vec<&'a str>,
+    users: Vec<User>,
 }
 
-fn session<R: Row>(session_id: &str, row: &R) -> Result<Session, StoreError> {
-    Ok(Session {
-        session_id: parse_stored(session_id)?,
-        pair: Pair::new(parse_stored(required(row.text(3)?)?)?, parse_stored(required(row.text(4)?)?)?),
-        set_at: required(row.time(5)?)?,
-        changed_at: required(row.time(6)?)?,
-        expires_at: required(row.time(7)?)?,
-    })
-}
-
-/// Decodes the user's own row. A user without a row is empty.
-fn user_row<R: Row>(row: &R) -> Result<User, StoreError> {
-    let Some(changed_at) = row.time(8)? else { return Ok(User::default()) };
-    let mut user = User { changed_at: Some(changed_at), ..User::default() };
-    if let Some(availability) = row.text(9)? {
-        user.preferred = Some(PreferredPresence {
-            pair: Pair::new(parse_stored(availability)?, parse_stored(required(row.text(10)?)?)?),
-            expires_at: required(row.time(11)?)?,
+impl<'a> TenantUsers<'a> {
+    /// Splits keys by tenant, sorted by tenant.
+    pub(super) fn split(keys: &'a [UserKey]) -> Vec<Self> {
+        let tenants = keys::by_tenant(keys).into_iter().map(|(tenant_id, user_ids)| {
+            let users = vec![User::default(); user_ids.len()];
+            Self { tenant_id, user_ids, users }
         });
+        tenants.collect()
     }
-    if let Some(content) = row.text(12)? {
-        let (published_at, expires_at) = (row.time(13)?, row.time(14)?);
+
+    /// Adds the rows of the statement.
+    pub(super) fn add<R: Row>(&mut self, now: Timestamp, rows: &[R]) -> Result<(), StoreError> {
+        for row in rows {
+            let index = self.user_ids.binary_search(&required(row.text(0)?)?).ok();
+            let user = at_position(&mut self.users, index)?;
+            match row.text(1)? {
+                Some(session_id) => add_session(user, session_id, now, row)?,
+                None => add_user_row(user, row)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the user of each key.
+    pub(super) fn join(mut tenants: Vec<Self>, keys: &[UserKey]) -> Vec<User> {
+        let is_distinct = tenants.iter().map(|tenant| tenant.users.len()).sum::<usize>() == keys.len();
+        let user = |key: &UserKey| {
+            let tenant = tenants.binary_search_by_key(&key.tenant_id, |tenant| tenant.tenant_id).ok()?;
+            let tenant = tenants.get_mut(tenant)?;
+            let index = tenant.user_ids.binary_search(&key.user_id.as_str()).ok()?;
+            let user = tenant.users.get_mut(index)?;
+            Some(if is_distinct { std::mem::take(user) } else { user.clone() })
+        };
+        keys.iter().map(user).map(Option::unwrap_or_default).collect()
+    }
+}
+
+/// Adds a live session. Of an ended one, only the time of its end or last change counts.
+fn add_session<R: Row>(user: &mut User, session_id: &str, now: Timestamp, row: &R) -> Result<(), StoreError> {
+    let (changed_at, expires_at) = (required(row.time(5)?)?, required(row.time(6)?)?);
+    let cleared_at = row.time(7)?;
+    if cleared_at.is_some() || expires_at <= now {
+        let ended_at = cleared_at.unwrap_or(expires_at);
+        user.changed_at = user.changed_at.max(Some(ended_at.max(changed_at)));
+        return Ok(());
+    }
+    user.sessions.push(Session {
+        session_id: parse_stored(session_id)?,
+        pair: pair(row.text(2)?, row.text(3)?)?,
+        set_at: required(row.time(4)?)?,
+        changed_at,
+        expires_at,
+    });
+    Ok(())
+}
+
+/// Adds the user's own row.
+fn add_user_row<R: Row>(user: &mut User, row: &R) -> Result<(), StoreError> {
+    user.changed_at = user.changed_at.max(row.time(5)?);
+    if let Some(availability) = row.text(8)? {
+        let (pair, expires_at) = (pair(Some(availability), row.text(9)?)?, required(row.time(10)?)?);
+        user.preferred = Some(PreferredPresence { pair, expires_at });
+    }
+    if let Some(content) = row.text(11)? {
+        let (published_at, expires_at) = (row.time(12)?, row.time(13)?);
         user.status_message = Some(StatusMessage { content: content.to_owned(), published_at, expires_at });
     }
-    user.manual_location = location(row.text(15)?, row.text(16)?)?;
-    user.automatic_location = location(row.text(17)?, row.text(18)?)?;
-    Ok(user)
+    user.manual_location = location(row.text(14)?, row.text(15)?)?;
+    user.automatic_location = location(row.text(16)?, row.text(17)?)?;
+    Ok(())
+}
+
+/// Decodes a pair.
+pub(super) fn pair(availability: Option<&str>, activity: Option<&str>) -> Result<Pair, StoreError> {
+    Ok(Pair::new(parse_stored(required(availability)?)?, parse_stored(required(activity)?)?))
 }
 
 fn location(location_type: Option<&str>, place_id: Option<&str>) -> Result<Option<WorkLocation>, StoreError> {
@@ -104,7 +111,8 @@ fn location(location_type: Option<&str>, place_id: Option<&str>) -> Result<Optio
     Ok(Some(WorkLocation { location_type: parse_stored(location_type)?, place_id }))
 }
 
-fn required<T>(value: Option<T>) -> Result<T, StoreError> {
+/// Returns a value that the schema requires.
+pub(super) fn required<T>(value: Option<T>) -> Result<T, StoreError> {
     value.ok_or_else(|| StoreError::Data("a column is null that must not be".to_owned()))
 }
 

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::{
     OpenError,
     connection::{connect_first, unreachable},
+    error::database_words,
 };
 
 /// A migration: its version, name and SQL.
@@ -21,28 +22,22 @@ use super::{
 /// build both drivers a second time, including SQLite's C code.
 type Listed = (i64, &'static str, &'static str);
 
-const POSTGRES: [Listed; 3] = [
-    (1, "sessions", include_str!("../../migrations/postgres/0001_sessions.sql")),
-    (2, "users", include_str!("../../migrations/postgres/0002_users.sql")),
-    (3, "sessions_bounded", include_str!("../../migrations/postgres/0003_sessions_bounded.sql")),
-];
-const SQLITE: [Listed; 3] = [
-    (1, "sessions", include_str!("../../migrations/sqlite/0001_sessions.sql")),
-    (2, "users", include_str!("../../migrations/sqlite/0002_users.sql")),
-    (3, "sessions_bounded", include_str!("../../migrations/sqlite/0003_sessions_bounded.sql")),
-];
+const POSTGRES: [Listed; 1] = [(1, "initial", include_str!("../../migrations/postgres/0001_initial.sql"))];
+const SQLITE: [Listed; 1] = [(1, "initial", include_str!("../../migrations/sqlite/0001_initial.sql"))];
 
 /// The prefix of the name of a breaking migration. A binary that does not know the migration
 /// refuses the database.
 const BREAKING_PREFIX: &str = "breaking";
 
-const APPLIED: &str = "select version, description from _sqlx_migrations where success order by version";
+const APPLIED: &str =
+    "select version, description, checksum from _sqlx_migrations where success order by version";
 
 const WRITE_NO_ROW: &str = "update presence_sessions set cleared_at = cleared_at where false";
 
 /// Applies the missing migrations under an advisory lock.
 pub(super) async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), OpenError> {
     let mut connection = connect_first(PgConnection::connect_with(options)).await?;
+    refuse_earlier(&read_postgres(&mut connection).await?)?;
     apply(&POSTGRES, &mut connection).await?;
     connection.close().await.map_err(unreachable)
 }
@@ -52,26 +47,36 @@ pub(super) async fn migrate_postgres(options: &PgConnectOptions) -> Result<(), O
 pub(super) async fn migrate_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
     let mut connection = connect_first(SqliteConnection::connect_with(options)).await?;
     let mut transaction = connection.begin_with("begin immediate").await.map_err(unreachable)?;
+    refuse_earlier(&read_sqlite(&mut transaction).await?)?;
     apply(&SQLITE, &mut *transaction).await?;
     transaction.commit().await.map_err(unreachable)?;
     connection.close().await.map_err(unreachable)
 }
 
 async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), OpenError> {
-    let migrations = listed.iter().map(|(version, name, sql)| {
-        let sql = AssertSqlSafe(*sql).into_sql_str();
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
+    let mut migrator = Migrator::with_migrations(listed.iter().map(migration).collect());
     // `check` handles a newer database.
     migrator.set_ignore_missing(true);
     migrator.run_direct(None, connection, false).await.map_err(|error| match error {
-        MigrateError::Execute(sqlx::Error::Database(error)) => {
-            OpenError::Incompatible(format!("a migration failed: {error}"))
-        }
-        MigrateError::Execute(error) => unreachable(error),
+        MigrateError::Execute(error) => match database_words(&error) {
+            Some(words) => OpenError::Incompatible(format!("a migration failed: {words}")),
+            None => unreachable(error),
+        },
         error => OpenError::Incompatible(error.to_string()),
     })
+}
+
+fn migration((version, name, sql): &Listed) -> Migration {
+    let sql = AssertSqlSafe(*sql).into_sql_str();
+    Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
+}
+
+/// Fails if an earlier development version made the schema.
+fn refuse_earlier(schema: &Schema) -> Result<(), OpenError> {
+    match schema {
+        Schema::Earlier => compatible(Schema::Earlier),
+        _ => Ok(()),
+    }
 }
 
 /// See [`super::Database::check`].
@@ -122,8 +127,8 @@ fn is_code(error: &dyn DatabaseError, codes: &[&str]) -> bool {
     error.code().is_some_and(|code| codes.contains(&&*code))
 }
 
-/// An applied migration: its version and name.
-type Applied = (i64, String);
+/// An applied migration: its version, name and checksum.
+type Applied = (i64, String, Vec<u8>);
 
 /// The database's schema version compared with this binary's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +142,8 @@ pub enum Schema {
         /// This binary's version.
         ours: i64,
     },
+    /// An earlier development version of presenced made the schema. This binary can't use it.
+    Earlier,
     /// The database has unknown migrations that only add to the schema. This binary can use
     /// it.
     Newer {
@@ -169,11 +176,18 @@ impl Schema {
 /// Compares the `applied` migrations of a database with the `listed` ones of a binary.
 fn compare(listed: &[Listed], applied: &[Applied]) -> Schema {
     let ours = listed.last().map_or(0, |(version, ..)| *version);
-    let theirs = applied.last().map_or(0, |(version, _)| *version);
+    let theirs = applied.last().map_or(0, |(version, ..)| *version);
+    let differs = |(version, _, checksum): &Applied| {
+        let listed = listed.iter().find(|(listed, ..)| listed == version);
+        listed.is_some_and(|listed| *migration(listed).checksum != **checksum)
+    };
+    if applied.iter().any(differs) {
+        return Schema::Earlier;
+    }
     let breaking =
-        applied.iter().find(|(version, name)| *version > ours && name.starts_with(BREAKING_PREFIX));
+        applied.iter().find(|(version, name, _)| *version > ours && name.starts_with(BREAKING_PREFIX));
     match breaking {
-        Some((version, name)) => Schema::Breaking { theirs, ours, version: *version, name: name.clone() },
+        Some((version, name, _)) => Schema::Breaking { theirs, ours, version: *version, name: name.clone() },
         None if theirs < ours => Schema::Older { theirs, ours },
         None if theirs > ours => Schema::Newer { theirs, ours },
         None => Schema::Same(ours),
@@ -187,6 +201,11 @@ fn compatible(schema: Schema) -> Result<(), OpenError> {
         Schema::Older { theirs, ours } => Err(OpenError::Incompatible(format!(
             "the database has schema version {theirs}, this binary needs version {ours}: run `presenced migrate`"
         ))),
+        Schema::Earlier => Err(OpenError::Incompatible(
+            "an earlier development version of presenced made this database, and this version can't read it: use \
+             another database, or remove the tables whose names begin with presence_ and the table _sqlx_migrations"
+                .to_owned(),
+        )),
         Schema::Breaking { theirs, ours, version, name } => Err(OpenError::Incompatible(format!(
             "the database has schema version {theirs}, this binary knows versions up to {ours}, and version {version} \
              ({name}) breaks compatibility with older binaries: upgrade presenced"
@@ -207,11 +226,14 @@ mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
     use super::*;
-    use crate::store::{postgres, sqlite};
 
     fn refusal(listed: &[Listed], applied: &[(i64, &str)]) -> Option<String> {
-        let applied: Vec<Applied> =
-            applied.iter().map(|(version, name)| (*version, (*name).to_owned())).collect();
+        let applied = applied.iter().map(|(version, name)| {
+            let known = listed.iter().find(|(listed, ..)| listed == version);
+            let checksum = known.map_or_else(Vec::new, |listed| migration(listed).checksum.to_vec());
+            (*version, (*name).to_owned(), checksum)
+        });
+        let applied: Vec<Applied> = applied.collect();
         compatible(compare(listed, &applied)).err().map(|error| error.to_string())
     }
 
@@ -229,6 +251,13 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_migration_is_refused() {
+        let applied = [(1, "a".to_owned(), migration(&(1, "a", "select 1")).checksum.to_vec())];
+        assert_eq!(compare(&[(1, "a", "select 1")], &applied), Schema::Same(1));
+        assert_eq!(compare(&[(1, "a", "select 2")], &applied), Schema::Earlier);
+    }
+
+    #[test]
     fn every_migration_file_is_listed_under_its_own_name() {
         for (engine, listed) in [("postgres", POSTGRES), ("sqlite", SQLITE)] {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine);
@@ -239,46 +268,6 @@ mod tests {
             let names =
                 listed.map(|(version, name, _)| format!("{version:04}_{}.sql", name.replace(' ', "_")));
             assert_eq!(files, BTreeSet::from(names));
-        }
-    }
-
-    /// `tests/it/migrations/` runs the golden statements on newer schemas.
-    #[test]
-    fn the_statements_match_the_golden_files() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let engines =
-            [("postgres", POSTGRES, &postgres::STATEMENTS[..]), ("sqlite", SQLITE, &sqlite::STATEMENTS)];
-        for (engine, listed, statements) in engines {
-            let text: String = statements.iter().flat_map(|statement| [statement.trim(), "\n;\n"]).collect();
-            let (version, ..) = listed.last().unwrap();
-            let golden = root.join(format!("tests/golden/statements/{engine}-{version:04}.sql"));
-            if std::env::var_os("PRESENCE_TEST_BLESS").is_some() {
-                fs::write(&golden, &text).unwrap();
-            }
-            let expected = fs::read_to_string(&golden).unwrap_or_default();
-            assert_eq!(text, expected, "for an intended change, run the test with PRESENCE_TEST_BLESS=1");
-        }
-    }
-
-    #[test]
-    fn every_statement_is_listed() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for engine in ["postgres", "sqlite"] {
-            let files = fs::read_dir(root.join("src/store").join(engine)).unwrap();
-            // The statements of doctor always run in the binary that has the schema.
-            let paths = files.map(|file| file.unwrap().path()).filter(|path| !path.ends_with("inspect.rs"));
-            let source: String = paths.map(|path| fs::read_to_string(path).unwrap()).collect();
-            let (_, listed) = source.split_once("STATEMENTS: [&str; ").unwrap();
-            let listed = listed.split("];").next().unwrap();
-            for text in source.split("const ").skip(1) {
-                let Some((name, _)) = text.split_once(": &str = ") else { continue };
-                let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-                // The name of the notification channel is no statement.
-                if is_name && name != "CHANNEL" {
-                    let listed = listed.split([' ', ':', ',', '\n']).any(|word| word == name);
-                    assert!(listed, "{engine}: {name} is not in STATEMENTS");
-                }
-            }
         }
     }
 }

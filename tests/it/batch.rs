@@ -13,7 +13,10 @@ use presenced::{
     batch::{BatchError, Batches, Limits},
     clock::{Clock, ManualClock, Stopwatch},
     presence::{Pair, Timestamp, User, UserId},
-    store::{Chunk, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
+    store::{
+        Author, Lease, ListUsers, PoolUse, SessionKey, SessionRow, SetSession, Store, StoreError, UpdateUser,
+        UserKey, UserRow,
+    },
     telemetry::{Api, Metrics, RequestTimer, Traces},
 };
 use tokio::{
@@ -89,12 +92,24 @@ impl Store for FakeStore {
         Ok(0)
     }
 
-    async fn chunk_end(&self, _: Option<&SessionKey>, _: u32) -> Result<Option<SessionKey>, StoreError> {
-        Ok(None)
+    async fn scan_sessions(&self, _: Option<&SessionKey>, _: u32) -> Result<Vec<SessionRow>, StoreError> {
+        Ok(Vec::new())
     }
 
-    async fn remove_ended(&self, _: Timestamp, _: &Chunk) -> Result<u64, StoreError> {
+    async fn remove_sessions(&self, _: &[SessionRow]) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn scan_users(&self, _: Option<&UserKey>, _: u32) -> Result<Vec<UserRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_users(&self, _: &[UserRow]) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn take_lease(&self, _: Timestamp, _: &Lease) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
@@ -350,12 +365,12 @@ async fn no_statement_begins_for_a_caller_that_may_give_up_before_it_ends() {
     let mut fixture = Fixture::new(10, 1, 10);
     let first = fixture.set(&["a"], IN_A_CALL).await;
     let waits = fixture.set(&["b"], IN_A_CALL).await;
-    pass_time(Duration::from_millis(1_600)).await;
+    pass_time(Duration::from_millis(600)).await;
     let fresh = fixture.set(&["c"], IN_A_CALL).await;
     fixture.release(2);
     assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (Ok(START), Ok(START)));
     let error = waits.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("the statement did not begin within 1.5s"), "{error}");
+    assert!(error.to_string().contains("the statement did not begin within 500ms"), "{error}");
     assert_eq!(fixture.given_up(), "1");
     assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
     assert_eq!(fixture.started.recv().await.unwrap(), ["c"]);
@@ -385,7 +400,7 @@ async fn the_rare_methods_run_one_call_at_a_time() {
     let mut fixture = Fixture::new(100, 4, 100);
     for user in ["a", "b", "c"] {
         let batches = Arc::clone(&fixture.batches);
-        let update = UpdateUser::new(key(user, "x").user);
+        let update = UpdateUser::new(key(user, "x").user, Author::default());
         tokio::spawn(async move { batches.update_user.call_one(update).await });
     }
     for user in ["a", "b", "c"] {

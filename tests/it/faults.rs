@@ -5,7 +5,7 @@ use std::{future::pending, io::ErrorKind, net::SocketAddr, time::Duration};
 use presenced::{
     admin::ask_readyz,
     app::{Addresses, App},
-    clock::{Clock, ManualClock, Stopwatch},
+    clock::{Clock, Stopwatch},
     grpc::pb::{
         BatchSetPresencesRequest, SetPresenceRequest, presence_service_client::PresenceServiceClient,
     },
@@ -24,7 +24,6 @@ use tonic_types::StatusExt;
 use crate::support::{
     client::{Api, Client, Outcome},
     database::{Engine, TestDatabase},
-    metrics,
     process::Process,
     proxy::{Network, Proxy},
     server::{settings, start},
@@ -56,7 +55,7 @@ impl Bench {
         let (proxy, url) = Proxy::to(&database.url).await;
         let mut settings = settings(&url, flags);
         tune(&mut settings);
-        let app = start(&settings, Clock::System).await;
+        let app = start(&settings, Clock::new()).await;
         let client = |api| Client::new(api, app.addresses().grpc, app.addresses().http);
         let (grpc, graph) = (client(Api::Grpc), client(Api::Http));
         let bench = Self { app, proxy, grpc, graph, database };
@@ -323,8 +322,9 @@ async fn a_full_queue_is_429_with_a_retry_delay() {
 async fn a_row_that_cannot_be_read_is_500_for_its_user_only_and_is_not_shown() {
     let bench = Bench::new().await;
     let mut connection = PgConnection::connect(&bench.database.url).await.unwrap();
-    let row = "insert into presence_sessions values ('00000000-0000-0000-0000-000000000000', 'broken', 'not an id', \
-               'Away', 'Away', now(), now(), now() + interval '1 hour')";
+    let row = "insert into presence_sessions (tenant_id, user_id, session_id, availability, activity, opened_at, \
+               changed_at, set_at, expires_at, observed_at) values ('00000000-0000-0000-0000-000000000000', \
+               'broken', 'not an id', 'Away', 'Away', 0, 0, 0, 9000000000000, 0)";
     connection.execute(row).await.unwrap();
     let get = |user: &str| {
         reqwest::get(format!("http://{}/v1.0/users/{user}/presence", bench.app.addresses().http))
@@ -341,7 +341,7 @@ async fn a_row_that_cannot_be_read_is_500_for_its_user_only_and_is_not_shown() {
 #[tokio::test]
 async fn a_read_only_database_is_not_ready() {
     let database = TestDatabase::new(Engine::Postgres).await;
-    let app = start(&settings(&database.url, &[]), Clock::System).await;
+    let app = start(&settings(&database.url, &[]), Clock::new()).await;
     let admin = app.addresses().admin;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     let name = database.url.rsplit('/').next().unwrap();
@@ -371,18 +371,6 @@ async fn next_health_check(connection: &mut PgConnection) {
         async || sqlx::query_scalar::<_, String>(LATEST).fetch_one(&mut *connection).await.unwrap();
     let before = latest().await;
     eventually("another health check", async || latest().await != before).await;
-}
-
-#[tokio::test]
-async fn a_clock_that_differs_from_the_databases_is_not_ready() {
-    let database = TestDatabase::new(Engine::Postgres).await;
-    let ahead = ManualClock::new(Clock::System.now() + Duration::from_mins(1));
-    let app = start(&settings(&database.url, &[]), Clock::Manual(ahead)).await;
-    let admin = app.addresses().admin;
-    becomes_unready(admin, "clock differs from the database's by more than 2 s").await;
-    let skew = metrics::value(admin, "presence_clock_skew_seconds").await;
-    assert!(skew > 2.0 && skew <= 60.0, "{skew}");
-    assert!(app.stop(Duration::from_secs(10), pending()).await);
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn replicas_share_fewer_connections_to_the_database_than_they_open() {
     let bouncer = Pgbouncer::to(&database.url).await;
     // Migrations bypass the pgbouncer.
     let settings = settings(&bouncer.url, &flags(&database));
-    let replicas = [start(&settings, Clock::System).await, start(&settings, Clock::System).await];
+    let replicas = [start(&settings, Clock::new()).await, start(&settings, Clock::new()).await];
 
     let mut users = JoinSet::new();
     for user in 0..USERS {
@@ -94,7 +94,7 @@ async fn a_write_on_one_replica_reaches_a_watcher_of_another() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     let settings = settings(&bouncer.url, &flags(&database));
-    let replicas = [start(&settings, Clock::System).await, start(&settings, Clock::System).await];
+    let replicas = [start(&settings, Clock::new()).await, start(&settings, Clock::new()).await];
     let here = client(Api::Grpc, &replicas[0]);
     let mut watcher = Watcher::of(replicas[1].addresses(), &["a"], &["a Offline/Offline"]).await;
     for _ in 0..5 {
@@ -110,7 +110,7 @@ async fn requests_fail_while_the_pgbouncer_is_unreachable_and_then_recover() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     let (proxy, url) = Proxy::to(&bouncer.url).await;
-    let app = start(&settings(&url, &flags(&database)), Clock::System).await;
+    let app = start(&settings(&url, &flags(&database)), Clock::new()).await;
     let client = client(Api::Http, &app);
     for network in [Network::Cut, Network::Hung] {
         assert_eq!(client.set("u", "app", "Busy/InACall", "").await, Outcome::Done);

@@ -118,7 +118,7 @@ async fn only_calls_that_ask_for_the_replica_read_from_it() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let standby = Cluster::standby();
     let url = standby.url_of(&database);
-    let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
+    let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::new()).await;
     let (reader, client) = (Reader::new(&app).await, client(&app, Api::Http));
     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
     reader.gets_eventually("u Busy/InACall").await;
@@ -154,10 +154,10 @@ async fn while_the_replica_is_unreachable_reads_go_to_the_database() {
     let database = TestDatabase::new(Engine::Postgres).await;
     // In place of a replica, another database with other content.
     let other = TestDatabase::new(Engine::Postgres).await;
-    let old = start(&settings(&other.url, &[]), Clock::System).await;
+    let old = start(&settings(&other.url, &[]), Clock::new()).await;
     assert_eq!(client(&old, Api::Grpc).set("u", "app", "Away/Away", "PT1H").await, Outcome::Done);
     let (proxy, url) = Proxy::to(&other.url).await;
-    let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
+    let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::new()).await;
     let (reader, client) = (Reader::new(&app).await, client(&app, Api::Grpc));
     assert_eq!(client.set("u", "app", "Busy/InACall", "PT1H").await, Outcome::Done);
     for network in [Network::Cut, Network::Hung] {
@@ -190,7 +190,7 @@ async fn a_missing_replica_does_not_delay_the_start() {
     for address in [unused_address(), silent.local_addr().unwrap().to_string()] {
         let url = format!("postgres://presence@{address}/presence");
         let stopwatch = Stopwatch::start();
-        let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::System).await;
+        let app = start(&settings(&database.url, &["--database-read-url", &url]), Clock::new()).await;
         // A start that waited for the silent replica would take 5 s longer.
         assert!(stopwatch.elapsed() < Duration::from_secs(5), "{:?}", stopwatch.elapsed());
         assert_eq!(Reader::new(&app).await.get("u").await, "u Offline/Offline");

@@ -1,5 +1,6 @@
 //! Several replicas on one PostgreSQL.
 
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::support::{
@@ -70,18 +71,24 @@ async fn a_set_that_one_replica_acknowledged_is_read_from_the_other_at_once() {
 }
 
 #[tokio::test]
-async fn any_replica_removes_sessions_that_ended_before_the_retention_time() {
+async fn the_replica_with_the_lease_removes_sessions_that_ended_before_the_retention_time() {
     let database = TestDatabase::new(Engine::Postgres).await;
-    let first = Process::start(&database.url, &[]).await;
+    let mut first = Process::start(&database.url, &[]).await;
     let client = Client::new(Api::Grpc, first.grpc, first.http);
     for user in ["ended", "live"] {
         assert_eq!(client.set(user, "app", "Busy/InACall", "").await, Outcome::Done);
     }
     assert_eq!(client.clear("ended", "app").await, Outcome::Done);
-    // A replica cleans up when it starts, and a start takes longer than this retention time.
+    first.kill();
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let foreign = "insert into presence_leases values ('cleanup', '00000000-0000-0000-0000-000000000001', 0, 1) \
+                   on conflict (name) do update set until = 1";
+    connection.execute(foreign).await.unwrap();
+    // A start takes longer than this retention time.
     let second = Process::start(&database.url, &["--retention", "1ms"]).await;
     let removed = async || metrics::value(second.admin, "presence_sessions_removed_total").await;
     eventually("the second replica removes a session", async || removed().await > 0.0).await;
     assert!((removed().await - 1.0).abs() < f64::EPSILON);
+    let client = Client::new(Api::Grpc, second.grpc, second.http);
     assert_eq!(client.get("live").await, Outcome::Presences(vec!["live Busy/InACall".into()]));
 }

@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
     service::{Caller, Error, Field, Input, Operation, Service, validator::Validator},
-    store::{SessionKey, SetSession},
+    store::{Author, SessionKey, SetSession},
 };
 
 /// The pause between two messages of a stream, which bounds the writes of one stream.
@@ -84,6 +84,7 @@ impl Service {
             service: Arc::clone(self),
             messages,
             key,
+            author: caller.author(),
             pair,
             grace,
             extend_at: self.clock.now(),
@@ -126,6 +127,7 @@ struct HoldStream {
     service: Arc<Service>,
     messages: BoxStream<'static, Result<HoldPresence, Error>>,
     key: SessionKey,
+    author: Author,
     pair: Pair,
     grace: Duration,
     /// The time of the next extension.
@@ -179,7 +181,12 @@ impl HoldStream {
 
     /// The session until the next extension plus `grace`.
     fn session(&self) -> SetSession {
-        SetSession { key: self.key.clone(), pair: self.pair, expires_after: self.interval() + self.grace }
+        SetSession {
+            key: self.key.clone(),
+            pair: self.pair,
+            expires_after: self.interval() + self.grace,
+            set_by: self.author.clone(),
+        }
     }
 
     fn interval(&self) -> Duration {

@@ -34,7 +34,8 @@ impl Service {
     pub async fn set_manual_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
         let (user_id, location) = request.validate()?;
         let user = caller.authorize(Operation::SetManualLocation, user_id)?;
-        let update = UpdateUser { manual_location: Change::Set(location), ..UpdateUser::new(user) };
+        let update =
+            UpdateUser { manual_location: Change::Set(location), ..UpdateUser::new(user, caller.author()) };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 
@@ -42,7 +43,10 @@ impl Service {
     pub async fn set_automatic_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
         let (user_id, location) = request.validate()?;
         let user = caller.authorize(Operation::SetAutomaticLocation, user_id)?;
-        let update = UpdateUser { automatic_location: Change::Set(location), ..UpdateUser::new(user) };
+        let update = UpdateUser {
+            automatic_location: Change::Set(location),
+            ..UpdateUser::new(user, caller.author())
+        };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 

@@ -52,7 +52,7 @@ impl ValidSetPresence {
     pub(super) fn authorize(self, caller: &Caller, operation: Operation) -> Result<SetSession, Error> {
         let Self { user_id, session_id, pair, expires_after } = self;
         let key = caller.authorize_session(operation, user_id, session_id)?;
-        Ok(SetSession { key, pair, expires_after })
+        Ok(SetSession { key, pair, expires_after, set_by: caller.author() })
     }
 }
 

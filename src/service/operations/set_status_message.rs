@@ -30,7 +30,7 @@ impl Service {
         let user = caller.authorize(Operation::SetStatusMessage, user_id)?;
         let status_message =
             if content.is_empty() { Change::Clear } else { Change::Set((content, expires_at)) };
-        let update = UpdateUser { status_message, ..UpdateUser::new(user) };
+        let update = UpdateUser { status_message, ..UpdateUser::new(user, caller.author()) };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 }

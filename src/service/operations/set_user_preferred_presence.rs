@@ -35,7 +35,8 @@ impl Service {
         let expires_after = validator.preferred_expiration(request.expiration_duration, pair);
         let (user_id, preferred) = validator.finish(user_id.zip(pair.zip(expires_after)))?;
         let user = caller.authorize(Operation::SetUserPreferredPresence, user_id)?;
-        let update = UpdateUser { preferred: Change::Set(preferred), ..UpdateUser::new(user) };
+        let update =
+            UpdateUser { preferred: Change::Set(preferred), ..UpdateUser::new(user, caller.author()) };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 }

@@ -1,73 +1,95 @@
-//! Removing sessions that ended before the retention time.
+//! Reading and removing rows that are no longer needed, and the lease of that task.
 
-use sqlx::Row as _;
-
-use super::{statement::Statements, timestamptz::Timestamptz};
+use super::{
+    common::{bind_keys, session_key, user_key},
+    statement::Statements,
+};
 use crate::{
     presence::Timestamp,
-    store::{Chunk, SessionKey, StoreError, UserKey, rows::parse_stored},
+    store::{
+        Lease, SessionKey, SessionRow, StoreError, UserKey, UserRow, first_key,
+        rows::Row,
+        rows::required,
+        sql::{Sql, sql},
+    },
 };
 
-pub(super) const CHUNK_END: &str = "
-select tenant_id, user_id, session_id
-from presence_sessions
-where (tenant_id, user_id, session_id) > ($1, $2, $3)
-order by tenant_id, user_id, session_id
-offset $4
-limit 1";
+pub(super) const SCAN_SESSIONS: Sql = sql!("scan_sessions");
+pub(super) const REMOVE_SESSIONS: Sql = sql!("remove_sessions");
+pub(super) const SCAN_USERS: Sql = sql!("scan_users");
+pub(super) const REMOVE_USERS: Sql = sql!("remove_users");
+pub(super) const TAKE_LEASE: Sql = sql!("take_lease");
 
-/// Skips rows that a set has locked, so neither waits for the other. The delete repeats the
-/// condition on the target row. That is redundant while `ended` locks the rows, but must stay
-/// if the lock is ever removed.
-pub(super) const REMOVE: &str = "
-with ended as materialized (
-    select tenant_id, user_id, session_id
-    from presence_sessions
-    where (tenant_id, user_id, session_id) > ($1, $2, $3)
-      and (tenant_id, user_id, session_id) <= ($4, $5, $6)
-      and (cleared_at <= $7 or expires_at <= $7)
-    for update skip locked
-)
-delete from presence_sessions as s
-using ended
-where s.tenant_id = ended.tenant_id
-  and s.user_id = ended.user_id
-  and s.session_id = ended.session_id
-  and (s.cleared_at <= $7 or s.expires_at <= $7)";
-
-/// [`crate::store::Store::chunk_end`].
-pub(super) async fn chunk_end(
+/// [`crate::store::Store::scan_sessions`].
+pub(super) async fn scan_sessions(
     statements: &Statements,
     after: Option<&SessionKey>,
     rows: u32,
-) -> Result<Option<SessionKey>, StoreError> {
-    let (tenant_id, user_id, session_id) = Chunk::lower_bound(after);
-    let statement = sqlx::query(CHUNK_END)
+) -> Result<Vec<SessionRow>, StoreError> {
+    let (tenant_id, user_id) = first_key(after.map(|key| &key.user));
+    let query = sqlx::query(SCAN_SESSIONS.text)
         .bind(tenant_id)
         .bind(user_id)
-        .bind(session_id)
-        .bind(i64::from(rows.saturating_sub(1)));
-    let result = statements.run("chunk_end", statement).await?;
-    let Some(row) = result.rows.first() else { return Ok(None) };
-    let user = UserKey { tenant_id: row.try_get(0)?, user_id: parse_stored(row.try_get(1)?)? };
-    Ok(Some(SessionKey { user, session_id: parse_stored(row.try_get(2)?)? }))
+        .bind(after.map_or("", |key| key.session_id.as_str()))
+        .bind(i64::from(rows));
+    let decode = |row| {
+        Ok(SessionRow {
+            key: session_key(row, 2)?,
+            set_at: required(row.time(3)?)?,
+            ends_at: required(row.time(4)?)?,
+        })
+    };
+    statements.run(&SCAN_SESSIONS, query).await?.rows.iter().map(decode).collect()
 }
 
-/// [`crate::store::Store::remove_ended`].
-pub(super) async fn remove_ended(
+/// [`crate::store::Store::remove_sessions`].
+pub(super) async fn remove_sessions(
     statements: &Statements,
-    before: Timestamp,
-    chunk: &Chunk,
+    sessions: &[SessionRow],
 ) -> Result<u64, StoreError> {
-    let (first, last) =
-        (Chunk::lower_bound(chunk.after.as_ref()), Chunk::upper_bound(chunk.through.as_ref()));
-    let statement = sqlx::query(REMOVE)
-        .bind(first.0)
-        .bind(first.1)
-        .bind(first.2)
-        .bind(last.0)
-        .bind(last.1)
-        .bind(last.2)
-        .bind(Timestamptz(before));
-    Ok(statements.run("remove_ended", statement).await?.affected)
+    if sessions.is_empty() {
+        return Ok(0);
+    }
+    let query = bind_keys(&REMOVE_SESSIONS, sessions.iter().map(|session| &session.key))
+        .bind(sessions.iter().map(|session| session.set_at.as_millis()).collect::<Vec<_>>());
+    Ok(statements.run(&REMOVE_SESSIONS, query).await?.affected)
+}
+
+/// [`crate::store::Store::scan_users`].
+pub(super) async fn scan_users(
+    statements: &Statements,
+    after: Option<&UserKey>,
+    rows: u32,
+) -> Result<Vec<UserRow>, StoreError> {
+    let (tenant_id, user_id) = first_key(after);
+    let query = sqlx::query(SCAN_USERS.text).bind(tenant_id).bind(user_id).bind(i64::from(rows));
+    let decode =
+        |row| Ok(UserRow { key: user_key(row)?, set_at: required(row.time(2)?)?, unused_from: row.time(3)? });
+    statements.run(&SCAN_USERS, query).await?.rows.iter().map(decode).collect()
+}
+
+/// [`crate::store::Store::remove_users`].
+pub(super) async fn remove_users(statements: &Statements, users: &[UserRow]) -> Result<u64, StoreError> {
+    if users.is_empty() {
+        return Ok(0);
+    }
+    let query = sqlx::query(REMOVE_USERS.text)
+        .bind(users.iter().map(|user| user.key.tenant_id).collect::<Vec<_>>())
+        .bind(users.iter().map(|user| user.key.user_id.as_str()).collect::<Vec<_>>())
+        .bind(users.iter().map(|user| user.set_at.as_millis()).collect::<Vec<_>>());
+    Ok(statements.run(&REMOVE_USERS, query).await?.affected)
+}
+
+/// [`crate::store::Store::take_lease`].
+pub(super) async fn take_lease(
+    statements: &Statements,
+    now: Timestamp,
+    lease: &Lease,
+) -> Result<bool, StoreError> {
+    let query = sqlx::query(TAKE_LEASE.text)
+        .bind(lease.name)
+        .bind(lease.owner)
+        .bind(now.as_millis())
+        .bind((now + lease.duration).as_millis());
+    Ok(!statements.run(&TAKE_LEASE, query).await?.rows.is_empty())
 }

@@ -2,51 +2,22 @@
 
 use std::collections::HashSet;
 
-use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
 use super::{
-    common::{bind_sessions, notify_changed, positions},
+    common::{bind_sessions, session_key},
     statement::Statements,
-    timestamptz::Timestamptz,
 };
 use crate::{
     presence::Timestamp,
-    store::{SetSession, StoreError, keys},
+    store::{
+        SetSession, StoreError, keys, rows,
+        rows::Row,
+        sql::{Sql, sql},
+    },
 };
 
-/// Another caller that clears the session or sets another pair ends the hold. The conditions
-/// apply to the locked row, so no race is possible. The count of `notified` is selected
-/// because PostgreSQL does not run a query that nothing references.
-pub(super) const EXTEND_SESSIONS: &str = concat!(
-    "
-with extended as (
-    update presence_sessions as s
-    set set_at     = greatest(s.set_at, at.now),
-        expires_at = greatest(s.expires_at, held.expires_at),
-        changed_at = case
-            when s.expires_at <= at.now
-              or (s.availability = 'Available' and s.set_at + interval '5 minutes' <= at.now)
-            then greatest(at.now, s.changed_at + interval '1 millisecond')
-            else s.changed_at
-        end
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) with ordinality
-        as held (tenant_id, user_id, session_id, availability, activity, expires_at, ordinal)
-    cross join unnest($7::timestamptz[]) as at (now)
-    where s.tenant_id = held.tenant_id
-      and s.user_id = held.user_id
-      and s.session_id = held.session_id
-      and s.availability = held.availability
-      and s.activity = held.activity
-      and s.cleared_at is null
-    returning held.ordinal, s.tenant_id, s.user_id, s.changed_at >= s.set_at as changed
-), changed as (
-    select tenant_id, user_id from extended where changed
-), notified as (",
-    notify_changed!(),
-    "
-)
-select array(select ordinal from extended), (select count(*) from notified)"
-);
+pub(super) const EXTEND_SESSIONS: Sql = sql!("extend_sessions");
 
 /// [`crate::store::Store::extend_sessions`].
 pub(super) async fn extend_sessions(
@@ -54,10 +25,23 @@ pub(super) async fn extend_sessions(
     now: Timestamp,
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
-    let longest = keys::longest_of_each(held);
-    let statement = bind_sessions(EXTEND_SESSIONS, now, &longest).bind(vec![Timestamptz(now)]);
-    let extended = positions(statements.run("extend_sessions", statement).await?.row()?.try_get(0)?);
-    let extended = extended.into_iter().filter_map(|position| longest.get(position));
-    let extended: HashSet<_> = extended.map(|set| (&set.key, set.pair)).collect();
-    Ok(held.iter().map(|set| extended.contains(&(&set.key, set.pair))).collect())
+    let mut shown = HashSet::new();
+    for round in keys::longest_of_each(held) {
+        for row in write(statements, now, &round).await? {
+            if row.text(4)?.is_some() {
+                shown.insert((session_key(&row, 3)?, rows::pair(row.text(4)?, row.text(5)?)?));
+            }
+        }
+    }
+    // The extension of a session that shows the pair applied.
+    Ok(held.iter().map(|set| shown.contains(&(set.key.clone(), set.pair))).collect())
+}
+
+pub(super) async fn write(
+    statements: &Statements,
+    now: Timestamp,
+    held: &[&SetSession],
+) -> Result<Vec<PgRow>, StoreError> {
+    let query = bind_sessions(&EXTEND_SESSIONS, now, held).bind(now.as_millis());
+    statements.write(&EXTEND_SESSIONS, query).await
 }

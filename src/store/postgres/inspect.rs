@@ -5,7 +5,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use super::{options, timestamptz::Timestamptz};
+use super::{FailedStatement, check_statements, options};
 use crate::{
     presence::Timestamp,
     store::{
@@ -20,7 +20,7 @@ use crate::{
 const SERVER: &str = "
 select current_setting('server_version'),
        current_setting('server_version_num')::int4,
-       clock_timestamp(),
+       (extract(epoch from clock_timestamp()) * 1000)::bigint,
        pg_is_in_recovery(),
        current_setting('transaction_read_only') = 'on',
        current_setting('fsync') = 'on',
@@ -39,14 +39,14 @@ select c.relname::text,
            and has_table_privilege(c.oid, 'update') and has_table_privilege(c.oid, 'delete'),
        coalesce(s.n_live_tup, 0),
        coalesce(s.n_dead_tup, 0),
-       greatest(s.last_vacuum, s.last_autovacuum)
+       (extract(epoch from greatest(s.last_vacuum, s.last_autovacuum)) * 1000)::bigint
 from pg_class as c
 left join pg_stat_all_tables as s on s.relid = c.oid
 where c.oid in (to_regclass('presence_sessions')::oid, to_regclass('presence_users')::oid)
 order by 1";
 
 /// A row of [`TABLES`].
-type TableRow = (String, Vec<String>, bool, i64, i64, Option<Timestamptz>);
+type TableRow = (String, Vec<String>, bool, i64, i64, Option<i64>);
 
 /// Inspects a PostgreSQL server.
 #[derive(Debug)]
@@ -148,6 +148,12 @@ impl PostgresInspector {
         query(schema::read_postgres(self.connection().await?)).await
     }
 
+    /// Runs every statement of the service in transactions that are rolled back, or only those that
+    /// read. Returns the first one that fails.
+    pub async fn check_statements(&self, reads_only: bool) -> Result<(), FailedStatement> {
+        check_statements(&self.options, reads_only).await
+    }
+
     /// Reads the statistics of the tables that exist.
     pub async fn tables(&mut self) -> Result<Vec<TableStats>, Unreached> {
         let rows: Vec<TableRow> = query(sqlx::query_as(TABLES).fetch_all(self.connection().await?)).await?;
@@ -157,7 +163,7 @@ impl PostgresInspector {
             may_write,
             live,
             dead,
-            vacuumed: vacuumed.map(|Timestamptz(time)| time),
+            vacuumed: vacuumed.map(Timestamp::from_millis),
         };
         Ok(rows.into_iter().map(table).collect())
     }
@@ -167,7 +173,7 @@ fn read_server(row: &PgRow) -> Result<Server, sqlx::Error> {
     Ok(Server {
         version: row.try_get(0)?,
         major: row.try_get::<i32, _>(1)? / 10_000,
-        time: row.try_get::<Timestamptz, _>(2)?.0,
+        time: Timestamp::from_millis(row.try_get(2)?),
         is_standby: row.try_get(3)?,
         is_read_only: row.try_get(4)?,
         fsync: row.try_get(5)?,

@@ -1,11 +1,12 @@
 //! The store on PostgreSQL 15 or later, shared by any number of replicas.
 //!
-//! In batch statements every parameter is an array inside `unnest`, with a cast. So a
-//! statement has one text for every batch size, is prepared once per connection, and runs
-//! unchanged on Citus with tables distributed by user. The time is an array of one element,
-//! so that it is not sent once per row. The rare statements in `users` take plain
-//! parameters.
+//! Each statement is in a `.sql` file beside the code that sends it. In batch statements every
+//! parameter is an array inside `unnest`, with a cast. So a statement has one text for every
+//! batch size, and is prepared once per connection. No parameter stands inside `on conflict do
+//! update`, and only immutable functions are applied to columns, so the statements run unchanged
+//! on Citus with tables distributed by user.
 
+mod check;
 mod cleanup;
 mod clear;
 mod common;
@@ -14,9 +15,9 @@ mod inspect;
 mod listener;
 mod load;
 mod options;
+mod room;
 mod set;
 mod statement;
-mod timestamptz;
 mod users;
 
 use async_trait::async_trait;
@@ -24,37 +25,25 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::{
-    Chunk, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
-    connection::PoolOptions, rows::Row,
+    Lease, ListUsers, PoolUse, SessionKey, SessionRow, SetSession, Store, StoreError, UpdateUser, UserKey,
+    UserRow,
+    connection::PoolOptions,
+    sql::{Sql, sql},
 };
-use crate::presence::{Timestamp, User, UserId};
-use statement::Statements;
+use crate::{
+    clock::{DatabaseClock, Reading},
+    presence::{Timestamp, User, UserId},
+};
+use statement::{Statements, column};
 
+pub use check::FailedStatement;
+pub(super) use check::check_statements;
 pub use inspect::{PostgresInspector, Server, TableStats};
 pub(super) use listener::Listener;
 pub(super) use options::{describe, for_pgbouncer, parse};
 
-/// Returns no row if the server is read-only, as a standby is. Fails without the table.
-const DATABASE_TIME: &str = "
-select clock_timestamp()
-from (select exists (select from presence_sessions)) as readable
-where current_setting('transaction_read_only') = 'off'";
-
-/// All statements, for the test that compares them with the golden files.
-#[cfg(test)]
-pub(super) const STATEMENTS: [&str; 11] = [
-    set::SET_SESSIONS,
-    clear::CLEAR_SESSIONS,
-    extend::EXTEND_SESSIONS,
-    load::LOAD,
-    DATABASE_TIME,
-    users::SET,
-    users::CLEAR,
-    users::LIST,
-    users::COUNT,
-    cleanup::CHUNK_END,
-    cleanup::REMOVE,
-];
+const DATABASE_TIME: Sql = sql!("database_time");
+const READ_ONLY: Sql = sql!("read_only");
 
 /// A [`Store`] on PostgreSQL.
 #[derive(Debug)]
@@ -64,13 +53,25 @@ pub(super) struct PostgresStore {
 
 impl PostgresStore {
     /// Opens a store with its own connections to the server.
-    pub(super) fn new(options: &PgConnectOptions, pool: PoolOptions) -> Self {
-        Self { statements: Statements::on_own_connections(options, pool) }
+    pub(super) fn new(options: &PgConnectOptions, pool: PoolOptions, clock: DatabaseClock) -> Self {
+        Self { statements: Statements::on_own_connections(options, pool, clock) }
     }
 
     /// Opens a store whose connections lead to a pgbouncer.
-    pub(super) fn through_pgbouncer(options: &PgConnectOptions, pool: PoolOptions) -> Self {
-        Self { statements: Statements::through_pgbouncer(options, pool) }
+    pub(super) fn through_pgbouncer(
+        options: &PgConnectOptions,
+        pool: PoolOptions,
+        clock: DatabaseClock,
+    ) -> Self {
+        Self { statements: Statements::through_pgbouncer(options, pool, clock) }
+    }
+}
+
+impl PostgresStore {
+    /// Whether the database responds and accepts no writes.
+    pub(super) async fn is_read_only(&self) -> bool {
+        let rows = self.statements.run(&READ_ONLY, sqlx::query(READ_ONLY.text)).await;
+        rows.is_ok_and(|result| !result.rows.is_empty())
     }
 }
 
@@ -104,22 +105,39 @@ impl Store for PostgresStore {
         users::count_users(&self.statements, now, *tenant_id).await
     }
 
-    async fn chunk_end(
+    async fn scan_sessions(
         &self,
         after: Option<&SessionKey>,
         rows: u32,
-    ) -> Result<Option<SessionKey>, StoreError> {
-        cleanup::chunk_end(&self.statements, after, rows).await
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        cleanup::scan_sessions(&self.statements, after, rows).await
     }
 
-    async fn remove_ended(&self, before: Timestamp, chunk: &Chunk) -> Result<u64, StoreError> {
-        cleanup::remove_ended(&self.statements, before, chunk).await
+    async fn remove_sessions(&self, sessions: &[SessionRow]) -> Result<u64, StoreError> {
+        cleanup::remove_sessions(&self.statements, sessions).await
+    }
+
+    async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Result<Vec<UserRow>, StoreError> {
+        cleanup::scan_users(&self.statements, after, rows).await
+    }
+
+    async fn remove_users(&self, users: &[UserRow]) -> Result<u64, StoreError> {
+        cleanup::remove_users(&self.statements, users).await
+    }
+
+    async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {
+        cleanup::take_lease(&self.statements, now, lease).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
-        let rows = self.statements.run("database_time", sqlx::query(DATABASE_TIME)).await?.rows;
-        let time = rows.first().map(|row| row.time(0)).transpose()?.flatten();
-        time.ok_or_else(|| StoreError::Unavailable("the database is read-only".to_owned()))
+        let sent = Reading::now();
+        let rows = self.statements.run(&DATABASE_TIME, sqlx::query(DATABASE_TIME.text)).await?.rows;
+        let Some(row) = rows.first() else {
+            return Err(StoreError::Unavailable("the database is read-only".to_owned()));
+        };
+        let micros: i64 = column(row, 0)?;
+        self.statements.clock().observe(sent, micros);
+        Ok(Timestamp::from_millis(micros / 1_000))
     }
 
     fn pool_use(&self) -> PoolUse {

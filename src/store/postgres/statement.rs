@@ -5,28 +5,34 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    AssertSqlSafe, Either, Executor, PgConnection, Postgres,
+    AssertSqlSafe, Either, Executor, PgConnection, Postgres, Row as _,
     postgres::{PgArguments, PgConnectOptions, PgRow},
     query::Query,
 };
 
-use crate::store::{
-    PoolUse, StoreError,
-    connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, with_timeout},
+use crate::{
+    clock::DatabaseClock,
+    store::{
+        LATE_AFTER, PoolUse, StoreError,
+        connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, with_timeout},
+        sql::Sql,
+    },
 };
 
-/// Settings that plan each statement once per connection.
-///
-/// PostgreSQL would plan each batch anew, because a plan for its exact length looks cheaper.
-/// Planning takes longer than running the statement. The single plan must suit any later size
-/// of the tables, so it joins row by row along the keys. Lookups among the members of a batch
-/// use `in`, which hashes them, because hash joins are off.
-const PLAN_SETTINGS: [(&str, &str); 5] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("jit", "off"),
+/// Settings of own connections. PostgreSQL plans each statement once for a connection. It would
+/// otherwise plan a small batch anew each time, because a plan for its exact length looks
+/// cheaper; planning takes longer than the statement. Such a plan may be older than the rows, so
+/// it must use the keys even if the table was empty.
+const PLAN_SETTINGS: [(&str, &str); 2] =
+    [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+
+/// Settings that end what a client leaves behind when it disappears: a transaction, with its
+/// locks, and the connection itself.
+const CLIENT_SETTINGS: [(&str, &str); 4] = [
+    ("idle_in_transaction_session_timeout", "1000"),
+    ("tcp_keepalives_idle", "1"),
+    ("tcp_keepalives_interval", "1"),
+    ("tcp_keepalives_count", "2"),
 ];
 
 /// The connections of a store, and the way in which statements use them.
@@ -35,6 +41,9 @@ pub(super) struct Statements {
     pool: ConnectionPool<Postgres>,
     /// The text that begins a transaction for each statement; `None` on own connections.
     begin: Option<Arc<str>>,
+    /// Whether the transaction of each statement is rolled back.
+    rolls_back: bool,
+    clock: DatabaseClock,
 }
 
 /// The result of a statement.
@@ -44,22 +53,17 @@ pub(super) struct StatementResult {
     pub(super) affected: u64,
 }
 
-impl StatementResult {
-    /// Returns the first row of a statement that always returns one.
-    pub(super) fn row(&self) -> Result<&PgRow, StoreError> {
-        self.rows
-            .first()
-            .ok_or_else(|| StoreError::Data("a statement that must return a row returned none".to_owned()))
-    }
-}
-
 impl Statements {
     /// Uses connections that belong to this store only. Settings are sent once per connection,
     /// and each statement is prepared once.
-    pub(super) fn on_own_connections(options: &PgConnectOptions, pool: PoolOptions) -> Self {
+    pub(super) fn on_own_connections(
+        options: &PgConnectOptions,
+        pool: PoolOptions,
+        clock: DatabaseClock,
+    ) -> Self {
         let timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
-        let options = options.clone().options(PLAN_SETTINGS).options([timeout]);
-        Self { pool: ConnectionPool::new(options, pool), begin: None }
+        let options = options.clone().options(PLAN_SETTINGS).options(CLIENT_SETTINGS).options([timeout]);
+        Self { pool: ConnectionPool::new(options, pool), begin: None, rolls_back: false, clock }
     }
 
     /// Uses connections to a pgbouncer, which assigns a server connection for the duration of a
@@ -68,32 +72,78 @@ impl Statements {
     /// sqlx sends a statement in two messages, parse and execute, with a response between
     /// them. Without a transaction, the second message can reach a server connection on which
     /// another client has parsed a different statement, and run that. So each statement runs
-    /// in a transaction, which also carries the settings.
-    pub(super) fn through_pgbouncer(options: &PgConnectOptions, pool: PoolOptions) -> Self {
-        let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
+    /// in a transaction, which also carries the timeouts.
+    pub(super) fn through_pgbouncer(
+        options: &PgConnectOptions,
+        pool: PoolOptions,
+        clock: DatabaseClock,
+    ) -> Self {
+        let timeout = STATEMENT_TIMEOUT.as_millis();
         // A client that disappears within a transaction must not keep its locks.
-        let timeouts = ["statement_timeout", "idle_in_transaction_session_timeout"];
-        let settings = PLAN_SETTINGS.into_iter().chain(timeouts.map(|name| (name, timeout.as_str())));
-        let settings = settings.map(|(name, value)| format!("; set local {name} = {value}"));
-        let begin = format!("begin{}", settings.collect::<String>());
-        Self { pool: ConnectionPool::new(options.clone(), pool), begin: Some(begin.into()) }
+        let settings = ["statement_timeout", "idle_in_transaction_session_timeout"];
+        let settings = settings.map(|name| format!("; set local {name} = {timeout}"));
+        let begin = format!("begin{}", settings.concat());
+        let pool = ConnectionPool::new(options.clone(), pool);
+        Self { pool, begin: Some(begin.into()), rolls_back: false, clock }
     }
 
-    /// Runs a statement. `name` is its name in the log.
+    /// Like [`Self::on_own_connections`], but changes nothing: the transaction of each statement is
+    /// rolled back.
+    pub(super) fn rolled_back(options: &PgConnectOptions, pool: PoolOptions) -> Self {
+        let own = Self::on_own_connections(options, pool, DatabaseClock::new());
+        Self { begin: Some("begin".into()), rolls_back: true, ..own }
+    }
+
+    /// Runs a statement.
     pub(super) async fn run(
         &self,
-        name: &'static str,
-        statement: Query<'_, Postgres, PgArguments>,
+        sql: &'static Sql,
+        query: Query<'_, Postgres, PgArguments>,
     ) -> Result<StatementResult, StoreError> {
         let mut connection = self.pool.acquire().await?;
         let outcome = with_timeout(async {
             match &self.begin {
-                None => execute(&mut connection, statement).await,
-                Some(begin) => in_transaction(&mut connection, begin, statement).await,
+                None => execute(&mut connection, query).await,
+                Some(begin) => self.in_transaction(&mut connection, begin, query).await,
             }
         });
         let outcome = outcome.await;
-        self.pool.release(connection, name, outcome)
+        self.pool.release(connection, sql.name, outcome)
+    }
+
+    /// Runs a write that returns a row for each key, or none if it was late. Its last parameter
+    /// is the time after which it is late.
+    pub(super) async fn write(
+        &self,
+        sql: &'static Sql,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let late_at = self.clock.now() + LATE_AFTER;
+        let rows = self.run(sql, query.bind(late_at.as_millis())).await?.rows;
+        if rows.is_empty() {
+            self.clock.doubt();
+            let text = format!("{} reached the database more than {LATE_AFTER:?} after it began", sql.name);
+            return Err(StoreError::Unavailable(text));
+        }
+        Ok(rows)
+    }
+
+    async fn in_transaction(
+        &self,
+        connection: &mut PgConnection,
+        begin: &Arc<str>,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<StatementResult, sqlx::Error> {
+        connection.execute(AssertSqlSafe(Arc::clone(begin))).await?;
+        let result = execute(connection, query.persistent(false)).await;
+        let commits = result.is_ok() && !self.rolls_back;
+        connection.execute(if commits { "commit" } else { "rollback" }).await?;
+        result
+    }
+
+    /// The clock that follows the database's.
+    pub(super) const fn clock(&self) -> &DatabaseClock {
+        &self.clock
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
@@ -105,23 +155,12 @@ impl Statements {
     }
 }
 
-async fn in_transaction(
-    connection: &mut PgConnection,
-    begin: &Arc<str>,
-    statement: Query<'_, Postgres, PgArguments>,
-) -> Result<StatementResult, sqlx::Error> {
-    connection.execute(AssertSqlSafe(Arc::clone(begin))).await?;
-    let result = execute(connection, statement.persistent(false)).await;
-    connection.execute(if result.is_ok() { "commit" } else { "rollback" }).await?;
-    result
-}
-
 async fn execute(
     connection: &mut PgConnection,
-    statement: Query<'_, Postgres, PgArguments>,
+    query: Query<'_, Postgres, PgArguments>,
 ) -> Result<StatementResult, sqlx::Error> {
     let mut result = StatementResult::default();
-    let mut stream = connection.fetch_many(statement);
+    let mut stream = connection.fetch_many(query);
     while let Some(item) = stream.try_next().await? {
         match item {
             Either::Left(done) => result.affected += done.rows_affected(),
@@ -129,4 +168,13 @@ async fn execute(
         }
     }
     Ok(result)
+}
+
+/// Decodes columns without a check of their types, which the statement determines. The check
+/// of each value would cost as much as its decoding.
+pub(super) fn column<'r, T>(row: &'r PgRow, index: usize) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,
+{
+    Ok(row.try_get_unchecked(index)?)
 }

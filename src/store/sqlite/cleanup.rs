@@ -1,62 +1,113 @@
-//! Removing sessions that ended before the retention time.
+//! Reading and removing rows that are no longer needed, and the lease of that task.
 
-use sqlx::Sqlite;
-
-use super::common::session_key;
-use crate::{
-    presence::Timestamp,
-    store::{Chunk, SessionKey, StoreError, connection::ConnectionPool, connection::with_timeout},
+use sqlx::{
+    Sqlite,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
 };
 
-pub(super) const CHUNK_END: &str = "
-select tenant_id, user_id, session_id
-from presence_sessions
-where (tenant_id, user_id, session_id) > (?1, ?2, ?3)
-order by tenant_id, user_id, session_id
-limit 1
-offset ?4";
+use super::common::{json, session_key, user_key};
+use crate::{
+    presence::Timestamp,
+    store::{
+        Lease, SessionKey, SessionRow, StoreError, UserKey, UserRow,
+        connection::{ConnectionPool, with_timeout},
+        first_key,
+        rows::{Row, required},
+        sql::{Sql, sql},
+    },
+};
 
-pub(super) const REMOVE: &str = "
-delete from presence_sessions
-where (tenant_id, user_id, session_id) > (?1, ?2, ?3)
-  and (tenant_id, user_id, session_id) <= (?4, ?5, ?6)
-  and (cleared_at <= ?7 or expires_at <= ?7)";
+const SCAN_SESSIONS: Sql = sql!("scan_sessions");
+const REMOVE_SESSIONS: Sql = sql!("remove_sessions");
+const SCAN_USERS: Sql = sql!("scan_users");
+const REMOVE_USERS: Sql = sql!("remove_users");
+const TAKE_LEASE: Sql = sql!("take_lease");
 
-/// [`crate::store::Store::chunk_end`].
-pub(super) async fn chunk_end(
+async fn rows(
     pool: &ConnectionPool<Sqlite>,
-    after: Option<&SessionKey>,
-    rows: u32,
-) -> Result<Option<SessionKey>, StoreError> {
+    sql: &Sql,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> Result<Vec<SqliteRow>, StoreError> {
     let mut connection = pool.acquire().await?;
-    let (tenant_id, user_id, session_id) = Chunk::lower_bound(after);
-    let statement = sqlx::query(CHUNK_END)
-        .bind(tenant_id.to_string())
-        .bind(user_id)
-        .bind(session_id)
-        .bind(i64::from(rows.saturating_sub(1)));
-    let outcome = with_timeout(statement.fetch_optional(&mut *connection)).await;
-    let Some(row) = pool.release(connection, "chunk_end", outcome)? else { return Ok(None) };
-    session_key(&row).map(Some)
+    let outcome = with_timeout(query.fetch_all(&mut *connection)).await;
+    pool.release(connection, sql.name, outcome)
 }
 
-/// [`crate::store::Store::remove_ended`].
-pub(super) async fn remove_ended(
-    pool: &ConnectionPool<Sqlite>,
-    before: Timestamp,
-    chunk: &Chunk,
-) -> Result<u64, StoreError> {
+async fn removed(pool: &ConnectionPool<Sqlite>, sql: &Sql, rows: String) -> Result<u64, StoreError> {
     let mut connection = pool.acquire().await?;
-    let (first, last) =
-        (Chunk::lower_bound(chunk.after.as_ref()), Chunk::upper_bound(chunk.through.as_ref()));
-    let statement = sqlx::query(REMOVE)
-        .bind(first.0.to_string())
-        .bind(first.1)
-        .bind(first.2)
-        .bind(last.0.to_string())
-        .bind(last.1)
-        .bind(last.2)
-        .bind(before.as_millis());
-    let outcome = with_timeout(statement.execute(&mut *connection)).await;
-    Ok(pool.release(connection, "remove_ended", outcome)?.rows_affected())
+    let outcome = with_timeout(sqlx::query(sql.text).bind(rows).execute(&mut *connection)).await;
+    Ok(pool.release(connection, sql.name, outcome)?.rows_affected())
+}
+
+/// [`crate::store::Store::scan_sessions`].
+pub(super) async fn scan_sessions(
+    readers: &ConnectionPool<Sqlite>,
+    after: Option<&SessionKey>,
+    limit: u32,
+) -> Result<Vec<SessionRow>, StoreError> {
+    let (tenant_id, user_id) = first_key(after.map(|key| &key.user));
+    let query = sqlx::query(SCAN_SESSIONS.text)
+        .bind(tenant_id.to_string())
+        .bind(user_id)
+        .bind(after.map_or("", |key| key.session_id.as_str()))
+        .bind(i64::from(limit));
+    let decode = |row| {
+        Ok(SessionRow {
+            key: session_key(row)?,
+            set_at: required(row.time(3)?)?,
+            ends_at: required(row.time(4)?)?,
+        })
+    };
+    rows(readers, &SCAN_SESSIONS, query).await?.iter().map(decode).collect()
+}
+
+/// [`crate::store::Store::remove_sessions`].
+pub(super) async fn remove_sessions(
+    writer: &ConnectionPool<Sqlite>,
+    sessions: &[SessionRow],
+) -> Result<u64, StoreError> {
+    let columns = |row: &SessionRow| {
+        let SessionKey { user, session_id } = &row.key;
+        let key = (user.tenant_id.to_string(), user.user_id.to_string(), session_id.to_string());
+        (key.0, key.1, key.2, row.set_at.as_millis())
+    };
+    removed(writer, &REMOVE_SESSIONS, json(&sessions.iter().map(columns).collect::<Vec<_>>())?).await
+}
+
+/// [`crate::store::Store::scan_users`].
+pub(super) async fn scan_users(
+    readers: &ConnectionPool<Sqlite>,
+    after: Option<&UserKey>,
+    limit: u32,
+) -> Result<Vec<UserRow>, StoreError> {
+    let (tenant_id, user_id) = first_key(after);
+    let query = sqlx::query(SCAN_USERS.text).bind(tenant_id.to_string()).bind(user_id).bind(i64::from(limit));
+    let decode =
+        |row| Ok(UserRow { key: user_key(row)?, set_at: required(row.time(2)?)?, unused_from: row.time(3)? });
+    rows(readers, &SCAN_USERS, query).await?.iter().map(decode).collect()
+}
+
+/// [`crate::store::Store::remove_users`].
+pub(super) async fn remove_users(
+    writer: &ConnectionPool<Sqlite>,
+    users: &[UserRow],
+) -> Result<u64, StoreError> {
+    let columns =
+        |row: &UserRow| (row.key.tenant_id.to_string(), row.key.user_id.to_string(), row.set_at.as_millis());
+    removed(writer, &REMOVE_USERS, json(&users.iter().map(columns).collect::<Vec<_>>())?).await
+}
+
+/// [`crate::store::Store::take_lease`].
+pub(super) async fn take_lease(
+    writer: &ConnectionPool<Sqlite>,
+    now: Timestamp,
+    lease: &Lease,
+) -> Result<bool, StoreError> {
+    let query = sqlx::query(TAKE_LEASE.text)
+        .bind(lease.name)
+        .bind(lease.owner.to_string())
+        .bind(now.as_millis())
+        .bind((now + lease.duration).as_millis());
+    Ok(!rows(writer, &TAKE_LEASE, query).await?.is_empty())
 }

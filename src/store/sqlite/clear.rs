@@ -11,16 +11,12 @@ use crate::{
         invalidation::Notifier,
         keys,
         rows::at_position,
+        sql::{Sql, sql},
     },
 };
 
-pub(super) const CLEAR_SESSIONS: &str = "
-update presence_sessions
-set cleared_at = ?2
-where (tenant_id, user_id, session_id) in (select value ->> 0, value ->> 1, value ->> 2 from json_each(?1))
-  and cleared_at is null
-  and expires_at > ?2
-returning tenant_id, user_id, session_id";
+const CLEAR_SESSION: Sql = sql!("clear_session");
+const CLEAR_SESSIONS: Sql = sql!("clear_sessions");
 
 /// [`crate::store::Store::clear_sessions`].
 pub(super) async fn clear_sessions(
@@ -32,12 +28,17 @@ pub(super) async fn clear_sessions(
     let distinct = keys::first_of_each(keys);
     let rows: Vec<_> = distinct
         .iter()
-        .map(|(key, _)| (key.user.tenant_id, key.user.user_id.as_str(), key.session_id.as_str()))
+        .map(|(key, _)| (key.user.tenant_id.to_string(), key.user.user_id.as_str(), key.session_id.as_str()))
         .collect();
+    let query = match rows.as_slice() {
+        [(tenant_id, user_id, session_id)] => {
+            sqlx::query(CLEAR_SESSION.text).bind(tenant_id).bind(*user_id).bind(*session_id)
+        }
+        rows => sqlx::query(CLEAR_SESSIONS.text).bind(json(rows)?),
+    };
     let mut connection = writer.acquire().await?;
-    let statement = sqlx::query(CLEAR_SESSIONS).bind(json(&rows)?).bind(now.as_millis());
-    let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
-    let rows = writer.release(connection, "clear_sessions", outcome);
+    let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
+    let rows = writer.release(connection, CLEAR_SESSIONS.name, outcome);
     let ended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(session_key).collect());
     notifier.notify(|| match &ended {
         Ok(ended) => ended.iter().map(|key| key.user.clone()).collect(),
@@ -52,4 +53,21 @@ pub(super) async fn clear_sessions(
         *at_position(&mut results, position)? = true;
     }
     Ok(results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_statements_do_the_same() {
+        let write = |sql: &Sql| {
+            let (_, text) = sql.text.split_once("update presence_sessions")?;
+            let (values, rest) = text.split_once("\nwhere ")?;
+            let (_, condition) = rest.split_once("\n  and cleared_at")?;
+            Some(values.replace("?4", "?2") + &condition.replace("?4", "?2"))
+        };
+        assert_eq!(write(&CLEAR_SESSION), write(&CLEAR_SESSIONS));
+        assert!(write(&CLEAR_SESSION).is_some());
+    }
 }

@@ -1,30 +1,56 @@
 //! Parameters and columns that several statements share.
 
 use serde::Serialize;
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{
+    Row as _, Sqlite,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
 use crate::{
     presence::Timestamp,
-    store::{SessionKey, SetSession, StoreError, UserKey, rows::parse_stored},
+    store::{SessionKey, SetSession, StoreError, UserKey, rows::Row, rows::parse_stored},
 };
 
-/// Encodes sessions as one parameter: for each the key, the pair, `set_at` and `expires_at`.
-pub(super) fn sessions(now: Timestamp, sets: &[&SetSession]) -> Result<String, StoreError> {
-    let rows: Vec<_> = sets
-        .iter()
-        .map(|SetSession { key, pair, expires_after }| {
-            (
-                key.user.tenant_id,
-                key.user.user_id.as_str(),
-                key.session_id.as_str(),
-                <&str>::from(pair.availability),
-                <&str>::from(pair.activity),
-                now.as_millis(),
-                (now + *expires_after).as_millis(),
-            )
-        })
-        .collect();
-    json(&rows)
+/// A session as the parameters of a statement.
+#[derive(Serialize)]
+pub(super) struct SessionColumns<'a>(
+    String,
+    &'a str,
+    &'a str,
+    &'static str,
+    &'static str,
+    i64,
+    Option<&'a str>,
+    Option<&'a str>,
+);
+
+impl<'a> SessionColumns<'a> {
+    /// The key, the pair, `expires_at` and the author.
+    pub(super) fn new(now: Timestamp, set: &'a SetSession) -> Self {
+        let (application, user) = set.set_by.columns();
+        Self(
+            set.key.user.tenant_id.to_string(),
+            set.key.user.user_id.as_str(),
+            set.key.session_id.as_str(),
+            set.pair.availability.into(),
+            set.pair.activity.into(),
+            (now + set.expires_after).as_millis(),
+            application,
+            user,
+        )
+    }
+
+    /// Binds the columns as eight parameters.
+    pub(super) fn bind(
+        self,
+        query: Query<'a, Sqlite, SqliteArguments>,
+    ) -> Query<'a, Sqlite, SqliteArguments> {
+        let Self(tenant_id, user_id, session_id, availability, activity, expires_at, application, user) =
+            self;
+        let query = query.bind(tenant_id).bind(user_id).bind(session_id).bind(availability).bind(activity);
+        query.bind(expires_at).bind(application).bind(user)
+    }
 }
 
 /// Encodes rows as one parameter for `json_each`.
@@ -32,10 +58,22 @@ pub(super) fn json<T: Serialize>(rows: &[T]) -> Result<String, StoreError> {
     serde_json::to_string(rows).map_err(|error| StoreError::Data(error.to_string()))
 }
 
-/// Decodes a key from the first three columns.
+/// Decodes a user's key from the first two columns.
+pub(super) fn user_key(row: &SqliteRow) -> Result<UserKey, StoreError> {
+    Ok(UserKey { tenant_id: parse_stored(row.try_get(0)?)?, user_id: parse_stored(row.try_get(1)?)? })
+}
+
+/// Decodes a session's key from the first three columns.
 pub(super) fn session_key(row: &SqliteRow) -> Result<SessionKey, StoreError> {
-    Ok(SessionKey {
-        user: UserKey { tenant_id: parse_stored(row.try_get(0)?)?, user_id: parse_stored(row.try_get(1)?)? },
-        session_id: parse_stored(row.try_get(2)?)?,
-    })
+    Ok(SessionKey { user: user_key(row)?, session_id: parse_stored(row.try_get(2)?)? })
+}
+
+impl Row for SqliteRow {
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    }
 }

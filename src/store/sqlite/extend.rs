@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
-use super::common::{session_key, sessions};
+use super::common::{SessionColumns, json, session_key};
 use crate::{
     presence::{Pair, Timestamp},
     store::{
@@ -12,29 +12,12 @@ use crate::{
         connection::{ConnectionPool, with_timeout},
         invalidation::Notifier,
         keys,
-        rows::parse_stored,
+        rows::{self, Row},
+        sql::{Sql, sql},
     },
 };
 
-/// Another caller that clears the session or sets another pair ends the hold.
-pub(super) const EXTEND_SESSIONS: &str = "
-update presence_sessions as s
-set set_at     = max(s.set_at, ?2),
-    expires_at = max(s.expires_at, held.value ->> 6),
-    changed_at = case
-        when s.expires_at <= ?2
-          or (s.availability = 'Available' and s.set_at + 5 * 60 * 1000 <= ?2)
-        then max(?2, s.changed_at + 1)
-        else s.changed_at
-    end
-from json_each(?1) as held
-where s.tenant_id = held.value ->> 0
-  and s.user_id = held.value ->> 1
-  and s.session_id = held.value ->> 2
-  and s.availability = held.value ->> 3
-  and s.activity = held.value ->> 4
-  and s.cleared_at is null
-returning tenant_id, user_id, session_id, availability, activity, changed_at >= set_at";
+const EXTEND_SESSIONS: Sql = sql!("extend_sessions");
 
 /// [`crate::store::Store::extend_sessions`].
 pub(super) async fn extend_sessions(
@@ -43,11 +26,12 @@ pub(super) async fn extend_sessions(
     now: Timestamp,
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
-    let longest = keys::longest_of_each(held);
+    let longest: Vec<_> =
+        keys::longest_of_each(held).into_iter().flatten().map(|set| SessionColumns::new(now, set)).collect();
     let mut connection = writer.acquire().await?;
-    let statement = sqlx::query(EXTEND_SESSIONS).bind(sessions(now, &longest)?).bind(now.as_millis());
-    let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
-    let rows = writer.release(connection, "extend_sessions", outcome);
+    let query = sqlx::query(EXTEND_SESSIONS.text).bind(json(&longest)?).bind(now.as_millis());
+    let outcome = with_timeout(query.fetch_all(&mut *connection)).await;
+    let rows = writer.release(connection, EXTEND_SESSIONS.name, outcome);
     let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
     notifier.notify(|| match &extended {
         Ok(extended) => {
@@ -64,6 +48,5 @@ pub(super) async fn extend_sessions(
 
 /// Decodes an extended session: its key, its pair, and whether watchers must be notified.
 fn decode(row: &SqliteRow) -> Result<(SessionKey, Pair, bool), StoreError> {
-    let pair = Pair::new(parse_stored(row.try_get(3)?)?, parse_stored(row.try_get(4)?)?);
-    Ok((session_key(row)?, pair, row.try_get(5)?))
+    Ok((session_key(row)?, rows::pair(row.text(3)?, row.text(4)?)?, row.try_get(5)?))
 }

@@ -1,6 +1,6 @@
 //! Reading users.
 
-use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
+use sqlx::Sqlite;
 
 use super::common::json;
 use crate::{
@@ -8,23 +8,13 @@ use crate::{
     store::{
         StoreError, UserKey,
         connection::{ConnectionPool, with_timeout},
-        keys,
-        rows::{self, Row, load_columns},
+        rows::TenantUsers,
+        sql::{Sql, sql},
     },
 };
 
-/// With a single `max`, SQLite takes the other columns from the row that has the maximum.
-pub(super) const LOAD: &str = concat!(
-    "
-select u.key,
-       ",
-    load_columns!("?2", "max(max(coalesce(s.cleared_at, s.expires_at), s.changed_at))"),
-    "
-from json_each(?1) as u
-left join presence_sessions as s on s.tenant_id = u.value ->> 0 and s.user_id = u.value ->> 1
-left join presence_users as p on p.tenant_id = u.value ->> 0 and p.user_id = u.value ->> 1
-group by 1, 2"
-);
+const LOAD_ONE: Sql = sql!("load_one");
+const LOAD: Sql = sql!("load");
 
 /// [`crate::store::Store::load`].
 pub(super) async fn load(
@@ -32,25 +22,32 @@ pub(super) async fn load(
     now: Timestamp,
     users: &[UserKey],
 ) -> Result<Vec<User>, StoreError> {
-    let (users, positions) = keys::distinct(users);
-    let rows: Vec<_> = users.iter().map(|user| (user.tenant_id, user.user_id.as_str())).collect();
-    let mut connection = readers.acquire().await?;
-    let statement = sqlx::query(LOAD).bind(json(&rows)?).bind(now.as_millis());
-    let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
-    let rows = readers.release(connection, "load", outcome)?;
-    rows::users(users.len(), &positions, &rows)
+    let mut tenants = TenantUsers::split(users);
+    for tenant in &mut tenants {
+        let tenant_id = tenant.tenant_id.to_string();
+        let query = match tenant.user_ids.as_slice() {
+            [user_id] => sqlx::query(LOAD_ONE.text).bind(tenant_id).bind(*user_id),
+            user_ids => sqlx::query(LOAD.text).bind(tenant_id).bind(json(user_ids)?),
+        };
+        let mut connection = readers.acquire().await?;
+        let outcome = with_timeout(query.fetch_all(&mut *connection)).await;
+        let rows = readers.release(connection, LOAD.name, outcome)?;
+        tenant.add(now, &rows)?;
+    }
+    Ok(TenantUsers::join(tenants, users))
 }
 
-impl Row for SqliteRow {
-    fn number(&self, column: usize) -> Result<i64, StoreError> {
-        Ok(self.try_get(column)?)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
-        Ok(self.try_get(column)?)
-    }
-
-    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    #[test]
+    fn both_statements_do_the_same() {
+        let body = |sql: &Sql| sql.text.split_once("\nselect").map(|(_, text)| text.to_owned());
+        let one = body(&LOAD_ONE).map(|text| text.replace("user_id = ?2", "USERS"));
+        let several =
+            body(&LOAD).map(|text| text.replace("user_id in (select value from json_each(?2))", "USERS"));
+        assert_eq!(one, several);
+        assert!(one.is_some());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! SQLite has a single writer, so writes use a pool of one connection. Reads use connections
 //! of their own, and because of the write-ahead log they wait for no writer. A batch is one
-//! JSON array, which `json_each` unpacks.
+//! JSON array, which `json_each` unpacks; a single row is plain parameters.
 
 mod cleanup;
 mod clear;
@@ -19,11 +19,16 @@ use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    Chunk, ListUsers, PoolUse, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey,
+    Lease, ListUsers, PoolUse, SessionKey, SessionRow, SetSession, Store, StoreError, UpdateUser, UserKey,
+    UserRow,
     connection::{ConnectionPool, PoolOptions, with_timeout},
     invalidation::Notifier,
+    sql::{Sql, sql},
 };
-use crate::presence::{Timestamp, User, UserId};
+use crate::{
+    clock::{DatabaseClock, Reading},
+    presence::{Timestamp, User, UserId},
+};
 
 pub use inspect::{SqliteFile, SqliteInspector};
 pub(super) use options::{describe, parse};
@@ -37,38 +42,25 @@ const WRITER_CACHE_KIB: u32 = 16 * 1_024;
 /// pages, the log would be copied several times per second under load.
 const CHECKPOINT_PAGES: u32 = 20_000;
 
-/// Reads the table as well, so that an unreadable file fails.
-const DATABASE_TIME: &str = "
-select cast(unixepoch('subsec') * 1000 as integer), exists (select 1 from presence_sessions)";
-
-/// All statements, for the test that compares them with the golden files.
-#[cfg(test)]
-pub(super) const STATEMENTS: [&str; 12] = [
-    set::SET_SESSIONS,
-    set::SET_RETURNING_CHANGED,
-    clear::CLEAR_SESSIONS,
-    extend::EXTEND_SESSIONS,
-    load::LOAD,
-    DATABASE_TIME,
-    users::SET,
-    users::CLEAR,
-    users::LIST,
-    users::COUNT,
-    cleanup::CHUNK_END,
-    cleanup::REMOVE,
-];
+const DATABASE_TIME: Sql = sql!("database_time");
 
 /// A [`Store`] on SQLite.
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     writer: ConnectionPool<Sqlite>,
     readers: ConnectionPool<Sqlite>,
+    clock: DatabaseClock,
     notifier: Notifier,
 }
 
 impl SqliteStore {
     /// Opens a store with one writing connection, in addition to those of `readers`.
-    pub(super) fn new(options: &SqliteConnectOptions, readers: PoolOptions, notifier: Notifier) -> Self {
+    pub(super) fn new(
+        options: &SqliteConnectOptions,
+        readers: PoolOptions,
+        clock: DatabaseClock,
+        notifier: Notifier,
+    ) -> Self {
         let writer = options
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
@@ -76,6 +68,7 @@ impl SqliteStore {
         Self {
             writer: ConnectionPool::new(writer, PoolOptions { size: 1, ..readers }),
             readers: ConnectionPool::new(options.clone(), readers),
+            clock,
             notifier,
         }
     }
@@ -111,23 +104,38 @@ impl Store for SqliteStore {
         users::count_users(&self.readers, now, *tenant_id).await
     }
 
-    async fn chunk_end(
+    async fn scan_sessions(
         &self,
         after: Option<&SessionKey>,
         rows: u32,
-    ) -> Result<Option<SessionKey>, StoreError> {
-        cleanup::chunk_end(&self.readers, after, rows).await
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        cleanup::scan_sessions(&self.readers, after, rows).await
     }
 
-    async fn remove_ended(&self, before: Timestamp, chunk: &Chunk) -> Result<u64, StoreError> {
-        cleanup::remove_ended(&self.writer, before, chunk).await
+    async fn remove_sessions(&self, sessions: &[SessionRow]) -> Result<u64, StoreError> {
+        cleanup::remove_sessions(&self.writer, sessions).await
+    }
+
+    async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Result<Vec<UserRow>, StoreError> {
+        cleanup::scan_users(&self.readers, after, rows).await
+    }
+
+    async fn remove_users(&self, users: &[UserRow]) -> Result<u64, StoreError> {
+        cleanup::remove_users(&self.writer, users).await
+    }
+
+    async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {
+        cleanup::take_lease(&self.writer, now, lease).await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        let sent = Reading::now();
         let mut connection = self.readers.acquire().await?;
-        let outcome = with_timeout(sqlx::query(DATABASE_TIME).fetch_one(&mut *connection)).await;
-        let row = self.readers.release(connection, "database_time", outcome)?;
-        Ok(Timestamp::from_millis(row.try_get(0)?))
+        let outcome = with_timeout(sqlx::query(DATABASE_TIME.text).fetch_one(&mut *connection)).await;
+        let row = self.readers.release(connection, DATABASE_TIME.name, outcome)?;
+        let millis: i64 = row.try_get(0)?;
+        self.clock.observe(sent, millis.saturating_mul(1_000));
+        Ok(Timestamp::from_millis(millis))
     }
 
     fn pool_use(&self) -> PoolUse {

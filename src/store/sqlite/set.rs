@@ -2,7 +2,7 @@
 
 use sqlx::Sqlite;
 
-use super::common::sessions;
+use super::common::{SessionColumns, json};
 use crate::{
     presence::Timestamp,
     store::{
@@ -10,47 +10,12 @@ use crate::{
         connection::{ConnectionPool, with_timeout},
         invalidation::{Notifier, parse_user},
         keys,
+        sql::{Sql, sql},
     },
 };
 
-/// The 5 minutes are [`crate::presence::INACTIVE_AFTER`], and the contract of `changed_at` is
-/// in [`crate::store::Store::set_sessions`]. Without `where true`, SQLite would parse `on
-/// conflict` as the `on` of a join.
-macro_rules! set_sessions {
-    () => {
-        "
-insert into presence_sessions as s
-    (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
-select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 5, value ->> 6
-from json_each(?1)
-where true
-on conflict (tenant_id, user_id, session_id) do update set
-    availability = excluded.availability,
-    activity     = excluded.activity,
-    set_at       = excluded.set_at,
-    expires_at   = excluded.expires_at,
-    cleared_at   = null,
-    changed_at   = case
-        when s.availability <> excluded.availability
-          or s.activity <> excluded.activity
-          or s.cleared_at is not null
-          or s.expires_at <= excluded.set_at
-          or (s.availability = 'Available' and s.set_at + 5 * 60 * 1000 <= excluded.set_at)
-          or excluded.expires_at < s.expires_at
-        then max(excluded.changed_at, s.changed_at + 1)
-        else s.changed_at
-    end"
-    };
-}
-pub(super) const SET_SESSIONS: &str = set_sessions!();
-
-/// Like [`SET_SESSIONS`], and returns the users to notify. Used only while invalidations are
-/// on, because it returns a row for each session.
-pub(super) const SET_RETURNING_CHANGED: &str = concat!(
-    set_sessions!(),
-    "
-returning case when changed_at >= set_at then tenant_id || ' ' || user_id end"
-);
+pub(super) const SET_SESSION: Sql = sql!("set_session");
+pub(super) const SET_SESSIONS: Sql = sql!("set_sessions");
 
 /// [`crate::store::Store::set_sessions`].
 pub(super) async fn set_sessions(
@@ -61,15 +26,38 @@ pub(super) async fn set_sessions(
 ) -> Result<(), StoreError> {
     let sets = keys::last_of_each(sets);
     let mut connection = writer.acquire().await?;
+    // The statement returns a row for each session, so it does so only for watchers.
     let was_on = notifier.is_on();
-    let statement = sqlx::query_scalar(if was_on { SET_RETURNING_CHANGED } else { SET_SESSIONS });
-    let outcome = with_timeout(statement.bind(sessions(now, &sets)?).fetch_all(&mut *connection)).await;
-    let changed: Result<Vec<Option<String>>, _> = writer.release(connection, "set_sessions", outcome);
+    let text = |sql: &Sql| if was_on { sql.text } else { sql.without_returning() };
+    let query = match sets.as_slice() {
+        [set] => SessionColumns::new(now, set).bind(sqlx::query(text(&SET_SESSION))),
+        sets => {
+            let rows: Vec<_> = sets.iter().map(|set| SessionColumns::new(now, set)).collect();
+            sqlx::query(text(&SET_SESSIONS)).bind(json(&rows)?)
+        }
+    };
+    let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
+    let changed = writer.release(connection, SET_SESSIONS.name, outcome);
     notifier.notify(|| match &changed {
-        Ok(changed) if was_on => changed.iter().flatten().filter_map(|user| parse_user(user)).collect(),
+        Ok(rows) if was_on => {
+            let users = rows.iter().filter_map(|row| crate::store::rows::Row::text(row, 0).ok().flatten());
+            users.filter_map(parse_user).collect()
+        }
         // Invalidations were turned on meanwhile, or the failed statement may still have been
         // applied.
         _ => sets.iter().map(|set| set.key.user.clone()).collect(),
     });
     changed.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_statements_do_the_same() {
+        let conflict = |sql: &Sql| sql.text.rsplit_once("\non conflict").map(|(_, text)| text);
+        assert_eq!(conflict(&SET_SESSION), conflict(&SET_SESSIONS));
+        assert!(conflict(&SET_SESSION).is_some());
+    }
 }

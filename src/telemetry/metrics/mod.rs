@@ -142,8 +142,7 @@ impl Metrics {
             pool_connections.clone(),
         );
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
-        let help =
-            "Minimum by which this machine's clock is ahead of the database's; negative if it is behind";
+        let help = "Time by which this machine's clock is ahead of the database's; negative if it is behind";
         registry.register_with_unit("clock_skew", help, Unit::Seconds, clock_skew.clone());
         registry.register("connections", "Open connections of clients", connections.clone());
         registry.register(

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::{Change, Invalidation, InvalidationFeed, UpdateUser},
+    store::{Author, Change, Invalidation, InvalidationFeed, UpdateUser},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
@@ -148,13 +148,12 @@ async fn an_extension_notifies_watchers_as_a_set_does(engine: Engine) {
 
 async fn an_update_notifies_watchers_if_it_set_or_removed_a_value(engine: Engine) {
     let mut consumer = Consumer::new(engine).await;
-    let nothing = || UpdateUser::new(key("u", "a").user);
+    let nothing = || UpdateUser::new(key("u", "a").user, Author::default());
     let set = || UpdateUser { status_message: Change::Set(("hi".to_owned(), None)), ..nothing() };
     let clear = || UpdateUser { status_message: Change::Clear, preferred: Change::Clear, ..nothing() };
-    for (update, notified) in
-        [(clear(), false), (set(), true), (set(), true), (clear(), true), (clear(), false)]
-    {
-        consumer.subject.store.update_user(start(), &update).await.unwrap();
+    let updates = [(clear(), false), (set(), true), (set(), true), (clear(), true), (clear(), false)];
+    for (minute, (update, notified)) in (0..).zip(updates) {
+        consumer.subject.store.update_user(start() + minute * MINUTE, &update).await.unwrap();
         let expected: &[&str] = if notified { &["u"] } else { &[] };
         assert_eq!(consumer.users().await, expected, "{update:?}");
     }

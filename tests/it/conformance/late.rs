@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use presenced::{
     presence::Pair,
-    store::{Change, Database, Store, StoreError, UpdateUser},
+    store::{Author, Change, Database, Store, StoreError, UpdateUser},
 };
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
@@ -139,9 +139,9 @@ async fn a_write_of_a_replica_whose_clock_is_behind_applies() {
 
 fn set_message(content: &str) -> UpdateUser {
     let status_message = Change::Set((content.to_owned(), None));
-    UpdateUser { status_message, ..UpdateUser::new(key("u", "a").user) }
+    UpdateUser { status_message, ..UpdateUser::new(key("u", "a").user, Author::default()) }
 }
 
 fn clear_message(user: &str) -> UpdateUser {
-    UpdateUser { status_message: Change::Clear, ..UpdateUser::new(key(user, "a").user) }
+    UpdateUser { status_message: Change::Clear, ..UpdateUser::new(key(user, "a").user, Author::default()) }
 }

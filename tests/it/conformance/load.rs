@@ -1,6 +1,6 @@
 use presenced::{
     presence::{Pair, User},
-    store::{Change, StoreError, UpdateUser},
+    store::{Author, Change, StoreError, UpdateUser},
 };
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ async fn changed_at_is_the_latest_change_of_all_but_the_live_sessions(engine: En
     assert_eq!(changed_at(start() + 6 * MINUTE).await, Some(start() + 5 * MINUTE), "an expiry");
     subject.clear(start() + 7 * MINUTE, &[key("u", "b")]).await;
     assert_eq!(changed_at(start() + 8 * MINUTE).await, Some(start() + 7 * MINUTE), "a clear");
-    let mut update = UpdateUser::new(key("u", "x").user);
+    let mut update = UpdateUser::new(key("u", "x").user, Author::default());
     update.status_message = Change::Set(("hi".to_owned(), None));
     subject.store.update_user(start() + 9 * MINUTE, &update).await.unwrap();
     assert_eq!(changed_at(start() + 10 * MINUTE).await, Some(start() + 9 * MINUTE), "what the user set");
@@ -114,7 +114,7 @@ async fn users_are_in_the_requested_order(engine: Engine) {
 
 async fn the_database_returns_its_time(engine: Engine) {
     let subject = Subject::new(engine).await;
-    let ours = presenced::clock::Clock::System.now();
+    let ours = presenced::clock::Clock::new().now();
     let theirs = subject.store.database_time().await.unwrap();
     assert!(theirs.as_millis().abs_diff(ours.as_millis()) < 2_000, "{ours} {theirs}");
 }
@@ -126,6 +126,6 @@ async fn the_pool_reports_its_use_and_closes(engine: Engine) {
     assert!(used.open >= 1 && used.idle <= used.open, "{used:?}");
     subject.store.close().await;
     assert_eq!(subject.store.pool_use().open, 0);
-    let error = subject.store.load(start(), &[]).await.unwrap_err();
+    let error = subject.store.load(start(), &[key("u", "a").user]).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
 }

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use presenced::{
     presence::{Activity, Availability, Pair, Session, SessionId, Timestamp, User, UserId},
-    store::{Database, SessionKey, SetSession, Store, UserKey},
+    store::{Author, Database, SessionKey, SetSession, Store, UserKey},
 };
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ pub fn key_of(tenant_id: Uuid, user: &str, session: &str) -> SessionKey {
 }
 
 pub fn set(user: &str, session: &str, pair: Pair, expires_after: Duration) -> SetSession {
-    SetSession { key: key(user, session), pair, expires_after }
+    SetSession { key: key(user, session), pair, expires_after, set_by: Author::default() }
 }
 
 pub const fn start() -> Timestamp {

@@ -4,7 +4,7 @@ use presenced::{
     presence::{
         Pair, PlaceId, PreferredPresence, StatusMessage, Timestamp, User, WorkLocation, WorkLocationType,
     },
-    store::{Change, StoreError, UpdateUser},
+    store::{Author, Change, StoreError, UpdateUser},
 };
 use uuid::Uuid;
 
@@ -38,12 +38,12 @@ fn everything() -> UpdateUser {
         status_message: Change::Set(("hi".to_owned(), Some(start() + HOUR))),
         manual_location: Change::Set(office()),
         automatic_location: Change::Set(REMOTE),
-        ..UpdateUser::new(key("u", "x").user)
+        ..UpdateUser::new(key("u", "x").user, Author::default())
     }
 }
 
 fn nothing() -> UpdateUser {
-    UpdateUser::new(key("u", "x").user)
+    UpdateUser::new(key("u", "x").user, Author::default())
 }
 
 /// Returns the user after [`everything`] was applied at `now`.

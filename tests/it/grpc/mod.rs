@@ -205,7 +205,7 @@ async fn a_batch_sets_all_sessions_or_none(engine: Engine) {
 async fn health_checks_report_the_server_and_the_service() {
     let mut settings = crate::support::server::settings("sqlite::memory:", &[]);
     settings.drain_timeout = Duration::from_secs(10);
-    let app = crate::support::server::start(&settings, presenced::clock::Clock::System).await;
+    let app = crate::support::server::start(&settings, presenced::clock::Clock::new()).await;
     let channel = Channel::from_shared(format!("http://{}", app.addresses().grpc)).unwrap();
     let mut health = HealthClient::new(channel.connect().await.unwrap());
     for service in ["", SERVICE_NAME] {

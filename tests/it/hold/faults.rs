@@ -100,8 +100,8 @@ async fn after_a_killed_server_a_client_that_reopens_its_stream_stays_online_and
 async fn a_stream_outlives_an_unavailable_database() {
     let database = TestDatabase::new(Engine::Postgres).await;
     let (proxy, url) = Proxy::to(&database.url).await;
-    let held = start(&settings(&url, &[]), Clock::System).await;
-    let other = start(&settings(&database.url, &[]), Clock::System).await;
+    let held = start(&settings(&url, &[]), Clock::new()).await;
+    let other = start(&settings(&database.url, &[]), Clock::new()).await;
     let mut holder = Holder::try_open(held.addresses(), shortest("Busy/InACall"), "").await.unwrap();
     holder.next().await;
     let mut watcher = Watcher::of(other.addresses(), &["u"], &["u Busy/InACall"]).await;

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use presenced::{
     presence::{Pair, Timestamp, presence_of},
-    store::{Change, SetSession, UpdateUser},
+    store::{Author, Change, SetSession, UpdateUser},
 };
 use proptest::{
     collection::vec,
@@ -86,7 +86,7 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     fn update_of(&self, user: u8) -> UpdateUser {
-        UpdateUser::new(key_of(self.tenant, &user.to_string(), "x").user)
+        UpdateUser::new(key_of(self.tenant, &user.to_string(), "x").user, Author::default())
     }
 
     async fn run(&mut self, call: &Call) {
@@ -104,6 +104,7 @@ impl Comparison<'_> {
                         key: key_of(self.tenant, &user.to_string(), &session.to_string()),
                         pair: *pair,
                         expires_after: Duration::from_mins(*minutes),
+                        set_by: Author::default(),
                     })
                     .collect();
                 self.subject.set(now, &ours).await;

@@ -29,8 +29,8 @@ impl Replicas {
         let (proxy, url) = Proxy::to(&database.url).await;
         let mut watching = settings(&url, &[]);
         watching.streams.watch_heartbeat = Duration::from_millis(100);
-        let watched = start(&watching, Clock::System).await;
-        let set = start(&settings(&database.url, &[]), Clock::System).await;
+        let watched = start(&watching, Clock::new()).await;
+        let set = start(&settings(&database.url, &[]), Clock::new()).await;
         let client = Client::new(Api::Grpc, set.addresses().grpc, set.addresses().http);
         Self { watched, proxy, set, client, database }
     }

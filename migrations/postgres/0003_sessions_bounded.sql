@@ -1,2 +1,0 @@
--- A user keeps 100 sessions. On PostgreSQL the statement that opens a session enforces this
--- (src/store/postgres/set.rs), because Citus allows no triggers on the table.

@@ -1,0 +1,103 @@
+//! Checking that the database can run every statement: the tables have all columns, the user has
+//! the privileges, and the server accepts writes.
+//!
+//! Each statement runs for a user that does not exist, in a transaction that is rolled back.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+
+use super::{cleanup, clear, extend, load, room, set, statement::Statements, users};
+use crate::{
+    presence::{Pair, SessionId, Timestamp},
+    store::{
+        Author, Change, Lease, ListUsers, SessionKey, SessionRow, SetSession, StoreError, UpdateUser,
+        UserKey, UserRow, connection::PoolOptions,
+    },
+};
+
+/// The SQLSTATE of a missing privilege.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+/// A statement that the database can't run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it can't run the statement {name}: {error}")]
+pub struct FailedStatement {
+    /// The name of the statement.
+    pub name: &'static str,
+    /// The database's words.
+    pub error: StoreError,
+}
+
+impl FailedStatement {
+    /// Returns what to grant to the database user, if a privilege is missing.
+    #[must_use]
+    pub fn grant(&self, user: &str) -> Option<String> {
+        self.error.to_string().contains(INSUFFICIENT_PRIVILEGE).then(|| {
+            format!(
+                "grant select, insert, update, delete on presence_sessions, presence_users, presence_leases to {user}"
+            )
+        })
+    }
+}
+
+/// Returns the first statement that fails. A read replica is asked for `reads_only`.
+pub(in crate::store) async fn check_statements(
+    options: &PgConnectOptions,
+    reads_only: bool,
+) -> Result<(), FailedStatement> {
+    let statements = Statements::rolled_back(options, PoolOptions::ONE);
+    let checked = async {
+        reads(&statements).await?;
+        if !reads_only {
+            writes(&statements).await?;
+        }
+        Ok(())
+    };
+    let checked = checked.await;
+    statements.close().await;
+    checked
+}
+
+/// Adds the statement's name to its error.
+fn named<T>(name: &'static str, outcome: Result<T, StoreError>) -> Result<(), FailedStatement> {
+    outcome.map(drop).map_err(|error| FailedStatement { name, error })
+}
+
+const NOW: Timestamp = Timestamp::from_millis(0);
+
+async fn reads(statements: &Statements) -> Result<(), FailedStatement> {
+    let user = UserKey::placeholder();
+    let tenant_id = user.tenant_id;
+    named(load::LOAD.name, load::load(statements, NOW, &[user]).await)?;
+    let list = ListUsers { tenant_id, after: None, limit: 1 };
+    named(users::LIST_USERS.name, users::list_users(statements, NOW, &list).await)?;
+    named(users::COUNT_USERS.name, users::count_users(statements, NOW, tenant_id).await)
+}
+
+async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
+    let user = UserKey::placeholder();
+    let key = SessionKey { user: user.clone(), session_id: SessionId::placeholder() };
+    let set_by = Author::default();
+    let set = SetSession { key: key.clone(), pair: Pair::AWAY, expires_after: Duration::ZERO, set_by };
+    let sets = [set];
+    named(set::SET_SESSIONS.name, set::write(statements, NOW, &sets).await)?;
+    named(clear::CLEAR_SESSIONS.name, clear::write(statements, NOW, &[(&key, 0)]).await)?;
+    named(
+        extend::EXTEND_SESSIONS.name,
+        extend::write(statements, NOW, &sets.iter().collect::<Vec<_>>()).await,
+    )?;
+    let mut update = UpdateUser::new(user.clone(), Author::default());
+    update.status_message = Change::Clear;
+    named(users::UPDATE_USER.name, users::update_user(statements, NOW, &update).await)?;
+    let user_ids = [user.user_id.as_str()];
+    named(room::EXCESS_SESSIONS.name, room::excess(statements, NOW, user.tenant_id, &user_ids).await)?;
+    named(cleanup::SCAN_SESSIONS.name, cleanup::scan_sessions(statements, Some(&key), 1).await)?;
+    let row = SessionRow { key, set_at: NOW, ends_at: NOW };
+    named(cleanup::REMOVE_SESSIONS.name, cleanup::remove_sessions(statements, &[row]).await)?;
+    named(cleanup::SCAN_USERS.name, cleanup::scan_users(statements, Some(&user), 1).await)?;
+    let row = UserRow { key: user.clone(), set_at: NOW, unused_from: None };
+    named(cleanup::REMOVE_USERS.name, cleanup::remove_users(statements, &[row]).await)?;
+    let lease = Lease { name: "check", owner: user.tenant_id, duration: Duration::ZERO };
+    named(cleanup::TAKE_LEASE.name, cleanup::take_lease(statements, NOW, &lease).await)
+}

@@ -1,0 +1,27 @@
+-- Reads the next rows of users in key order; see Store::scan_users.
+--
+-- ?1 tenant_id, ?2 user_id: only users after this key
+-- ?3 the maximum number of users
+--
+-- `unused_from` is null if the row shows something or will do so, or if the user has a session.
+select p.tenant_id, p.user_id,
+       max(
+           coalesce(p.preferred_set_at, 0), coalesce(p.status_set_at, 0),
+           coalesce(p.manual_location_set_at, 0), coalesce(p.automatic_location_set_at, 0)
+       ) as set_at,
+       case
+           when coalesce(p.manual_location_type, p.automatic_location_type) is null
+            and (p.status_content is null or p.status_expires_at is not null)
+            and not exists (
+                select 1 from presence_sessions as s where s.tenant_id = p.tenant_id and s.user_id = p.user_id
+            )
+           then max(
+               coalesce(p.preferred_set_at, 0), coalesce(p.status_set_at, 0),
+               coalesce(p.manual_location_set_at, 0), coalesce(p.automatic_location_set_at, 0),
+               coalesce(p.preferred_expires_at, 0), coalesce(p.status_expires_at, 0)
+           )
+       end as unused_from
+from presence_users as p
+where (p.tenant_id, p.user_id) > (?1, ?2)
+order by p.tenant_id, p.user_id
+limit ?3
