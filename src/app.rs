@@ -171,6 +171,10 @@ impl App {
             settings.retention,
             stop.clone(),
         ));
+        tokio::spawn({
+            let (database, stop) = (Arc::clone(&database), stop.clone());
+            async move { database.follow_shards(stop).await }
+        });
         let replica = replica.map(|(replica, health)| {
             let store = replica.open(REPLICA_CONNECTIONS);
             // The task closes its connection when it ends, if the process lives long enough.

@@ -35,7 +35,9 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     match cli.command.as_ref().unwrap_or(&Command::Serve) {
         Command::Serve => block_on(settings, serve(settings)),
-        Command::Migrate => block_on(settings, migrate(settings)),
+        Command::Migrate { distribute, shards } => {
+            block_on(settings, migrate(settings, *distribute, *shards))
+        }
         Command::Healthcheck => block_on(settings, healthcheck(settings)),
         Command::Doctor => block_on(settings, examine(settings)),
         Command::Openapi => print_openapi(),
@@ -100,13 +102,17 @@ async fn serve(settings: &Settings) -> ExitCode {
     }
 }
 
-async fn migrate(settings: &Settings) -> ExitCode {
+async fn migrate(settings: &Settings, distribute: bool, shards: Option<u32>) -> ExitCode {
     if let Err(error) = settings.check_database() {
         return fail(EXIT_SETTINGS, &error);
     }
     let migrated = async {
         let database = app::connect(settings).await?;
         database.migrate().await?;
+        if distribute {
+            let shards = database.distribute(shards).await?;
+            info!(shards, "tables distributed");
+        }
         database.check().await?;
         info!(store = database.describe(), "database migrated");
         Ok(())

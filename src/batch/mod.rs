@@ -13,15 +13,16 @@
 //!    later, the statement still completes, because it runs in a separate task. A caller that
 //!    may give up before the statement completes gets an error at once.
 //! 4. A call with several items is applied as a whole or not at all.
-//! 5. The rare methods use the same queues, with one call per statement and one statement at
+//! 5. A batch has the calls of one group ([`Store::group`]), which on Citus is a shard.
+//! 6. The rare methods use the same queues, with one call per statement and one statement at
 //!    a time.
-//! 6. On invalid data each call is retried alone, so that an invalid row fails only its own
+//! 7. On invalid data each call is retried alone, so that an invalid row fails only its own
 //!    call. A conflict is retried once. Any other error fails the whole batch.
 
 mod runner;
 mod statement;
 
-use std::{fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -156,6 +157,7 @@ impl Batches {
 pub struct Batcher<S: Statement> {
     /// The name of the statement in metrics and logs.
     name: &'static str,
+    store: Arc<dyn Store>,
     queue: mpsc::Sender<PendingCall<S>>,
     metrics: StatementMetrics,
     /// One permit for each item that may wait.
@@ -186,7 +188,8 @@ impl<S: Statement> Batcher<S> {
         let metrics = metrics.statement(name);
         let runner = Runner::new(name, store, clock, metrics.clone());
         tokio::spawn(dispatch(calls, runner, limits));
-        Self { name, queue, metrics, permits: Arc::new(Semaphore::new(limits.queue_max)) }
+        let store = Arc::clone(store);
+        Self { name, store, queue, metrics, permits: Arc::new(Semaphore::new(limits.queue_max)) }
     }
 
     /// Runs the statement for one `item` and returns its result.
@@ -198,10 +201,13 @@ impl<S: Statement> Batcher<S> {
     /// Runs the statement for all `items`, together with other waiting calls. Returns their
     /// results in order, with the `now` of the statement.
     pub async fn call(&self, items: Vec<S::Item>) -> Result<Results<S>, BatchError> {
+        let mut groups = items.iter().map(|item| S::group(&*self.store, item));
+        let first = groups.next();
+        let group = first.filter(|first| groups.all(|group| group == *first));
         let weight = u32::try_from(items.len()).unwrap_or(u32::MAX);
         let full = |_| BatchError::QueueFull(self.name);
         let permit = Arc::clone(&self.permits).try_acquire_many_owned(weight).map_err(full)?;
-        let (call, results) = PendingCall::new(self.name, items, permit);
+        let (call, results) = PendingCall::new(self.name, items, group, permit);
         self.queue.try_send(call).map_err(|_| BatchError::QueueFull(self.name))?;
         match timeout(CALL_TIMEOUT, results).await {
             Ok(Ok(results)) => Ok(results?),
@@ -224,9 +230,16 @@ impl<S: Statement> Batcher<S> {
 async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<PendingCall<S>>, runner: Runner, limits: Limits) {
     let permits = Arc::new(Semaphore::new(limits.concurrent_statements.into()));
     let runner = Arc::new(runner);
+    let mut waiting = VecDeque::new();
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let Some(first) = calls.recv().await else { return };
-        let batch = collect(first, &mut calls, limits.batch_max);
+        let first = match waiting.pop_front() {
+            Some(first) => first,
+            None => match calls.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let batch = collect(first, &mut waiting, &mut calls, limits.batch_max);
         let runner = Arc::clone(&runner);
         tokio::spawn(async move {
             runner.run(batch).await;
@@ -235,18 +248,27 @@ async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<PendingCall<S>>, runne
     }
 }
 
-/// Returns `first` and the calls that wait behind it, up to `batch_max` items.
+/// Returns `first` and the calls of its group that wait behind it, up to `batch_max` items. Calls
+/// of other groups go to `waiting`, in order. A call of several groups is a batch of its own.
 fn collect<S: Statement>(
     first: PendingCall<S>,
+    waiting: &mut VecDeque<PendingCall<S>>,
     calls: &mut mpsc::Receiver<PendingCall<S>>,
     batch_max: usize,
 ) -> Vec<PendingCall<S>> {
-    let mut items = first.items.len();
+    let (mut items, group) = (first.items.len(), first.group);
     let mut batch = vec![first];
-    while items < batch_max {
-        let Ok(call) = calls.try_recv() else { break };
-        items += call.items.len();
-        batch.push(call);
+    let mut others = VecDeque::new();
+    while group.is_some() && items < batch_max {
+        let Some(call) = waiting.pop_front().or_else(|| calls.try_recv().ok()) else { break };
+        if call.group == group {
+            items += call.items.len();
+            batch.push(call);
+        } else {
+            others.push_back(call);
+        }
     }
+    others.append(waiting);
+    *waiting = others;
     batch
 }

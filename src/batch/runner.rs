@@ -32,6 +32,8 @@ pub(super) type Results<S> = (Timestamp, Vec<<S as Statement>::Output>);
 /// A call in the queue.
 pub(super) struct PendingCall<S: Statement> {
     pub(super) items: Vec<S::Item>,
+    /// The group of all items; `None` if they are of several.
+    pub(super) group: Option<u32>,
     caller: Caller<S>,
     /// The span of the wait, if the request is traced.
     queued: Option<Box<QueueSpan>>,
@@ -43,11 +45,12 @@ impl<S: Statement> PendingCall<S> {
     pub(super) fn new(
         statement: &'static str,
         items: Vec<S::Item>,
+        group: Option<u32>,
         permit: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<Result<Results<S>, StoreError>>) {
         let (sender, receiver) = oneshot::channel();
         let caller = Caller { sender, waiting: Stopwatch::start() };
-        (Self { items, caller, queued: QueueSpan::start(statement), _permit: permit }, receiver)
+        (Self { items, group, caller, queued: QueueSpan::start(statement), _permit: permit }, receiver)
     }
 }
 
@@ -111,7 +114,7 @@ impl Runner {
     pub(super) async fn run<S: Statement>(&self, batch: Vec<PendingCall<S>>) {
         let mut items = Vec::new();
         let mut calls: Vec<RunningCall<S>> = Vec::with_capacity(batch.len());
-        for PendingCall { items: own, caller, queued, _permit } in batch {
+        for PendingCall { items: own, caller, queued, .. } in batch {
             let Some(caller) = self.if_in_time(caller) else { continue };
             let start = items.len();
             items.extend(own);

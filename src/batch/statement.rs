@@ -18,6 +18,11 @@ pub trait Statement: Send + Sync + 'static {
     /// The result for one item.
     type Output: Send + 'static;
 
+    /// The group of an item; see [`Store::group`]. A batch has the items of one group.
+    fn group(_store: &dyn Store, _item: &Self::Item) -> u32 {
+        0
+    }
+
     /// Runs the statement. Returns one result for each item, in order.
     async fn execute(
         store: &dyn Store,
@@ -36,6 +41,10 @@ impl Statement for SetSessions {
     type Item = SetSession;
     type Output = ();
 
+    fn group(store: &dyn Store, item: &Self::Item) -> u32 {
+        store.group(&item.key.user)
+    }
+
     async fn execute(store: &dyn Store, now: Timestamp, items: &[SetSession]) -> Result<Vec<()>, StoreError> {
         store.set_sessions(now, items).await?;
         Ok(vec![(); items.len()])
@@ -51,6 +60,10 @@ impl Statement for ClearSessions {
     const NAME: &'static str = "clear_sessions";
     type Item = SessionKey;
     type Output = bool;
+
+    fn group(store: &dyn Store, item: &Self::Item) -> u32 {
+        store.group(&item.user)
+    }
 
     async fn execute(
         store: &dyn Store,
@@ -71,6 +84,10 @@ impl Statement for ExtendSessions {
     type Item = SetSession;
     type Output = bool;
 
+    fn group(store: &dyn Store, item: &Self::Item) -> u32 {
+        store.group(&item.key.user)
+    }
+
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
@@ -89,6 +106,10 @@ impl Statement for Load {
     const NAME: &'static str = "load";
     type Item = UserKey;
     type Output = User;
+
+    fn group(store: &dyn Store, item: &Self::Item) -> u32 {
+        store.group(item)
+    }
 
     async fn execute(store: &dyn Store, now: Timestamp, items: &[UserKey]) -> Result<Vec<User>, StoreError> {
         store.load(now, items).await

@@ -70,7 +70,16 @@ pub enum Command {
     /// Serve (the default).
     Serve,
     /// Apply the missing migrations to the database, and exit.
-    Migrate,
+    Migrate {
+        /// Distribution of the tables over the worker nodes of Citus, by user. Do it once, before
+        /// the service starts.
+        #[arg(long)]
+        distribute: bool,
+        /// Number of shards. Default is Citus's setting citus.shard_count.
+        #[arg(long, value_name = "NUMBER", requires = "distribute",
+              value_parser = clap::value_parser!(u32).range(1..=64_000))]
+        shards: Option<u32>,
+    },
     /// Ask the service on this machine whether it is ready, and exit with 0 if it is.
     Healthcheck,
     /// Check whether the service would work with these settings. Changes nothing.

@@ -15,7 +15,7 @@ use tokio::{
     time::{Timeout, error::Elapsed, timeout},
 };
 
-use super::{OpenError, StoreError, error::database_words};
+use super::{LATE_AFTER, OpenError, StoreError, error::describe};
 use crate::clock::Stopwatch;
 
 /// The timeout of the first connection, at start.
@@ -24,8 +24,10 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of the ping of an idle connection. It leaves time to open another one.
 const PING_TIMEOUT: Duration = Duration::from_millis(250);
-/// The timeout of a statement.
+/// The timeout of a statement in the database.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// The timeout of a statement's response. A statement that is not late has ended by then.
+pub(super) const RESPONSE_TIMEOUT: Duration = LATE_AFTER.saturating_add(STATEMENT_TIMEOUT);
 
 /// A connection that was idle for this long is pinged before it is used. Otherwise the first
 /// statements after a restart of the database would fail. Under load no connection is idle
@@ -162,7 +164,7 @@ impl<DB: Database> ConnectionPool<DB> {
         outcome: Result<Result<T, sqlx::Error>, Elapsed>,
     ) -> Result<T, StoreError> {
         let Ok(outcome) = outcome else {
-            let text = format!("{statement} took longer than {STATEMENT_TIMEOUT:?}");
+            let text = format!("{statement} took longer than {RESPONSE_TIMEOUT:?}");
             return Err(self.note_failure(StoreError::Unavailable(text)));
         };
         let outcome = outcome.map_err(|error| self.note_failure(error.into()));
@@ -215,9 +217,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Limits a statement to [`STATEMENT_TIMEOUT`].
+/// Limits a statement to [`RESPONSE_TIMEOUT`].
 pub(super) fn with_timeout<F: Future>(statement: F) -> Timeout<F> {
-    timeout(STATEMENT_TIMEOUT, statement)
+    timeout(RESPONSE_TIMEOUT, statement)
 }
 
 /// Opens a first connection within [`CONNECT_TIMEOUT`].
@@ -232,5 +234,5 @@ pub(super) async fn connect_first<C>(
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
 pub(super) fn unreachable(error: sqlx::Error) -> OpenError {
-    OpenError::Unreachable(database_words(&error).unwrap_or_else(|| error.to_string()))
+    OpenError::Unreachable(describe(&error))
 }

@@ -1,19 +1,24 @@
 //! The database that a URL names: connected to, migrated, checked, and opened as a store.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use futures_util::future::try_join_all;
+use futures_util::future::try_join;
 use sqlx::{
     Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
 use tokio::{sync::Mutex, time::sleep};
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
 use super::{
     InvalidationFeed, OpenError, Store,
-    connection::{PoolOptions, connect_first},
+    connection::{PoolOptions, connect_first, unreachable},
     invalidation::Notifier,
-    postgres::{self, Listener, PostgresStore},
+    postgres::{self, Listener, PostgresStore, Shards},
     schema,
     sqlite::{self, SqliteStore},
 };
@@ -21,6 +26,9 @@ use crate::clock::{DatabaseClock, Stopwatch};
 
 /// The default maximum age of a store's connections.
 const CONNECTION_MAX_AGE: Duration = Duration::from_mins(30);
+
+/// The interval at which the shards are read.
+const SHARDS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The time for which a start waits for a database that is read-only.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +50,8 @@ enum Engine {
         direct: PgConnectOptions,
         /// The pgbouncer in front of the server, if the stores use one.
         pgbouncer: Option<Box<PgConnectOptions>>,
+        /// The shards, once it is known that Citus distributes the tables.
+        shards: OnceLock<Arc<Shards>>,
     },
     /// A file or a database in memory, used by this process only.
     Sqlite {
@@ -75,7 +85,9 @@ impl Database {
     /// unreachable server fails here. Creates a missing SQLite file.
     pub async fn connect(url: &str) -> Result<Self, OpenError> {
         let engine = match Kind::of(url)? {
-            Kind::Postgres => Engine::Postgres { direct: postgres::parse(url)?, pgbouncer: None },
+            Kind::Postgres => {
+                Engine::Postgres { direct: postgres::parse(url)?, pgbouncer: None, shards: OnceLock::new() }
+            }
             Kind::Sqlite => Engine::Sqlite {
                 options: sqlite::parse(url)?,
                 anchor: Mutex::default(),
@@ -90,7 +102,8 @@ impl Database {
     /// migrating use it, because they need a session of their own.
     pub async fn connect_through_pgbouncer(url: &str, direct_url: &str) -> Result<Self, OpenError> {
         let pgbouncer = Some(Box::new(postgres::for_pgbouncer(&postgres::parse(url)?)));
-        Self::connect_to(Engine::Postgres { direct: postgres::parse(direct_url)?, pgbouncer }).await
+        let (direct, shards) = (postgres::parse(direct_url)?, OnceLock::new());
+        Self::connect_to(Engine::Postgres { direct, pgbouncer, shards }).await
     }
 
     /// Creates a read replica, without connecting, because it may be unavailable. Only
@@ -98,7 +111,7 @@ impl Database {
     pub fn for_reads(url: &str, through_pgbouncer: bool) -> Result<Self, OpenError> {
         let direct = postgres::parse(url)?;
         let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::for_pgbouncer(&direct)));
-        let engine = Engine::Postgres { direct, pgbouncer };
+        let engine = Engine::Postgres { direct, pgbouncer, shards: OnceLock::new() };
         Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock: DatabaseClock::new() })
     }
 
@@ -106,10 +119,14 @@ impl Database {
         let clock = DatabaseClock::new();
         let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock };
         let connected = match &database.engine {
-            Engine::Postgres { direct, pgbouncer } => {
-                let routes = pgbouncer.as_deref().into_iter().chain([direct]);
-                let connections = routes.map(|route| connect_first(PgConnection::connect_with(route)));
-                try_join_all(connections).await.map(drop)
+            Engine::Postgres { pgbouncer, .. } => {
+                let through_pgbouncer = async {
+                    match pgbouncer {
+                        Some(route) => connect_first(PgConnection::connect_with(route)).await.map(drop),
+                        None => Ok(()),
+                    }
+                };
+                try_join(through_pgbouncer, database.read_shards()).await.map(drop)
             }
             Engine::Sqlite { options, anchor, .. } => {
                 let mut anchor = anchor.lock().await;
@@ -152,7 +169,7 @@ impl Database {
     /// reports only that its wait timed out.
     pub async fn connection_error(&self) -> Option<String> {
         let connected = match &self.engine {
-            Engine::Postgres { direct, pgbouncer } => {
+            Engine::Postgres { direct, pgbouncer, .. } => {
                 let route = pgbouncer.as_deref().unwrap_or(direct);
                 connect_first(PgConnection::connect_with(route)).await.map(drop)
             }
@@ -167,7 +184,7 @@ impl Database {
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.engine {
-            Engine::Postgres { direct, pgbouncer } => postgres::describe(direct, pgbouncer.as_deref()),
+            Engine::Postgres { direct, pgbouncer, .. } => postgres::describe(direct, pgbouncer.as_deref()),
             Engine::Sqlite { options, .. } => sqlite::describe(options),
         }
     }
@@ -204,19 +221,66 @@ impl Database {
         self.with_description(match &self.engine {
             Engine::Postgres { direct, .. } => {
                 schema::check_postgres(direct).await?;
+                self.read_shards().await?;
                 self.check_statements(direct).await
             }
             Engine::Sqlite { options, .. } => schema::check_sqlite(options).await,
         })
     }
 
+    /// Reads the shards, if Citus distributes the tables.
+    async fn read_shards(&self) -> Result<(), OpenError> {
+        let Engine::Postgres { direct, shards, .. } = &self.engine else { return Ok(()) };
+        let mut connection = connect_first(PgConnection::connect_with(direct)).await?;
+        if let Some(known) = shards.get() {
+            known.refresh(&mut connection).await.map_err(unreachable)?;
+        } else if let Some(found) = Shards::read(&mut connection).await.map_err(unreachable)? {
+            // Another task may have been first, with the same shards.
+            drop(shards.set(Arc::new(found)));
+        }
+        connection.close().await.map_err(unreachable)
+    }
+
+    /// The shards, if Citus distributes the tables.
+    fn shards(&self) -> Option<Arc<Shards>> {
+        match &self.engine {
+            Engine::Postgres { shards, .. } => shards.get().cloned(),
+            Engine::Sqlite { .. } => None,
+        }
+    }
+
+    /// Reads the shards every minute until `stop`, because shards can be split.
+    pub async fn follow_shards(&self, stop: CancellationToken) {
+        while self.shards().is_some() && !stop.is_cancelled() {
+            stop.run_until_cancelled(sleep(SHARDS_INTERVAL)).await;
+            if let Err(error) = self.read_shards().await {
+                debug!(%error, "reading the shards failed");
+            }
+        }
+    }
+
+    /// Distributes the tables of a migrated database by user on Citus, into `number` shards if
+    /// given. Returns the number of shards.
+    pub async fn distribute(&self, number: Option<u32>) -> Result<usize, OpenError> {
+        let Engine::Postgres { direct, .. } = &self.engine else {
+            return Err(OpenError::Incompatible(
+                "only tables on Citus can be distributed, and this is SQLite".to_owned(),
+            ));
+        };
+        let mut connection = connect_first(PgConnection::connect_with(direct)).await?;
+        let distributed = postgres::distribute(&mut connection, number).await;
+        self.with_description(distributed)?;
+        self.read_shards().await?;
+        Ok(self.shards().map_or(0, |shards| shards.number()))
+    }
+
     async fn check_statements(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
         let waiting = Stopwatch::start();
-        let store = PostgresStore::new(options, PoolOptions::ONE, self.clock.clone());
+        let store = PostgresStore::new(options, PoolOptions::ONE, self.clock.clone(), self.shards());
         loop {
             // This is also the first sample of the database's clock.
             let failed = match store.database_time().await {
-                Ok(_) => match postgres::check_statements(options, false).await {
+                Ok(_) => match postgres::check_statements(options, self.shards(), false).await {
                     Ok(()) => break,
                     Err(failed) => {
                         let grant = failed.grant(options.get_username());
@@ -248,10 +312,13 @@ impl Database {
         let pool = PoolOptions { size: connections, max_age: self.connection_max_age };
         let clock = self.clock.clone();
         match &self.engine {
-            Engine::Postgres { pgbouncer: Some(pgbouncer), .. } => {
-                Arc::new(PostgresStore::through_pgbouncer(pgbouncer, pool, clock))
+            Engine::Postgres { direct, pgbouncer, shards } => {
+                let shards = shards.get().cloned();
+                Arc::new(match pgbouncer {
+                    Some(pgbouncer) => PostgresStore::through_pgbouncer(pgbouncer, pool, clock, shards),
+                    None => PostgresStore::new(direct, pool, clock, shards),
+                })
             }
-            Engine::Postgres { direct, pgbouncer: None } => Arc::new(PostgresStore::new(direct, pool, clock)),
             Engine::Sqlite { options, notifier, .. } => {
                 Arc::new(SqliteStore::new(options, pool, clock, notifier.clone()))
             }

@@ -47,7 +47,7 @@ pub enum OpenError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let text = database_words(&error).unwrap_or_else(|| error.to_string());
+        let text = describe(&error);
         match &error {
             sqlx::Error::Database(database) => match class(database.as_ref()) {
                 Class::Data => Self::Data(text),
@@ -62,13 +62,27 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Returns the database's own words and its error code. The driver's text also has the line of the
-/// database's source code.
-pub(super) fn database_words(error: &sqlx::Error) -> Option<String> {
-    let sqlx::Error::Database(database) = error else { return None };
-    let code = database.code().map(|code| format!(" (code {code})"));
-    Some(format!("{}{}", database.message(), code.unwrap_or_default()))
+/// Describes an error of the driver for the log and the operator.
+///
+/// Of an error of the database, these are its own words and its error code. The driver's text also
+/// has a line number of the database's source code.
+pub(super) fn describe(error: &sqlx::Error) -> String {
+    if let sqlx::Error::Database(database) = error {
+        let code = database.code().map(|code| format!(" (code {code})"));
+        return format!("{}{}", database.message(), code.unwrap_or_default());
+    }
+    with_advice(error.to_string())
 }
+
+/// Adds to an error of TLS what to do about it.
+pub(super) fn with_advice(text: String) -> String {
+    if text.contains("UnsupportedCertVersion") { format!("{text}: {CERTIFICATE_ADVICE}") } else { text }
+}
+
+/// What to do about a certificate that rustls can't read. Citus makes one for itself. libpq accepts
+/// it, because it verifies nothing with `sslmode=prefer` and `require`.
+const CERTIFICATE_ADVICE: &str = "the database's certificate is of X.509 version 1; give the database one of version 3 \
+                                  (ssl_cert_file), or on a trusted network give sslmode=disable in the URL";
 
 enum Class {
     Data,
@@ -94,5 +108,18 @@ fn class(error: &dyn DatabaseError) -> Class {
         Some("22" | "23") => Class::Data,
         Some("40") => Class::Conflict,
         _ => Class::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_names_what_to_do() {
+        let error = sqlx::Error::Tls("invalid peer certificate: UnsupportedCertVersion".into());
+        let text = describe(&error);
+        assert!(text.contains("X.509 version 1; give the database one of version 3"), "{text}");
+        assert!(!describe(&sqlx::Error::PoolClosed).contains("X.509"));
     }
 }

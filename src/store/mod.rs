@@ -361,6 +361,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// on. It also shows that the database responds and accepts writes.
     async fn database_time(&self) -> Result<Timestamp, StoreError>;
 
+    /// The group of a user. A write to users of one group is cheaper than one to several groups.
+    /// On Citus it is the shard; elsewhere there is one group.
+    fn group(&self, _user: &UserKey) -> u32 {
+        0
+    }
+
     /// Returns the number of open and of idle connections.
     fn pool_use(&self) -> PoolUse;
 

@@ -5,7 +5,8 @@ use tokio::time::timeout;
 
 use super::{
     OpenError,
-    connection::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT, with_timeout},
+    connection::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, with_timeout},
+    error::with_advice,
 };
 
 /// The reason why a database can't be used.
@@ -55,7 +56,7 @@ impl From<sqlx::Error> for Unreached {
             sqlx::Error::Tls(error) => error.to_string(),
             error => error.to_string(),
         };
-        Self { cause, text }
+        Self { cause, text: with_advice(text) }
     }
 }
 
@@ -99,7 +100,7 @@ pub(super) async fn query<T, E: Into<Unreached>>(
         Ok(result) => result.map_err(Into::into),
         Err(_) => Err(Unreached {
             cause: Cause::NoResponse,
-            text: format!("no response to a statement within {STATEMENT_TIMEOUT:?}"),
+            text: format!("no response to a statement within {RESPONSE_TIMEOUT:?}"),
         }),
     }
 }

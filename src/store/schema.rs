@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{
     OpenError,
     connection::{connect_first, unreachable},
-    error::database_words,
+    error::describe,
 };
 
 /// A migration: its version, name and SQL.
@@ -58,10 +58,10 @@ async fn apply<C: Migrate>(listed: &[Listed], connection: &mut C) -> Result<(), 
     // `check` handles a newer database.
     migrator.set_ignore_missing(true);
     migrator.run_direct(None, connection, false).await.map_err(|error| match error {
-        MigrateError::Execute(error) => match database_words(&error) {
-            Some(words) => OpenError::Incompatible(format!("a migration failed: {words}")),
-            None => unreachable(error),
-        },
+        MigrateError::Execute(error @ sqlx::Error::Database(_)) => {
+            OpenError::Incompatible(format!("a migration failed: {}", describe(&error)))
+        }
+        MigrateError::Execute(error) => unreachable(error),
         error => OpenError::Incompatible(error.to_string()),
     })
 }

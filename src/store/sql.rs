@@ -16,6 +16,12 @@ macro_rules! sql {
 pub(super) use sql;
 
 impl Sql {
+    /// Returns the text without the last column of its `returning` clause, which notifies the
+    /// replicas. On Citus it would do so on a worker node, where no replica listens.
+    pub(super) fn without_notify(&self) -> &'static str {
+        self.text.rsplit_once(",\n    case").map_or(self.text, |(text, _)| text)
+    }
+
     /// Returns the text without its `returning` clause.
     pub(super) fn without_returning(&self) -> &'static str {
         self.text.rsplit_once("\nreturning").map_or(self.text, |(text, _)| text)

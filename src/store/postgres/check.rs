@@ -3,11 +3,11 @@
 //!
 //! Each statement runs for a user that does not exist, in a transaction that is rolled back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{cleanup, clear, extend, load, room, set, statement::Statements, users};
+use super::{Shards, cleanup, clear, extend, load, room, set, statement::Statements, users};
 use crate::{
     presence::{Pair, SessionId, Timestamp},
     store::{
@@ -44,9 +44,10 @@ impl FailedStatement {
 /// Returns the first statement that fails. A read replica is asked for `reads_only`.
 pub(in crate::store) async fn check_statements(
     options: &PgConnectOptions,
+    shards: Option<Arc<Shards>>,
     reads_only: bool,
 ) -> Result<(), FailedStatement> {
-    let statements = Statements::rolled_back(options, PoolOptions::ONE);
+    let statements = Statements::rolled_back(options, PoolOptions::ONE, shards);
     let checked = async {
         reads(&statements).await?;
         if !reads_only {

@@ -16,6 +16,9 @@ use crate::{
 
 pub(super) const SCAN_SESSIONS: Sql = sql!("scan_sessions");
 pub(super) const REMOVE_SESSIONS: Sql = sql!("remove_sessions");
+/// Citus locks no rows of several shards, so there one statement removes one row.
+const REMOVE_SESSION: Sql = sql!("remove_session");
+const REMOVE_USER: Sql = sql!("remove_user");
 pub(super) const SCAN_USERS: Sql = sql!("scan_users");
 pub(super) const REMOVE_USERS: Sql = sql!("remove_users");
 pub(super) const TAKE_LEASE: Sql = sql!("take_lease");
@@ -27,7 +30,8 @@ pub(super) async fn scan_sessions(
     rows: u32,
 ) -> Result<Vec<SessionRow>, StoreError> {
     let (tenant_id, user_id) = first_key(after.map(|key| &key.user));
-    let query = sqlx::query(SCAN_SESSIONS.text)
+    let query = statements
+        .query(&SCAN_SESSIONS)
         .bind(tenant_id)
         .bind(user_id)
         .bind(after.map_or("", |key| key.session_id.as_str()))
@@ -50,7 +54,20 @@ pub(super) async fn remove_sessions(
     if sessions.is_empty() {
         return Ok(0);
     }
-    let query = bind_keys(&REMOVE_SESSIONS, sessions.iter().map(|session| &session.key))
+    if statements.is_distributed() {
+        let mut removed = 0;
+        for SessionRow { key, set_at, .. } in sessions {
+            let query = statements
+                .query(&REMOVE_SESSION)
+                .bind(key.user.tenant_id)
+                .bind(key.user.user_id.as_str())
+                .bind(key.session_id.as_str())
+                .bind(set_at.as_millis());
+            removed += statements.run(&REMOVE_SESSION, query).await?.affected;
+        }
+        return Ok(removed);
+    }
+    let query = bind_keys(statements, &REMOVE_SESSIONS, sessions.iter().map(|session| &session.key))
         .bind(sessions.iter().map(|session| session.set_at.as_millis()).collect::<Vec<_>>());
     Ok(statements.run(&REMOVE_SESSIONS, query).await?.affected)
 }
@@ -62,7 +79,7 @@ pub(super) async fn scan_users(
     rows: u32,
 ) -> Result<Vec<UserRow>, StoreError> {
     let (tenant_id, user_id) = first_key(after);
-    let query = sqlx::query(SCAN_USERS.text).bind(tenant_id).bind(user_id).bind(i64::from(rows));
+    let query = statements.query(&SCAN_USERS).bind(tenant_id).bind(user_id).bind(i64::from(rows));
     let decode =
         |row| Ok(UserRow { key: user_key(row)?, set_at: required(row.time(2)?)?, unused_from: row.time(3)? });
     statements.run(&SCAN_USERS, query).await?.rows.iter().map(decode).collect()
@@ -73,7 +90,20 @@ pub(super) async fn remove_users(statements: &Statements, users: &[UserRow]) -> 
     if users.is_empty() {
         return Ok(0);
     }
-    let query = sqlx::query(REMOVE_USERS.text)
+    if statements.is_distributed() {
+        let mut removed = 0;
+        for UserRow { key, set_at, .. } in users {
+            let query = statements
+                .query(&REMOVE_USER)
+                .bind(key.tenant_id)
+                .bind(key.user_id.as_str())
+                .bind(set_at.as_millis());
+            removed += statements.run(&REMOVE_USER, query).await?.affected;
+        }
+        return Ok(removed);
+    }
+    let query = statements
+        .query(&REMOVE_USERS)
         .bind(users.iter().map(|user| user.key.tenant_id).collect::<Vec<_>>())
         .bind(users.iter().map(|user| user.key.user_id.as_str()).collect::<Vec<_>>())
         .bind(users.iter().map(|user| user.set_at.as_millis()).collect::<Vec<_>>());
@@ -86,7 +116,8 @@ pub(super) async fn take_lease(
     now: Timestamp,
     lease: &Lease,
 ) -> Result<bool, StoreError> {
-    let query = sqlx::query(TAKE_LEASE.text)
+    let query = statements
+        .query(&TAKE_LEASE)
         .bind(lease.name)
         .bind(lease.owner)
         .bind(now.as_millis())

@@ -48,6 +48,7 @@ pub(super) async fn write(
     now: Timestamp,
     keys: &[(&SessionKey, usize)],
 ) -> Result<Vec<PgRow>, StoreError> {
-    let query = bind_keys(&CLEAR_SESSIONS, keys.iter().map(|(key, _)| *key)).bind(now.as_millis());
+    let query =
+        bind_keys(statements, &CLEAR_SESSIONS, keys.iter().map(|(key, _)| *key)).bind(now.as_millis());
     statements.write(&CLEAR_SESSIONS, query).await
 }

@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, postgres::PgArguments, postgres::PgRow, query::Query};
 
-use super::statement::column;
+use super::statement::{Statements, column};
 use crate::{
     presence::Timestamp,
     store::{
@@ -15,10 +15,12 @@ pub(super) const CHANNEL: &str = "presence_changes";
 
 /// Returns a statement whose first parameters are the columns of the keys.
 pub(super) fn bind_keys<'q>(
+    statements: &Statements,
     sql: &'static Sql,
     keys: impl Iterator<Item = &'q SessionKey> + Clone,
 ) -> Query<'q, Postgres, PgArguments> {
-    sqlx::query(sql.text)
+    statements
+        .query(sql)
         .bind(keys.clone().map(|key| key.user.tenant_id).collect::<Vec<_>>())
         .bind(keys.clone().map(|key| key.user.user_id.as_str()).collect::<Vec<_>>())
         .bind(keys.map(|key| key.session_id.as_str()).collect::<Vec<_>>())
@@ -26,11 +28,12 @@ pub(super) fn bind_keys<'q>(
 
 /// Returns a statement whose first parameters are the columns of the sessions.
 pub(super) fn bind_sessions<'q>(
+    statements: &Statements,
     sql: &'static Sql,
     now: Timestamp,
     sets: &[&'q SetSession],
 ) -> Query<'q, Postgres, PgArguments> {
-    bind_keys(sql, sets.iter().map(|set| &set.key))
+    bind_keys(statements, sql, sets.iter().map(|set| &set.key))
         .bind(sets.iter().map(|set| <&str>::from(set.pair.availability)).collect::<Vec<_>>())
         .bind(sets.iter().map(|set| <&str>::from(set.pair.activity)).collect::<Vec<_>>())
         .bind(sets.iter().map(|set| (now + set.expires_after).as_millis()).collect::<Vec<_>>())

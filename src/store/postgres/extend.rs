@@ -42,6 +42,6 @@ pub(super) async fn write(
     now: Timestamp,
     held: &[&SetSession],
 ) -> Result<Vec<PgRow>, StoreError> {
-    let query = bind_sessions(&EXTEND_SESSIONS, now, held).bind(now.as_millis());
+    let query = bind_sessions(statements, &EXTEND_SESSIONS, now, held).bind(now.as_millis());
     statements.write(&EXTEND_SESSIONS, query).await
 }

@@ -1,15 +1,17 @@
 //! Inspection of a PostgreSQL server, for `presenced doctor`.
 
+use std::sync::Arc;
+
 use sqlx::{
     Connection, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
 
-use super::{FailedStatement, check_statements, options};
+use super::{FailedStatement, Shards, check_statements, options};
 use crate::{
     presence::Timestamp,
     store::{
-        OpenError, Schema,
+        OpenError, Schema, StoreError,
         reach::{Unreached, connect, query},
         schema,
     },
@@ -150,8 +152,12 @@ impl PostgresInspector {
 
     /// Runs every statement of the service in transactions that are rolled back, or only those that
     /// read. Returns the first one that fails.
-    pub async fn check_statements(&self, reads_only: bool) -> Result<(), FailedStatement> {
-        check_statements(&self.options, reads_only).await
+    pub async fn check_statements(&mut self, reads_only: bool) -> Result<(), FailedStatement> {
+        let unread = |error: StoreError| FailedStatement { name: "pg_dist_shard", error };
+        let connection =
+            self.connection().await.map_err(|error| unread(StoreError::Unavailable(error.text)))?;
+        let shards = Shards::read(connection).await.map_err(|error| unread(error.into()))?;
+        check_statements(&self.options, shards.map(Arc::new), reads_only).await
     }
 
     /// Reads the statistics of the tables that exist.

@@ -20,7 +20,7 @@ pub(super) async fn load(
 ) -> Result<Vec<User>, StoreError> {
     let mut tenants = TenantUsers::split(users);
     for tenant in &mut tenants {
-        let query = sqlx::query(LOAD.text).bind(tenant.tenant_id).bind(&tenant.user_ids);
+        let query = statements.query(&LOAD).bind(tenant.tenant_id).bind(&tenant.user_ids);
         let rows = statements.run(&LOAD, query).await?.rows;
         tenant.add(now, &rows)?;
     }

@@ -17,8 +17,11 @@ mod load;
 mod options;
 mod room;
 mod set;
+mod shards;
 mod statement;
 mod users;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
@@ -41,6 +44,7 @@ pub(super) use check::check_statements;
 pub use inspect::{PostgresInspector, Server, TableStats};
 pub(super) use listener::Listener;
 pub(super) use options::{describe, for_pgbouncer, parse};
+pub(super) use shards::{Shards, distribute};
 
 const DATABASE_TIME: Sql = sql!("database_time");
 const READ_ONLY: Sql = sql!("read_only");
@@ -53,8 +57,13 @@ pub(super) struct PostgresStore {
 
 impl PostgresStore {
     /// Opens a store with its own connections to the server.
-    pub(super) fn new(options: &PgConnectOptions, pool: PoolOptions, clock: DatabaseClock) -> Self {
-        Self { statements: Statements::on_own_connections(options, pool, clock) }
+    pub(super) fn new(
+        options: &PgConnectOptions,
+        pool: PoolOptions,
+        clock: DatabaseClock,
+        shards: Option<Arc<Shards>>,
+    ) -> Self {
+        Self { statements: Statements::on_own_connections(options, pool, clock, shards) }
     }
 
     /// Opens a store whose connections lead to a pgbouncer.
@@ -62,15 +71,16 @@ impl PostgresStore {
         options: &PgConnectOptions,
         pool: PoolOptions,
         clock: DatabaseClock,
+        shards: Option<Arc<Shards>>,
     ) -> Self {
-        Self { statements: Statements::through_pgbouncer(options, pool, clock) }
+        Self { statements: Statements::through_pgbouncer(options, pool, clock, shards) }
     }
 }
 
 impl PostgresStore {
     /// Whether the database responds and accepts no writes.
     pub(super) async fn is_read_only(&self) -> bool {
-        let rows = self.statements.run(&READ_ONLY, sqlx::query(READ_ONLY.text)).await;
+        let rows = self.statements.run(&READ_ONLY, self.statements.query(&READ_ONLY)).await;
         rows.is_ok_and(|result| !result.rows.is_empty())
     }
 }
@@ -131,13 +141,17 @@ impl Store for PostgresStore {
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
         let sent = Reading::now();
-        let rows = self.statements.run(&DATABASE_TIME, sqlx::query(DATABASE_TIME.text)).await?.rows;
+        let rows = self.statements.run(&DATABASE_TIME, self.statements.query(&DATABASE_TIME)).await?.rows;
         let Some(row) = rows.first() else {
             return Err(StoreError::Unavailable("the database is read-only".to_owned()));
         };
         let micros: i64 = column(row, 0)?;
         self.statements.clock().observe(sent, micros);
         Ok(Timestamp::from_millis(micros / 1_000))
+    }
+
+    fn group(&self, user: &UserKey) -> u32 {
+        self.statements.shards().map_or(0, |shards| shards.of(user.user_id.as_str()))
     }
 
     fn pool_use(&self) -> PoolUse {

@@ -38,7 +38,7 @@ pub(super) async fn excess(
     tenant_id: Uuid,
     user_ids: &[&str],
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let query = sqlx::query(EXCESS_SESSIONS.text).bind(tenant_id).bind(user_ids).bind(now.as_millis());
+    let query = statements.query(&EXCESS_SESSIONS).bind(tenant_id).bind(user_ids).bind(now.as_millis());
     let decode = |row: &PgRow| {
         let set_at = required(row.time(3)?)?;
         Ok(SessionRow { key: session_key(row, 2)?, set_at, ends_at: set_at })

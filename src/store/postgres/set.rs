@@ -42,7 +42,7 @@ pub(super) async fn write(
     sets: &[SetSession],
 ) -> Result<Vec<PgRow>, StoreError> {
     let sets = keys::last_of_each(sets);
-    let query = bind_sessions(&SET_SESSIONS, now, &sets)
+    let query = bind_sessions(statements, &SET_SESSIONS, now, &sets)
         .bind(sets.iter().map(|set| set.set_by.columns().0).collect::<Vec<_>>())
         .bind(sets.iter().map(|set| set.set_by.columns().1).collect::<Vec<_>>())
         .bind(now.as_millis());

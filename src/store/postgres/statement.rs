@@ -1,7 +1,7 @@
 //! Running a statement: by itself on a connection of this store, or in a transaction through
 //! a pgbouncer, whose server connections are shared.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use sqlx::{
@@ -9,15 +9,19 @@ use sqlx::{
     postgres::{PgArguments, PgConnectOptions, PgRow},
     query::Query,
 };
+use uuid::Uuid;
 
+use super::shards::Shards;
 use crate::{
     clock::DatabaseClock,
     store::{
         LATE_AFTER, PoolUse, StoreError,
         connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, with_timeout},
-        sql::Sql,
+        sql::{Sql, sql},
     },
 };
+
+const NOTIFY: Sql = sql!("notify");
 
 /// Settings of own connections. PostgreSQL plans each statement once for a connection. It would
 /// otherwise plan a small batch anew each time, because a plan for its exact length looks
@@ -25,6 +29,10 @@ use crate::{
 /// it must use the keys even if the table was empty.
 const PLAN_SETTINGS: [(&str, &str); 2] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off")];
+
+/// The age at which a write through a pgbouncer is late. It may wait there for a server connection,
+/// so the statement itself has less time.
+const LATE_AFTER_PGBOUNCER: Duration = Duration::from_secs(1);
 
 /// Settings that end what a client leaves behind when it disappears: a transaction, with its
 /// locks, and the connection itself.
@@ -43,7 +51,11 @@ pub(super) struct Statements {
     begin: Option<Arc<str>>,
     /// Whether the transaction of each statement is rolled back.
     rolls_back: bool,
+    /// The shards, if Citus distributes the tables.
+    shards: Option<Arc<Shards>>,
     clock: DatabaseClock,
+    /// The age at which a write is late.
+    late_after: Duration,
 }
 
 /// The result of a statement.
@@ -60,10 +72,20 @@ impl Statements {
         options: &PgConnectOptions,
         pool: PoolOptions,
         clock: DatabaseClock,
+        shards: Option<Arc<Shards>>,
     ) -> Self {
         let timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
-        let options = options.clone().options(PLAN_SETTINGS).options(CLIENT_SETTINGS).options([timeout]);
-        Self { pool: ConnectionPool::new(options, pool), begin: None, rolls_back: false, clock }
+        let options = options.clone().options(CLIENT_SETTINGS).options([timeout]);
+        // Citus plans by the values of the parameters.
+        let options = if shards.is_none() { options.options(PLAN_SETTINGS) } else { options };
+        Self {
+            pool: ConnectionPool::new(options, pool),
+            begin: None,
+            rolls_back: false,
+            shards,
+            clock,
+            late_after: LATE_AFTER,
+        }
     }
 
     /// Uses connections to a pgbouncer, which assigns a server connection for the duration of a
@@ -77,21 +99,39 @@ impl Statements {
         options: &PgConnectOptions,
         pool: PoolOptions,
         clock: DatabaseClock,
+        shards: Option<Arc<Shards>>,
     ) -> Self {
-        let timeout = STATEMENT_TIMEOUT.as_millis();
+        let timeout =
+            STATEMENT_TIMEOUT.saturating_sub(LATE_AFTER_PGBOUNCER.saturating_sub(LATE_AFTER)).as_millis();
         // A client that disappears within a transaction must not keep its locks.
         let settings = ["statement_timeout", "idle_in_transaction_session_timeout"];
         let settings = settings.map(|name| format!("; set local {name} = {timeout}"));
         let begin = format!("begin{}", settings.concat());
         let pool = ConnectionPool::new(options.clone(), pool);
-        Self { pool, begin: Some(begin.into()), rolls_back: false, clock }
+        Self {
+            pool,
+            begin: Some(begin.into()),
+            rolls_back: false,
+            shards,
+            clock,
+            late_after: LATE_AFTER_PGBOUNCER,
+        }
     }
 
     /// Like [`Self::on_own_connections`], but changes nothing: the transaction of each statement is
     /// rolled back.
-    pub(super) fn rolled_back(options: &PgConnectOptions, pool: PoolOptions) -> Self {
-        let own = Self::on_own_connections(options, pool, DatabaseClock::new());
+    pub(super) fn rolled_back(
+        options: &PgConnectOptions,
+        pool: PoolOptions,
+        shards: Option<Arc<Shards>>,
+    ) -> Self {
+        let own = Self::on_own_connections(options, pool, DatabaseClock::new(), shards);
         Self { begin: Some("begin".into()), rolls_back: true, ..own }
+    }
+
+    /// Begins a statement. Its parameters are bound to the result.
+    pub(super) fn query<'q>(&self, sql: &'static Sql) -> Query<'q, Postgres, PgArguments> {
+        sqlx::query(if self.is_distributed() { sql.without_notify() } else { sql.text })
     }
 
     /// Runs a statement.
@@ -100,15 +140,37 @@ impl Statements {
         sql: &'static Sql,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<StatementResult, StoreError> {
+        self.run_notifying(sql, query, false).await
+    }
+
+    /// Runs a statement. On Citus, it then notifies the replicas if `notifies`.
+    async fn run_notifying(
+        &self,
+        sql: &'static Sql,
+        query: Query<'_, Postgres, PgArguments>,
+        notifies: bool,
+    ) -> Result<StatementResult, StoreError> {
+        let notifies = notifies && self.is_distributed();
         let mut connection = self.pool.acquire().await?;
         let outcome = with_timeout(async {
             match &self.begin {
+                None if notifies => self.in_transaction(&mut connection, &"begin".into(), query, true).await,
                 None => execute(&mut connection, query).await,
-                Some(begin) => self.in_transaction(&mut connection, begin, query).await,
+                Some(begin) => self.in_transaction(&mut connection, begin, query, notifies).await,
             }
         });
         let outcome = outcome.await;
         self.pool.release(connection, sql.name, outcome)
+    }
+
+    /// Whether Citus distributes the tables.
+    pub(super) const fn is_distributed(&self) -> bool {
+        self.shards.is_some()
+    }
+
+    /// The shards, if Citus distributes the tables.
+    pub(super) fn shards(&self) -> Option<&Shards> {
+        self.shards.as_deref()
     }
 
     /// Runs a write that returns a row for each key, or none if it was late. Its last parameter
@@ -118,11 +180,12 @@ impl Statements {
         sql: &'static Sql,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let late_at = self.clock.now() + LATE_AFTER;
-        let rows = self.run(sql, query.bind(late_at.as_millis())).await?.rows;
+        let late_at = self.clock.now() + self.late_after;
+        let rows = self.run_notifying(sql, query.bind(late_at.as_millis()), true).await?.rows;
         if rows.is_empty() {
             self.clock.doubt();
-            let text = format!("{} reached the database more than {LATE_AFTER:?} after it began", sql.name);
+            let text =
+                format!("{} reached the database more than {:?} after it began", sql.name, self.late_after);
             return Err(StoreError::Unavailable(text));
         }
         Ok(rows)
@@ -133,12 +196,27 @@ impl Statements {
         connection: &mut PgConnection,
         begin: &Arc<str>,
         query: Query<'_, Postgres, PgArguments>,
+        notifies: bool,
     ) -> Result<StatementResult, sqlx::Error> {
         connection.execute(AssertSqlSafe(Arc::clone(begin))).await?;
-        let result = execute(connection, query.persistent(false)).await;
+        let mut result = execute(connection, query.persistent(self.keeps_statements())).await;
+        if notifies && let Ok(written) = &result {
+            let changed = changed_users(&written.rows)?;
+            if !changed.is_empty() {
+                let query = sqlx::query(NOTIFY.text).bind(changed).persistent(self.keeps_statements());
+                if let Err(error) = execute(connection, query).await {
+                    result = Err(error);
+                }
+            }
+        }
         let commits = result.is_ok() && !self.rolls_back;
         connection.execute(if commits { "commit" } else { "rollback" }).await?;
         result
+    }
+
+    /// Whether a prepared statement stays on its connection, as it does without a pgbouncer.
+    const fn keeps_statements(&self) -> bool {
+        self.begin.is_none()
     }
 
     /// The clock that follows the database's.
@@ -168,6 +246,17 @@ async fn execute(
         }
     }
     Ok(result)
+}
+
+/// Returns the users of a write's rows that watchers must read again, in the form of a payload.
+fn changed_users(rows: &[PgRow]) -> Result<Vec<String>, sqlx::Error> {
+    let mut users = Vec::new();
+    for row in rows {
+        if row.try_get(2)? {
+            users.push(format!("{} {}", row.try_get::<Uuid, _>(0)?, row.try_get::<&str, _>(1)?));
+        }
+    }
+    Ok(users)
 }
 
 /// Decodes columns without a check of their types, which the statement determines. The check

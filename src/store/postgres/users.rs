@@ -29,7 +29,8 @@ pub(super) async fn update_user(
     let (sets_manual, manual_type, manual_place) = update.manual_location.columns();
     let (sets_automatic, automatic_type, automatic_place) = update.automatic_location.columns();
     let pair = preferred.value().map(|(pair, _)| *pair);
-    let query = sqlx::query(UPDATE_USER.text)
+    let query = statements
+        .query(&UPDATE_USER)
         .bind(update.user.tenant_id)
         .bind(update.user.user_id.as_str())
         .bind(now.as_millis())
@@ -57,7 +58,8 @@ pub(super) async fn list_users(
     now: Timestamp,
     list: &ListUsers,
 ) -> Result<Vec<UserId>, StoreError> {
-    let query = sqlx::query(LIST_USERS.text)
+    let query = statements
+        .query(&LIST_USERS)
         .bind(list.tenant_id)
         .bind(list.after.as_ref().map_or("", UserId::as_str))
         .bind(now.as_millis())
@@ -72,7 +74,7 @@ pub(super) async fn count_users(
     now: Timestamp,
     tenant_id: Uuid,
 ) -> Result<u64, StoreError> {
-    let query = sqlx::query(COUNT_USERS.text).bind(tenant_id).bind(now.as_millis());
+    let query = statements.query(&COUNT_USERS).bind(tenant_id).bind(now.as_millis());
     let rows = statements.run(&COUNT_USERS, query).await?.rows;
     let count: i64 = required(rows.first().map(|row| column(row, 0)).transpose()?)?;
     Ok(count.unsigned_abs())

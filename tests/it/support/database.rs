@@ -25,6 +25,8 @@ pub struct TestDatabase {
 enum Place {
     Folder(#[expect(dead_code, reason = "deleted when dropped")] TempDir),
     Cluster(#[expect(dead_code, reason = "deleted when dropped")] OnCluster),
+    /// The database on Citus, which tests use one after the other (`scripts/test-citus`).
+    Shared,
 }
 
 impl TestDatabase {
@@ -34,6 +36,12 @@ impl TestDatabase {
                 let folder = tempfile::tempdir().unwrap();
                 let url = format!("sqlite://{}", folder.path().join("presence.db").display());
                 Self { url, _place: Place::Folder(folder) }
+            }
+            Engine::Postgres if let Ok(url) = std::env::var("PRESENCE_TEST_CITUS_URL") => {
+                let mut connection = PgConnection::connect(&url).await.expect("the coordinator of Citus");
+                let truncate = "truncate presence_sessions, presence_users, presence_leases";
+                connection.execute(truncate).await.expect("the tables on Citus");
+                Self { url, _place: Place::Shared }
             }
             Engine::Postgres => {
                 let name = format!("presence_{}", Uuid::new_v4().simple());
