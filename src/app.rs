@@ -141,7 +141,7 @@ fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError>
 impl App {
     /// Starts the service. Once this returns, the service accepts requests.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        let parts = parts(settings, clock).await?;
+        let parts = Box::pin(parts(settings, clock)).await?;
         let grpc = bind("--grpc-addr", settings.grpc_addr)?;
         let http = bind("--http-addr", settings.http_addr)?;
         let admin = bind("--admin-addr", settings.admin_addr)?;
@@ -293,7 +293,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
             "requests and tokens are unencrypted: give --tls-cert and --tls-key, unless a proxy encrypts them"
         );
     }
-    let database = open_database(settings, &clock).await?;
+    let database = Box::pin(open_database(settings, &clock)).await?;
     info!(store = database.describe(), "database opened");
     let traces = match &settings.traces.otlp_endpoint {
         Some(endpoint) => {

@@ -75,7 +75,7 @@ pub enum Command {
         /// the service starts.
         #[arg(long)]
         distribute: bool,
-        /// Number of shards. Default is Citus's setting citus.shard_count.
+        /// Number of shards. Default is the number in Citus's settings.
         #[arg(long, value_name = "NUMBER", requires = "distribute",
               value_parser = clap::value_parser!(u32).range(1..=64_000))]
         shards: Option<u32>,
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(flags(&["help", "openapi"]), [""; 0]);
         let migrate = flags(&["migrate", "--help"]);
         let [first, .., last] = &migrate[..] else { panic!("{migrate:?}") };
-        assert_eq!([first, last], ["database-url", "database-connection-max-age"]);
-        assert_eq!(migrate.len(), 7);
+        assert_eq!([first, last], ["distribute", "database-connection-max-age"]);
+        assert_eq!(migrate.len(), 9);
     }
 }

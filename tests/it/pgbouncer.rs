@@ -33,7 +33,7 @@ async fn ready(app: &App) -> bool {
 
 #[tokio::test]
 async fn replicas_share_fewer_connections_to_the_database_than_they_open() {
-    const USERS: usize = 24;
+    const USERS: usize = 12;
     let database = TestDatabase::new(Engine::Postgres).await;
     let bouncer = Pgbouncer::to(&database.url).await;
     // Migrations bypass the pgbouncer.
