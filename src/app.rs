@@ -116,9 +116,8 @@ const fn limits(settings: &Settings) -> Limits {
 }
 
 /// The maximum number of connections to PostgreSQL that a replica with these settings
-/// opens: those of the workers, of the main runtime and of the watch hub, and the
-/// listener's. With a pgbouncer, only two reach PostgreSQL directly: the listener's, and at
-/// start that of the migrations.
+/// opens: those of the workers, of the main runtime and of the watch hub, the listener's, and that
+/// of the check of all statements. With a pgbouncer, only the last two reach PostgreSQL directly.
 #[must_use]
 pub fn database_connections(settings: &Settings) -> u32 {
     if settings.postgres.database_direct_url.is_some() {
@@ -127,7 +126,7 @@ pub fn database_connections(settings: &Settings) -> u32 {
     let workers = u32::try_from(settings.workers.number()).unwrap_or(u32::MAX);
     workers
         .saturating_mul(Batches::connections(limits(settings)))
-        .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 1)
+        .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 2)
 }
 
 /// The read replica, if the settings name one. It may be unavailable at start.

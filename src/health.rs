@@ -19,6 +19,10 @@ use crate::{
 /// The time between two checks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The number of checks after which every statement is checked, too. While the service is not
+/// ready, each check does.
+const STATEMENTS_EVERY: u32 = 10;
+
 /// The name by which a gRPC health check asks about the whole server.
 const SERVER_NAME: &str = "";
 
@@ -85,12 +89,21 @@ impl Health {
     /// Checks the store every second until `stop`. The check also keeps the service's clock at
     /// the time of the database, so it follows at once when a statement was late.
     pub async fn watch(self, database: Arc<Database>, store: Arc<dyn Store>, stop: CancellationToken) {
+        let mut checks = 0_u32;
         while !stop.is_cancelled() {
-            let (readiness, error) = match store.database_time().await {
-                Ok(_) => (Readiness::Ready, String::new()),
+            let responds = store.database_time().await.map(drop).map_err(|error| error.to_string());
+            // A database can respond and yet lack a column or a privilege.
+            let is_due = checks.is_multiple_of(STATEMENTS_EVERY) || self.readiness() != Readiness::Ready;
+            let usable = match responds {
+                Ok(()) if is_due && checks > 0 => database.can_run_statements().await,
+                responds => responds,
+            };
+            checks = checks.wrapping_add(1);
+            let (readiness, error) = match usable {
+                Ok(()) => (Readiness::Ready, String::new()),
                 Err(error) => {
-                    debug!(%error, "store does not respond");
-                    (Readiness::StoreUnavailable, error.to_string())
+                    debug!(error, "store unavailable");
+                    (Readiness::StoreUnavailable, error)
                 }
             };
             self.metrics.set_clock_skew(database.clock().skew_millis());

@@ -274,24 +274,26 @@ impl Database {
         Ok(self.shards().map_or(0, |shards| shards.number()))
     }
 
+    /// Runs every statement in transactions that are rolled back. The error has the name of the
+    /// first one that fails, the database's words, and what to grant.
+    pub async fn can_run_statements(&self) -> Result<(), String> {
+        let Engine::Postgres { direct, .. } = &self.engine else { return Ok(()) };
+        let checked = postgres::check_statements(direct, self.shards(), false).await;
+        checked.map_err(|failed| match failed.grant(direct.get_username()) {
+            Some(grant) => format!("{failed}; {grant}"),
+            None => failed.to_string(),
+        })
+    }
+
     async fn check_statements(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
         let waiting = Stopwatch::start();
         let store = PostgresStore::new(options, PoolOptions::ONE, self.clock.clone(), self.shards());
         loop {
             // This is also the first sample of the database's clock.
             let failed = match store.database_time().await {
-                Ok(_) => match postgres::check_statements(options, self.shards(), false).await {
+                Ok(_) => match self.can_run_statements().await {
                     Ok(()) => break,
-                    Err(failed) => {
-                        let grant = failed.grant(options.get_username());
-                        OpenError::Incompatible(
-                            [Some(failed.to_string()), grant]
-                                .into_iter()
-                                .flatten()
-                                .collect::<Vec<_>>()
-                                .join("; "),
-                        )
-                    }
+                    Err(text) => OpenError::Incompatible(text),
                 },
                 Err(error) => OpenError::Incompatible(format!("it can't run database_time: {error}")),
             };

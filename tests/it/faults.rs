@@ -362,6 +362,44 @@ async fn a_read_only_database_is_not_ready() {
     assert!(app.stop(Duration::from_secs(10), pending()).await);
 }
 
+#[tokio::test]
+async fn a_database_that_loses_a_column_or_a_privilege_is_not_ready_until_it_has_it_again() {
+    let database = TestDatabase::new(Engine::Postgres).await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let role = database.url.rsplit('/').next().unwrap().replace("presence", "guest");
+    let mut execute = async |sql: String| {
+        connection.execute(AssertSqlSafe(sql)).await.unwrap();
+    };
+    drop(start(&settings(&database.url, &[]), Clock::new()).await);
+    execute(format!("create role {role} login")).await;
+    execute(format!("grant select, insert, update, delete on all tables in schema public to {role}")).await;
+    let url = database.url.replace("presence@", &format!("{role}@"));
+    let app = start(&settings(&url, &["--no-migrate"]), Clock::new()).await;
+    let Addresses { grpc, http, admin } = app.addresses();
+    let client = Client::new(Api::Http, grpc, http);
+    let set = async || client.set("u", "app", "Busy/InACall", "").await;
+    for (lose, restore) in [
+        (
+            format!("revoke update on presence_sessions from {role}"),
+            format!("grant update on presence_sessions to {role}"),
+        ),
+        (
+            "alter table presence_sessions rename column observed_at to lost".to_owned(),
+            "alter table presence_sessions rename column lost to observed_at".to_owned(),
+        ),
+    ] {
+        eventually("ready", async || readyz(admin).await.0).await;
+        assert_eq!(set().await, Outcome::Done);
+        execute(lose).await;
+        assert_eq!(set().await, Outcome::Unavailable);
+        becomes_unready(admin, "store unavailable").await;
+        execute(restore).await;
+        eventually("the set succeeds", async || set().await == Outcome::Done).await;
+    }
+    assert!(app.stop(Duration::from_secs(10), pending()).await);
+    execute(format!("drop owned by {role}; drop role {role}")).await;
+}
+
 /// Waits until the database ran another health check of the service.
 async fn next_health_check(connection: &mut PgConnection) {
     const LATEST: &str = "select coalesce(max(query_start)::text, '') from pg_stat_activity \
