@@ -35,6 +35,16 @@ struct Arguments {
     /// Rows to try; default is all.
     #[arg(value_enum)]
     rows: Vec<Name>,
+    /// Database of the rows kills and node-kills, for example on Citus. Default is a private
+    /// PostgreSQL.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Shell command that kills a worker node, for the row node-kills.
+    #[arg(long, value_name = "COMMAND", default_value = "")]
+    kill_node: String,
+    /// Shell command that restarts the worker node, for the row node-kills.
+    #[arg(long, value_name = "COMMAND", default_value = "")]
+    restart_node: String,
     /// A few repetitions of each row only.
     #[arg(long)]
     short: bool,
@@ -50,6 +60,8 @@ enum Name {
     Kills,
     /// SIGKILL to PostgreSQL and all its backends.
     PostgresKills,
+    /// SIGKILL to a worker node of Citus. Requires --database-url, --kill-node and --restart-node.
+    NodeKills,
     /// Retries of failed writes.
     Retries,
     /// Writes that reach the database after their caller gave up.
@@ -88,6 +100,10 @@ impl Arguments {
     async fn try_one(&self, name: Name) -> Vec<Row> {
         match name {
             Name::Kills => {
+                if let Some(url) = &self.database_url {
+                    let (kills, acknowledged) = (self.number(10, 3), self.number(20_000, 2_000));
+                    return vec![kills::service("--database-url", url, kills, acknowledged).await];
+                }
                 let (kills, acknowledged) = (self.number(50, 5), self.number(100_000, 2_000));
                 let folder = tempfile::tempdir().unwrap();
                 let file = format!("sqlite://{}", folder.path().join("presence.db").display());
@@ -100,6 +116,11 @@ impl Arguments {
             Name::PostgresKills => {
                 let mut cluster = Cluster::start(&[]).await;
                 kills::postgres(&mut cluster, self.number(20, 3), self.number(100_000, 2_000)).await
+            }
+            Name::NodeKills => {
+                let Some(url) = &self.database_url else { return Vec::new() };
+                let (kills, acknowledged) = (self.number(10, 3), self.number(20_000, 2_000));
+                vec![kills::nodes(url, &self.kill_node, &self.restart_node, kills, acknowledged).await]
             }
             Name::Retries => vec![retries::retried(self.number(2_000, 300)).await],
             Name::Late => vec![retries::late(200, Duration::from_secs(self.number(30, 6) as u64)).await],

@@ -82,3 +82,36 @@ pub async fn postgres(cluster: &mut Cluster, kills: usize, acknowledged: usize) 
         },
     ]
 }
+
+/// Kills a worker node of Citus this many times, under a service that keeps running. `kill` and
+/// `restart` are commands for the shell.
+pub async fn nodes(url: &str, kill: &str, restart: &str, kills: usize, acknowledged: usize) -> Row {
+    let ledger = Arc::new(Ledger::default());
+    let (mut lost, mut slowest) = (0, Duration::ZERO);
+    let process = Process::start(url, &[]).await;
+    for number in 0..kills {
+        let writers = Writers::start(&ledger, process.grpc, number);
+        let enough = ledger.acknowledged() + acknowledged.div_ceil(kills);
+        timeout(PATIENCE, ledger.reaches(enough)).await.expect("writes are acknowledged");
+        shell(kill);
+        // A pause, so that the service notices.
+        sleep(Duration::from_millis(200 * (number as u64 % 4))).await;
+        shell(restart);
+        let back = Instant::now();
+        writers.stop().await;
+        // This reads all users, until it succeeds.
+        lost += timeout(PATIENCE, ledger.lost(process.grpc)).await.expect("all users are readable again");
+        slowest = slowest.max(back.elapsed());
+    }
+    Row {
+        property: "Citus: acknowledged writes lost to SIGKILL of a worker node".to_owned(),
+        tried: format!("{kills} kills, {} acknowledged", ledger.acknowledged()),
+        figure: format!("{lost} lost, {} wrong; readable again within {slowest:.1?}", ledger.wrong()),
+        held: lost == 0 && ledger.wrong() == 0,
+    }
+}
+
+fn shell(command: &str) {
+    let status = std::process::Command::new("sh").args(["-c", command]).status().expect("sh runs");
+    assert!(status.success(), "{command}: {status}");
+}
