@@ -33,6 +33,7 @@ mod read_replica;
 mod readme;
 mod replicas;
 mod server;
+mod statements;
 mod support;
 mod traces;
 mod watch;

@@ -18,6 +18,8 @@ use tokio::{
 const TRICKLE: Duration = Duration::from_millis(2);
 /// How long a test waits for the proxy to hold bytes back.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(30);
+/// PostgreSQL's message Sync, which ends a statement and so commits it.
+const SYNC: &[u8] = b"S\0\0\0\x04";
 
 /// The state of the network between the service and the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub enum Network {
     Hung,
     /// It works, but on a connection that carries this text, nothing passes from there on.
     Holding(&'static str),
+    /// It works, but a statement of PostgreSQL runs without its commit: the Sync message after it
+    /// does not pass.
+    HoldingSync,
     /// All bytes are delayed.
     Slow(Duration),
     /// Bytes pass one at a time.
@@ -119,11 +124,16 @@ fn is_broken(network: &Network) -> bool {
 }
 
 impl Link {
+    fn is(&self, network: Network) -> bool {
+        *self.network.borrow() == network
+    }
+
     /// Waits until the network lets these bytes pass. Returns its state then.
     async fn lets_pass(&self, bytes: &[u8]) -> Network {
         let passes = |network: &Network| match network {
             Network::Hung => false,
             Network::Holding(text) => !bytes.windows(text.len()).any(|part| part == text.as_bytes()),
+            Network::HoldingSync => bytes != SYNC,
             _ => true,
         };
         let mut network = self.network.subscribe();
@@ -145,6 +155,12 @@ async fn pass(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, link: &Link) -> i
             return Ok(());
         }
         let mut left = &bytes[..read];
+        if link.is(Network::HoldingSync)
+            && let Some(statement) = left.strip_suffix(SYNC)
+        {
+            to.write_all(statement).await?;
+            left = SYNC;
+        }
         while !left.is_empty() {
             let (delay, at_once) = match link.lets_pass(left).await {
                 Network::Slow(delay) => (delay, left.len()),

@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod clear_sessions;
+mod deadlocks;
 mod extend_sessions;
 mod invalidations;
 mod late;
