@@ -17,9 +17,17 @@ pub fn cpu_seconds(process: u32) -> f64 {
 }
 
 /// The processor time in seconds of all children for which a process has waited.
-#[must_use]
-pub fn cpu_seconds_of_ended_children(process: u32) -> f64 {
+fn cpu_seconds_of_ended_children(process: u32) -> f64 {
     processor_time(process, 13)
+}
+
+/// The processor time of a process and its children in seconds, including ended children.
+#[must_use]
+pub fn cpu_seconds_with_children(process: u32) -> f64 {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    cpu_seconds(process) + cpu_seconds_of_ended_children(process) + children.map(cpu_seconds).sum::<f64>()
 }
 
 /// The sum of two neighbouring fields of `/proc/PID/stat`, counted after the command's name.

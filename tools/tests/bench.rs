@@ -137,6 +137,17 @@ async fn load_opens_a_session_for_every_user_and_clear_clears_it() {
 }
 
 #[tokio::test]
+async fn each_user_is_called_once() {
+    let server = Server::start().await;
+    for (operation, calls) in [("set", 1_000), ("get", 1_000), ("batch-set", 2)] {
+        let report = report(server.process.grpc, &["--operation", operation, "--each-user"]).await;
+        assert_eq!(report["codes"]["Ok"], calls, "{report}");
+    }
+    let presences = server.presences(0..650).await;
+    assert!(presences.iter().all(|presence| presence.availability() == Availability::Busy));
+}
+
+#[tokio::test]
 async fn sets_with_changes_use_all_five_pairs() {
     let server = Server::start().await;
     for api in ["grpc", "http", "http2"] {
@@ -183,6 +194,8 @@ async fn failures_are_counted_by_code_and_errors_name_the_setting() {
     for (target, arguments, code, text) in [
         (closed, &[][..], 70, "refused"),
         (server.process.http, &["--api", "http", "--operation", "health"], 64, "requires --api grpc"),
+        (server.process.grpc, &["--each-user", "--operation", "health"], 64, "--each-user requires"),
+        (server.process.http, &["--api", "webdis", "--operation", "clear"], 64, "--api webdis requires"),
         (
             server.process.grpc,
             &["--operation", "batch-get", "--batch-size", "651"],

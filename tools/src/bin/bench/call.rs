@@ -70,8 +70,8 @@ pub(crate) struct Calls {
     batch_size: u32,
     mix_sets: u8,
     changes: bool,
-    /// The first user without a session, while each user gets one.
-    unloaded: Option<u32>,
+    /// The next user, while each user gets one call in turn.
+    turn: Option<u32>,
 }
 
 impl Calls {
@@ -83,22 +83,20 @@ impl Calls {
             batch_size: settings.batch_size.unwrap_or(1).into(),
             mix_sets: settings.mix_sets,
             changes: settings.changes,
-            unloaded: None,
+            turn: settings.each_user.then_some(0),
         }
     }
 
     /// Makes all following calls open a session for each user in turn, `batch_size` users
     /// in a call.
     pub(crate) fn load_all(&mut self, batch_size: u32) {
-        (self.unloaded, self.batch_size) = (Some(0), batch_size);
+        (self.operation, self.batch_size, self.turn) = (Operation::BatchSet, batch_size, Some(0));
     }
 
-    /// The next call, or none once all users are loaded.
+    /// The next call, or none once each user has had its turn.
     pub(crate) fn next(&mut self) -> Option<Call> {
-        if let Some(first) = self.unloaded {
-            let end = first.saturating_add(self.batch_size).min(self.users);
-            self.unloaded = Some(end);
-            return (first < end).then(|| Call::BatchSet((first..end).collect()));
+        if self.turn.is_some_and(|turn| turn >= self.users) {
+            return None;
         }
         Some(match self.operation {
             Operation::Set => self.set(),
@@ -117,10 +115,17 @@ impl Calls {
     }
 
     fn user(&mut self) -> u32 {
-        self.random.u32(0..self.users)
+        let Some(turn) = &mut self.turn else { return self.random.u32(0..self.users) };
+        *turn += 1;
+        *turn - 1
     }
 
     fn distinct(&mut self) -> Vec<u32> {
+        if let Some(first) = self.turn {
+            let end = first.saturating_add(self.batch_size).min(self.users);
+            self.turn = Some(end);
+            return (first..end).collect();
+        }
         let mut users = HashSet::new();
         while users.len() < self.batch_size as usize {
             users.insert(self.user());

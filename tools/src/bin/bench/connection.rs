@@ -10,7 +10,7 @@ use std::{
 use crate::{
     call::Call,
     graph::Graph,
-    http1::Http1,
+    http1::{Http1, Requests},
     http2::{Dialect, Http2},
     settings::{Api, Settings},
 };
@@ -69,7 +69,8 @@ impl Connection {
         let wire = match settings.api {
             Api::Grpc => http2(Dialect::Grpc(session_id.clone())),
             Api::Http2 => http2(Dialect::Graph(Graph::new(session_id))),
-            Api::Http => Wire::Http1(Http1::new(authority, token, Graph::new(session_id))),
+            Api::Http => Wire::Http1(Http1::new(authority, token, Requests::Graph(Graph::new(session_id)))),
+            Api::Webdis => Wire::Http1(Http1::new(authority, token, Requests::Webdis)),
         };
         let mut connection =
             Self { stream, wire, pending: HashMap::new(), streams, inbox: Vec::new(), outbox };
@@ -167,7 +168,7 @@ impl Connection {
         let mut ids = Vec::new();
         let read = match &mut self.wire {
             Wire::Http2(http2) => http2.receive(&self.inbox, &mut self.outbox, &mut ids)?,
-            Wire::Http1(_) => Http1::receive(&self.inbox, &mut ids)?,
+            Wire::Http1(http1) => http1.receive(&self.inbox, &mut ids)?,
         };
         self.inbox.drain(..read);
         ended.extend(ids.into_iter().filter_map(|(id, code)| Some((self.pending.remove(&id)?, code))));

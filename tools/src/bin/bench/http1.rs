@@ -1,32 +1,43 @@
-//! The HTTP API over HTTP/1.1, one call at a time.
+//! The HTTP API, or webdis, over HTTP/1.1, one call at a time.
 
 use std::io::{self, Write as _};
 
 use crate::{
     call::Call,
     graph::{self, Graph},
+    webdis,
 };
 
 /// The most headers of a response.
 const HEADERS_MAX: usize = 64;
 
+/// The requests of one API.
+pub(crate) enum Requests {
+    Graph(Graph),
+    Webdis,
+}
+
 /// The client's side of one connection.
 pub(crate) struct Http1 {
     /// The header lines that all requests share.
     headers: String,
-    graph: Graph,
+    requests: Requests,
 }
 
 impl Http1 {
-    pub(crate) fn new(authority: &str, token: Option<&str>, graph: Graph) -> Self {
+    pub(crate) fn new(authority: &str, token: Option<&str>, requests: Requests) -> Self {
         let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-        Self { headers: format!("host: {authority}\r\n{token}content-type: application/json\r\n"), graph }
+        Self { headers: format!("host: {authority}\r\n{token}content-type: application/json\r\n"), requests }
     }
 
     /// Appends the request of a call to `out`.
     pub(crate) fn send(&self, call: &Call, out: &mut Vec<u8>) -> io::Result<()> {
         let headers = &self.headers;
-        match self.graph.request(call)? {
+        let request = match &self.requests {
+            Requests::Graph(graph) => graph.request(call)?,
+            Requests::Webdis => webdis::request(call)?,
+        };
+        match request {
             (path, None) => write!(out, "GET {path} HTTP/1.1\r\n{headers}\r\n"),
             (path, Some(body)) => {
                 let length = body.len();
@@ -37,7 +48,7 @@ impl Http1 {
 
     /// Parses the complete responses in `bytes`, and appends their codes to `ended`. Returns the
     /// number of parsed bytes.
-    pub(crate) fn receive(bytes: &[u8], ended: &mut Vec<(u32, u16)>) -> io::Result<usize> {
+    pub(crate) fn receive(&self, bytes: &[u8], ended: &mut Vec<(u32, u16)>) -> io::Result<usize> {
         let mut read = 0;
         loop {
             let rest = bytes.get(read..).unwrap_or_default();
@@ -59,7 +70,11 @@ impl Http1 {
             }
             let body = rest.get(head..head + length).unwrap_or_default();
             read += head + length;
-            ended.push((0, graph::failed_in_batch(body).unwrap_or(code)));
+            let failed = match &self.requests {
+                Requests::Graph(_) => graph::failed_in_batch(body),
+                Requests::Webdis => webdis::failed(body),
+            };
+            ended.push((0, failed.unwrap_or(code)));
         }
     }
 }

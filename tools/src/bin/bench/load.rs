@@ -131,6 +131,9 @@ impl Load {
             }
             self.calls = Calls::new(settings);
         }
+        if settings.each_user {
+            return self.phase("measuring", None);
+        }
         if !settings.warmup.is_zero() {
             self.phase("warm-up", Some(settings.warmup))?;
         }
@@ -245,7 +248,7 @@ impl Load {
 pub(crate) fn is_done(api: Api, clears: bool, code: u16) -> bool {
     match api {
         Api::Grpc => code == 0 || (clears && code == 5),
-        Api::Http | Api::Http2 => code == 200 || (clears && code == 404),
+        Api::Http | Api::Http2 | Api::Webdis => code == 200 || (clears && code == 404),
     }
 }
 

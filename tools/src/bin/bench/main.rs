@@ -13,6 +13,7 @@ mod http2;
 mod load;
 mod report;
 mod settings;
+mod webdis;
 
 use std::{
     fs,
@@ -88,6 +89,16 @@ fn run(settings: &Settings) -> Result<Report, BenchError> {
             "--operation health requires --api grpc: the HTTP API has no such call".into(),
         ));
     }
+    if settings.operation == Operation::Health && settings.each_user {
+        return Err(BenchError::Settings(
+            "--each-user requires an operation on users, and --operation health has none".into(),
+        ));
+    }
+    if settings.api == Api::Webdis
+        && !matches!(settings.operation, Operation::Set | Operation::Get | Operation::Mix)
+    {
+        return Err(BenchError::Settings("--api webdis requires --operation set, get or mix".into()));
+    }
     let token = settings.token_file.as_ref().map(fs::read_to_string).transpose().map_err(|error| {
         BenchError::Settings(format!("--token-file {:?}: {error}", settings.token_file.as_deref()))
     })?;
@@ -117,6 +128,7 @@ fn resolve(target: &str) -> Result<SocketAddr, BenchError> {
 fn batch_sizes(operation: Operation, api: Api) -> (u16, usize) {
     match (operation, api) {
         (Operation::BatchSet, Api::Grpc) => (500, REQUESTS_MAX),
+        (Operation::BatchSet, Api::Webdis) => (1, 1),
         (Operation::BatchSet, _) => (20, BATCH_ITEMS_MAX),
         (Operation::BatchGet, _) => (650, USER_IDS_MAX),
         _ => (1, 1),

@@ -134,7 +134,7 @@ fn code_name(api: Api, code: u16) -> String {
     match api {
         _ if code == NO_RESPONSE => "no response".to_owned(),
         Api::Grpc => format!("{:?}", Code::from_i32(code.into())),
-        Api::Http | Api::Http2 => code.to_string(),
+        Api::Http | Api::Http2 | Api::Webdis => code.to_string(),
     }
 }
 

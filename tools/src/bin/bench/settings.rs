@@ -7,10 +7,11 @@ use jiff::SignedDuration;
 
 /// Load generator for presenced: prints throughput and latency of a running service.
 #[derive(Clone, Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(name = "bench", version, max_term_width = 100)]
 pub(crate) struct Settings {
-    /// Address of the API; default 127.0.0.1:50051 for gRPC, 127.0.0.1:8080 for HTTP. The
-    /// connection is not encrypted.
+    /// Address of the API; default 127.0.0.1:50051 for gRPC, 127.0.0.1:8080 for HTTP,
+    /// 127.0.0.1:7379 for webdis. The connection is not encrypted.
     #[arg(value_name = "HOST:PORT")]
     pub(crate) target: Option<String>,
 
@@ -31,6 +32,11 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) load: bool,
 
+    /// Call each user once, in turn, and end then. There is no warm-up, and --duration and --rate
+    /// do not apply.
+    #[arg(long)]
+    pub(crate) each_user: bool,
+
     /// Session id to set and clear. A service that requires tokens may restrict an application to
     /// its own id.
     #[arg(long, default_value = "bench", value_name = "ID")]
@@ -41,8 +47,8 @@ pub(crate) struct Settings {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) connections: u16,
 
-    /// Concurrent calls per connection. HTTP/1.1 allows one, so `http` opens this many times more
-    /// connections.
+    /// Concurrent calls per connection. HTTP/1.1 allows one, so `http` and `webdis` open this many
+    /// times more connections.
     #[arg(long, default_value_t = 16, value_name = "NUMBER")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) streams: u16,
@@ -91,7 +97,7 @@ impl Settings {
     pub(crate) fn width(&self) -> (u32, u16) {
         match self.api {
             Api::Grpc | Api::Http2 => (self.connections.into(), self.streams),
-            Api::Http => (u32::from(self.connections) * u32::from(self.streams), 1),
+            Api::Http | Api::Webdis => (u32::from(self.connections) * u32::from(self.streams), 1),
         }
     }
 }
@@ -124,6 +130,8 @@ pub(crate) enum Api {
     Http,
     /// HTTP API over HTTP/2.
     Http2,
+    /// API of webdis, a web server for Redis, over HTTP/1.1: sets and gets of one key for each user.
+    Webdis,
 }
 
 impl Api {
@@ -132,6 +140,7 @@ impl Api {
         match self {
             Self::Grpc => "127.0.0.1:50051",
             Self::Http | Self::Http2 => "127.0.0.1:8080",
+            Self::Webdis => "127.0.0.1:7379",
         }
     }
 }

@@ -15,13 +15,15 @@
 )]
 
 mod growth;
+mod opening;
 mod postgres;
+mod redis;
 mod reference;
 mod subject;
 mod table;
 mod watch;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use presenced_tools::process::set_binary;
@@ -49,6 +51,18 @@ enum Command {
     Refreshes,
     /// Memory during 10 minutes of full load.
     Soak,
+    /// Sets and gets over HTTP/1.1 beside webdis with a Redis that syncs every write.
+    Redis {
+        /// Three short rounds.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Cost of opening sessions beside refreshing them, and of reading users with ended sessions.
+    Opening {
+        /// Three short rounds.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Delay and cost of watching.
     Watch {
         /// One part only; default is all of them.
@@ -62,7 +76,7 @@ enum Command {
     BareTonic,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(binary) = arguments.binary {
         set_binary(binary);
@@ -73,7 +87,10 @@ fn main() {
         Some(Command::Growth) => growth::rows(),
         Some(Command::Refreshes) => growth::refreshes(),
         Some(Command::Soak) => growth::soak(),
+        Some(Command::Redis { quick }) => return redis::run(quick),
+        Some(Command::Opening { quick }) => opening::run(quick),
         Some(Command::Watch { part, quick }) => watch::run(part, quick),
         Some(Command::BareTonic) => reference::bare_tonic(),
     }
+    ExitCode::SUCCESS
 }

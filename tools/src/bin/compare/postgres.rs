@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use presenced_tools::machine::{cpu_seconds, cpu_seconds_of_ended_children, median};
+use presenced_tools::machine::{cpu_seconds_with_children, median};
 use sqlx::{Connection, PgConnection, Row};
 use tempfile::NamedTempFile;
 use tokio::runtime;
@@ -98,12 +98,7 @@ impl Postgres {
 
     /// The processor time of all processes of the server in seconds, including ended ones.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.postmaster));
-        let children = children.unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|child| child.parse().ok());
-        cpu_seconds(self.postmaster)
-            + cpu_seconds_of_ended_children(self.postmaster)
-            + children.map(cpu_seconds).sum::<f64>()
+        cpu_seconds_with_children(self.postmaster)
     }
 
     /// Runs `pgbench`. Returns statements per second, and the median latency in milliseconds.

@@ -42,6 +42,17 @@ pub(crate) struct Width {
     pub(crate) streams: u32,
 }
 
+/// Totals of a subject since its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// Processor time in seconds.
+    pub(crate) service: f64,
+    pub(crate) database: f64,
+    /// Calls or members that the subject counted, and statements for them; 0 if it counts none.
+    pub(crate) members: f64,
+    pub(crate) statements: f64,
+}
+
 /// Runs `bench` for this time. Returns its report.
 pub(crate) fn bench(target: SocketAddr, width: Width, seconds: f64, arguments: &[&str]) -> Value {
     let output = Command::new(sibling("bench"))
@@ -67,16 +78,30 @@ pub(crate) fn measure(
 ) -> Sample {
     let http = arguments.iter().any(|argument| argument.starts_with("http"));
     let api = if http { service.http } else { service.grpc };
-    let used =
-        || (cpu_seconds(service.id()), database.map_or(0.0, Postgres::cpu_seconds), statements(service));
-    let before = used();
+    measure_at(api, width, seconds, arguments, || Usage {
+        service: cpu_seconds(service.id()),
+        database: database.map_or(0.0, Postgres::cpu_seconds),
+        members: metric(service.admin, "presence_batch_members_sum"),
+        statements: metric(service.admin, "presence_batch_members_count"),
+    })
+}
+
+/// Measures what listens at `api`, whose totals `usage` returns, under the load of `bench`.
+pub(crate) fn measure_at(
+    api: SocketAddr,
+    width: Width,
+    seconds: f64,
+    arguments: &[&str],
+    usage: impl Fn() -> Usage,
+) -> Sample {
+    let before = usage();
     let report = bench(api, width, seconds, arguments);
-    let after = used();
+    let after = usage();
     let number = |name: &str| report[name].as_f64().unwrap();
     let latency = |name: &str| report["latency_ms"][name].as_f64().unwrap();
     // `bench` also calls before and after its measurement, so the costs are per call of the whole
     // run.
-    let (members, made) = (after.2.0 - before.2.0, after.2.1 - before.2.1);
+    let (members, made) = (after.members - before.members, after.statements - before.statements);
     let calls = number("calls_per_second") * (seconds + WARMUP);
     let done = if members > 0.0 { members } else { calls };
     let each = number("members_per_second") / number("calls_per_second");
@@ -85,17 +110,11 @@ pub(crate) fn measure(
         p50: latency("p50"),
         p99: latency("p99"),
         p999: latency("p99.9"),
-        service: (after.0 - before.0) * 1e6 / done,
-        database: (after.1 - before.1) * 1e6 / done,
+        service: (after.service - before.service) * 1e6 / done,
+        database: (after.database - before.database) * 1e6 / done,
         client: number("client_processor_us_per_call") / each,
         batch: if made > 0.0 { members / made } else { 0.0 },
     }
-}
-
-/// The numbers of members and of statements since the service started.
-fn statements(service: &Process) -> (f64, f64) {
-    let sum = |name| metric(service.admin, name);
-    (sum("presence_batch_members_sum"), sum("presence_batch_members_count"))
 }
 
 /// The sum of all metrics whose line starts with `name`.

@@ -17,6 +17,9 @@ use crate::{
 const USERS: u32 = 100_000;
 /// Enough concurrent calls for full load without timeouts.
 const WIDE: Width = Width { connections: 16, streams: 32 };
+/// 128 and 16 concurrent calls.
+const MEDIUM: Width = Width { connections: 16, streams: 8 };
+const NARROW: Width = Width { connections: 16, streams: 1 };
 /// The load of calls with hundreds of members.
 const BULK: Width = Width { connections: 4, streams: 2 };
 /// One client that waits for each response.
@@ -144,6 +147,10 @@ impl Servers {
                     ..Sample::default()
                 }),
             ),
+            ("set, 128 clients", on_postgres(MEDIUM, &[])),
+            ("get, 128 clients", on_postgres(MEDIUM, &["--operation", "get"])),
+            ("set, 16 clients", on_postgres(NARROW, &[])),
+            ("get, 16 clients", on_postgres(NARROW, &["--operation", "get"])),
             ("set, one client", on_postgres(ALONE, &[])),
             ("pgbench upsert, one client", pgbench(Statement::Upsert, 1)),
             ("get, one client", on_postgres(ALONE, &["--operation", "get"])),
@@ -166,7 +173,8 @@ pub(crate) fn run(plan: &Plan) {
     let [upserts, selects] = [Statement::Upsert, Statement::Select]
         .map(|statement| servers.postgres.best_clients(statement, USERS, plan.search_seconds));
     println!("pgbench is fastest with {upserts} clients for upsert and {selects} clients for select");
-    println!("{} rounds of {} s each, {USERS} users, in turn; medians\n", plan.rounds, plan.seconds);
+    println!("{} rounds of {} s each, {USERS} users, in turn; medians", plan.rounds, plan.seconds);
+    println!("512 clients at once, unless the row says otherwise\n");
 
     let subjects = servers.subjects(upserts, selects);
     let mut samples = vec![Vec::new(); subjects.len()];
@@ -193,11 +201,13 @@ pub(crate) fn run(plan: &Plan) {
     println!("\nthe service's memory at the end: {} MiB", memory(servers.batched.id()));
 }
 
-fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> f64 {
+/// The median of a figure.
+pub(crate) fn of(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> f64 {
     median(samples.iter().map(figure).collect())
 }
 
-fn print_machine(postgres: &Postgres) {
+/// Prints the machine, and the settings of PostgreSQL.
+pub(crate) fn print_machine(postgres: &Postgres) {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
