@@ -69,13 +69,29 @@ impl Last {
 }
 
 /// The responses to all writers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    /// Part of its keys, so that two ledgers on one database have none in common.
+    id: usize,
     keys: Mutex<HashMap<String, Last>>,
     acknowledged: AtomicUsize,
     failed: AtomicUsize,
     retried: AtomicUsize,
     wrong: AtomicUsize,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        static LEDGERS: AtomicUsize = AtomicUsize::new(0);
+        Self {
+            id: LEDGERS.fetch_add(1, Ordering::Relaxed),
+            keys: Mutex::default(),
+            acknowledged: AtomicUsize::default(),
+            failed: AtomicUsize::default(),
+            retried: AtomicUsize::default(),
+            wrong: AtomicUsize::default(),
+        }
+    }
 }
 
 impl Ledger {
@@ -147,8 +163,9 @@ impl Writers {
         let clients: Vec<_> = (0..WRITERS.div_ceil(WRITERS_OF_A_CONNECTION)).map(|_| connect(grpc)).collect();
         for writer in 0..WRITERS {
             let [old, new] = KEYS;
-            let keys = (0..old).map(|key| format!("key-{writer}-{key}"));
-            let keys = keys.chain((0..new).map(|key| format!("key-{writer}-{time}-{key}"))).collect();
+            let prefix = format!("key-{}-{writer}", ledger.id);
+            let keys = (0..old).map(|key| format!("{prefix}-{key}"));
+            let keys = keys.chain((0..new).map(|key| format!("{prefix}-{time}-{key}"))).collect();
             let client = clients[writer / WRITERS_OF_A_CONNECTION].clone();
             let writer = Writer { client, ledger: Arc::clone(ledger), over: Arc::clone(&over) };
             tasks.spawn(writer.run(keys));
