@@ -20,7 +20,7 @@ use crate::support::{
 /// What keeps a write from its commit.
 enum Cause {
     /// The network holds the Sync message back.
-    Network(Proxy, #[expect(dead_code, reason = "its database is deleted when dropped")] Subject),
+    Network(Proxy, #[expect(dead_code, reason = "its database is deleted when dropped")] Box<Subject>),
     /// A synchronous standby is missing.
     Standby(#[expect(dead_code, reason = "deleted when dropped")] Cluster),
 }
@@ -40,7 +40,7 @@ impl Stalling {
         let stalls = Database::connect(&url).await.unwrap().open(1);
         let admin = PgConnection::connect(subject.url()).await.unwrap();
         let works = Arc::clone(&subject.store);
-        Self { cause: Cause::Network(proxy, subject), stalls, works, admin }.ready().await
+        Self { cause: Cause::Network(proxy, Box::new(subject)), stalls, works, admin }.ready().await
     }
 
     /// Only the connections of one store wait for the standby.

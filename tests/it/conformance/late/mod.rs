@@ -73,7 +73,7 @@ impl Write {
 struct Far {
     near: Subject,
     proxy: Proxy,
-    far: Vec<(Write, Arc<dyn Store>)>,
+    stores: Vec<(Write, Arc<dyn Store>)>,
     admin: PgConnection,
     /// The server processes of the far stores.
     backends: Vec<i32>,
@@ -92,15 +92,15 @@ impl Far {
         let others = backends(&mut admin).await;
         let (proxy, url) = Proxy::to(near.url()).await;
         let database = Database::connect(&url).await.unwrap();
-        let far: Vec<_> = Write::ALL.map(|write| (write, database.open(1))).into();
+        let stores: Vec<_> = Write::ALL.map(|write| (write, database.open(1))).into();
         // These calls open the connections and prepare the statements.
-        for (write, store) in &far {
+        for (write, store) in &stores {
             write.run(store.as_ref(), start(), "other").await.unwrap();
         }
         let mut backends = backends(&mut admin).await;
         backends.retain(|pid| !others.contains(pid));
-        assert!(backends.len() >= far.len());
-        Self { near, proxy, far, admin, backends }
+        assert!(backends.len() >= stores.len());
+        Self { near, proxy, stores, admin, backends }
     }
 
     /// Runs each write on its user, through the network as it is.
@@ -109,7 +109,7 @@ impl Far {
             let (write, store) = (*write, Arc::clone(store));
             async move { write.run(store.as_ref(), now, write.user()).await }
         };
-        join_all(self.far.iter().map(run)).await
+        join_all(self.stores.iter().map(run)).await
     }
 
     /// Waits until the server processes of the far stores have ended: whatever they had received,
@@ -152,7 +152,7 @@ async fn a_write_that_takes_less_than_half_a_second_to_the_database_applies() {
     let mut far = Far::new().await;
     let before = far.rows().await;
     far.proxy.set(Network::Slow(IN_TIME));
-    let apply = far.far.iter().map(|(write, store)| async move {
+    let apply = far.stores.iter().map(|(write, store)| async move {
         eventually("the write applies", async || {
             write.run(store.as_ref(), start() + MINUTE / 2, write.user()).await.is_ok()
         })
@@ -215,13 +215,13 @@ async fn a_write_that_arrives_after_its_caller_gave_up_undoes_no_newer_write() {
 async fn a_set_that_arrives_after_a_clear_found_no_session_opens_none() {
     let mut far = Far::new().await;
     far.proxy.set(Network::Hung);
-    let (_, store) = &far.far[0];
+    let (_, store) = &far.stores[0];
     let outcome = store.set_sessions(start(), &[set("u", "new", IN_A_CALL, HOUR)]).await;
     assert_unavailable(&outcome, "took longer than 2s");
     assert_eq!(far.near.clear(start() + MINUTE, &[key("u", "new")]).await, [false]);
     far.proxy.set(Network::Up);
     // The other stores still have their connections.
-    far.far.clear();
+    far.stores.clear();
     far.ended().await;
     assert_eq!(far.near.load(start() + MINUTE, "u").await, []);
 }
