@@ -80,7 +80,7 @@ enum Name {
     DiskFull,
     /// All sessions refresh at once after 10 s without the service.
     Herd,
-    /// A clock that steps by an hour. Requires libfaketime (Debian: faketime).
+    /// A wrong clock on the host of one replica. Requires libfaketime (Debian: faketime).
     Clock,
     /// Half of the full load, for --minutes.
     Soak,
