@@ -90,7 +90,7 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
     )?;
     let mut update = UpdateUser::new(user.clone(), Author::default());
     update.status_message = Change::Clear;
-    named(users::UPDATE_USER.name, users::update_user(statements, NOW, &update).await)?;
+    named(users::UPDATE_USER.name, users::write(statements, NOW, &update).await)?;
     let user_ids = [user.user_id.as_str()];
     named(room::EXCESS_SESSIONS.name, room::excess(statements, NOW, user.tenant_id, &user_ids).await)?;
     named(cleanup::SCAN_SESSIONS.name, cleanup::scan_sessions(statements, Some(&key), 1).await)?;

@@ -3,6 +3,7 @@
 use sqlx::postgres::PgRow;
 
 use super::{
+    committed,
     common::{bind_keys, session_key},
     room,
     statement::{Statements, column},
@@ -39,6 +40,7 @@ pub(super) async fn clear_sessions(
             marked.push(key.user);
         }
     }
+    committed::sessions(statements, now, keys.iter()).await?;
     room::make(statements, now, &marked).await;
     Ok(results)
 }

@@ -9,6 +9,7 @@
 mod check;
 mod cleanup;
 mod clear;
+mod committed;
 mod common;
 mod extend;
 mod inspect;

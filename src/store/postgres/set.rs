@@ -3,6 +3,7 @@
 use sqlx::postgres::PgRow;
 
 use super::{
+    committed,
     common::{bind_sessions, user_key},
     room,
     statement::{Statements, column},
@@ -32,6 +33,7 @@ pub(super) async fn set_sessions(
             opened.push(user_key(&row)?);
         }
     }
+    committed::sessions(statements, now, sets.iter().map(|set| &set.key)).await?;
     room::make(statements, now, &opened).await;
     Ok(())
 }

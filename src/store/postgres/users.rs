@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::statement::{Statements, column};
+use super::{
+    committed,
+    statement::{Statements, column},
+};
 use crate::{
     presence::{Timestamp, UserId},
     store::{
@@ -20,6 +23,15 @@ pub(super) const COUNT_USERS: Sql = sql!("count_users");
 
 /// [`crate::store::Store::update_user`].
 pub(super) async fn update_user(
+    statements: &Statements,
+    now: Timestamp,
+    update: &UpdateUser,
+) -> Result<(), StoreError> {
+    write(statements, now, update).await?;
+    committed::user(statements, now, &update.user).await
+}
+
+pub(super) async fn write(
     statements: &Statements,
     now: Timestamp,
     update: &UpdateUser,
