@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The timeout of a call, including its time in the queue.
-pub const CALL_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(2_800);
 
 /// The timeout of a caller's wait until its statement begins.
 ///

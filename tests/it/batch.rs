@@ -365,12 +365,12 @@ async fn no_statement_begins_for_a_caller_that_may_give_up_before_it_ends() {
     let mut fixture = Fixture::new(10, 1, 10);
     let first = fixture.set(&["a"], IN_A_CALL).await;
     let waits = fixture.set(&["b"], IN_A_CALL).await;
-    pass_time(Duration::from_millis(600)).await;
+    pass_time(Duration::from_millis(900)).await;
     let fresh = fixture.set(&["c"], IN_A_CALL).await;
     fixture.release(2);
     assert_eq!((first.await.unwrap(), fresh.await.unwrap()), (Ok(START), Ok(START)));
     let error = waits.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("the statement did not begin within 500ms"), "{error}");
+    assert!(error.to_string().contains("the statement did not begin within 800ms"), "{error}");
     assert_eq!(fixture.given_up(), "1");
     assert_eq!(fixture.started.recv().await.unwrap(), ["a"]);
     assert_eq!(fixture.started.recv().await.unwrap(), ["c"]);

@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
 use crate::{conformance::Subject, support::database::Engine};
 
 /// Checks statements on a new database. Returns the output of the check, and whether it found no
@@ -73,5 +75,24 @@ async fn a_statement_that_breaks_a_rule_of_citus_is_found() {
             "" => assert_eq!(found, [""; 0], "{statement}"),
             fault => assert!(found.len() == 1 && found[0].contains(fault), "{statement}: {text}"),
         }
+    }
+}
+
+/// A connection plans a statement once, perhaps while the table is empty. A scan of all users of a
+/// tenant looks cheap then, and would be slow later.
+#[tokio::test]
+async fn a_plan_for_an_empty_table_looks_each_user_up_by_the_key() {
+    let subject = Subject::new(Engine::Postgres).await;
+    let mut connection = PgConnection::connect(subject.url()).await.unwrap();
+    connection.execute("set plan_cache_mode = force_generic_plan; set enable_seqscan = off").await.unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
+    let tenant = "'00000000-0000-0000-0000-000000000000'";
+    for (name, arguments, scans) in [("load", "array['u']", 2), ("excess_sessions", "array['u'], 1", 1)] {
+        let text = fs::read_to_string(folder.join(format!("{name}.sql"))).unwrap();
+        connection.execute(AssertSqlSafe(format!("prepare {name} as {text}"))).await.unwrap();
+        let explain = AssertSqlSafe(format!("explain execute {name} ({tenant}, {arguments})"));
+        let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap();
+        let by_key = |line: &&String| line.contains("Index Cond: ((tenant_id = $1) AND (user_id = requested");
+        assert_eq!(plan.iter().filter(by_key).count(), scans, "{plan:#?}");
     }
 }

@@ -3,17 +3,17 @@
 -- $1 tenant_id, $2 user_id: an array
 -- $3 now: a session that was set at this time or later is kept
 --
--- 100 is SESSIONS_MAX.
-select tenant_id, user_id, session_id, set_at
-from (
+-- 100 is SESSIONS_MAX. Each user is looked up by the key, as in load.sql.
+select ranked.tenant_id, ranked.user_id, ranked.session_id, ranked.set_at
+from unnest($2::text[]) as requested (user_id)
+cross join lateral (
     select tenant_id, user_id, session_id, set_at,
            row_number() over (
-               partition by tenant_id, user_id
                order by set_at < $3, cleared_at is not null or expires_at <= $3, set_at desc
            ) as ordinal
     from presence_sessions
     where tenant_id = $1
-      and user_id = any($2::text[])
+      and user_id = requested.user_id
 ) as ranked
-where ordinal > 100
-  and set_at < $3
+where ranked.ordinal > 100
+  and ranked.set_at < $3

@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub(super) const LOAD: Sql = sql!("load");
+const LOAD_DISTRIBUTED: Sql = sql!("load_distributed");
 
 /// [`crate::store::Store::load`].
 pub(super) async fn load(
@@ -18,10 +19,11 @@ pub(super) async fn load(
     now: Timestamp,
     users: &[UserKey],
 ) -> Result<Vec<User>, StoreError> {
+    let sql = if statements.is_distributed() { &LOAD_DISTRIBUTED } else { &LOAD };
     let mut tenants = TenantUsers::split(users);
     for tenant in &mut tenants {
-        let query = statements.query(&LOAD).bind(tenant.tenant_id).bind(&tenant.user_ids);
-        let rows = statements.run(&LOAD, query).await?.rows;
+        let query = statements.query(sql).bind(tenant.tenant_id).bind(&tenant.user_ids);
+        let rows = statements.run(sql, query).await?.rows;
         tenant.add(now, &rows)?;
     }
     Ok(TenantUsers::join(tenants, users))

@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub(super) const EXCESS_SESSIONS: Sql = sql!("excess_sessions");
+const EXCESS_SESSIONS_DISTRIBUTED: Sql = sql!("excess_sessions_distributed");
 
 /// Makes room for the sessions that `users` opened. A failure is not that of the set, which has
 /// committed: the next opening makes room.
@@ -38,10 +39,11 @@ pub(super) async fn excess(
     tenant_id: Uuid,
     user_ids: &[&str],
 ) -> Result<Vec<SessionRow>, StoreError> {
-    let query = statements.query(&EXCESS_SESSIONS).bind(tenant_id).bind(user_ids).bind(now.as_millis());
+    let sql = if statements.is_distributed() { &EXCESS_SESSIONS_DISTRIBUTED } else { &EXCESS_SESSIONS };
+    let query = statements.query(sql).bind(tenant_id).bind(user_ids).bind(now.as_millis());
     let decode = |row: &PgRow| {
         let set_at = required(row.time(3)?)?;
         Ok(SessionRow { key: session_key(row, 2)?, set_at, ends_at: set_at })
     };
-    statements.run(&EXCESS_SESSIONS, query).await?.rows.iter().map(decode).collect()
+    statements.run(sql, query).await?.rows.iter().map(decode).collect()
 }
