@@ -17,8 +17,10 @@ const CLIENTS: [u32; 6] = [4, 8, 16, 32, 64, 128];
 /// The statement of a set, for one session.
 const UPSERT: &str = r"
 insert into presence_sessions as s
-    (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
-values ('00000000-0000-0000-0000-000000000000', 'bench-' || :user, 'bench', 'Busy', 'InACall', now(), now(), now() + interval '1 hour')
+    (tenant_id, user_id, session_id, availability, activity, opened_at, changed_at, set_at, expires_at, observed_at)
+select '00000000-0000-0000-0000-000000000000'::uuid, 'bench-' || :user, 'bench', 'Busy', 'InACall',
+       at.now, at.now, at.now, at.now + 3600000, at.now
+from (select (extract(epoch from now()) * 1000)::bigint as now) as at
 on conflict (tenant_id, user_id, session_id) do update set
     availability = excluded.availability,
     activity     = excluded.activity,
@@ -30,9 +32,9 @@ on conflict (tenant_id, user_id, session_id) do update set
           or s.activity <> excluded.activity
           or s.cleared_at is not null
           or s.expires_at <= excluded.set_at
-          or (s.availability = 'Available' and s.set_at + interval '5 minutes' <= excluded.set_at)
+          or (s.availability = 'Available' and s.set_at + 300000 <= excluded.set_at)
           or excluded.expires_at < s.expires_at
-        then greatest(excluded.changed_at, s.changed_at + interval '1 millisecond')
+        then greatest(excluded.changed_at, s.changed_at + 1)
         else s.changed_at
     end;
 ";

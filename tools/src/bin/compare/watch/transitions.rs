@@ -89,15 +89,15 @@ fn write_rows(database: &Postgres, schedule: Schedule, users: u32) {
     let apart = schedule.apart;
     database.execute(&format!(
         "insert into presence_sessions
-             (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
+             (tenant_id, user_id, session_id, availability, activity,
+              opened_at, changed_at, set_at, expires_at, observed_at)
          select '00000000-0000-0000-0000-000000000000', 'due-' || n, 'bench',
                 case n % 2 when 0 then 'Busy' else 'Available' end,
                 case n % 2 when 0 then 'InACall' else 'Available' end,
-                due - interval '5 minutes', due - interval '5 minutes',
-                due + case n % 2 when 0 then interval '0' else interval '1 hour' end
+                due - 300000, due - 300000, due - 300000,
+                due + case n % 2 when 0 then 0 else 3600000 end, due - 300000
          from generate_series(0, {users} - 1) as n,
-              lateral (select to_timestamp(0) + interval '1 millisecond'
-                              * (case when n < {apart} then {first} + n * {APART_MS} else {together} end)) as at (due)"
+              lateral (select (case when n < {apart} then {first} + n * {APART_MS} else {together} end)::bigint) as at (due)"
     ));
     database.execute("vacuum analyze");
 }

@@ -100,7 +100,7 @@ async fn refresh_one(mut client: Client, user: usize) -> usize {
 /// The number of sessions that a refresh extended, from the database: waiting for the others to
 /// expire would take minutes.
 async fn extended(cluster: &Cluster) -> usize {
-    let sql = "select count(*) from presence_sessions where cleared_at is null and expires_at > now() + interval '1 h'";
+    let sql = "select count(*) from presence_sessions where cleared_at is null and expires_at > extract(epoch from now()) * 1000 + 3600000";
     let count = sqlx::query_scalar::<_, i64>(sql);
     let count = count.fetch_one(&mut cluster.superuser("presence").await.unwrap()).await.unwrap();
     usize::try_from(count).unwrap()
