@@ -199,19 +199,26 @@ impl Statements {
         notifies: bool,
     ) -> Result<StatementResult, sqlx::Error> {
         connection.execute(AssertSqlSafe(Arc::clone(begin))).await?;
-        let mut result = execute(connection, query.persistent(self.keeps_statements())).await;
-        if notifies && let Ok(written) = &result {
-            let changed = changed_users(&written.rows)?;
-            if !changed.is_empty() {
-                let query = sqlx::query(NOTIFY.text).bind(changed).persistent(self.keeps_statements());
-                if let Err(error) = execute(connection, query).await {
-                    result = Err(error);
-                }
-            }
-        }
+        let result = self.execute_notifying(connection, query, notifies).await;
         let commits = result.is_ok() && !self.rolls_back;
         connection.execute(if commits { "commit" } else { "rollback" }).await?;
         result
+    }
+
+    /// Runs a statement within a transaction, and then notifies the replicas if `notifies`.
+    async fn execute_notifying(
+        &self,
+        connection: &mut PgConnection,
+        query: Query<'_, Postgres, PgArguments>,
+        notifies: bool,
+    ) -> Result<StatementResult, sqlx::Error> {
+        let written = execute(connection, query.persistent(self.keeps_statements())).await?;
+        let changed = if notifies { changed_users(&written.rows)? } else { Vec::new() };
+        if !changed.is_empty() {
+            let notify = sqlx::query(NOTIFY.text).bind(changed).persistent(self.keeps_statements());
+            execute(connection, notify).await?;
+        }
+        Ok(written)
     }
 
     /// Whether a prepared statement stays on its connection, as it does without a pgbouncer.
