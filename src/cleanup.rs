@@ -1,4 +1,4 @@
-//! Removal of rows that nobody needs any more: sessions that ended before the retention time, and
+//! Removal of rows that are no longer needed: sessions that ended before the retention time, and
 //! rows of users that show nothing and belong to a user without a session.
 //!
 //! No rule depends on it, because a read decides whether a session has ended. One replica at a time

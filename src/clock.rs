@@ -29,7 +29,7 @@ const SAMPLES: usize = 10;
 /// it, even back. Smaller changes back only hold the service's clock.
 const STEP_MIN_MICROS: i64 = 2_000_000;
 
-/// A change by less than this wakes no waiter: nobody notices so small a delay.
+/// A smaller change wakes no waiter, because it delays a transition too little to be noticed.
 const WAKE_MIN_MICROS: i64 = 10_000;
 
 /// The source of the time.

@@ -113,7 +113,7 @@ async fn inspect(
     findings.push(writes(flag, postgres.user(), &server, &tables, !settings.no_migrate));
     let is_usable = matches!(version, Schema::Same(_) | Schema::Newer { .. }) && !server.is_read_only;
     if is_usable && tables.iter().all(|table| table.may_write) {
-        findings.push(statements(postgres.check_statements(false).await, postgres.user()));
+        findings.push(statements(postgres.check_statements().await, postgres.user()));
     }
     findings.extend(tables.iter().map(table));
     Ok(())

@@ -1,7 +1,7 @@
 //! The connection pool of a store, and the timeouts of connections and statements.
 //!
-//! The timeouts of one statement add up to less than 3 s, so that a caller learns of an
-//! unreachable database within that time.
+//! The timeouts of one statement add up to 3 s. `batch::CALL_TIMEOUT` ends the wait of a caller
+//! before that.
 
 use std::{
     ops::{Deref, DerefMut},

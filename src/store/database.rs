@@ -221,7 +221,6 @@ impl Database {
         self.with_description(match &self.engine {
             Engine::Postgres { direct, .. } => {
                 schema::check_postgres(direct).await?;
-                self.read_shards().await?;
                 self.check_statements(direct).await
             }
             Engine::Sqlite { options, .. } => schema::check_sqlite(options).await,
@@ -278,7 +277,7 @@ impl Database {
     /// first one that fails, the database's words, and what to grant.
     pub async fn can_run_statements(&self) -> Result<(), String> {
         let Engine::Postgres { direct, .. } = &self.engine else { return Ok(()) };
-        let checked = postgres::check_statements(direct, self.shards(), false).await;
+        let checked = postgres::check_statements(direct, self.shards()).await;
         checked.map_err(|failed| match failed.grant(direct.get_username()) {
             Some(grant) => format!("{failed}; {grant}"),
             None => failed.to_string(),

@@ -41,19 +41,15 @@ impl FailedStatement {
     }
 }
 
-/// Returns the first statement that fails. A read replica is asked for `reads_only`.
+/// Returns the first statement that fails.
 pub(in crate::store) async fn check_statements(
     options: &PgConnectOptions,
     shards: Option<Arc<Shards>>,
-    reads_only: bool,
 ) -> Result<(), FailedStatement> {
     let statements = Statements::rolled_back(options, PoolOptions::ONE, shards);
     let checked = async {
         reads(&statements).await?;
-        if !reads_only {
-            writes(&statements).await?;
-        }
-        Ok(())
+        writes(&statements).await
     };
     let checked = checked.await;
     statements.close().await;

@@ -150,14 +150,14 @@ impl PostgresInspector {
         query(schema::read_postgres(self.connection().await?)).await
     }
 
-    /// Runs every statement of the service in transactions that are rolled back, or only those that
-    /// read. Returns the first one that fails.
-    pub async fn check_statements(&mut self, reads_only: bool) -> Result<(), FailedStatement> {
+    /// Runs every statement of the service in transactions that are rolled back. Returns the first
+    /// one that fails.
+    pub async fn check_statements(&mut self) -> Result<(), FailedStatement> {
         let unread = |error: StoreError| FailedStatement { name: "pg_dist_shard", error };
         let connection =
             self.connection().await.map_err(|error| unread(StoreError::Unavailable(error.text)))?;
         let shards = Shards::read(connection).await.map_err(|error| unread(error.into()))?;
-        check_statements(&self.options, shards.map(Arc::new), reads_only).await
+        check_statements(&self.options, shards.map(Arc::new)).await
     }
 
     /// Reads the statistics of the tables that exist.

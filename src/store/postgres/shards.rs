@@ -71,12 +71,12 @@ impl Shards {
 }
 
 /// Whether Citus is installed in the database.
-pub(in crate::store) async fn is_installed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn is_installed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(INSTALLED).fetch_one(connection).await
 }
 
 /// Whether the sessions are distributed. Citus must be installed.
-pub(in crate::store) async fn is_distributed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+async fn is_distributed(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(DISTRIBUTED).fetch_one(connection).await
 }
 

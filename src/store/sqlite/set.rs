@@ -10,12 +10,13 @@ use crate::{
         connection::{ConnectionPool, with_timeout},
         invalidation::{Notifier, parse_user},
         keys,
+        rows::Row,
         sql::{Sql, sql},
     },
 };
 
-pub(super) const SET_SESSION: Sql = sql!("set_session");
-pub(super) const SET_SESSIONS: Sql = sql!("set_sessions");
+const SET_SESSION: Sql = sql!("set_session");
+const SET_SESSIONS: Sql = sql!("set_sessions");
 
 /// [`crate::store::Store::set_sessions`].
 pub(super) async fn set_sessions(
@@ -40,7 +41,7 @@ pub(super) async fn set_sessions(
     let changed = writer.release(connection, SET_SESSIONS.name, outcome);
     notifier.notify(|| match &changed {
         Ok(rows) if was_on => {
-            let users = rows.iter().filter_map(|row| crate::store::rows::Row::text(row, 0).ok().flatten());
+            let users = rows.iter().filter_map(|row| row.text(0).ok().flatten());
             users.filter_map(parse_user).collect()
         }
         // Invalidations were turned on meanwhile, or the failed statement may still have been
