@@ -92,7 +92,8 @@ pub async fn connect(settings: &Settings) -> Result<Database, OpenError> {
         Some(direct_url) => Database::connect_through_pgbouncer(url, direct_url.expose()).await?,
         None => Database::connect(url).await?,
     };
-    Ok(database.with_connection_max_age(postgres.database_connection_max_age))
+    let database = database.with_connection_max_age(postgres.database_connection_max_age);
+    Ok(database.with_history(!settings.history.is_zero()))
 }
 
 /// Connects to the database, migrates it unless the settings forbid that, and checks its
@@ -168,6 +169,7 @@ impl App {
             clock.clone(),
             metrics.clone(),
             settings.retention,
+            settings.history,
             stop.clone(),
         ));
         tokio::spawn({

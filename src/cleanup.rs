@@ -1,5 +1,5 @@
-//! Removal of rows that are no longer needed: sessions that ended before the retention time, and
-//! rows of users that show nothing and belong to a user without a session.
+//! Removal of rows that are no longer needed: sessions that ended before the retention time, rows
+//! of users that show nothing and belong to a user without a session, and old spans of the history.
 //!
 //! No rule depends on it, because a read decides whether a session has ended. One replica at a time
 //! does it, under a lease. The cost is low: each chunk is followed by a pause many times as long.
@@ -39,6 +39,8 @@ const LEASE_DURATION: Duration = Duration::from_mins(2);
 enum Position {
     Sessions(Option<SessionKey>),
     Users(Option<UserKey>),
+    /// Spans of the history have no order: each chunk removes the oldest.
+    Spans,
 }
 
 /// The cleanup of one replica.
@@ -47,6 +49,8 @@ struct Cleanup {
     clock: Clock,
     metrics: Metrics,
     retention: Duration,
+    /// The time for which spans of the history are kept; zero while history is off.
+    history: Duration,
     /// The name of this replica in the lease.
     owner: Uuid,
     position: Position,
@@ -59,10 +63,11 @@ pub async fn run(
     clock: Clock,
     metrics: Metrics,
     retention: Duration,
+    history: Duration,
     stop: CancellationToken,
 ) {
     let (owner, position) = (Uuid::from_u128(fastrand::u128(..)), Position::Sessions(None));
-    let mut cleanup = Cleanup { store, clock, metrics, retention, owner, position };
+    let mut cleanup = Cleanup { store, clock, metrics, retention, history, owner, position };
     let cleanups = async {
         sleep(START_SPREAD.mul_f64(fastrand::f64())).await;
         loop {
@@ -103,12 +108,17 @@ impl Cleanup {
                 Position::Users(after) => {
                     let (number, last) = self.users(after.as_ref()).await?;
                     removed += number;
-                    let Some(last) = last else {
+                    self.position = last.map_or(Position::Spans, |last| Position::Users(Some(last)));
+                }
+                Position::Spans => {
+                    let now = self.clock.now();
+                    let number = self.store.remove_spans(now, now - self.history, CHUNK_ROWS).await?;
+                    removed += number;
+                    if number < u64::from(CHUNK_ROWS) {
                         self.position = Position::Sessions(None);
                         self.take_lease(INTERVAL).await?;
                         return Ok(Some(removed));
-                    };
-                    self.position = Position::Users(Some(last));
+                    }
                 }
             }
             sleep((duration.elapsed() * PAUSE_FACTOR).max(PAUSE_MIN)).await;
@@ -123,21 +133,21 @@ impl Cleanup {
     /// Cleans up the next sessions. Returns the number of removed ones, and the last key unless
     /// these were the last sessions.
     async fn sessions(&self, after: Option<&SessionKey>) -> Result<(u64, Option<SessionKey>), StoreError> {
-        let mut rows = self.store.scan_sessions(after, CHUNK_ROWS).await?;
+        let now = self.clock.now();
+        let mut rows = self.store.scan_sessions(now, after, CHUNK_ROWS).await?;
         let last = rows.last().filter(|_| is_full(rows.len())).map(|row| row.key.clone());
-        let before = self.clock.now() - self.retention;
-        rows.retain(|row| row.ends_at <= before);
-        let removed = self.store.remove_sessions(&rows).await?;
+        rows.retain(|row| row.unused_from.is_some_and(|from| from <= now - self.retention));
+        let removed = self.store.remove_sessions(now, &rows).await?;
         self.metrics.sessions_removed(removed);
         Ok((removed, last))
     }
 
     /// Cleans up the next rows of users, as [`Self::sessions`] does.
     async fn users(&self, after: Option<&UserKey>) -> Result<(u64, Option<UserKey>), StoreError> {
-        let mut rows = self.store.scan_users(after, CHUNK_ROWS).await?;
+        let now = self.clock.now();
+        let mut rows = self.store.scan_users(now, after, CHUNK_ROWS).await?;
         let last = rows.last().filter(|_| is_full(rows.len())).map(|row| row.key.clone());
-        let before = self.clock.now() - self.retention;
-        rows.retain(|row| row.unused_from.is_some_and(|from| from <= before));
+        rows.retain(|row| row.unused_from.is_some_and(|from| from <= now - self.retention));
         Ok((self.store.remove_users(&rows).await?, last))
     }
 }

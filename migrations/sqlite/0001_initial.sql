@@ -8,22 +8,27 @@ create table presence_sessions (
     session_id                  text    not null, -- The application's id; a GUID is in lower case
     availability                text,             -- The availability that was set, e.g. Busy; null in a mark, which is a session that was cleared before it was set
     activity                    text,             -- The activity that was set, e.g. InACall; null in a mark
-    opened_at                   integer not null, -- The time at which the session last became live
-    changed_at                  integer not null, -- The time of the last set that changed what watchers see; never goes back
     set_at                      integer not null, -- The time of the last set, refresh or extension; an Available session fades 5 and 10 minutes later
     expires_at                  integer not null, -- The time at which the session expires; the session is live until then
-    cleared_at                  integer,          -- The time of the clear; null if the session was not cleared since the last set
     observed_at                 integer not null, -- The time of the newest observation that the row reflects; never shown
     holder                      text,             -- The token of the stream that holds the session; null if none does
     set_by_application          text,             -- The application that set the session; null without access tokens
     set_by_user                 text,             -- The user for whom the application set the session; null if it acted for itself
-    previous_availability       text,             -- The availability that the last write replaced; null, as all previous_ columns, if it replaced none
-    previous_activity           text,             -- The activity that the last write replaced
-    previous_from               integer,          -- The time from which the replaced pair applied
-    previous_until              integer,          -- The time at which the replaced pair ended
-    previous_set_at             integer,          -- The time at which the replaced pair was last set or refreshed
-    previous_set_by_application text,             -- The application that had set the replaced pair
-    previous_set_by_user        text,             -- The user for whom the replaced pair had been set
+    opened_at                   integer not null, -- The time at which the session last became live; never goes back
+    started_at                  integer not null, -- The time from which the pair and its author, or its absence, apply: the start of the current span of the history
+    changed_at                  integer not null, -- The time of the last set that changed what watchers see; never goes back
+    cleared_at                  integer,          -- The time of the clear; null if the session was not cleared since the last set
+    cleared_by_application      text,             -- The application that cleared the session
+    cleared_by_user             text,             -- The user for whom the application cleared the session; null if it acted for itself
+    previous_availability       text,             -- The availability of the span that the last write ended; null, as all previous_ columns, if it ended none
+    previous_activity           text,             -- The activity of that span
+    previous_started_at         integer,          -- The start of that span
+    previous_ended_at           integer,          -- The end of that span; the span does not contain it
+    previous_end_reason         text,             -- How that span ended: changed, cleared, expired or evicted
+    previous_changed_at         integer,          -- The column changed_at during that span
+    previous_set_at             integer,          -- The time of the last set or refresh of that span
+    previous_set_by_application text,             -- The application that had set it
+    previous_set_by_user        text,             -- The user for whom the application had set it
     constraint presence_sessions_pkey primary key (tenant_id, user_id, session_id),
     constraint presence_sessions_pair_allowed check (
         case
@@ -41,12 +46,37 @@ create table presence_sessions (
 
 -- A user keeps 100 sessions, so that reads stay bounded however many session ids a caller
 -- invents. Opening more removes ended sessions first, then the sessions that were set longest
--- ago. Sessions that were set at the same instant as the new one are kept.
+-- ago. Sessions that were set at the same instant as the new one are kept. A live session that is
+-- removed is cleared first, so that its span is kept.
 create trigger presence_sessions_bounded after insert on presence_sessions
 when (
     select count(*) from presence_sessions where tenant_id = new.tenant_id and user_id = new.user_id
 ) > 100
 begin
+    update presence_sessions
+    set cleared_at                  = max(new.set_at, changed_at + 1),
+        previous_availability       = availability,
+        previous_activity           = activity,
+        previous_started_at         = started_at,
+        previous_ended_at           = max(started_at, new.set_at),
+        previous_end_reason         = 'evicted',
+        previous_changed_at         = changed_at,
+        previous_set_at             = set_at,
+        previous_set_by_application = set_by_application,
+        previous_set_by_user        = set_by_user
+    where (tenant_id, user_id, session_id) in (
+        select tenant_id, user_id, session_id
+        from presence_sessions
+        where tenant_id = new.tenant_id and user_id = new.user_id and set_at < new.set_at
+        order by cleared_at is null and expires_at > new.set_at, set_at
+        limit (
+            select count(*) - 100
+            from presence_sessions
+            where tenant_id = new.tenant_id and user_id = new.user_id
+        )
+    )
+      and cleared_at is null
+      and expires_at > new.set_at;
     delete from presence_sessions
     where (tenant_id, user_id, session_id) in (
         select tenant_id, user_id, session_id
@@ -62,7 +92,7 @@ begin
 end;
 
 -- One row per user with a preferred presence, a status message or a work location. Each part
--- has the time of its last set or clear and its author.
+-- has the time of its last set or clear and its author. The two work locations are one part.
 create table presence_users (
     tenant_id                             text    not null, -- The organisation; the nil UUID while authentication is off
     user_id                               text    not null, -- Opaque; a GUID is in lower case
@@ -88,6 +118,23 @@ create table presence_users (
     automatic_location_set_at             integer,          -- The time at which this location was last set or cleared
     automatic_location_set_by_application text,             -- The application that did so; null without access tokens
     automatic_location_set_by_user        text,             -- The user for whom it did so; null if it acted for itself
+    preferred_started_at                  integer,          -- The time from which the preference, or its absence, applies
+    status_started_at                     integer,          -- The time from which the status message, or its absence, applies
+    locations_started_at                  integer,          -- The time from which the two locations apply together
+    previous_part                         text,             -- The part of which the last write ended a span: preference, message or locations; null, as all previous_ columns, if it ended none
+    previous_availability                 text,             -- The preferred availability of that span
+    previous_activity                     text,             -- The preferred activity of that span
+    previous_content                      text,             -- The status message of that span
+    previous_manual_location_type         text,             -- The kind of manual location of that span
+    previous_manual_place_id              text,             -- The place of the manual location of that span
+    previous_automatic_location_type      text,             -- The kind of automatic location of that span
+    previous_automatic_place_id           text,             -- The place of the automatic location of that span
+    previous_started_at                   integer,          -- The start of that span
+    previous_ended_at                     integer,          -- The end of that span; the span does not contain it
+    previous_end_reason                   text,             -- How that span ended: changed, cleared or expired
+    previous_set_at                       integer,          -- The time of the last set of that span
+    previous_set_by_application           text,             -- The application that had set it
+    previous_set_by_user                  text,             -- The user for whom the application had set it
     constraint presence_users_pkey primary key (tenant_id, user_id),
     constraint presence_users_preferred_allowed check (
         (preferred_availability is null) = (preferred_activity is null)
@@ -113,7 +160,45 @@ create table presence_users (
     )
 ) strict, without rowid;
 
--- One row per task that a single replica does at a time.
+-- One row per span: one value of one part of a user's presence, from one instant to another.
+-- A row is written when the span has ended. No row changes; erasing a user removes its rows.
+create table presence_history (
+    tenant_id               text    not null, -- The organisation; the nil UUID while authentication is off
+    user_id                 text    not null, -- Opaque; a GUID is in lower case
+    part                    text    not null, -- The part of the presence: session, preference, message or locations
+    session_id              text,             -- The session; null for the other parts
+    started_at              integer not null, -- The start of the span
+    ended_at                integer not null, -- The end of the span; the span does not contain it
+    availability            text,             -- The availability of the session or preference
+    activity                text,             -- The activity of the session or preference
+    content                 text,             -- The status message
+    manual_location_type    text,             -- The kind of manual location; null without one
+    manual_place_id         text,             -- The place of the manual location; null if unknown
+    automatic_location_type text,             -- The kind of automatic location; null without one
+    automatic_place_id      text,             -- The place of the automatic location; null if unknown
+    changed_at              integer,          -- The column changed_at of the session during the span; null for the other parts
+    set_at                  integer not null, -- The time of the last set or refresh; an Available session fades 5 and 10 minutes later
+    set_by_application      text,             -- The application that set the value; null without access tokens
+    set_by_user             text,             -- The user for whom the application set it; null if it acted for itself
+    end_reason              text    not null, -- How the span ended: changed, cleared, expired, or evicted, which is removed for the limit of sessions
+    ended_by_application    text,             -- The application that changed or cleared the value
+    ended_by_user           text,             -- The user for whom the application did so; null if it acted for itself
+    constraint presence_history_part_allowed check (
+        part in ('session', 'preference', 'message', 'locations')
+        and (part = 'session') = (session_id is not null)
+        and (part = 'session') = (changed_at is not null)
+    ),
+    constraint presence_history_end_allowed check (
+        started_at <= ended_at and end_reason in ('changed', 'cleared', 'expired', 'evicted')
+    )
+) strict;
+
+-- For reads of a user, and for the cleanup of all users.
+create index presence_history_by_user on presence_history (tenant_id, user_id, ended_at);
+create index presence_history_by_end on presence_history (ended_at);
+
+-- One row per task that a single replica does at a time. The row `history` is no task: history is
+-- complete from the time in its column `until`.
 create table presence_leases (
     name     text    not null, -- The task, e.g. cleanup
     owner    text    not null, -- The replica that does the task
@@ -125,35 +210,63 @@ create table presence_leases (
 -- For people: sqlite3 presence.db "select * from presence_sessions_readable where user_id = '…'"
 create view presence_sessions_readable as
 select tenant_id, user_id, session_id, availability, activity,
-       strftime('%Y-%m-%dT%H:%M:%fZ', opened_at / 1000.0, 'unixepoch')       as opened_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', changed_at / 1000.0, 'unixepoch')      as changed_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', set_at / 1000.0, 'unixepoch')          as set_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch')      as expires_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', cleared_at / 1000.0, 'unixepoch')      as cleared_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', observed_at / 1000.0, 'unixepoch')     as observed_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', opened_at / 1000.0, 'unixepoch')           as opened_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch')          as started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', changed_at / 1000.0, 'unixepoch')          as changed_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', set_at / 1000.0, 'unixepoch')              as set_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch')          as expires_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', cleared_at / 1000.0, 'unixepoch')          as cleared_at,
+       cleared_by_application, cleared_by_user,
+       strftime('%Y-%m-%dT%H:%M:%fZ', observed_at / 1000.0, 'unixepoch')         as observed_at,
        holder, set_by_application, set_by_user,
        previous_availability, previous_activity,
-       strftime('%Y-%m-%dT%H:%M:%fZ', previous_from / 1000.0, 'unixepoch')   as previous_from,
-       strftime('%Y-%m-%dT%H:%M:%fZ', previous_until / 1000.0, 'unixepoch')  as previous_until,
-       strftime('%Y-%m-%dT%H:%M:%fZ', previous_set_at / 1000.0, 'unixepoch') as previous_set_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_started_at / 1000.0, 'unixepoch') as previous_started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_ended_at / 1000.0, 'unixepoch')   as previous_ended_at,
+       previous_end_reason,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_changed_at / 1000.0, 'unixepoch') as previous_changed_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_set_at / 1000.0, 'unixepoch')     as previous_set_at,
        previous_set_by_application, previous_set_by_user
 from presence_sessions;
 
 create view presence_users_readable as
 select tenant_id, user_id,
-       strftime('%Y-%m-%dT%H:%M:%fZ', changed_at / 1000.0, 'unixepoch')                as changed_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', changed_at / 1000.0, 'unixepoch')           as changed_at,
        preferred_availability, preferred_activity,
-       strftime('%Y-%m-%dT%H:%M:%fZ', preferred_expires_at / 1000.0, 'unixepoch')      as preferred_expires_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', preferred_set_at / 1000.0, 'unixepoch')          as preferred_set_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', preferred_expires_at / 1000.0, 'unixepoch') as preferred_expires_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', preferred_started_at / 1000.0, 'unixepoch') as preferred_started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', preferred_set_at / 1000.0, 'unixepoch')     as preferred_set_at,
        preferred_set_by_application, preferred_set_by_user,
        status_content,
-       strftime('%Y-%m-%dT%H:%M:%fZ', status_expires_at / 1000.0, 'unixepoch')         as status_expires_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', status_set_at / 1000.0, 'unixepoch')             as status_set_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', status_expires_at / 1000.0, 'unixepoch')    as status_expires_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', status_started_at / 1000.0, 'unixepoch')    as status_started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', status_set_at / 1000.0, 'unixepoch')        as status_set_at,
        status_set_by_application, status_set_by_user,
        manual_location_type, manual_place_id,
        strftime('%Y-%m-%dT%H:%M:%fZ', manual_location_set_at / 1000.0, 'unixepoch')    as manual_location_set_at,
        manual_location_set_by_application, manual_location_set_by_user,
        automatic_location_type, automatic_place_id,
        strftime('%Y-%m-%dT%H:%M:%fZ', automatic_location_set_at / 1000.0, 'unixepoch') as automatic_location_set_at,
-       automatic_location_set_by_application, automatic_location_set_by_user
+       automatic_location_set_by_application, automatic_location_set_by_user,
+       strftime('%Y-%m-%dT%H:%M:%fZ', locations_started_at / 1000.0, 'unixepoch')      as locations_started_at,
+       previous_part, previous_availability, previous_activity, previous_content,
+       previous_manual_location_type, previous_manual_place_id,
+       previous_automatic_location_type, previous_automatic_place_id,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_started_at / 1000.0, 'unixepoch')  as previous_started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_ended_at / 1000.0, 'unixepoch')    as previous_ended_at,
+       previous_end_reason,
+       strftime('%Y-%m-%dT%H:%M:%fZ', previous_set_at / 1000.0, 'unixepoch')      as previous_set_at,
+       previous_set_by_application, previous_set_by_user
 from presence_users;
+
+create view presence_history_readable as
+select tenant_id, user_id, part, session_id,
+       strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch') as started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', ended_at / 1000.0, 'unixepoch')   as ended_at,
+       availability, activity, content,
+       manual_location_type, manual_place_id,
+       automatic_location_type, automatic_place_id,
+       strftime('%Y-%m-%dT%H:%M:%fZ', changed_at / 1000.0, 'unixepoch') as changed_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', set_at / 1000.0, 'unixepoch')     as set_at,
+       set_by_application, set_by_user,
+       end_reason, ended_by_application, ended_by_user
+from presence_history;

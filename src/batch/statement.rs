@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     presence::{Timestamp, User, UserId},
-    store::{ListUsers, SessionKey, SetSession, Store, StoreError, UpdateUser, UserKey},
+    store::{ClearSession, ListUsers, SetSession, Store, StoreError, UpdateUser, UserKey},
 };
 
 /// A method of the store that takes a slice of items and returns one result for each.
@@ -58,17 +58,17 @@ pub struct ClearSessions;
 #[async_trait]
 impl Statement for ClearSessions {
     const NAME: &'static str = "clear_sessions";
-    type Item = SessionKey;
+    type Item = ClearSession;
     type Output = bool;
 
     fn group(store: &dyn Store, item: &Self::Item) -> u32 {
-        store.group(&item.user)
+        store.group(&item.key.user)
     }
 
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
-        items: &[SessionKey],
+        items: &[ClearSession],
     ) -> Result<Vec<bool>, StoreError> {
         store.clear_sessions(now, items).await
     }

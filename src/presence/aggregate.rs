@@ -86,13 +86,8 @@ fn importance(session: &Session, shown: Pair) -> Importance<'_> {
     (Reverse(shown.rank()), Reverse(session.changed_at), &session.session_id)
 }
 
-/// Returns the first change of the pair or the status message after `now` without a write.
-#[must_use]
-pub fn next_transition(user: &User, now: Timestamp) -> Option<Transition> {
-    transition_from(user, presence_of(user, now), now)
-}
-
-/// Like [`next_transition`], for a user whose pair at `now` is `presence`.
+/// Returns the first change of the pair or the status message after `now` without a write, of a user
+/// whose pair at `now` is `presence`.
 fn transition_from(user: &User, presence: Pair, now: Timestamp) -> Option<Transition> {
     let change = match user.preferred_at(now) {
         None => next_change(&user.sessions, presence, now),
@@ -167,15 +162,5 @@ impl Presence {
             status_message: user.status_message_at(now).cloned(),
             work_location: user.work_location().map(|(location, source)| (location.clone(), source)),
         }
-    }
-
-    /// Whether `other` shows the same. The sequence number is ignored, because it also counts
-    /// changes that are not shown.
-    #[must_use]
-    pub fn shows_the_same_as(&self, other: &Self) -> bool {
-        self.user_id == other.user_id
-            && self.pair == other.pair
-            && self.status_message == other.status_message
-            && self.work_location == other.work_location
     }
 }

@@ -32,6 +32,8 @@ pub struct Session {
     pub pair: Pair,
     /// The time of the last set or refresh.
     pub set_at: Timestamp,
+    /// The time at which the session last became live.
+    pub opened_at: Timestamp,
     /// The time of the last set that changed what watchers see. A refresh keeps it.
     pub changed_at: Timestamp,
     /// The time at which the session ends unless it is refreshed.
@@ -105,6 +107,7 @@ mod tests {
             session_id: SessionId::parse("app").unwrap(),
             pair,
             set_at: SET_AT,
+            opened_at: SET_AT,
             changed_at: SET_AT,
             expires_at,
         }

@@ -40,9 +40,10 @@ pub struct User {
     pub manual_location: Option<WorkLocation>,
     /// The work location that was detected automatically.
     pub automatic_location: Option<WorkLocation>,
-    /// The time of the last change to anything but the live sessions: to the other parts, or
-    /// to a session that has ended since.
+    /// The time of the last change to the other parts.
     pub changed_at: Option<Timestamp>,
+    /// The latest end of a session that has ended.
+    pub sessions_ended_at: Option<Timestamp>,
 }
 
 /// The user's own override of the sessions.
@@ -101,8 +102,9 @@ pub enum WorkLocationSource {
 ///
 /// Of two presences of a user, the later has the greater number if anything changed. It may
 /// also be greater after a set of equal values. Changes within a millisecond may share a
-/// number, and replicas number by their own clocks. After the retention time has removed all
-/// rows of a user, the number starts again.
+/// number. While a preferred presence applies, the number counts when sessions open and end, and
+/// no other change of a session, because the preference hides it. After the retention time has
+/// removed all rows of a user, the number starts again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SequenceNumber(i64);
 
@@ -144,20 +146,39 @@ impl User {
     }
 
     /// Returns the time of the last change of the presence: the latest change, fade or end in
-    /// the rows that is not after `now`.
+    /// the rows that is not after `now`. While a preferred presence applies, only the openings and
+    /// ends of sessions count.
     ///
-    /// A row's `changed_at` may be a few milliseconds after `now`, because it never goes back.
-    /// It counts all the same.
+    /// A row's time may be slightly after `now`, because it never goes back. It counts all the same.
     #[must_use]
     pub fn sequence_number(&self, now: Timestamp) -> SequenceNumber {
-        let ends = [
-            self.preferred.map(|preferred| preferred.expires_at),
-            self.status_message.as_ref().and_then(|message| message.expires_at),
-        ];
-        let fades = self.sessions.iter().filter_map(|session| session.last_fade(now));
-        let past = ends.into_iter().flatten().filter(|at| *at <= now).chain(fades);
-        let changes = self.sessions.iter().map(|session| session.changed_at).chain(self.changed_at);
-        SequenceNumber(changes.chain(past).max().map_or(0, Timestamp::as_millis).max(0))
+        let hidden = self.preferred_at(now).is_some();
+        let sessions = self.sessions.iter().filter_map(|session| match session {
+            session if session.expires_at <= now => Some(session.expires_at.max(session.changed_at)),
+            session if hidden => Some(session.opened_at),
+            session => session.last_fade(now).max(Some(session.changed_at)),
+        });
+        let expiries = self.expiries().filter(|at| *at <= now);
+        let times = sessions.chain(expiries).chain(self.changed_at).chain(self.sessions_ended_at);
+        SequenceNumber(times.max().map_or(0, Timestamp::as_millis).max(0))
+    }
+
+    /// Returns the first instant after `now` at which the sequence number moves without a write.
+    /// No presence changes without that.
+    #[must_use]
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let hidden = self.preferred_at(now).is_some();
+        let sessions = self.sessions.iter().filter(|session| session.expires_at > now);
+        let sessions =
+            sessions.map(|session| session.next_fade(now).filter(|_| !hidden).unwrap_or(session.expires_at));
+        sessions.chain(self.expiries().filter(|at| *at > now)).min()
+    }
+
+    /// The expiries of the preferred presence and of the status message.
+    fn expiries(&self) -> impl Iterator<Item = Timestamp> + use<> {
+        let preferred = self.preferred.map(|preferred| preferred.expires_at);
+        let message = self.status_message.as_ref().and_then(|message| message.expires_at);
+        preferred.into_iter().chain(message)
     }
 
     /// Whether a session is live at `now`.

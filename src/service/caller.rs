@@ -7,8 +7,8 @@ use super::{
     permission::{Access, AnyOf},
 };
 use crate::{
-    presence::{SessionId, Timestamp, UserId},
-    store::{Author, SessionKey, UserKey},
+    presence::{Author, SessionId, Timestamp, UserId},
+    store::{SessionKey, UserKey},
 };
 
 /// The caller of a request. Its fields are private: keys for the store come from

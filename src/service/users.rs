@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Caller, Error, Input, Operation, ReadFrom, Service, validator::Validator};
 use crate::{
     presence::{Timestamp, User, UserId},
-    store::UpdateUser,
+    store::{UpdateUser, UserChange, UserKey},
 };
 
 impl Service {
@@ -61,17 +61,26 @@ impl Service {
         Ok(user_ids.into_iter().zip(users).map(|(user_id, user)| (user_id, user, now)).collect())
     }
 
-    /// Clears a user's settings: `clear` selects which.
+    /// Clears a part of a user's settings: `clear` is that of the part.
     pub(super) async fn clear_user_settings(
         &self,
         caller: &Caller,
         operation: Operation,
         user_id: Input<String>,
-        clear: impl FnOnce(&mut UpdateUser),
+        clear: UserChange,
     ) -> Result<(), Error> {
         let user = caller.authorize(operation, Self::validate_user_id(user_id)?)?;
-        let mut update = UpdateUser::new(user, caller.author());
-        clear(&mut update);
+        self.update_user(caller, user, clear).await
+    }
+
+    /// Changes a part of a user's settings.
+    pub(super) async fn update_user(
+        &self,
+        caller: &Caller,
+        user: UserKey,
+        change: UserChange,
+    ) -> Result<(), Error> {
+        let update = UpdateUser { user, change, set_by: caller.author() };
         Ok(self.batches.update_user.call_one(update).await?)
     }
 }

@@ -104,6 +104,12 @@ pub struct Settings {
     #[arg(value_parser = positive_duration)]
     pub retention: Duration,
 
+    /// Time for which history is kept: what was shown, since when, and who did it. 0s turns history
+    /// off.
+    #[arg(long, env = "PRESENCE_HISTORY", default_value = "168h", global = true, value_name = "DURATION")]
+    #[arg(value_parser = duration)]
+    pub history: Duration,
+
     /// Time for which a stop waits for requests under way. After it, they are dropped.
     #[arg(
         long,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, Executor};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Timeout, error::Elapsed, timeout},
@@ -71,6 +71,8 @@ pub struct PoolUse {
 #[derive(Debug)]
 pub(super) struct ConnectionPool<DB: Database> {
     options: <DB::Connection as Connection>::Options,
+    /// Statements that each new connection runs first.
+    setup: Option<&'static str>,
     /// One permit for each connection that is not in use.
     permits: Arc<Semaphore>,
     limits: PoolOptions,
@@ -110,11 +112,20 @@ impl<DB: Database> DerefMut for PooledConnection<DB> {
     }
 }
 
-impl<DB: Database> ConnectionPool<DB> {
+impl<DB: Database> ConnectionPool<DB>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+{
     /// Creates an empty pool. It opens a connection when one is needed.
     pub(super) fn new(options: <DB::Connection as Connection>::Options, limits: PoolOptions) -> Self {
         let permits = Arc::new(Semaphore::new(usize::try_from(limits.size).unwrap_or(usize::MAX)));
-        Self { options, permits, limits, idle: Mutex::default(), last_failure: Mutex::default() }
+        let (idle, last_failure) = (Mutex::default(), Mutex::default());
+        Self { options, setup: None, permits, limits, idle, last_failure }
+    }
+
+    /// Makes each new connection run these statements first.
+    pub(super) fn with_setup(self, setup: &'static str) -> Self {
+        Self { setup: Some(setup), ..self }
     }
 
     /// Returns a connection for one statement, within [`ACQUIRE_TIMEOUT`].
@@ -143,7 +154,10 @@ impl<DB: Database> ConnectionPool<DB> {
             // The statement does not wait until the connection is closed.
             tokio::spawn(with_timeout(connection.close_hard()));
         }
-        let connection = DB::Connection::connect_with(&self.options).await?;
+        let mut connection = DB::Connection::connect_with(&self.options).await?;
+        if let Some(setup) = self.setup {
+            sqlx::raw_sql(setup).execute(&mut connection).await?;
+        }
         Ok(PooledConnection { connection, opened: Stopwatch::start(), _permit: permit })
     }
 

@@ -17,8 +17,9 @@ use tracing::{debug, warn};
 use super::{
     InvalidationFeed, OpenError, Store,
     connection::{PoolOptions, connect_first, unreachable},
+    history::HistoryMode,
     invalidation::Notifier,
-    postgres::{self, Listener, PostgresStore, Shards},
+    postgres::{self, Listener, PostgresStore, Shards, Shared},
     schema,
     sqlite::{self, SqliteStore},
 };
@@ -42,6 +43,7 @@ pub struct Database {
     connection_max_age: Duration,
     /// The clock that follows the database's.
     clock: DatabaseClock,
+    history: Arc<HistoryMode>,
 }
 
 enum Engine {
@@ -112,12 +114,18 @@ impl Database {
         let direct = postgres::parse(url)?;
         let pgbouncer = through_pgbouncer.then(|| Box::new(postgres::for_pgbouncer(&direct)));
         let engine = Engine::Postgres { direct, pgbouncer, shards: OnceLock::new() };
-        Ok(Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock: DatabaseClock::new() })
+        Ok(Self {
+            engine,
+            connection_max_age: CONNECTION_MAX_AGE,
+            clock: DatabaseClock::new(),
+            history: Arc::new(HistoryMode::new(true)),
+        })
     }
 
     async fn connect_to(engine: Engine) -> Result<Self, OpenError> {
         let clock = DatabaseClock::new();
-        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock };
+        let history = Arc::new(HistoryMode::new(true));
+        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock, history };
         let connected = match &database.engine {
             Engine::Postgres { pgbouncer, .. } => {
                 let through_pgbouncer = async {
@@ -149,6 +157,18 @@ impl Database {
     #[must_use]
     pub fn with_clock(self, clock: DatabaseClock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Makes the stores append spans to the history, or not. They do by default.
+    #[must_use]
+    pub fn with_history(self, keeps: bool) -> Self {
+        Self { history: Arc::new(HistoryMode::new(keeps)), ..self }
+    }
+
+    /// The number of spans that the stores of this process appended to the history.
+    #[must_use]
+    pub fn spans_appended(&self) -> u64 {
+        self.history.appended()
     }
 
     /// The clock of the stores, which follows the database's.
@@ -286,7 +306,11 @@ impl Database {
 
     async fn check_statements(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
         let waiting = Stopwatch::start();
-        let store = PostgresStore::new(options, PoolOptions::ONE, self.clock.clone(), self.shards());
+        let store = PostgresStore::new(
+            options,
+            PoolOptions::ONE,
+            Shared { clock: self.clock.clone(), shards: self.shards(), history: Arc::clone(&self.history) },
+        );
         loop {
             // This is also the first sample of the database's clock.
             let failed = match store.database_time().await {
@@ -311,17 +335,17 @@ impl Database {
     #[must_use]
     pub fn open(&self, connections: u32) -> Arc<dyn Store> {
         let pool = PoolOptions { size: connections, max_age: self.connection_max_age };
-        let clock = self.clock.clone();
+        let (clock, history) = (self.clock.clone(), Arc::clone(&self.history));
         match &self.engine {
             Engine::Postgres { direct, pgbouncer, shards } => {
-                let shards = shards.get().cloned();
+                let shared = Shared { clock, shards: shards.get().cloned(), history };
                 Arc::new(match pgbouncer {
-                    Some(pgbouncer) => PostgresStore::through_pgbouncer(pgbouncer, pool, clock, shards),
-                    None => PostgresStore::new(direct, pool, clock, shards),
+                    Some(pgbouncer) => PostgresStore::through_pgbouncer(pgbouncer, pool, shared),
+                    None => PostgresStore::new(direct, pool, shared),
                 })
             }
             Engine::Sqlite { options, notifier, .. } => {
-                Arc::new(SqliteStore::new(options, pool, clock, notifier.clone()))
+                Arc::new(SqliteStore::new(options, pool, clock, history, notifier.clone()))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use super::{SessionKey, SetSession, UserKey};
+use super::{ClearSession, SetSession, UserKey};
 
 /// Returns the last set of each key, in key order. A fixed order of locks prevents
 /// deadlocks between two calls.
@@ -18,17 +18,17 @@ pub(super) fn last_of_each(sets: &[SetSession]) -> Vec<&SetSession> {
     last
 }
 
-/// Returns each key once, with its first position in `keys`, in key order.
-pub(super) fn first_of_each(keys: &[SessionKey]) -> Vec<(&SessionKey, usize)> {
-    let mut first: Vec<_> = keys
+/// Returns the first clear of each key, with its position in `clears`, in key order.
+pub(super) fn first_of_each(clears: &[ClearSession]) -> Vec<(&ClearSession, usize)> {
+    let mut first: Vec<_> = clears
         .iter()
         .enumerate()
         .rev()
-        .map(|(position, key)| (key, position))
+        .map(|(position, clear)| (&clear.key, (clear, position)))
         .collect::<HashMap<_, _>>()
-        .into_iter()
+        .into_values()
         .collect();
-    first.sort_unstable();
+    first.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
     first
 }
 

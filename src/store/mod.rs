@@ -22,6 +22,7 @@ mod connection;
 mod database;
 mod error;
 mod feed;
+mod history;
 mod inspect;
 mod invalidation;
 mod keys;
@@ -37,7 +38,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::presence::{Pair, PlaceId, SessionId, Timestamp, User, UserId, WorkLocation};
+use crate::presence::{Author, Pair, PlaceId, SessionId, Span, Timestamp, User, UserId, WorkLocation};
 
 pub use connection::{PoolUse, STATEMENT_TIMEOUT};
 pub use database::Database;
@@ -49,6 +50,13 @@ pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
 pub use reach::{Cause, Unreached};
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
+
+/// The time after `now` within which a write commits, if it commits as its caller expects.
+///
+/// Until then, a reader still sees the row as it was, and so may see an expiry or a fade that the
+/// write prevents. So a set of a session that ends within this time counts as an opening, and moves
+/// `changed_at` behind that end. Otherwise the sequence number would go back.
+pub const SETTLES_AFTER: Duration = Duration::from_secs(3);
 
 /// The number of sessions kept for one user. It bounds the cost of a read, however many
 /// session ids a caller invents.
@@ -91,20 +99,9 @@ pub struct SessionKey {
     pub session_id: SessionId,
 }
 
-/// The author of a value, as far as the access token names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Author {
-    /// The application.
-    pub application_id: Option<SessionId>,
-    /// The user for whom the application acted.
-    pub user_id: Option<UserId>,
-}
-
-impl Author {
-    /// The columns `set_by_application` and `set_by_user`.
-    fn columns(&self) -> (Option<&str>, Option<&str>) {
-        (self.application_id.as_ref().map(SessionId::as_str), self.user_id.as_ref().map(UserId::as_str))
-    }
+/// The columns of an author, such as `set_by_application` and `set_by_user`.
+fn author_columns(author: &Author) -> (Option<&str>, Option<&str>) {
+    (author.application_id.as_ref().map(SessionId::as_str), author.user_id.as_ref().map(UserId::as_str))
 }
 
 /// A session to open, refresh or extend.
@@ -120,7 +117,16 @@ pub struct SetSession {
     pub set_by: Author,
 }
 
-/// A change to one part of a user's row.
+/// A session to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClearSession {
+    /// The key of the session.
+    pub key: SessionKey,
+    /// The author of the clear.
+    pub cleared_by: Author,
+}
+
+/// A change to one of the two locations of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Change<T> {
     /// Keep the current value.
@@ -132,60 +138,43 @@ pub enum Change<T> {
     Set(T),
 }
 
-/// Changes to a user's row: the preferred presence, status message and work locations.
+/// A change to a part of a user's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateUser {
     /// The user.
     pub user: UserKey,
-    /// The preferred presence, and the time from `now` until it expires.
-    pub preferred: Change<(Pair, Duration)>,
-    /// The status message, and its expiry, if it has one.
-    pub status_message: Change<(String, Option<Timestamp>)>,
-    /// The work location that the user chose.
-    pub manual_location: Change<WorkLocation>,
-    /// The work location that was detected automatically.
-    pub automatic_location: Change<WorkLocation>,
+    /// The part, and its new value.
+    pub change: UserChange,
     /// The author.
     pub set_by: Author,
 }
 
-impl UpdateUser {
-    /// An update that keeps every part.
-    #[must_use]
-    pub const fn new(user: UserKey, set_by: Author) -> Self {
-        Self {
-            user,
-            set_by,
-            preferred: Change::Keep,
-            status_message: Change::Keep,
-            manual_location: Change::Keep,
-            automatic_location: Change::Keep,
-        }
-    }
-}
-
-impl<T> Change<T> {
-    /// Whether the part is set or cleared.
-    fn applies(&self) -> bool {
-        !matches!(self, Self::Keep)
-    }
-
-    /// The new value, if there is one.
-    const fn value(&self) -> Option<&T> {
-        match self {
-            Self::Set(value) => Some(value),
-            Self::Keep | Self::Clear => None,
-        }
-    }
+/// A part of a user's row with its new value; `None` removes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// The preferred presence, and the time from `now` until it expires.
+    Preferred(Option<(Pair, Duration)>),
+    /// The status message, and its expiry, if it has one.
+    StatusMessage(Option<(String, Option<Timestamp>)>),
+    /// The work locations.
+    Locations {
+        /// The location that the user chose.
+        manual: Change<WorkLocation>,
+        /// The location that was detected automatically.
+        automatic: Change<WorkLocation>,
+    },
 }
 
 impl Change<WorkLocation> {
     /// Whether the location is set or cleared, and the new values of its two columns.
     fn columns(&self) -> (bool, Option<&str>, Option<&str>) {
-        let location = self.value();
+        let location = match self {
+            Self::Set(location) => Some(location),
+            Self::Keep | Self::Clear => None,
+        };
         let place_id = location.and_then(|location| location.place_id.as_ref());
         let location_type = location.map(|location| <&str>::from(location.location_type));
-        (self.applies(), location_type, place_id.map(PlaceId::as_str))
+        (*self != Self::Keep, location_type, place_id.map(PlaceId::as_str))
     }
 }
 
@@ -207,8 +196,9 @@ pub struct SessionRow {
     pub key: SessionKey,
     /// The time of the last set, which tells whether the row was set since.
     pub set_at: Timestamp,
-    /// The time at which the session ended or will end.
-    pub ends_at: Timestamp,
+    /// The time from which the row is not needed: the end of the session. `None` if that end is
+    /// the latest change in the rows of the user, and another row of the user remains.
+    pub unused_from: Option<Timestamp>,
 }
 
 /// A row of a user, for the cleanup.
@@ -219,8 +209,30 @@ pub struct UserRow {
     /// The time of the last write, which tells whether the row was written since.
     pub set_at: Timestamp,
     /// The time from which the row shows nothing; `None` if it shows something without an end,
-    /// or if the user has a session.
+    /// or if the user has sessions of which none ended after the last change in the row.
     pub unused_from: Option<Timestamp>,
+}
+
+/// Users to read with their history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadHistory {
+    /// The users.
+    pub users: Vec<UserKey>,
+    /// Only spans that started before this time.
+    pub before: Timestamp,
+    /// The maximum number of spans of each user.
+    pub spans_max: u32,
+}
+
+/// A user with the history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredHistory {
+    /// The user.
+    pub user: User,
+    /// The spans and the current values, in any order.
+    pub spans: Vec<Span>,
+    /// The time from which the spans are complete; `None` if they are complete.
+    pub complete_from: Option<Timestamp>,
 }
 
 /// The columns of a key before the first one to scan: those of `after`, or such before all keys.
@@ -239,10 +251,25 @@ pub struct Lease {
     pub duration: Duration,
 }
 
-/// Durable sessions, and the other presence data that users set.
+/// Durable sessions, the other presence data that users set, and its history.
 ///
 /// A session is live if it was set, was not cleared since, and expires after `now`.
 /// Otherwise it has ended.
+///
+/// A span is a value of a session, the preferred presence, the status message or the work
+/// locations, with its author, from one instant to another. The write that ends a span appends it
+/// to the history, unless history is off:
+///
+/// 1. A span ends when its value is changed or cleared, when it expires, and when its session is
+///    evicted or removed.
+/// 2. A new author ends a span, even if the value stays.
+/// 3. A refresh by the same author ends none.
+/// 4. The end of an expired value is its expiry. Its span is appended by the next write of the row,
+///    or when the row is removed.
+/// 5. The spans of one session or part do not overlap, and have no gap while a value applied.
+/// 6. No span is appended twice. None is lost.
+/// 7. A span has the author of its value. If a write ended it, it has the author of that write.
+/// 8. The end of a span is not before its start, even if a clock went back.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Opens or refreshes sessions.
@@ -258,9 +285,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    next opening removes an excess that remains.
     /// 6. `changed_at` becomes `now` if the set changes what watchers see: the pair differs,
     ///    the session had ended, an `Available` session had begun to fade, or the session
-    ///    now ends earlier. A plain refresh leaves `changed_at` unchanged.
-    /// 7. `changed_at` moves forward on every change. If `now` is not later, it moves by one
-    ///    millisecond.
+    ///    now ends earlier. A plain refresh leaves `changed_at` unchanged. A session that would
+    ///    have ended or faded within [`SETTLES_AFTER`] counts as ended or faded.
+    /// 7. `changed_at` moves forward on every change, beyond every end and fade that a reader may
+    ///    have seen. If `now` is not later, it moves by one millisecond.
     /// 8. Watchers are notified of the users whose `changed_at` moved
     ///    ([`InvalidationFeed`]). A plain refresh notifies no watcher.
     /// 9. A failed call may still apply, but it undoes no write of a call that began after
@@ -269,10 +297,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///     nothing, and the call fails.
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError>;
 
-    /// Ends sessions. Returns one result per key, in the order of `keys`: `true` if this
+    /// Ends sessions. Returns one result per clear, in the order of `clears`: `true` if this
     /// call ended the session.
     ///
-    /// 1. A live session ends.
+    /// 1. A live session ends. The time of its end is behind every time at which the session
+    ///    changed, or expires within [`SETTLES_AFTER`].
     /// 2. The result is `false` for a missing or ended session.
     /// 3. If a call clears one key several times, the first clear ends the session.
     /// 4. The sessions of other users and tenants are unaffected.
@@ -281,7 +310,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    the session that has not committed, and ends it. If it cannot wait so long, it fails.
     /// 7. A cleared session that is missing gets a row without a pair, a mark. It shows nowhere,
     ///    and counts for the limit of sessions.
-    async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError>;
+    async fn clear_sessions(&self, now: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError>;
 
     /// Extends held sessions. Returns one result per session, in the order of `held`: `true`
     /// if the session was extended.
@@ -293,27 +322,43 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    `false`.
     /// 4. If a call extends one session several times, the longest extension applies.
     /// 5. `changed_at` moves, and watchers are notified, as for a set.
+    /// 6. The extension of a missing session leaves no row.
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError>;
 
     /// Reads users. Returns one user per key, in the order of `users`.
     ///
     /// 1. A user has every session that is live at `now`, and no other.
     /// 2. A user has all parts of the user's row, expired or not.
-    /// 3. `changed_at` is the latest of the row's changes and of the ends and changes of
-    ///    ended sessions.
+    /// 3. `changed_at` is the latest of the row's changes, and `sessions_ended_at` the latest end
+    ///    of a session that has ended.
     /// 4. An unknown user is empty.
     /// 5. A user requested twice is returned twice.
     /// 6. A load that starts after a write returned sees that write.
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError>;
 
-    /// Changes the row of one user.
+    /// Reads users with their history, each in one snapshot. Returns one user per key, in the order
+    /// of `load.users`.
+    ///
+    /// 1. The user is that of [`Store::load`].
+    /// 2. The spans are those of the history that started before `before`, and the current values.
+    /// 3. If the history has more than `spans_max` such spans, those that ended last are returned,
+    ///    and `complete_from` is the end of the first one.
+    /// 4. If spans were removed, or a replica kept none, `complete_from` is not before that time.
+    async fn load_history(
+        &self,
+        now: Timestamp,
+        load: &LoadHistory,
+    ) -> Result<Vec<StoredHistory>, StoreError>;
+
+    /// Changes a part of the row of one user.
     ///
     /// 1. A set replaces the value. A status message is published at `now`; a preferred
     ///    presence expires at `now` + its duration.
     /// 2. A clear removes the value. Clearing a missing value changes nothing.
-    /// 3. A kept part is unchanged.
-    /// 4. All changes apply, or none does.
-    /// 5. The row's `changed_at` becomes `now`, and it moves forward on every change.
+    /// 3. The other parts, and a kept location, are unchanged.
+    /// 4. Both locations change, or none does.
+    /// 5. The row's `changed_at` becomes `now`, and it moves forward on every change. A preferred
+    ///    presence also moves it to the latest change of the user's sessions.
     /// 6. Watchers are notified if the call set or removed a value.
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError>;
 
@@ -331,6 +376,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// follow.
     async fn scan_sessions(
         &self,
+        now: Timestamp,
         after: Option<&SessionKey>,
         rows: u32,
     ) -> Result<Vec<SessionRow>, StoreError>;
@@ -339,17 +385,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// 1. A session that was set since it was read is kept.
     /// 2. A session that is being set is kept.
-    async fn remove_sessions(&self, sessions: &[SessionRow]) -> Result<u64, StoreError>;
+    async fn remove_sessions(&self, now: Timestamp, sessions: &[SessionRow]) -> Result<u64, StoreError>;
 
     /// Reads the next `rows` rows of users after a key, in key order. Fewer rows mean that no more
     /// follow.
-    async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Result<Vec<UserRow>, StoreError>;
+    async fn scan_users(
+        &self,
+        now: Timestamp,
+        after: Option<&UserKey>,
+        rows: u32,
+    ) -> Result<Vec<UserRow>, StoreError>;
 
     /// Removes rows of users. Returns their number.
     ///
     /// 1. A row that was written since it was read is kept.
     /// 2. A row that is being written is kept.
     async fn remove_users(&self, users: &[UserRow]) -> Result<u64, StoreError>;
+
+    /// Removes up to `rows` spans of the history that ended before a time. Returns their number;
+    /// fewer mean that no more follow. Citus removes all at once.
+    ///
+    /// 1. First the start of the complete history moves to that time.
+    async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError>;
 
     /// Takes or renews a lease. Returns whether the owner has it.
     ///

@@ -4,8 +4,11 @@ use std::{fmt::Display, str::FromStr};
 
 use uuid::Uuid;
 
-use super::{StoreError, UserKey, keys};
-use crate::presence::{Pair, PreferredPresence, Session, StatusMessage, Timestamp, User, WorkLocation};
+use super::{StoreError, StoredHistory, UserKey, keys};
+use crate::presence::{
+    Author, EndReason, Pair, PreferredPresence, Session, Span, SpanEnd, SpanValue, StatusMessage, Timestamp,
+    User, WorkLocation,
+};
 
 /// A row of any engine.
 pub(super) trait Row {
@@ -65,19 +68,95 @@ impl<'a> TenantUsers<'a> {
     }
 }
 
-/// Adds a live session. Of an ended one, only the time of its end or last change counts.
+/// Adds the rows of `load_history` about one user, of whom at most `spans_max` spans were read.
+pub(super) fn add_history<R: Row>(
+    stored: &mut StoredHistory,
+    now: Timestamp,
+    spans_max: u32,
+    rows: &[&R],
+) -> Result<(), StoreError> {
+    let mut ends = Vec::new();
+    for row in rows {
+        match (row.text(19)?, row.text(1)?) {
+            (None, None) => add_user_row(&mut stored.user, *row)?,
+            (None, Some(session_id)) => {
+                add_session(&mut stored.user, session_id, now, *row)?;
+                // The span of a cleared session is in the history.
+                if row.time(7)?.is_none() {
+                    stored.spans.push(current(span("session", row.time(6)?, *row)?, now));
+                }
+            }
+            (Some(part), _) => {
+                let span = span(part, row.time(21)?, *row)?;
+                if span.end.is_some() {
+                    ends.extend(span.ended_at);
+                    stored.spans.push(span);
+                } else {
+                    stored.spans.push(current(span, now));
+                }
+            }
+        }
+    }
+    if u32::try_from(ends.len()).is_ok_and(|number| number >= spans_max) {
+        stored.complete_from = ends.into_iter().min();
+    }
+    Ok(())
+}
+
+/// Returns the span of a current value. After the clock stepped back, it may start after `now`.
+fn current(span: Span, now: Timestamp) -> Span {
+    Span { started_at: span.started_at.min(now), ..span }
+}
+
+/// Decodes a span.
+fn span<R: Row>(part: &str, ended_at: Option<Timestamp>, row: &R) -> Result<Span, StoreError> {
+    let value = match part {
+        "session" => SpanValue::Session {
+            session_id: parse_stored(required(row.text(1)?)?)?,
+            pair: pair(row.text(2)?, row.text(3)?)?,
+            changed_at: required(row.time(5)?)?,
+        },
+        "preference" => SpanValue::Preferred(pair(row.text(2)?, row.text(3)?)?),
+        "message" => SpanValue::StatusMessage(required(row.text(12)?)?.to_owned()),
+        "locations" => SpanValue::Locations {
+            manual: location(row.text(15)?, row.text(16)?)?,
+            automatic: location(row.text(17)?, row.text(18)?)?,
+        },
+        other => return Err(StoreError::Data(format!("a stored value is invalid: {other:?}"))),
+    };
+    let reason: Option<EndReason> = row.text(24)?.map(parse_stored).transpose()?;
+    let by = author(row.text(25)?, row.text(26)?)?;
+    Ok(Span {
+        value,
+        started_at: required(row.time(20)?)?,
+        ended_at,
+        set_at: required(row.time(4)?)?,
+        set_by: author(row.text(22)?, row.text(23)?)?,
+        end: reason.map(|reason| SpanEnd { reason, by }),
+    })
+}
+
+fn author(application_id: Option<&str>, user_id: Option<&str>) -> Result<Author, StoreError> {
+    Ok(Author {
+        application_id: application_id.map(parse_stored).transpose()?,
+        user_id: user_id.map(parse_stored).transpose()?,
+    })
+}
+
+/// Adds a live session. Of an ended one, only the time of its end counts.
 fn add_session<R: Row>(user: &mut User, session_id: &str, now: Timestamp, row: &R) -> Result<(), StoreError> {
     let (changed_at, expires_at) = (required(row.time(5)?)?, required(row.time(6)?)?);
     let cleared_at = row.time(7)?;
     if cleared_at.is_some() || expires_at <= now {
         let ended_at = cleared_at.unwrap_or(expires_at);
-        user.changed_at = user.changed_at.max(Some(ended_at.max(changed_at)));
+        user.sessions_ended_at = user.sessions_ended_at.max(Some(ended_at.max(changed_at)));
         return Ok(());
     }
     user.sessions.push(Session {
         session_id: parse_stored(session_id)?,
         pair: pair(row.text(2)?, row.text(3)?)?,
         set_at: required(row.time(4)?)?,
+        opened_at: required(row.time(8)?)?,
         changed_at,
         expires_at,
     });
@@ -86,17 +165,17 @@ fn add_session<R: Row>(user: &mut User, session_id: &str, now: Timestamp, row: &
 
 /// Adds the user's own row.
 fn add_user_row<R: Row>(user: &mut User, row: &R) -> Result<(), StoreError> {
-    user.changed_at = user.changed_at.max(row.time(5)?);
-    if let Some(availability) = row.text(8)? {
-        let (pair, expires_at) = (pair(Some(availability), row.text(9)?)?, required(row.time(10)?)?);
+    user.changed_at = row.time(5)?;
+    if let Some(availability) = row.text(9)? {
+        let (pair, expires_at) = (pair(Some(availability), row.text(10)?)?, required(row.time(11)?)?);
         user.preferred = Some(PreferredPresence { pair, expires_at });
     }
-    if let Some(content) = row.text(11)? {
-        let (published_at, expires_at) = (row.time(12)?, row.time(13)?);
+    if let Some(content) = row.text(12)? {
+        let (published_at, expires_at) = (row.time(13)?, row.time(14)?);
         user.status_message = Some(StatusMessage { content: content.to_owned(), published_at, expires_at });
     }
-    user.manual_location = location(row.text(14)?, row.text(15)?)?;
-    user.automatic_location = location(row.text(16)?, row.text(17)?)?;
+    user.manual_location = location(row.text(15)?, row.text(16)?)?;
+    user.automatic_location = location(row.text(17)?, row.text(18)?)?;
     Ok(())
 }
 

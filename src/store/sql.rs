@@ -16,10 +16,14 @@ macro_rules! sql {
 pub(super) use sql;
 
 impl Sql {
-    /// Returns the text without the last column of its `returning` clause, which notifies the
+    /// Returns the text without the last column of the rows that it returns, which notifies the
     /// replicas. On Citus it would do so on a worker node, where no replica listens.
-    pub(super) fn without_notify(&self) -> &'static str {
-        self.text.rsplit_once(",\n    case").map_or(self.text, |(text, _)| text)
+    pub(super) fn without_notify(&self) -> String {
+        let column = self.text.rsplit_once(",\n    case").zip(self.text.rsplit_once("\nfrom written"));
+        column.map_or_else(
+            || self.text.to_owned(),
+            |((columns, _), (_, rest))| format!("{columns}\nfrom written{rest}"),
+        )
     }
 
     /// Returns the text without its `returning` clause.

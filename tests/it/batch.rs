@@ -14,8 +14,8 @@ use presenced::{
     clock::{Clock, ManualClock, Stopwatch},
     presence::{Pair, Timestamp, User, UserId},
     store::{
-        Author, Lease, ListUsers, PoolUse, SessionKey, SessionRow, SetSession, Store, StoreError, UpdateUser,
-        UserKey, UserRow,
+        ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
+        StoreError, StoredHistory, UpdateUser, UserChange, UserKey, UserRow,
     },
     telemetry::{Api, Metrics, RequestTimer, Traces},
 };
@@ -29,7 +29,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    conformance::{HOUR, IN_A_CALL, key, set},
+    conformance::{HOUR, IN_A_CALL, clears, key, set, update},
     support::{collector::Collector, server::START, wait::pass_time},
 };
 
@@ -63,9 +63,9 @@ impl Store for FakeStore {
         Ok(())
     }
 
-    async fn clear_sessions(&self, _: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
-        self.statement(keys.iter().map(|key| key.user.user_id.to_string()).collect()).await?;
-        Ok((0..keys.len()).map(|position| position == 0).collect())
+    async fn clear_sessions(&self, _: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError> {
+        self.statement(clears.iter().map(|clear| clear.key.user.user_id.to_string()).collect()).await?;
+        Ok((0..clears.len()).map(|position| position == 0).collect())
     }
 
     async fn extend_sessions(&self, _: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
@@ -92,19 +92,37 @@ impl Store for FakeStore {
         Ok(0)
     }
 
-    async fn scan_sessions(&self, _: Option<&SessionKey>, _: u32) -> Result<Vec<SessionRow>, StoreError> {
+    async fn scan_sessions(
+        &self,
+        _: Timestamp,
+        _: Option<&SessionKey>,
+        _: u32,
+    ) -> Result<Vec<SessionRow>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn remove_sessions(&self, _: &[SessionRow]) -> Result<u64, StoreError> {
+    async fn remove_sessions(&self, _: Timestamp, _: &[SessionRow]) -> Result<u64, StoreError> {
         Ok(0)
     }
 
-    async fn scan_users(&self, _: Option<&UserKey>, _: u32) -> Result<Vec<UserRow>, StoreError> {
+    async fn scan_users(
+        &self,
+        _: Timestamp,
+        _: Option<&UserKey>,
+        _: u32,
+    ) -> Result<Vec<UserRow>, StoreError> {
         Ok(Vec::new())
     }
 
     async fn remove_users(&self, _: &[UserRow]) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn load_history(&self, _: Timestamp, load: &LoadHistory) -> Result<Vec<StoredHistory>, StoreError> {
+        Ok(vec![StoredHistory::default(); load.users.len()])
+    }
+
+    async fn remove_spans(&self, _: Timestamp, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -381,7 +399,7 @@ async fn the_first_of_several_clears_in_a_batch_ends_the_session() {
     let fixture = Fixture::new(10, 1, 10);
     let clear = || {
         let batches = Arc::clone(&fixture.batches);
-        tokio::spawn(async move { batches.clear_sessions.call(vec![key("u", "a")]).await.unwrap().1 })
+        tokio::spawn(async move { batches.clear_sessions.call(clears(&[key("u", "a")])).await.unwrap().1 })
     };
     let other = clear();
     yield_now().await;
@@ -400,7 +418,7 @@ async fn the_rare_methods_run_one_call_at_a_time() {
     let mut fixture = Fixture::new(100, 4, 100);
     for user in ["a", "b", "c"] {
         let batches = Arc::clone(&fixture.batches);
-        let update = UpdateUser::new(key(user, "x").user, Author::default());
+        let update = update(user, UserChange::StatusMessage(None));
         tokio::spawn(async move { batches.update_user.call_one(update).await });
     }
     for user in ["a", "b", "c"] {

@@ -1,6 +1,9 @@
 //! Ends a session. Graph: clearPresence.
 
-use crate::service::{Caller, Error, Input, Operation, Service, validator::Validator};
+use crate::{
+    service::{Caller, Error, Input, Operation, Service, validator::Validator},
+    store::ClearSession,
+};
 
 impl Service {
     /// Ends one session; an error if the session is not live.
@@ -15,7 +18,8 @@ impl Service {
         let session_id = validator.session_id(session_id);
         let (user_id, session_id) = validator.finish(user_id.zip(session_id))?;
         let key = caller.authorize_session(Operation::ClearPresence, user_id, session_id)?;
-        if self.batches.clear_sessions.call_one(key).await? {
+        let clear = ClearSession { key, cleared_by: caller.author() };
+        if self.batches.clear_sessions.call_one(clear).await? {
             Ok(())
         } else {
             Err(Error::session_not_found())

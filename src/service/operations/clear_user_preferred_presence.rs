@@ -2,7 +2,7 @@
 
 use crate::{
     service::{Caller, Error, Input, Operation, Service},
-    store::{Change, UpdateUser},
+    store::UserChange,
 };
 
 impl Service {
@@ -13,7 +13,7 @@ impl Service {
         caller: &Caller,
         user_id: Input<String>,
     ) -> Result<(), Error> {
-        let clear = |update: &mut UpdateUser| update.preferred = Change::Clear;
+        let clear = UserChange::Preferred(None);
         self.clear_user_settings(caller, Operation::ClearUserPreferredPresence, user_id, clear).await
     }
 }

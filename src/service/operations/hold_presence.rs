@@ -16,9 +16,9 @@ use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
 use crate::{
-    presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
+    presence::{Activity, Author, Availability, Pair, SessionId, Timestamp, UserId},
     service::{Caller, Error, Field, Input, Operation, Service, validator::Validator},
-    store::{Author, SessionKey, SetSession},
+    store::{ClearSession, SessionKey, SetSession},
 };
 
 /// The pause between two messages of a stream, which bounds the writes of one stream.
@@ -228,8 +228,9 @@ impl HoldStream {
     /// Clears the session, which may have ended already. A client may close its connection as soon
     /// as it has ended its side, which drops this future; so the write runs in a task of its own.
     async fn clear(&mut self) -> Result<(), Error> {
-        let (service, key) = (Arc::clone(&self.service), self.key.clone());
-        let cleared = tokio::spawn(async move { service.batches.clear_sessions.call_one(key).await });
+        let service = Arc::clone(&self.service);
+        let clear = ClearSession { key: self.key.clone(), cleared_by: self.author.clone() };
+        let cleared = tokio::spawn(async move { service.batches.clear_sessions.call_one(clear).await });
         cleared.await.map_err(|error| Error::internal(error.to_string()))??;
         Ok(())
     }

@@ -4,7 +4,7 @@
 use crate::{
     presence::{UserId, WorkLocation, WorkLocationType},
     service::{Caller, Error, Input, Operation, Service, validator::Validator},
-    store::{Change, UpdateUser},
+    store::{Change, UserChange},
 };
 
 /// A work location, as a caller sent it.
@@ -34,20 +34,16 @@ impl Service {
     pub async fn set_manual_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
         let (user_id, location) = request.validate()?;
         let user = caller.authorize(Operation::SetManualLocation, user_id)?;
-        let update =
-            UpdateUser { manual_location: Change::Set(location), ..UpdateUser::new(user, caller.author()) };
-        Ok(self.batches.update_user.call_one(update).await?)
+        let change = UserChange::Locations { manual: Change::Set(location), automatic: Change::Keep };
+        self.update_user(caller, user, change).await
     }
 
     /// Sets the automatic location, which applies while there is no manual one.
     pub async fn set_automatic_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
         let (user_id, location) = request.validate()?;
         let user = caller.authorize(Operation::SetAutomaticLocation, user_id)?;
-        let update = UpdateUser {
-            automatic_location: Change::Set(location),
-            ..UpdateUser::new(user, caller.author())
-        };
-        Ok(self.batches.update_user.call_one(update).await?)
+        let change = UserChange::Locations { manual: Change::Keep, automatic: Change::Set(location) };
+        self.update_user(caller, user, change).await
     }
 
     /// Clears the automatic location and keeps the manual one.
@@ -56,15 +52,13 @@ impl Service {
         caller: &Caller,
         user_id: Input<String>,
     ) -> Result<(), Error> {
-        let clear = |update: &mut UpdateUser| update.automatic_location = Change::Clear;
+        let clear = UserChange::Locations { manual: Change::Keep, automatic: Change::Clear };
         self.clear_user_settings(caller, Operation::ClearAutomaticLocation, user_id, clear).await
     }
 
     /// Clears both locations.
     pub async fn clear_location(&self, caller: &Caller, user_id: Input<String>) -> Result<(), Error> {
-        let clear = |update: &mut UpdateUser| {
-            (update.manual_location, update.automatic_location) = (Change::Clear, Change::Clear);
-        };
+        let clear = UserChange::Locations { manual: Change::Clear, automatic: Change::Clear };
         self.clear_user_settings(caller, Operation::ClearLocation, user_id, clear).await
     }
 }

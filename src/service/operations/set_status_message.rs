@@ -2,7 +2,7 @@
 
 use crate::{
     service::{Caller, Error, Expiry, Input, Operation, Service, validator::Validator},
-    store::{Change, UpdateUser},
+    store::UserChange,
 };
 
 /// A status message, as a caller sent it.
@@ -28,9 +28,7 @@ impl Service {
         let expires_at = validator.status_expiry(request.expiry, self.clock.now());
         let (user_id, content) = validator.finish(user_id.zip(content))?;
         let user = caller.authorize(Operation::SetStatusMessage, user_id)?;
-        let status_message =
-            if content.is_empty() { Change::Clear } else { Change::Set((content, expires_at)) };
-        let update = UpdateUser { status_message, ..UpdateUser::new(user, caller.author()) };
-        Ok(self.batches.update_user.call_one(update).await?)
+        let message = Some((content, expires_at)).filter(|(content, _)| !content.is_empty());
+        self.update_user(caller, user, UserChange::StatusMessage(message)).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     presence::{Activity, Availability},
     service::{Caller, Error, Input, Operation, Service, validator::Validator},
-    store::{Change, UpdateUser},
+    store::UserChange,
 };
 
 /// A preferred presence, as a caller sent it.
@@ -35,8 +35,6 @@ impl Service {
         let expires_after = validator.preferred_expiration(request.expiration_duration, pair);
         let (user_id, preferred) = validator.finish(user_id.zip(pair.zip(expires_after)))?;
         let user = caller.authorize(Operation::SetUserPreferredPresence, user_id)?;
-        let update =
-            UpdateUser { preferred: Change::Set(preferred), ..UpdateUser::new(user, caller.author()) };
-        Ok(self.batches.update_user.call_one(update).await?)
+        self.update_user(caller, user, UserChange::Preferred(Some(preferred))).await
     }
 }

@@ -106,9 +106,7 @@ impl WatchStream {
         let visible = Presence::clone(&presence).visible_to(&self.caller);
         match self.sent.insert(slot, presence) {
             None => self.unsent = self.unsent.saturating_sub(1),
-            Some(sent) if Presence::clone(&sent).visible_to(&self.caller).shows_the_same_as(&visible) => {
-                return None;
-            }
+            Some(sent) if Presence::clone(&sent).visible_to(&self.caller) == visible => return None,
             Some(_) => {}
         }
         self.watcher.count_sent(noticed);

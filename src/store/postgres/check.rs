@@ -7,12 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Shards, cleanup, clear, extend, load, room, set, statement::Statements, users};
+use super::{Shards, cleanup, clear, extend, history, load, room, set, statement::Statements, users};
 use crate::{
-    presence::{Pair, SessionId, Timestamp},
+    presence::{Author, Pair, SessionId, Timestamp},
     store::{
-        Author, Change, Lease, ListUsers, SessionKey, SessionRow, SetSession, StoreError, UpdateUser,
-        UserKey, UserRow, connection::PoolOptions,
+        Change, ClearSession, Lease, ListUsers, LoadHistory, SessionKey, SessionRow, SetSession, StoreError,
+        UpdateUser, UserChange, UserKey, UserRow, connection::PoolOptions,
     },
 };
 
@@ -35,7 +35,7 @@ impl FailedStatement {
     pub fn grant(&self, user: &str) -> Option<String> {
         self.error.to_string().contains(INSUFFICIENT_PRIVILEGE).then(|| {
             format!(
-                "grant select, insert, update, delete on presence_sessions, presence_users, presence_leases to {user}"
+                "grant select, insert, update, delete on presence_sessions, presence_users, presence_history, presence_leases to {user}"
             )
         })
     }
@@ -66,7 +66,9 @@ const NOW: Timestamp = Timestamp::from_millis(0);
 async fn reads(statements: &Statements) -> Result<(), FailedStatement> {
     let user = UserKey::placeholder();
     let tenant_id = user.tenant_id;
-    named(load::LOAD.name, load::load(statements, NOW, &[user]).await)?;
+    named(load::LOAD.name, load::load(statements, NOW, std::slice::from_ref(&user)).await)?;
+    let load = LoadHistory { users: vec![user], before: NOW, spans_max: 1 };
+    named(history::LOAD_HISTORY.name, history::load_history(statements, NOW, &load).await)?;
     let list = ListUsers { tenant_id, after: None, limit: 1 };
     named(users::LIST_USERS.name, users::list_users(statements, NOW, &list).await)?;
     named(users::COUNT_USERS.name, users::count_users(statements, NOW, tenant_id).await)
@@ -78,23 +80,31 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
     let set_by = Author::default();
     let set = SetSession { key: key.clone(), pair: Pair::AWAY, expires_after: Duration::ZERO, set_by };
     let sets = [set];
+    let clear = ClearSession { key: key.clone(), cleared_by: Author::default() };
     named(set::SET_SESSIONS.name, set::write(statements, NOW, &sets).await)?;
-    named(clear::CLEAR_SESSIONS.name, clear::write(statements, NOW, &[(&key, 0)]).await)?;
+    named(clear::CLEAR_SESSIONS.name, clear::write(statements, NOW, &[(&clear, 0)]).await)?;
     named(
         extend::EXTEND_SESSIONS.name,
         extend::write(statements, NOW, &sets.iter().collect::<Vec<_>>()).await,
     )?;
-    let mut update = UpdateUser::new(user.clone(), Author::default());
-    update.status_message = Change::Clear;
-    named(users::UPDATE_USER.name, users::write(statements, NOW, &update).await)?;
+    let locations = UserChange::Locations { manual: Change::Clear, automatic: Change::Clear };
+    for (sql, change) in [
+        (users::UPDATE_PREFERRED, UserChange::Preferred(None)),
+        (users::UPDATE_STATUS_MESSAGE, UserChange::StatusMessage(None)),
+        (users::UPDATE_LOCATIONS, locations),
+    ] {
+        let update = UpdateUser { user: user.clone(), change, set_by: Author::default() };
+        named(sql.name, users::write(statements, NOW, &update).await)?;
+    }
     let user_ids = [user.user_id.as_str()];
     named(room::EXCESS_SESSIONS.name, room::excess(statements, NOW, user.tenant_id, &user_ids).await)?;
-    named(cleanup::SCAN_SESSIONS.name, cleanup::scan_sessions(statements, Some(&key), 1).await)?;
-    let row = SessionRow { key, set_at: NOW, ends_at: NOW };
-    named(cleanup::REMOVE_SESSIONS.name, cleanup::remove_sessions(statements, &[row]).await)?;
-    named(cleanup::SCAN_USERS.name, cleanup::scan_users(statements, Some(&user), 1).await)?;
+    named(cleanup::SCAN_SESSIONS.name, cleanup::scan_sessions(statements, NOW, Some(&key), 1).await)?;
+    let row = SessionRow { key, set_at: NOW, unused_from: None };
+    named(cleanup::REMOVE_SESSIONS.name, cleanup::remove_sessions(statements, NOW, &[row]).await)?;
+    named(cleanup::SCAN_USERS.name, cleanup::scan_users(statements, NOW, Some(&user), 1).await)?;
     let row = UserRow { key: user.clone(), set_at: NOW, unused_from: None };
     named(cleanup::REMOVE_USERS.name, cleanup::remove_users(statements, &[row]).await)?;
+    named(history::REMOVE_SPANS.name, history::remove_spans(statements, NOW, NOW, 1).await)?;
     let lease = Lease { name: "check", owner: user.tenant_id, duration: Duration::ZERO };
     named(cleanup::TAKE_LEASE.name, cleanup::take_lease(statements, NOW, &lease).await)
 }

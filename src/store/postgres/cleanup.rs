@@ -2,7 +2,7 @@
 
 use super::{
     common::{bind_keys, session_key, user_key},
-    statement::Statements,
+    statement::{StatementResult, Statements, column},
 };
 use crate::{
     presence::Timestamp,
@@ -26,6 +26,7 @@ pub(super) const TAKE_LEASE: Sql = sql!("take_lease");
 /// [`crate::store::Store::scan_sessions`].
 pub(super) async fn scan_sessions(
     statements: &Statements,
+    now: Timestamp,
     after: Option<&SessionKey>,
     rows: u32,
 ) -> Result<Vec<SessionRow>, StoreError> {
@@ -35,12 +36,13 @@ pub(super) async fn scan_sessions(
         .bind(tenant_id)
         .bind(user_id)
         .bind(after.map_or("", |key| key.session_id.as_str()))
-        .bind(i64::from(rows));
+        .bind(i64::from(rows))
+        .bind(now.as_millis());
     let decode = |row| {
         Ok(SessionRow {
             key: session_key(row, 2)?,
             set_at: required(row.time(3)?)?,
-            ends_at: required(row.time(4)?)?,
+            unused_from: row.time(4)?,
         })
     };
     statements.run(&SCAN_SESSIONS, query).await?.rows.iter().map(decode).collect()
@@ -49,6 +51,7 @@ pub(super) async fn scan_sessions(
 /// [`crate::store::Store::remove_sessions`].
 pub(super) async fn remove_sessions(
     statements: &Statements,
+    now: Timestamp,
     sessions: &[SessionRow],
 ) -> Result<u64, StoreError> {
     if sessions.is_empty() {
@@ -62,24 +65,44 @@ pub(super) async fn remove_sessions(
                 .bind(key.user.tenant_id)
                 .bind(key.user.user_id.as_str())
                 .bind(key.session_id.as_str())
-                .bind(set_at.as_millis());
-            removed += statements.run(&REMOVE_SESSION, query).await?.affected;
+                .bind(set_at.as_millis())
+                .bind(now.as_millis())
+                .bind(statements.history().keeps());
+            removed += counted(statements, &statements.run(&REMOVE_SESSION, query).await?)?;
         }
         return Ok(removed);
     }
     let query = bind_keys(statements, &REMOVE_SESSIONS, sessions.iter().map(|session| &session.key))
-        .bind(sessions.iter().map(|session| session.set_at.as_millis()).collect::<Vec<_>>());
-    Ok(statements.run(&REMOVE_SESSIONS, query).await?.affected)
+        .bind(sessions.iter().map(|session| session.set_at.as_millis()).collect::<Vec<_>>())
+        .bind(now.as_millis())
+        .bind(statements.history().keeps());
+    counted(statements, &statements.run(&REMOVE_SESSIONS, query).await?)
+}
+
+/// Counts the spans of removed rows, which the first column says. Returns the number of rows.
+fn counted(statements: &Statements, removed: &StatementResult) -> Result<u64, StoreError> {
+    let mut spans = 0;
+    for row in &removed.rows {
+        spans += column::<i32>(row, 0)?.unsigned_abs();
+    }
+    statements.history().count(spans.into());
+    Ok(removed.affected)
 }
 
 /// [`crate::store::Store::scan_users`].
 pub(super) async fn scan_users(
     statements: &Statements,
+    now: Timestamp,
     after: Option<&UserKey>,
     rows: u32,
 ) -> Result<Vec<UserRow>, StoreError> {
     let (tenant_id, user_id) = first_key(after);
-    let query = statements.query(&SCAN_USERS).bind(tenant_id).bind(user_id).bind(i64::from(rows));
+    let query = statements
+        .query(&SCAN_USERS)
+        .bind(tenant_id)
+        .bind(user_id)
+        .bind(i64::from(rows))
+        .bind(now.as_millis());
     let decode =
         |row| Ok(UserRow { key: user_key(row)?, set_at: required(row.time(2)?)?, unused_from: row.time(3)? });
     statements.run(&SCAN_USERS, query).await?.rows.iter().map(decode).collect()
@@ -97,8 +120,9 @@ pub(super) async fn remove_users(statements: &Statements, users: &[UserRow]) -> 
                 .query(&REMOVE_USER)
                 .bind(key.tenant_id)
                 .bind(key.user_id.as_str())
-                .bind(set_at.as_millis());
-            removed += statements.run(&REMOVE_USER, query).await?.affected;
+                .bind(set_at.as_millis())
+                .bind(statements.history().keeps());
+            removed += counted(statements, &statements.run(&REMOVE_USER, query).await?)?;
         }
         return Ok(removed);
     }
@@ -106,8 +130,9 @@ pub(super) async fn remove_users(statements: &Statements, users: &[UserRow]) -> 
         .query(&REMOVE_USERS)
         .bind(users.iter().map(|user| user.key.tenant_id).collect::<Vec<_>>())
         .bind(users.iter().map(|user| user.key.user_id.as_str()).collect::<Vec<_>>())
-        .bind(users.iter().map(|user| user.set_at.as_millis()).collect::<Vec<_>>());
-    Ok(statements.run(&REMOVE_USERS, query).await?.affected)
+        .bind(users.iter().map(|user| user.set_at.as_millis()).collect::<Vec<_>>())
+        .bind(statements.history().keeps());
+    counted(statements, &statements.run(&REMOVE_USERS, query).await?)
 }
 
 /// [`crate::store::Store::take_lease`].

@@ -1,37 +1,81 @@
 -- Ends sessions; see Store::clear_sessions.
 --
--- $1 tenant_id, $2 user_id, $3 session_id: one array for each column, with each key once
--- $4 now
--- $5 the time after which the statement is late and changes nothing
+-- $1 tenant_id, $2 user_id, $3 session_id, $4 cleared_by_application, $5 cleared_by_user: one array
+-- for each column, with each key once
+-- $6 now
+-- $7 whether spans that end are kept
+-- $8 the time after which the statement is late and changes nothing
 --
 -- Returns one row for each session. No row means that the statement was late.
--- The rows are locked in the order of `order by`, which is that of the key.
+-- The rows are locked in the order of `order by`, which is that of the key. The columns of a
+-- subquery are in the order of the table, with no other assignment between: Citus needs that.
 --
 -- It is an insert, because an update would not wait for a set of a new session that has not
 -- committed yet. A missing session gets a mark: a row without a pair, which shows nowhere.
-insert into presence_sessions as s (
-    tenant_id, user_id, session_id, opened_at, changed_at, set_at, expires_at, cleared_at, observed_at
-)
-select key.tenant_id, key.user_id, key.session_id, 0, 0, 0, at.now, at.now, at.now
-from unnest($1::uuid[], $2::text[], $3::text[]) as key (tenant_id, user_id, session_id)
-cross join (select $4::bigint as now) as at
-where extract(epoch from statement_timestamp()) * 1000 <= $5::bigint
-order by key.tenant_id, key.user_id collate "C", key.session_id collate "C"
-on conflict (tenant_id, user_id, session_id) do update set
-    cleared_at  = case
-        when s.cleared_at is null and s.expires_at > excluded.cleared_at then excluded.cleared_at
-        else s.cleared_at
-    end,
-    observed_at = greatest(excluded.observed_at, s.observed_at + 1),
-    holder      = null,
-    (
-        previous_availability, previous_activity, previous_from, previous_until, previous_set_at,
-        previous_set_by_application, previous_set_by_user
-    ) = (
-        select s.availability, s.activity, s.changed_at, excluded.cleared_at, s.set_at,
-               s.set_by_application, s.set_by_user
-        where s.cleared_at is null and s.expires_at > excluded.cleared_at
+--
+-- 3000 ms are SETTLES_AFTER: a reader may see the expiry before this write commits.
+with written as (
+    insert into presence_sessions as s (
+        tenant_id, user_id, session_id, opened_at, started_at, changed_at, set_at, expires_at,
+        cleared_at, cleared_by_application, cleared_by_user, observed_at
     )
-returning
-    s.tenant_id, s.user_id, s.previous_until is not null as changed, s.session_id, s.availability is null as marked,
-    case when s.previous_until is not null then pg_notify('presence_changes', s.tenant_id || ' ' || s.user_id) end
+    select key.tenant_id, key.user_id, key.session_id, 0, 0, 0, 0, at.now,
+           at.now, key.cleared_by_application, key.cleared_by_user, at.now
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as key (
+        tenant_id, user_id, session_id, cleared_by_application, cleared_by_user
+    )
+    cross join (select $6::bigint as now) as at
+    where extract(epoch from statement_timestamp()) * 1000 <= $8::bigint
+    order by key.tenant_id, key.user_id collate "C", key.session_id collate "C"
+    on conflict (tenant_id, user_id, session_id) do update set
+        observed_at = greatest(excluded.observed_at, s.observed_at + 1),
+        holder      = null,
+        (
+            started_at, cleared_at, cleared_by_application, cleared_by_user,
+            previous_availability, previous_activity,
+            previous_started_at, previous_ended_at, previous_end_reason,
+            previous_changed_at, previous_set_at,
+            previous_set_by_application, previous_set_by_user
+        ) = (
+            select greatest(s.started_at, excluded.cleared_at),
+                   greatest(
+                       excluded.cleared_at,
+                       s.changed_at + 1,
+                       case when s.expires_at <= excluded.cleared_at + 3000 then s.expires_at + 1 end
+                   ),
+                   excluded.cleared_by_application, excluded.cleared_by_user,
+                   s.availability, s.activity,
+                   s.started_at, greatest(s.started_at, excluded.cleared_at), 'cleared',
+                   s.changed_at, s.set_at,
+                   s.set_by_application, s.set_by_user
+            where s.cleared_at is null and s.expires_at > excluded.cleared_at
+            union all
+            select s.started_at, s.cleared_at, s.cleared_by_application, s.cleared_by_user,
+                   null, null, null, null, null, null, null, null, null
+            where s.cleared_at is not null or s.expires_at <= excluded.cleared_at
+        )
+    returning
+        tenant_id, user_id, session_id, availability, cleared_by_application, cleared_by_user,
+        previous_availability, previous_activity,
+        previous_started_at, previous_ended_at, previous_end_reason,
+        previous_changed_at, previous_set_at,
+        previous_set_by_application, previous_set_by_user
+), appended as (
+    insert into presence_history (
+        tenant_id, user_id, part, session_id, started_at, ended_at,
+        availability, activity, changed_at, set_at, set_by_application, set_by_user,
+        end_reason, ended_by_application, ended_by_user
+    )
+    select tenant_id, user_id, 'session', session_id, previous_started_at, previous_ended_at,
+           previous_availability, previous_activity,
+           previous_changed_at, previous_set_at, previous_set_by_application, previous_set_by_user,
+           previous_end_reason, cleared_by_application, cleared_by_user
+    from written
+    where previous_ended_at is not null
+      and $7::boolean
+)
+select tenant_id, user_id, previous_ended_at is not null as changed,
+       $7 and previous_ended_at is not null as appended,
+       session_id, availability is null as marked,
+    case when previous_ended_at is not null then pg_notify('presence_changes', tenant_id || ' ' || user_id) end
+from written

@@ -4,6 +4,7 @@
 -- $1 tenant_id, $2 user_id: an array
 -- $3 now: a session that was set at this time or later is kept
 --
+-- The session that ended last is kept, too: its end is part of the sequence number.
 -- 100 is SESSIONS_MAX.
 select tenant_id, user_id, session_id, set_at
 from (
@@ -11,10 +12,13 @@ from (
            row_number() over (
                partition by tenant_id, user_id
                order by set_at < $3, cleared_at is not null or expires_at <= $3, set_at desc
-           ) as ordinal
+           ) as ordinal,
+           max(coalesce(cleared_at, expires_at)) filter (where availability is not null and (cleared_at is not null or expires_at <= $3)) over (partition by tenant_id, user_id) as last_end,
+           coalesce(cleared_at, expires_at) as ends_at
     from presence_sessions
     where tenant_id = $1
       and user_id = any($2::text[])
 ) as ranked
 where ordinal > 100
   and set_at < $3
+  and ends_at is distinct from last_end

@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 
 use sqlx::postgres::PgRow;
+use tracing::debug;
 
 use super::{
+    cleanup,
     common::{bind_sessions, session_key},
-    statement::Statements,
+    statement::{Statements, column},
 };
 use crate::{
     presence::Timestamp,
     store::{
-        SetSession, StoreError, keys, rows,
+        SessionRow, SetSession, StoreError, keys, rows,
         rows::Row,
         sql::{Sql, sql},
     },
@@ -25,13 +27,20 @@ pub(super) async fn extend_sessions(
     now: Timestamp,
     held: &[SetSession],
 ) -> Result<Vec<bool>, StoreError> {
-    let mut shown = HashSet::new();
+    let (mut shown, mut missing) = (HashSet::new(), Vec::new());
     for round in keys::longest_of_each(held) {
         for row in write(statements, now, &round).await? {
-            if row.text(4)?.is_some() {
-                shown.insert((session_key(&row, 3)?, rows::pair(row.text(4)?, row.text(5)?)?));
+            let key = session_key(&row, 4)?;
+            if row.text(5)?.is_some() {
+                shown.insert((key, rows::pair(row.text(5)?, row.text(6)?)?));
+            } else if column(&row, 7)? {
+                missing.push(SessionRow { key, set_at: now, unused_from: Some(now) });
             }
         }
+    }
+    // The next cleanup removes the rows that remain after a failure.
+    if let Err(error) = cleanup::remove_sessions(statements, now, &missing).await {
+        debug!(%error, "rows of missing sessions were not removed");
     }
     // The extension of a session that shows the pair applied.
     Ok(held.iter().map(|set| shown.contains(&(set.key.clone(), set.pair))).collect())
@@ -43,5 +52,5 @@ pub(super) async fn write(
     held: &[&SetSession],
 ) -> Result<Vec<PgRow>, StoreError> {
     let query = bind_sessions(statements, &EXTEND_SESSIONS, now, held).bind(now.as_millis());
-    statements.write(&EXTEND_SESSIONS, query).await
+    statements.write(now, &EXTEND_SESSIONS, query).await
 }

@@ -12,6 +12,7 @@ mod clear;
 mod committed;
 mod common;
 mod extend;
+mod history;
 mod inspect;
 mod listener;
 mod load;
@@ -22,20 +23,18 @@ mod shards;
 mod statement;
 mod users;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::{
-    Lease, ListUsers, PoolUse, SessionKey, SessionRow, SetSession, Store, StoreError, UpdateUser, UserKey,
-    UserRow,
+    ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
+    StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
     connection::PoolOptions,
     sql::{Sql, sql},
 };
 use crate::{
-    clock::{DatabaseClock, Reading},
+    clock::Reading,
     presence::{Timestamp, User, UserId},
 };
 use statement::{Statements, column};
@@ -46,6 +45,7 @@ pub use inspect::{PostgresInspector, Server, TableStats};
 pub(super) use listener::Listener;
 pub(super) use options::{describe, for_pgbouncer, parse};
 pub(super) use shards::{Shards, distribute};
+pub(super) use statement::Shared;
 
 const DATABASE_TIME: Sql = sql!("database_time");
 const READ_ONLY: Sql = sql!("read_only");
@@ -58,23 +58,13 @@ pub(super) struct PostgresStore {
 
 impl PostgresStore {
     /// Opens a store with its own connections to the server.
-    pub(super) fn new(
-        options: &PgConnectOptions,
-        pool: PoolOptions,
-        clock: DatabaseClock,
-        shards: Option<Arc<Shards>>,
-    ) -> Self {
-        Self { statements: Statements::on_own_connections(options, pool, clock, shards) }
+    pub(super) fn new(options: &PgConnectOptions, pool: PoolOptions, shared: Shared) -> Self {
+        Self { statements: Statements::on_own_connections(options, pool, shared) }
     }
 
     /// Opens a store whose connections lead to a pgbouncer.
-    pub(super) fn through_pgbouncer(
-        options: &PgConnectOptions,
-        pool: PoolOptions,
-        clock: DatabaseClock,
-        shards: Option<Arc<Shards>>,
-    ) -> Self {
-        Self { statements: Statements::through_pgbouncer(options, pool, clock, shards) }
+    pub(super) fn through_pgbouncer(options: &PgConnectOptions, pool: PoolOptions, shared: Shared) -> Self {
+        Self { statements: Statements::through_pgbouncer(options, pool, shared) }
     }
 }
 
@@ -92,8 +82,8 @@ impl Store for PostgresStore {
         set::set_sessions(&self.statements, now, sets).await
     }
 
-    async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
-        clear::clear_sessions(&self.statements, now, keys).await
+    async fn clear_sessions(&self, now: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError> {
+        clear::clear_sessions(&self.statements, now, clears).await
     }
 
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
@@ -118,22 +108,40 @@ impl Store for PostgresStore {
 
     async fn scan_sessions(
         &self,
+        now: Timestamp,
         after: Option<&SessionKey>,
         rows: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        cleanup::scan_sessions(&self.statements, after, rows).await
+        cleanup::scan_sessions(&self.statements, now, after, rows).await
     }
 
-    async fn remove_sessions(&self, sessions: &[SessionRow]) -> Result<u64, StoreError> {
-        cleanup::remove_sessions(&self.statements, sessions).await
+    async fn remove_sessions(&self, now: Timestamp, sessions: &[SessionRow]) -> Result<u64, StoreError> {
+        cleanup::remove_sessions(&self.statements, now, sessions).await
     }
 
-    async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Result<Vec<UserRow>, StoreError> {
-        cleanup::scan_users(&self.statements, after, rows).await
+    async fn scan_users(
+        &self,
+        now: Timestamp,
+        after: Option<&UserKey>,
+        rows: u32,
+    ) -> Result<Vec<UserRow>, StoreError> {
+        cleanup::scan_users(&self.statements, now, after, rows).await
     }
 
     async fn remove_users(&self, users: &[UserRow]) -> Result<u64, StoreError> {
         cleanup::remove_users(&self.statements, users).await
+    }
+
+    async fn load_history(
+        &self,
+        now: Timestamp,
+        load: &LoadHistory,
+    ) -> Result<Vec<StoredHistory>, StoreError> {
+        history::load_history(&self.statements, now, load).await
+    }
+
+    async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
+        history::remove_spans(&self.statements, now, before, rows).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

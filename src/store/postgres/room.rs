@@ -24,7 +24,7 @@ pub(super) async fn make(statements: &Statements, now: Timestamp, users: &[UserK
     for (tenant_id, user_ids) in keys::by_tenant(users) {
         let removed = async {
             let excess = excess(statements, now, tenant_id, &user_ids).await?;
-            cleanup::remove_sessions(statements, &excess).await
+            cleanup::remove_sessions(statements, now, &excess).await
         };
         if let Err(error) = removed.await {
             debug!(%error, "sessions beyond the limit were not removed");
@@ -42,8 +42,7 @@ pub(super) async fn excess(
     let sql = if statements.is_distributed() { &EXCESS_SESSIONS_DISTRIBUTED } else { &EXCESS_SESSIONS };
     let query = statements.query(sql).bind(tenant_id).bind(user_ids).bind(now.as_millis());
     let decode = |row: &PgRow| {
-        let set_at = required(row.time(3)?)?;
-        Ok(SessionRow { key: session_key(row, 2)?, set_at, ends_at: set_at })
+        Ok(SessionRow { key: session_key(row, 2)?, set_at: required(row.time(3)?)?, unused_from: Some(now) })
     };
     statements.run(sql, query).await?.rows.iter().map(decode).collect()
 }

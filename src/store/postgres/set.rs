@@ -11,7 +11,7 @@ use super::{
 use crate::{
     presence::Timestamp,
     store::{
-        SetSession, StoreError, keys,
+        SetSession, StoreError, author_columns, keys,
         sql::{Sql, sql},
     },
 };
@@ -29,7 +29,7 @@ pub(super) async fn set_sessions(
     }
     let mut opened = Vec::new();
     for row in write(statements, now, sets).await? {
-        if column(&row, 3)? {
+        if column(&row, 4)? {
             opened.push(user_key(&row)?);
         }
     }
@@ -45,8 +45,8 @@ pub(super) async fn write(
 ) -> Result<Vec<PgRow>, StoreError> {
     let sets = keys::last_of_each(sets);
     let query = bind_sessions(statements, &SET_SESSIONS, now, &sets)
-        .bind(sets.iter().map(|set| set.set_by.columns().0).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| set.set_by.columns().1).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| author_columns(&set.set_by).0).collect::<Vec<_>>())
+        .bind(sets.iter().map(|set| author_columns(&set.set_by).1).collect::<Vec<_>>())
         .bind(now.as_millis());
-    statements.write(&SET_SESSIONS, query).await
+    statements.write(now, &SET_SESSIONS, query).await
 }

@@ -31,6 +31,8 @@ select create_distributed_table(
 )";
 const DISTRIBUTE_USERS: &str =
     "select create_distributed_table('presence_users', 'user_id', colocate_with := 'presence_sessions')";
+const DISTRIBUTE_HISTORY: &str =
+    "select create_distributed_table('presence_history', 'user_id', colocate_with := 'presence_sessions')";
 
 /// The shards of a database on which the sessions are distributed.
 #[derive(Debug, Default)]
@@ -107,6 +109,7 @@ pub(in crate::store) async fn distribute(
     let number = number.map(|number| i32::try_from(number).unwrap_or(i32::MAX));
     sqlx::query(DISTRIBUTE_SESSIONS).bind(number).execute(&mut *transaction).await.map_err(failed)?;
     sqlx::query(DISTRIBUTE_USERS).execute(&mut *transaction).await.map_err(failed)?;
+    sqlx::query(DISTRIBUTE_HISTORY).execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
 }
 

@@ -11,12 +11,14 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::shards::Shards;
+use super::{history, shards::Shards};
 use crate::{
     clock::DatabaseClock,
+    presence::Timestamp,
     store::{
         LATE_AFTER, PoolUse, StoreError,
         connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, with_timeout},
+        history::HistoryMode,
         sql::{Sql, sql},
     },
 };
@@ -51,11 +53,19 @@ pub(super) struct Statements {
     begin: Option<Arc<str>>,
     /// Whether the transaction of each statement is rolled back.
     rolls_back: bool,
-    /// The shards, if Citus distributes the tables.
-    shards: Option<Arc<Shards>>,
-    clock: DatabaseClock,
+    shared: Shared,
     /// The age at which a write is late.
     late_after: Duration,
+}
+
+/// The state that the stores of a database share.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Shared {
+    /// The clock that follows the database's.
+    pub(in crate::store) clock: DatabaseClock,
+    /// The shards, if Citus distributes the tables.
+    pub(in crate::store) shards: Option<Arc<Shards>>,
+    pub(in crate::store) history: Arc<HistoryMode>,
 }
 
 /// The result of a statement.
@@ -68,22 +78,16 @@ pub(super) struct StatementResult {
 impl Statements {
     /// Uses connections that belong to this store only. Settings are sent once per connection,
     /// and each statement is prepared once.
-    pub(super) fn on_own_connections(
-        options: &PgConnectOptions,
-        pool: PoolOptions,
-        clock: DatabaseClock,
-        shards: Option<Arc<Shards>>,
-    ) -> Self {
+    pub(super) fn on_own_connections(options: &PgConnectOptions, pool: PoolOptions, shared: Shared) -> Self {
         let timeout = ("statement_timeout", STATEMENT_TIMEOUT.as_millis().to_string());
         let options = options.clone().options(CLIENT_SETTINGS).options([timeout]);
         // Citus plans by the values of the parameters.
-        let options = if shards.is_none() { options.options(PLAN_SETTINGS) } else { options };
+        let options = if shared.shards.is_none() { options.options(PLAN_SETTINGS) } else { options };
         Self {
             pool: ConnectionPool::new(options, pool),
             begin: None,
             rolls_back: false,
-            shards,
-            clock,
+            shared,
             late_after: LATE_AFTER,
         }
     }
@@ -95,12 +99,7 @@ impl Statements {
     /// them. Without a transaction, the second message can reach a server connection on which
     /// another client has parsed a different statement, and run that. So each statement runs
     /// in a transaction, which also carries the timeouts.
-    pub(super) fn through_pgbouncer(
-        options: &PgConnectOptions,
-        pool: PoolOptions,
-        clock: DatabaseClock,
-        shards: Option<Arc<Shards>>,
-    ) -> Self {
+    pub(super) fn through_pgbouncer(options: &PgConnectOptions, pool: PoolOptions, shared: Shared) -> Self {
         let timeout =
             STATEMENT_TIMEOUT.saturating_sub(LATE_AFTER_PGBOUNCER.saturating_sub(LATE_AFTER)).as_millis();
         // A client that disappears within a transaction must not keep its locks.
@@ -108,14 +107,7 @@ impl Statements {
         let settings = settings.map(|name| format!("; set local {name} = {timeout}"));
         let begin = format!("begin{}", settings.concat());
         let pool = ConnectionPool::new(options.clone(), pool);
-        Self {
-            pool,
-            begin: Some(begin.into()),
-            rolls_back: false,
-            shards,
-            clock,
-            late_after: LATE_AFTER_PGBOUNCER,
-        }
+        Self { pool, begin: Some(begin.into()), rolls_back: false, shared, late_after: LATE_AFTER_PGBOUNCER }
     }
 
     /// Like [`Self::on_own_connections`], but changes nothing: the transaction of each statement is
@@ -125,13 +117,18 @@ impl Statements {
         pool: PoolOptions,
         shards: Option<Arc<Shards>>,
     ) -> Self {
-        let own = Self::on_own_connections(options, pool, DatabaseClock::new(), shards);
+        let (clock, history) = (DatabaseClock::new(), Arc::new(HistoryMode::new(true)));
+        let own = Self::on_own_connections(options, pool, Shared { clock, shards, history });
         Self { begin: Some("begin".into()), rolls_back: true, ..own }
     }
 
     /// Begins a statement. Its parameters are bound to the result.
     pub(super) fn query<'q>(&self, sql: &'static Sql) -> Query<'q, Postgres, PgArguments> {
-        sqlx::query(if self.is_distributed() { sql.without_notify() } else { sql.text })
+        if self.is_distributed() {
+            sqlx::query(AssertSqlSafe(sql.without_notify()))
+        } else {
+            sqlx::query(sql.text)
+        }
     }
 
     /// Runs a statement.
@@ -165,30 +162,52 @@ impl Statements {
 
     /// Whether Citus distributes the tables.
     pub(super) const fn is_distributed(&self) -> bool {
-        self.shards.is_some()
+        self.shared.shards.is_some()
     }
 
     /// The shards, if Citus distributes the tables.
     pub(super) fn shards(&self) -> Option<&Shards> {
-        self.shards.as_deref()
+        self.shared.shards.as_deref()
     }
 
-    /// Runs a write that returns a row for each key, or none if it was late. Its last parameter
-    /// is the time after which it is late.
+    /// Runs a write that returns a row for each key, or none if it was late. Its last two parameters
+    /// are whether history is kept, and the time after which it is late. Its column 3 is whether it
+    /// appended a span.
     pub(super) async fn write(
         &self,
+        now: Timestamp,
         sql: &'static Sql,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let late_at = self.clock.now() + self.late_after;
-        let rows = self.run_notifying(sql, query.bind(late_at.as_millis()), true).await?.rows;
+        if let Some(start) = self.history().start_before(now) {
+            history::move_start(self, now, start).await?;
+        }
+        let late_at = self.shared.clock.now() + self.late_after;
+        let query = query.bind(self.history().keeps()).bind(late_at.as_millis());
+        let rows = self.run_notifying(sql, query, true).await?.rows;
         if rows.is_empty() {
-            self.clock.doubt();
+            self.shared.clock.doubt();
             let text =
                 format!("{} reached the database more than {:?} after it began", sql.name, self.late_after);
             return Err(StoreError::Unavailable(text));
         }
+        self.count_appended(&rows, 3)?;
         Ok(rows)
+    }
+
+    /// Counts the spans that a statement appended, by a column of its rows.
+    pub(super) fn count_appended(&self, rows: &[PgRow], index: usize) -> Result<(), StoreError> {
+        let mut appended = 0;
+        for row in rows {
+            appended += u64::from(column::<bool>(row, index)?);
+        }
+        self.history().count(appended);
+        Ok(())
+    }
+
+    /// The state of the history of this process.
+    pub(super) fn history(&self) -> &HistoryMode {
+        &self.shared.history
     }
 
     async fn in_transaction(
@@ -228,7 +247,7 @@ impl Statements {
 
     /// The clock that follows the database's.
     pub(super) const fn clock(&self) -> &DatabaseClock {
-        &self.clock
+        &self.shared.clock
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {

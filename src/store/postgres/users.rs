@@ -9,7 +9,7 @@ use super::{
 use crate::{
     presence::{Timestamp, UserId},
     store::{
-        ListUsers, StoreError, UpdateUser,
+        ListUsers, StoreError, UpdateUser, UserChange, author_columns,
         rows::Row,
         rows::parse_stored,
         rows::required,
@@ -17,7 +17,9 @@ use crate::{
     },
 };
 
-pub(super) const UPDATE_USER: Sql = sql!("update_user");
+pub(super) const UPDATE_PREFERRED: Sql = sql!("update_preferred");
+pub(super) const UPDATE_STATUS_MESSAGE: Sql = sql!("update_status_message");
+pub(super) const UPDATE_LOCATIONS: Sql = sql!("update_locations");
 pub(super) const LIST_USERS: Sql = sql!("list_users");
 pub(super) const COUNT_USERS: Sql = sql!("count_users");
 
@@ -36,32 +38,40 @@ pub(super) async fn write(
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
-    let (preferred, status) = (&update.preferred, &update.status_message);
-    let (author_application, author_user) = update.set_by.columns();
-    let (sets_manual, manual_type, manual_place) = update.manual_location.columns();
-    let (sets_automatic, automatic_type, automatic_place) = update.automatic_location.columns();
-    let pair = preferred.value().map(|(pair, _)| *pair);
-    let query = statements
-        .query(&UPDATE_USER)
-        .bind(update.user.tenant_id)
-        .bind(update.user.user_id.as_str())
-        .bind(now.as_millis())
-        .bind(author_application)
-        .bind(author_user)
-        .bind(preferred.applies())
-        .bind(pair.map(|pair| <&str>::from(pair.availability)))
-        .bind(pair.map(|pair| <&str>::from(pair.activity)))
-        .bind(preferred.value().map(|(_, expires_after)| (now + *expires_after).as_millis()))
-        .bind(status.applies())
-        .bind(status.value().map(|(content, _)| content.as_str()))
-        .bind(status.value().and_then(|(_, expires_at)| expires_at.map(Timestamp::as_millis)))
-        .bind(sets_manual)
-        .bind(manual_type)
-        .bind(manual_place)
-        .bind(sets_automatic)
-        .bind(automatic_type)
-        .bind(automatic_place);
-    statements.write(&UPDATE_USER, query).await.map(drop)
+    let (application, user) = author_columns(&update.set_by);
+    let begin = |sql| {
+        statements
+            .query(sql)
+            .bind(update.user.tenant_id)
+            .bind(update.user.user_id.as_str())
+            .bind(now.as_millis())
+            .bind(application)
+            .bind(user)
+    };
+    let (sql, query) = match &update.change {
+        UserChange::Preferred(preferred) => {
+            let query = begin(&UPDATE_PREFERRED)
+                .bind(preferred.map(|(pair, _)| <&str>::from(pair.availability)))
+                .bind(preferred.map(|(pair, _)| <&str>::from(pair.activity)))
+                .bind(preferred.map(|(_, expires_after)| (now + expires_after).as_millis()));
+            (&UPDATE_PREFERRED, query)
+        }
+        UserChange::StatusMessage(message) => {
+            let expires_at = message.as_ref().and_then(|(_, expires_at)| *expires_at);
+            let query = begin(&UPDATE_STATUS_MESSAGE)
+                .bind(message.as_ref().map(|(content, _)| content.as_str()))
+                .bind(expires_at.map(Timestamp::as_millis));
+            (&UPDATE_STATUS_MESSAGE, query)
+        }
+        UserChange::Locations { manual, automatic } => {
+            let (sets_manual, manual_type, manual_place) = manual.columns();
+            let (sets_automatic, automatic_type, automatic_place) = automatic.columns();
+            let query = begin(&UPDATE_LOCATIONS).bind(sets_manual).bind(manual_type).bind(manual_place);
+            let query = query.bind(sets_automatic).bind(automatic_type).bind(automatic_place);
+            (&UPDATE_LOCATIONS, query)
+        }
+    };
+    statements.write(now, sql, query).await.map(drop)
 }
 
 /// [`crate::store::Store::list_users`].

@@ -24,7 +24,7 @@ const SCAN_USERS: Sql = sql!("scan_users");
 const REMOVE_USERS: Sql = sql!("remove_users");
 const TAKE_LEASE: Sql = sql!("take_lease");
 
-async fn rows(
+pub(super) async fn rows(
     pool: &ConnectionPool<Sqlite>,
     sql: &Sql,
     query: Query<'_, Sqlite, SqliteArguments>,
@@ -43,6 +43,7 @@ async fn removed(pool: &ConnectionPool<Sqlite>, sql: &Sql, rows: String) -> Resu
 /// [`crate::store::Store::scan_sessions`].
 pub(super) async fn scan_sessions(
     readers: &ConnectionPool<Sqlite>,
+    now: Timestamp,
     after: Option<&SessionKey>,
     limit: u32,
 ) -> Result<Vec<SessionRow>, StoreError> {
@@ -51,13 +52,10 @@ pub(super) async fn scan_sessions(
         .bind(tenant_id.to_string())
         .bind(user_id)
         .bind(after.map_or("", |key| key.session_id.as_str()))
-        .bind(i64::from(limit));
+        .bind(i64::from(limit))
+        .bind(now.as_millis());
     let decode = |row| {
-        Ok(SessionRow {
-            key: session_key(row)?,
-            set_at: required(row.time(3)?)?,
-            ends_at: required(row.time(4)?)?,
-        })
+        Ok(SessionRow { key: session_key(row)?, set_at: required(row.time(3)?)?, unused_from: row.time(4)? })
     };
     rows(readers, &SCAN_SESSIONS, query).await?.iter().map(decode).collect()
 }
@@ -78,11 +76,16 @@ pub(super) async fn remove_sessions(
 /// [`crate::store::Store::scan_users`].
 pub(super) async fn scan_users(
     readers: &ConnectionPool<Sqlite>,
+    now: Timestamp,
     after: Option<&UserKey>,
     limit: u32,
 ) -> Result<Vec<UserRow>, StoreError> {
     let (tenant_id, user_id) = first_key(after);
-    let query = sqlx::query(SCAN_USERS.text).bind(tenant_id.to_string()).bind(user_id).bind(i64::from(limit));
+    let query = sqlx::query(SCAN_USERS.text)
+        .bind(tenant_id.to_string())
+        .bind(user_id)
+        .bind(i64::from(limit))
+        .bind(now.as_millis());
     let decode =
         |row| Ok(UserRow { key: user_key(row)?, set_at: required(row.time(2)?)?, unused_from: row.time(3)? });
     rows(readers, &SCAN_USERS, query).await?.iter().map(decode).collect()

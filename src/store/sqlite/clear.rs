@@ -6,7 +6,7 @@ use super::common::{json, session_key};
 use crate::{
     presence::Timestamp,
     store::{
-        SessionKey, StoreError,
+        ClearSession, StoreError, author_columns,
         connection::{ConnectionPool, with_timeout},
         invalidation::Notifier,
         keys,
@@ -23,17 +23,24 @@ pub(super) async fn clear_sessions(
     writer: &ConnectionPool<Sqlite>,
     notifier: &Notifier,
     now: Timestamp,
-    keys: &[SessionKey],
+    clears: &[ClearSession],
 ) -> Result<Vec<bool>, StoreError> {
-    let distinct = keys::first_of_each(keys);
+    let distinct = keys::first_of_each(clears);
     let rows: Vec<_> = distinct
         .iter()
-        .map(|(key, _)| (key.user.tenant_id.to_string(), key.user.user_id.as_str(), key.session_id.as_str()))
+        .map(|(ClearSession { key, cleared_by }, _)| {
+            let (application, user) = author_columns(cleared_by);
+            let tenant_id = key.user.tenant_id.to_string();
+            (tenant_id, key.user.user_id.as_str(), key.session_id.as_str(), application, user)
+        })
         .collect();
     let query = match rows.as_slice() {
-        [(tenant_id, user_id, session_id)] => {
-            sqlx::query(CLEAR_SESSION.text).bind(tenant_id).bind(*user_id).bind(*session_id)
-        }
+        [(tenant_id, user_id, session_id, application, user)] => sqlx::query(CLEAR_SESSION.text)
+            .bind(tenant_id)
+            .bind(*user_id)
+            .bind(*session_id)
+            .bind(*application)
+            .bind(*user),
         rows => sqlx::query(CLEAR_SESSIONS.text).bind(json(rows)?),
     };
     let mut connection = writer.acquire().await?;
@@ -43,12 +50,12 @@ pub(super) async fn clear_sessions(
     notifier.notify(|| match &ended {
         Ok(ended) => ended.iter().map(|key| key.user.clone()).collect(),
         // The failed statement may still have been applied.
-        Err(_) => keys.iter().map(|key| key.user.clone()).collect(),
+        Err(_) => clears.iter().map(|clear| clear.key.user.clone()).collect(),
     });
 
-    let mut results = vec![false; keys.len()];
+    let mut results = vec![false; clears.len()];
     for ended in ended? {
-        let found = distinct.binary_search_by(|(key, _)| (*key).cmp(&ended)).ok();
+        let found = distinct.binary_search_by(|(clear, _)| clear.key.cmp(&ended)).ok();
         let position = found.and_then(|index| distinct.get(index)).map(|(_, position)| *position);
         *at_position(&mut results, position)? = true;
     }
@@ -64,8 +71,10 @@ mod tests {
         let write = |sql: &Sql| {
             let (_, text) = sql.text.split_once("update presence_sessions")?;
             let (values, rest) = text.split_once("\nwhere ")?;
+            let (values, _) = values.split_once("\nfrom ").unwrap_or((values, ""));
             let (_, condition) = rest.split_once("\n  and cleared_at")?;
-            Some(values.replace("?4", "?2") + &condition.replace("?4", "?2"))
+            let text = format!("{values}{condition}").replace("?6", "?2");
+            Some(text.replace("?4", "key.value ->> 3").replace("?5", "key.value ->> 4"))
         };
         assert_eq!(write(&CLEAR_SESSION), write(&CLEAR_SESSIONS));
         assert!(write(&CLEAR_SESSION).is_some());

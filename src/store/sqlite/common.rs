@@ -9,7 +9,7 @@ use sqlx::{
 
 use crate::{
     presence::Timestamp,
-    store::{SessionKey, SetSession, StoreError, UserKey, rows::Row, rows::parse_stored},
+    store::{SessionKey, SetSession, StoreError, UserKey, author_columns, rows::Row, rows::parse_stored},
 };
 
 /// A session as the parameters of a statement.
@@ -28,7 +28,7 @@ pub(super) struct SessionColumns<'a>(
 impl<'a> SessionColumns<'a> {
     /// The key, the pair, `expires_at` and the author.
     pub(super) fn new(now: Timestamp, set: &'a SetSession) -> Self {
-        let (application, user) = set.set_by.columns();
+        let (application, user) = author_columns(&set.set_by);
         Self(
             set.key.user.tenant_id.to_string(),
             set.key.user.user_id.as_str(),

@@ -5,14 +5,14 @@
 --
 -- Returns one row for each session, and one row without a session id for the user's own row.
 -- Ended sessions count, too: the time of their end is part of the sequence number.
-select user_id, session_id, availability, activity, set_at, changed_at, expires_at, cleared_at,
+select user_id, session_id, availability, activity, set_at, changed_at, expires_at, cleared_at, opened_at,
        null, null, null, null, null, null, null, null, null, null
 from presence_sessions
 where tenant_id = ?1
   and user_id in (select value from json_each(?2))
   and availability is not null
 union all
-select user_id, null, null, null, null, changed_at, null, null,
+select user_id, null, null, null, null, changed_at, null, null, null,
        preferred_availability, preferred_activity, preferred_expires_at,
        status_content, status_set_at, status_expires_at,
        manual_location_type, manual_place_id,

@@ -8,20 +8,24 @@ mod cleanup;
 mod clear;
 mod common;
 mod extend;
+mod history;
 mod inspect;
 mod load;
 mod options;
 mod set;
 mod users;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    Lease, ListUsers, PoolUse, SessionKey, SessionRow, SetSession, Store, StoreError, UpdateUser, UserKey,
-    UserRow,
+    ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
+    StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
     connection::{ConnectionPool, PoolOptions, with_timeout},
+    history::HistoryMode,
     invalidation::Notifier,
     sql::{Sql, sql},
 };
@@ -50,6 +54,7 @@ pub(super) struct SqliteStore {
     writer: ConnectionPool<Sqlite>,
     readers: ConnectionPool<Sqlite>,
     clock: DatabaseClock,
+    history: Arc<HistoryMode>,
     notifier: Notifier,
 }
 
@@ -59,17 +64,31 @@ impl SqliteStore {
         options: &SqliteConnectOptions,
         readers: PoolOptions,
         clock: DatabaseClock,
+        history: Arc<HistoryMode>,
         notifier: Notifier,
     ) -> Self {
         let writer = options
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
+        let writer = ConnectionPool::new(writer, PoolOptions { size: 1, ..readers });
+        let keeps = history.keeps();
         Self {
-            writer: ConnectionPool::new(writer, PoolOptions { size: 1, ..readers }),
+            writer: if keeps { writer.with_setup(history::APPEND_SPANS.text) } else { writer },
             readers: ConnectionPool::new(options.clone(), readers),
             clock,
+            history,
             notifier,
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Prepares a write at `now`. Without history it moves the start of the complete history.
+    async fn prepare_write(&self, now: Timestamp) -> Result<(), StoreError> {
+        match self.history.start_before(now) {
+            Some(start) => history::move_start(&self.writer, &self.history, now, start).await,
+            None => Ok(()),
         }
     }
 }
@@ -77,14 +96,17 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+        self.prepare_write(now).await?;
         set::set_sessions(&self.writer, &self.notifier, now, sets).await
     }
 
-    async fn clear_sessions(&self, now: Timestamp, keys: &[SessionKey]) -> Result<Vec<bool>, StoreError> {
-        clear::clear_sessions(&self.writer, &self.notifier, now, keys).await
+    async fn clear_sessions(&self, now: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError> {
+        self.prepare_write(now).await?;
+        clear::clear_sessions(&self.writer, &self.notifier, now, clears).await
     }
 
     async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+        self.prepare_write(now).await?;
         extend::extend_sessions(&self.writer, &self.notifier, now, held).await
     }
 
@@ -93,6 +115,7 @@ impl Store for SqliteStore {
     }
 
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError> {
+        self.prepare_write(now).await?;
         users::update_user(&self.writer, &self.notifier, now, update).await
     }
 
@@ -106,22 +129,41 @@ impl Store for SqliteStore {
 
     async fn scan_sessions(
         &self,
+        now: Timestamp,
         after: Option<&SessionKey>,
         rows: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        cleanup::scan_sessions(&self.readers, after, rows).await
+        cleanup::scan_sessions(&self.readers, now, after, rows).await
     }
 
-    async fn remove_sessions(&self, sessions: &[SessionRow]) -> Result<u64, StoreError> {
+    async fn remove_sessions(&self, now: Timestamp, sessions: &[SessionRow]) -> Result<u64, StoreError> {
+        self.prepare_write(now).await?;
         cleanup::remove_sessions(&self.writer, sessions).await
     }
 
-    async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Result<Vec<UserRow>, StoreError> {
-        cleanup::scan_users(&self.readers, after, rows).await
+    async fn scan_users(
+        &self,
+        now: Timestamp,
+        after: Option<&UserKey>,
+        rows: u32,
+    ) -> Result<Vec<UserRow>, StoreError> {
+        cleanup::scan_users(&self.readers, now, after, rows).await
     }
 
     async fn remove_users(&self, users: &[UserRow]) -> Result<u64, StoreError> {
         cleanup::remove_users(&self.writer, users).await
+    }
+
+    async fn load_history(
+        &self,
+        now: Timestamp,
+        load: &LoadHistory,
+    ) -> Result<Vec<StoredHistory>, StoreError> {
+        history::load_history(&self.readers, now, load).await
+    }
+
+    async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
+        history::remove_spans(&self.writer, &self.history, now, before, rows).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

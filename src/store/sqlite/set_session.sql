@@ -5,49 +5,60 @@
 -- ?9 now
 insert into presence_sessions as s (
     tenant_id, user_id, session_id, availability, activity,
-    opened_at, changed_at, set_at, expires_at, observed_at,
+    opened_at, started_at, changed_at, set_at, expires_at, observed_at,
     set_by_application, set_by_user
 )
-values (?1, ?2, ?3, ?4, ?5, ?9, ?9, ?9, ?6, ?9, ?7, ?8)
+values (?1, ?2, ?3, ?4, ?5, ?9, ?9, ?9, ?9, ?6, ?9, ?7, ?8)
 on conflict (tenant_id, user_id, session_id) do update set
     availability       = excluded.availability,
     activity           = excluded.activity,
     set_at             = excluded.set_at,
     expires_at         = excluded.expires_at,
-    cleared_at         = null,
     observed_at        = max(excluded.observed_at, s.observed_at + 1),
     holder             = null,
     set_by_application = excluded.set_by_application,
     set_by_user        = excluded.set_by_user,
-    opened_at          = case
-        when s.cleared_at is not null or s.expires_at <= excluded.set_at then excluded.set_at
-        else s.opened_at
-    end,
-    changed_at         = case
-        when s.availability is not excluded.availability
-          or s.activity is not excluded.activity
-          or s.cleared_at is not null
-          or s.expires_at <= excluded.set_at
-          or (s.availability = 'Available' and s.set_at + 300000 <= excluded.set_at)
-          or excluded.expires_at < s.expires_at
-        then max(excluded.set_at, s.changed_at + 1)
-        else s.changed_at
-    end,
     (
-        previous_availability, previous_activity, previous_from, previous_until, previous_set_at,
+        opened_at, started_at, changed_at, cleared_at, cleared_by_application, cleared_by_user,
+        previous_availability, previous_activity,
+        previous_started_at, previous_ended_at, previous_end_reason,
+        previous_changed_at, previous_set_at,
         previous_set_by_application, previous_set_by_user
     ) = (
-        select s.availability, s.activity, s.changed_at, min(excluded.set_at, s.expires_at), s.set_at,
-               s.set_by_application, s.set_by_user
-        where s.cleared_at is null
-          and (
-              s.availability <> excluded.availability
-              or s.activity <> excluded.activity
-              or s.expires_at <= excluded.set_at
-              or (s.availability = 'Available' and s.set_at + 300000 <= excluded.set_at)
-              or excluded.expires_at < s.expires_at
-              or s.set_by_application is not excluded.set_by_application
-              or s.set_by_user is not excluded.set_by_user
-          )
+        select case when writes.opens then max(excluded.set_at, s.changed_at + 1, coalesce(writes.seen_at, 0)) else s.opened_at end,
+               case when writes.changes or writes.is_by_another then max(excluded.set_at, s.started_at) else s.started_at end,
+               case when writes.changes then max(excluded.set_at, s.changed_at + 1, coalesce(writes.seen_at, 0)) else s.changed_at end,
+               null, null, null,
+               ended.availability, ended.activity,
+               ended.started_at, ended.ended_at, ended.end_reason,
+               ended.changed_at, ended.set_at,
+               ended.set_by_application, ended.set_by_user
+        from (
+            select seen.at as seen_at,
+                   s.cleared_at is not null or s.expires_at <= excluded.set_at + 3000 as opens,
+                   seen.at is not null
+                       or s.availability <> excluded.availability
+                       or s.activity <> excluded.activity
+                       or excluded.expires_at < s.expires_at as changes,
+                   s.set_by_application is not excluded.set_by_application
+                       or s.set_by_user is not excluded.set_by_user as is_by_another
+            from (
+                select case
+                           when s.cleared_at is not null then s.cleared_at
+                           when s.expires_at <= excluded.set_at + 3000 then s.expires_at
+                           when s.availability <> 'Available' then null
+                           when s.set_at + 600000 <= excluded.set_at + 3000 then s.set_at + 600000
+                           when s.set_at + 300000 <= excluded.set_at + 3000 then s.set_at + 300000
+                       end + 1 as at
+            ) as seen
+        ) as writes
+        left join (
+            select s.availability, s.activity,
+                   s.started_at,
+                   max(s.started_at, min(excluded.set_at, s.expires_at)) as ended_at,
+                   case when s.expires_at <= excluded.set_at then 'expired' else 'changed' end as end_reason,
+                   s.changed_at, s.set_at,
+                   s.set_by_application, s.set_by_user
+        ) as ended on s.cleared_at is null and (writes.changes or writes.is_by_another)
     )
 returning case when changed_at >= set_at then tenant_id || ' ' || user_id end

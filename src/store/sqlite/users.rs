@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     presence::{Timestamp, UserId},
     store::{
-        ListUsers, StoreError, UpdateUser,
+        ListUsers, StoreError, UpdateUser, UserChange, author_columns,
         connection::{ConnectionPool, with_timeout},
         invalidation::Notifier,
         rows::parse_stored,
@@ -14,7 +14,9 @@ use crate::{
     },
 };
 
-const UPDATE_USER: Sql = sql!("update_user");
+const UPDATE_PREFERRED: Sql = sql!("update_preferred");
+const UPDATE_STATUS_MESSAGE: Sql = sql!("update_status_message");
+const UPDATE_LOCATIONS: Sql = sql!("update_locations");
 const LIST_USERS: Sql = sql!("list_users");
 const COUNT_USERS: Sql = sql!("count_users");
 
@@ -25,33 +27,41 @@ pub(super) async fn update_user(
     now: Timestamp,
     update: &UpdateUser,
 ) -> Result<(), StoreError> {
-    let (preferred, status) = (&update.preferred, &update.status_message);
-    let (author_application, author_user) = update.set_by.columns();
-    let (sets_manual, manual_type, manual_place) = update.manual_location.columns();
-    let (sets_automatic, automatic_type, automatic_place) = update.automatic_location.columns();
-    let pair = preferred.value().map(|(pair, _)| *pair);
-    let query = sqlx::query_scalar(UPDATE_USER.text)
-        .bind(update.user.tenant_id.to_string())
-        .bind(update.user.user_id.as_str())
-        .bind(now.as_millis())
-        .bind(author_application)
-        .bind(author_user)
-        .bind(preferred.applies())
-        .bind(pair.map(|pair| <&str>::from(pair.availability)))
-        .bind(pair.map(|pair| <&str>::from(pair.activity)))
-        .bind(preferred.value().map(|(_, expires_after)| (now + *expires_after).as_millis()))
-        .bind(status.applies())
-        .bind(status.value().map(|(content, _)| content.as_str()))
-        .bind(status.value().and_then(|(_, expires_at)| expires_at.map(Timestamp::as_millis)))
-        .bind(sets_manual)
-        .bind(manual_type)
-        .bind(manual_place)
-        .bind(sets_automatic)
-        .bind(automatic_type)
-        .bind(automatic_place);
+    let (application, user) = author_columns(&update.set_by);
+    let begin = |sql: &Sql| {
+        sqlx::query_scalar(sql.text)
+            .bind(update.user.tenant_id.to_string())
+            .bind(update.user.user_id.as_str())
+            .bind(now.as_millis())
+            .bind(application)
+            .bind(user)
+    };
+    let (sql, query) = match &update.change {
+        UserChange::Preferred(preferred) => {
+            let query = begin(&UPDATE_PREFERRED)
+                .bind(preferred.map(|(pair, _)| <&str>::from(pair.availability)))
+                .bind(preferred.map(|(pair, _)| <&str>::from(pair.activity)))
+                .bind(preferred.map(|(_, expires_after)| (now + expires_after).as_millis()));
+            (UPDATE_PREFERRED, query)
+        }
+        UserChange::StatusMessage(message) => {
+            let expires_at = message.as_ref().and_then(|(_, expires_at)| *expires_at);
+            let query = begin(&UPDATE_STATUS_MESSAGE)
+                .bind(message.as_ref().map(|(content, _)| content.as_str()))
+                .bind(expires_at.map(Timestamp::as_millis));
+            (UPDATE_STATUS_MESSAGE, query)
+        }
+        UserChange::Locations { manual, automatic } => {
+            let (sets_manual, manual_type, manual_place) = manual.columns();
+            let (sets_automatic, automatic_type, automatic_place) = automatic.columns();
+            let query = begin(&UPDATE_LOCATIONS).bind(sets_manual).bind(manual_type).bind(manual_place);
+            let query = query.bind(sets_automatic).bind(automatic_type).bind(automatic_place);
+            (UPDATE_LOCATIONS, query)
+        }
+    };
     let mut connection = pool.acquire().await?;
     let outcome = with_timeout(query.fetch_one(&mut *connection)).await;
-    let changed: Result<bool, _> = pool.release(connection, UPDATE_USER.name, outcome);
+    let changed: Result<bool, _> = pool.release(connection, sql.name, outcome);
     // The failed statement may still have been applied.
     if *changed.as_ref().unwrap_or(&true) {
         notifier.notify(|| vec![update.user.clone()]);

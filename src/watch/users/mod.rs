@@ -23,7 +23,7 @@ use slab::Slab;
 use super::mailbox::{Mailbox, PresenceUpdate, UserSlot};
 use crate::{
     clock::Stopwatch,
-    presence::{Presence, Timestamp, User, next_transition},
+    presence::{Presence, Timestamp, User},
     store::UserKey,
     telemetry::WatchMetrics,
 };
@@ -276,10 +276,10 @@ impl Users {
             return;
         };
         let presence = Presence::compute(user.key.user_id.clone(), stored, now);
-        let same = user.shown.as_ref().is_some_and(|shown| shown.shows_the_same_as(&presence));
         // Watchers keep the last presence that they received. An equal presence shares its
         // memory.
         let unchanged = user.shown.take().filter(|shown| **shown == presence);
+        let same = unchanged.is_some();
         let presence = unchanged.unwrap_or_else(|| Arc::new(presence));
         user.shown = Some(Arc::clone(&presence));
         let noticed = user.noticed.take();
@@ -294,8 +294,7 @@ impl Users {
 
         let changed_recently = presence.sequence_number.changed_at() + REREAD_AFTER > now;
         let reread = changed_recently.then(|| now + REREAD_AFTER);
-        let transition = next_transition(stored, now).map(|transition| transition.at);
-        let due = [reread, transition].into_iter().flatten().min();
+        let due = [reread, stored.next_change(now)].into_iter().flatten().min();
         if let Some(before) = std::mem::replace(&mut user.due, due) {
             self.due.remove(&(before, slot));
         }

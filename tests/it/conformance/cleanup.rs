@@ -2,17 +2,17 @@ use std::time::Duration;
 
 use presenced::{
     presence::{Pair, Timestamp},
-    store::{Author, Change, Lease, SessionKey, SessionRow, UpdateUser, UserKey, UserRow},
+    store::{Lease, SessionKey, SessionRow, UserChange, UserKey, UserRow},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start, update};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
     a_scan_has_the_next_sessions_in_key_order,
-    a_scanned_session_ends_with_its_clear_or_its_expiry,
+    a_session_is_unused_from_its_clear_or_its_expiry,
     a_session_that_was_set_since_it_was_read_is_kept,
     a_scan_has_the_next_rows_of_users_in_key_order,
     a_row_of_a_user_is_unused_once_it_shows_nothing_and_no_session_is_left,
@@ -21,20 +21,24 @@ on_every_engine![
     a_lease_that_was_not_renewed_ends_after_its_duration,
 ];
 
+const DAY: Duration = Duration::from_hours(24);
+
 impl Subject {
     async fn scan(&self, after: Option<&SessionKey>, rows: u32) -> Vec<SessionRow> {
-        self.store.scan_sessions(after, rows).await.unwrap()
+        self.store.scan_sessions(start() + DAY, after, rows).await.unwrap()
     }
 
     async fn scan_users(&self, after: Option<&UserKey>, rows: u32) -> Vec<UserRow> {
-        self.store.scan_users(after, rows).await.unwrap()
+        self.store.scan_users(start() + DAY, after, rows).await.unwrap()
     }
 
     /// Updates the user's message.
-    async fn message(&self, now: Timestamp, user: &str, message: Change<(String, Option<Timestamp>)>) {
-        let update =
-            UpdateUser { status_message: message, ..UpdateUser::new(key(user, "x").user, Author::default()) };
-        self.store.update_user(now, &update).await.unwrap();
+    async fn message(&self, now: Timestamp, user: &str, message: Option<(String, Option<Timestamp>)>) {
+        self.update(now, user, UserChange::StatusMessage(message)).await;
+    }
+
+    async fn update(&self, now: Timestamp, user: &str, change: UserChange) {
+        self.store.update_user(now, &update(user, change)).await.unwrap();
     }
 }
 
@@ -60,18 +64,19 @@ async fn a_scan_has_the_next_sessions_in_key_order(engine: Engine) {
     assert_eq!(keys(Some(&foreign.key), 3).await, []);
 }
 
-async fn a_scanned_session_ends_with_its_clear_or_its_expiry(engine: Engine) {
+async fn a_session_is_unused_from_its_clear_or_its_expiry(engine: Engine) {
     let subject = Subject::new(engine).await;
     let sets = [set("u", "cleared", IN_A_CALL, HOUR), set("u", "expires", IN_A_CALL, 5 * MINUTE)];
     subject.set(start(), &sets).await;
     subject.clear(start() + MINUTE, &[key("u", "cleared")]).await;
     let rows = subject.scan(None, 10).await;
-    let ends: Vec<_> = rows.iter().map(|row| (row.set_at, row.ends_at)).collect();
-    assert_eq!(ends, [(start(), start() + MINUTE), (start(), start() + 5 * MINUTE)]);
-    assert_eq!(subject.store.remove_sessions(&rows[..1]).await.unwrap(), 1);
-    assert_eq!(subject.scan(None, 10).await, rows[1..]);
-    assert_eq!(subject.store.remove_sessions(&rows).await.unwrap(), 1);
-    assert_eq!(subject.store.remove_sessions(&[]).await.unwrap(), 0);
+    let ends = |rows: &[SessionRow]| rows.iter().map(|row| (row.set_at, row.unused_from)).collect::<Vec<_>>();
+    let (cleared, expired) = (start() + MINUTE, start() + 5 * MINUTE);
+    assert_eq!(ends(&rows), [(start(), Some(cleared)), (start(), None)], "the last end is kept");
+    assert_eq!(subject.store.remove_sessions(start() + DAY, &rows[..1]).await.unwrap(), 1);
+    assert_eq!(ends(&subject.scan(None, 10).await), [(start(), Some(expired))], "no other row is left");
+    assert_eq!(subject.store.remove_sessions(start() + DAY, &rows).await.unwrap(), 1);
+    assert_eq!(subject.store.remove_sessions(start() + DAY, &[]).await.unwrap(), 0);
 }
 
 async fn a_session_that_was_set_since_it_was_read_is_kept(engine: Engine) {
@@ -80,7 +85,7 @@ async fn a_session_that_was_set_since_it_was_read_is_kept(engine: Engine) {
     subject.set(start(), &sets).await;
     let rows = subject.scan(None, 10).await;
     subject.set(start() + HOUR, &sets[..1]).await;
-    assert_eq!(subject.store.remove_sessions(&rows).await.unwrap(), 1);
+    assert_eq!(subject.store.remove_sessions(start() + DAY, &rows).await.unwrap(), 1);
     assert_eq!(subject.load(start() + HOUR, "u").await.len(), 1);
 }
 
@@ -88,7 +93,7 @@ async fn a_scan_has_the_next_rows_of_users_in_key_order(engine: Engine) {
     let subject = Subject::new(engine).await;
     assert_eq!(subject.scan_users(None, 1).await, []);
     for user in ["a", "B", "c"] {
-        subject.message(start(), user, Change::Set(("hi".to_owned(), None))).await;
+        subject.message(start(), user, Some(("hi".to_owned(), None))).await;
     }
     let keys = async |after: Option<&UserKey>, rows| {
         let rows = subject.scan_users(after, rows).await;
@@ -101,18 +106,16 @@ async fn a_scan_has_the_next_rows_of_users_in_key_order(engine: Engine) {
 async fn a_row_of_a_user_is_unused_once_it_shows_nothing_and_no_session_is_left(engine: Engine) {
     let subject = Subject::new(engine).await;
     let unused_from = async || subject.scan_users(None, 1).await[0].unused_from;
-    subject.message(start(), "u", Change::Set(("hi".to_owned(), None))).await;
+    subject.message(start(), "u", Some(("hi".to_owned(), None))).await;
     assert_eq!(unused_from().await, None, "the message does not end");
-    subject.message(start() + MINUTE, "u", Change::Set(("hi".to_owned(), Some(start() + HOUR)))).await;
+    subject.message(start() + MINUTE, "u", Some(("hi".to_owned(), Some(start() + HOUR)))).await;
     assert_eq!(unused_from().await, Some(start() + HOUR));
-    let mut update = UpdateUser::new(key("u", "x").user, Author::default());
-    update.preferred = Change::Set((Pair::AWAY, 2 * HOUR));
-    subject.store.update_user(start(), &update).await.unwrap();
+    subject.update(start(), "u", UserChange::Preferred(Some((Pair::AWAY, 2 * HOUR)))).await;
     assert_eq!(unused_from().await, Some(start() + 2 * HOUR));
     subject.set(start(), &[set("u", "a", IN_A_CALL, MINUTE)]).await;
     assert_eq!(unused_from().await, None, "a session is left");
     let sessions = subject.scan(None, 1).await;
-    subject.store.remove_sessions(&sessions).await.unwrap();
+    subject.store.remove_sessions(start() + DAY, &sessions).await.unwrap();
     assert_eq!(unused_from().await, Some(start() + 2 * HOUR));
     let rows = subject.scan_users(None, 1).await;
     assert_eq!(subject.store.remove_users(&rows).await.unwrap(), 1);
@@ -124,11 +127,11 @@ async fn a_row_of_a_user_is_unused_once_it_shows_nothing_and_no_session_is_left(
 async fn a_row_of_a_user_that_was_written_since_it_was_read_is_kept(engine: Engine) {
     let subject = Subject::new(engine).await;
     for user in ["a", "b"] {
-        subject.message(start(), user, Change::Set(("hi".to_owned(), None))).await;
-        subject.message(start() + MINUTE, user, Change::Clear).await;
+        subject.message(start(), user, Some(("hi".to_owned(), None))).await;
+        subject.message(start() + MINUTE, user, None).await;
     }
     let rows = subject.scan_users(None, 10).await;
-    subject.message(start() + HOUR, "a", Change::Set(("new".to_owned(), None))).await;
+    subject.message(start() + HOUR, "a", Some(("new".to_owned(), None))).await;
     assert_eq!(subject.store.remove_users(&rows).await.unwrap(), 1);
     assert_eq!(subject.user(start() + HOUR, "a").await.status_message.unwrap().content, "new");
 }
@@ -164,7 +167,7 @@ async fn a_row_that_is_being_written_is_kept() {
     subject.set(start(), &[set("u", "a", IN_A_CALL, MINUTE), set("u", "b", IN_A_CALL, MINUTE)]).await;
     let sessions = subject.scan(None, 10).await;
     for user in ["u", "v"] {
-        subject.message(start(), user, Change::Clear).await;
+        subject.message(start(), user, None).await;
     }
     let users = subject.scan_users(None, 10).await;
     let mut other = PgConnection::connect(subject.url()).await.unwrap();
@@ -172,7 +175,7 @@ async fn a_row_that_is_being_written_is_kept() {
     writing.execute("update presence_sessions set cleared_at = 1 where session_id = 'a'").await.unwrap();
     writing.execute("update presence_users set status_content = 'hi' where user_id = 'u'").await.unwrap();
     // If the removal waited for the write, it would time out.
-    assert_eq!(subject.store.remove_sessions(&sessions).await.unwrap(), 1);
+    assert_eq!(subject.store.remove_sessions(start() + DAY, &sessions).await.unwrap(), 1);
     assert_eq!(subject.store.remove_users(&users).await.unwrap(), 1);
     writing.rollback().await.unwrap();
     assert_eq!(subject.scan(None, 10).await.len(), 1);

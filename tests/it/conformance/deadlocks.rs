@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use presenced::{
     clock::Stopwatch,
     presence::Pair,
-    store::{Author, Change, Database, SessionKey, SetSession, Store, StoreError, UpdateUser},
+    store::{Database, SessionKey, SetSession, Store, StoreError, UpdateUser},
 };
 use sqlx::{Connection, PgConnection};
 use tokio::task::JoinSet;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, key, message, set, start, update};
 use crate::support::{database::Engine, number, wait::eventually};
 
 /// The number of keys in a batch.
@@ -44,9 +44,9 @@ fn random_sets() -> Vec<SetSession> {
 
 /// Removes a page of the sessions that were not set since they were read.
 async fn clean_up(store: &dyn Store) -> Result<(), StoreError> {
-    let sessions = store.scan_sessions(Some(&random_key()), 100).await?;
-    store.remove_sessions(&sessions).await?;
-    let users = store.scan_users(None, 100).await?;
+    let sessions = store.scan_sessions(start(), Some(&random_key()), 100).await?;
+    store.remove_sessions(start() + HOUR, &sessions).await?;
+    let users = store.scan_users(start(), None, 100).await?;
     store.remove_users(&users).await.map(drop)
 }
 
@@ -57,11 +57,10 @@ async fn run(store: Arc<dyn Store>, length: Duration) -> Result<usize, StoreErro
         let now = start() + fastrand::u32(..1_000) * (MINUTE / 1_000);
         match fastrand::u32(..10) {
             0..4 => store.set_sessions(now, &random_sets()).await?,
-            4..6 => drop(store.clear_sessions(now, &random_keys()).await?),
+            4..6 => drop(store.clear_sessions(now, &clears(&random_keys())).await?),
             6..8 => drop(store.extend_sessions(now, &random_sets()).await?),
             8 => {
-                let mut update = UpdateUser::new(random_key().user, Author::default());
-                update.status_message = Change::Set(("hi".to_owned(), None));
+                let update = UpdateUser { user: random_key().user, ..update("u", message("hi")) };
                 store.update_user(now, &update).await?;
             }
             _ => clean_up(store.as_ref()).await?,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::SetSession,
+    store::{SETTLES_AFTER, SetSession},
 };
 
 use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
@@ -99,10 +99,10 @@ async fn changed_at_moves_as_for_a_set(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
     let held = [set("u", "a", Pair::AVAILABLE, HOUR)];
-    let almost = start() + INACTIVE_AFTER - TICK;
+    let almost = start() + INACTIVE_AFTER.saturating_sub(SETTLES_AFTER + TICK);
     subject.extend(almost, &held).await;
     assert_eq!(subject.only(almost).await.changed_at, start());
-    let faded = almost + INACTIVE_AFTER;
+    let faded = almost + INACTIVE_AFTER + TICK;
     subject.extend(faded, &held).await;
     assert_eq!(subject.only(faded).await.changed_at, faded);
     // The clock is behind the one of the last write.

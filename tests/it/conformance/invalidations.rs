@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::{Author, Change, Invalidation, InvalidationFeed, UpdateUser},
+    store::{Invalidation, InvalidationFeed, UserChange},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, message, set, start, update};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
@@ -148,9 +148,8 @@ async fn an_extension_notifies_watchers_as_a_set_does(engine: Engine) {
 
 async fn an_update_notifies_watchers_if_it_set_or_removed_a_value(engine: Engine) {
     let mut consumer = Consumer::new(engine).await;
-    let nothing = || UpdateUser::new(key("u", "a").user, Author::default());
-    let set = || UpdateUser { status_message: Change::Set(("hi".to_owned(), None)), ..nothing() };
-    let clear = || UpdateUser { status_message: Change::Clear, preferred: Change::Clear, ..nothing() };
+    let set = || update("u", message("hi"));
+    let clear = || update("u", UserChange::StatusMessage(None));
     let updates = [(clear(), false), (set(), true), (set(), true), (clear(), true), (clear(), false)];
     for (minute, (update, notified)) in (0..).zip(updates) {
         consumer.subject.store.update_user(start() + minute * MINUTE, &update).await.unwrap();

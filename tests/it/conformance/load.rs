@@ -1,16 +1,16 @@
 use presenced::{
     presence::{Pair, User},
-    store::{Author, Change, StoreError, UpdateUser},
+    store::StoreError,
 };
 use uuid::Uuid;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, message, set, start, update};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
     a_user_has_every_live_session_and_no_other,
     an_unknown_user_is_empty,
-    changed_at_is_the_latest_change_of_all_but_the_live_sessions,
+    the_times_of_the_last_change_of_the_row_and_of_the_last_end,
     a_user_requested_twice_is_returned_twice,
     a_load_sees_earlier_writes_on_every_connection,
     ids_are_compared_byte_by_byte,
@@ -42,19 +42,26 @@ async fn a_user_has_every_live_session_and_no_other(engine: Engine) {
     assert!(ids(start() + HOUR).await.is_empty());
 }
 
-async fn changed_at_is_the_latest_change_of_all_but_the_live_sessions(engine: Engine) {
+async fn the_times_of_the_last_change_of_the_row_and_of_the_last_end(engine: Engine) {
     let subject = Subject::new(engine).await;
-    let changed_at = async |now| subject.user(now, "u").await.changed_at;
+    let times = async |now| {
+        let user = subject.user(now, "u").await;
+        (user.changed_at, user.sessions_ended_at)
+    };
     let sets = [set("u", "a", IN_A_CALL, 5 * MINUTE), set("u", "b", IN_A_CALL, HOUR)];
     subject.set(start(), &sets).await;
-    assert_eq!(changed_at(start()).await, None);
-    assert_eq!(changed_at(start() + 6 * MINUTE).await, Some(start() + 5 * MINUTE), "an expiry");
+    assert_eq!(times(start()).await, (None, None));
+    let expired = Some(start() + 5 * MINUTE);
+    assert_eq!(times(start() + 6 * MINUTE).await, (None, expired), "an expiry");
     subject.clear(start() + 7 * MINUTE, &[key("u", "b")]).await;
-    assert_eq!(changed_at(start() + 8 * MINUTE).await, Some(start() + 7 * MINUTE), "a clear");
-    let mut update = UpdateUser::new(key("u", "x").user, Author::default());
-    update.status_message = Change::Set(("hi".to_owned(), None));
-    subject.store.update_user(start() + 9 * MINUTE, &update).await.unwrap();
-    assert_eq!(changed_at(start() + 10 * MINUTE).await, Some(start() + 9 * MINUTE), "what the user set");
+    let cleared = Some(start() + 7 * MINUTE);
+    assert_eq!(times(start() + 8 * MINUTE).await, (None, cleared), "a clear");
+    subject.store.update_user(start() + 9 * MINUTE, &update("u", message("hi"))).await.unwrap();
+    assert_eq!(
+        times(start() + 10 * MINUTE).await,
+        (Some(start() + 9 * MINUTE), cleared),
+        "what the user set"
+    );
 }
 
 async fn an_unknown_user_is_empty(engine: Engine) {

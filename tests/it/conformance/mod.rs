@@ -4,6 +4,7 @@ mod cleanup;
 mod clear_sessions;
 mod deadlocks;
 mod extend_sessions;
+mod history;
 mod invalidations;
 mod late;
 mod list_users;
@@ -14,8 +15,8 @@ mod update_user;
 use std::{sync::Arc, time::Duration};
 
 use presenced::{
-    presence::{Activity, Availability, Pair, Session, SessionId, Timestamp, User, UserId},
-    store::{Author, Database, SessionKey, SetSession, Store, UserKey},
+    presence::{Activity, Author, Availability, Pair, Session, SessionId, Timestamp, User, UserId},
+    store::{ClearSession, Database, SessionKey, SetSession, Store, UpdateUser, UserChange, UserKey},
 };
 use uuid::Uuid;
 
@@ -53,7 +54,7 @@ impl Subject {
     }
 
     pub async fn clear(&self, now: Timestamp, keys: &[SessionKey]) -> Vec<bool> {
-        self.store.clear_sessions(now, keys).await.unwrap()
+        self.store.clear_sessions(now, &clears(keys)).await.unwrap()
     }
 
     /// Loads the user `user`.
@@ -85,6 +86,21 @@ pub fn key(user: &str, session: &str) -> SessionKey {
 pub fn key_of(tenant_id: Uuid, user: &str, session: &str) -> SessionKey {
     let user = UserKey { tenant_id, user_id: UserId::parse(user).unwrap() };
     SessionKey { user, session_id: SessionId::parse(session).unwrap() }
+}
+
+/// Clears of these sessions, without an author.
+pub fn clears(keys: &[SessionKey]) -> Vec<ClearSession> {
+    keys.iter().map(|key| ClearSession { key: key.clone(), cleared_by: Author::default() }).collect()
+}
+
+/// A change to a user's row, without an author.
+pub fn update(user: &str, change: UserChange) -> UpdateUser {
+    UpdateUser { user: key(user, "x").user, change, set_by: Author::default() }
+}
+
+/// A status message that does not expire.
+pub fn message(content: &str) -> UserChange {
+    UserChange::StatusMessage(Some((content.to_owned(), None)))
 }
 
 pub fn set(user: &str, session: &str, pair: Pair, expires_after: Duration) -> SetSession {

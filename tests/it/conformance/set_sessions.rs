@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Session, SessionId, Timestamp},
-    store::{SESSIONS_MAX, SetSession, StoreError},
+    store::{SESSIONS_MAX, SETTLES_AFTER, SetSession, StoreError},
 };
 
 use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
@@ -21,6 +21,7 @@ on_every_engine![
     changed_at_becomes_now_if_the_pair_differs,
     changed_at_becomes_now_if_the_session_had_ended,
     changed_at_becomes_now_if_the_session_had_begun_to_fade,
+    a_set_that_may_commit_after_an_end_or_a_fade_moves_changed_at_behind_it,
     changed_at_becomes_now_if_the_session_ends_earlier,
     a_plain_refresh_leaves_changed_at_unchanged,
     changed_at_moves_forward_on_every_change,
@@ -57,7 +58,8 @@ async fn a_session_shows_the_pair_and_expires_after_the_duration(engine: Engine)
         subject.set(start(), &[set(session, session, pair, HOUR + TICK)]).await;
         let session_id = SessionId::parse(session).unwrap();
         let (set_at, expires_at) = (start(), start() + HOUR + TICK);
-        let expected = Session { session_id, pair, set_at, changed_at: set_at, expires_at };
+        let expected =
+            Session { session_id, pair, set_at, opened_at: set_at, changed_at: set_at, expires_at };
         assert_eq!(subject.load(start(), session).await, [expected]);
     }
 }
@@ -116,7 +118,7 @@ async fn changed_at_becomes_now_if_the_pair_differs(engine: Engine) {
 async fn changed_at_becomes_now_if_the_session_had_ended(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
-    let expired = start() + HOUR;
+    let expired = start() + HOUR + TICK;
     subject.set(expired, &[set("u", "a", IN_A_CALL, HOUR)]).await;
     assert_eq!(subject.only(expired).await.changed_at, expired);
 
@@ -129,12 +131,26 @@ async fn changed_at_becomes_now_if_the_session_had_ended(engine: Engine) {
 async fn changed_at_becomes_now_if_the_session_had_begun_to_fade(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
-    let just_before = start() + INACTIVE_AFTER.saturating_sub(TICK);
+    let just_before = start() + INACTIVE_AFTER.saturating_sub(SETTLES_AFTER + TICK);
     subject.set(just_before, &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
     assert_eq!(subject.only(just_before).await.changed_at, start());
-    let fading = just_before + INACTIVE_AFTER;
+    let fading = just_before + INACTIVE_AFTER + TICK;
     subject.set(fading, &[set("u", "a", Pair::AVAILABLE, HOUR)]).await;
     assert_eq!(subject.only(fading).await.changed_at, fading);
+}
+
+async fn a_set_that_may_commit_after_an_end_or_a_fade_moves_changed_at_behind_it(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let (available, busy) = (set("u", "a", Pair::AVAILABLE, HOUR), set("u", "b", IN_A_CALL, MINUTE));
+    subject.set(start(), &[available.clone(), busy.clone()]).await;
+    let ends = start() + MINUTE;
+    subject.set(ends - SETTLES_AFTER, &[busy]).await;
+    let sessions = subject.load(ends, "u").await;
+    assert_eq!((sessions[1].opened_at, sessions[1].changed_at), (ends + TICK, ends + TICK));
+    let fades = start() + INACTIVE_AFTER;
+    subject.set(fades - SETTLES_AFTER, &[available]).await;
+    let sessions = subject.load(fades, "u").await;
+    assert_eq!((sessions[0].opened_at, sessions[0].changed_at), (start(), fades + TICK));
 }
 
 async fn changed_at_becomes_now_if_the_session_ends_earlier(engine: Engine) {

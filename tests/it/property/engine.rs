@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use presenced::{
-    presence::{Pair, Timestamp, presence_of},
-    store::{Author, Change, SetSession, UpdateUser},
+    presence::{Author, Pair, Timestamp, presence_of},
+    store::{SetSession, UpdateUser, UserChange},
 };
 use proptest::{
     collection::vec,
@@ -13,7 +13,7 @@ use proptest::{
 };
 use uuid::Uuid;
 
-use super::{MINUTE_MS, Naive, NaiveUser, millis, pair, preferred_pair, session, user_row};
+use super::{MINUTE_MS, Naive, NaiveUser, SETTLES_MS, millis, pair, preferred_pair, session, user_row};
 use crate::{
     conformance::{Subject, key_of},
     support::{database::Engine, number, on_every_engine, server::START},
@@ -49,9 +49,11 @@ enum Call {
     SetMessage(u8, Option<Life>),
     /// Advances the clock by milliseconds.
     Advance(i64),
+    /// Removes rows that are not needed any more.
+    CleanUp,
 }
 
-const USERS: u8 = 4;
+pub(super) const USERS: u8 = 4;
 const SESSIONS: u8 = 4;
 
 fn call() -> impl Strategy<Value = Call> {
@@ -65,6 +67,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (0..USERS, option::weighted(0.7, life()))
             .prop_map(|(user, message)| Call::SetMessage(user, message)),
         3 => millis(6).prop_map(Call::Advance),
+        1 => Just(Call::CleanUp),
     ]
 }
 
@@ -72,24 +75,40 @@ fn life() -> impl Strategy<Value = Life> {
     prop_oneof![(1..=30_u64).prop_map(Life::Minutes), Just(Life::Forever)]
 }
 
+/// The model after a call.
+pub(super) struct Past {
+    pub(super) at: i64,
+    pub(super) model: BTreeMap<(u8, String), Naive>,
+    pub(super) users: BTreeMap<u8, NaiveUser>,
+}
+
 /// The engine and the model, with the same calls, for one tenant.
-struct Comparison<'a> {
-    subject: &'a Subject,
-    tenant: Uuid,
+pub(super) struct Comparison<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) tenant: Uuid,
     model: BTreeMap<(u8, String), Naive>,
     users: BTreeMap<u8, NaiveUser>,
     /// The last sequence number of each user.
     sequences: BTreeMap<u8, String>,
-    now: i64,
+    /// The model after each call, with its time.
+    pub(super) past: Vec<Past>,
+    pub(super) now: i64,
     operations: usize,
 }
 
 impl Comparison<'_> {
-    fn update_of(&self, user: u8) -> UpdateUser {
-        UpdateUser::new(key_of(self.tenant, &user.to_string(), "x").user, Author::default())
+    async fn update(&self, user: u8, change: UserChange) {
+        let user = key_of(self.tenant, &user.to_string(), "x").user;
+        let update = UpdateUser { user, change, set_by: Author::default() };
+        self.subject.store.update_user(Timestamp::from_millis(self.now), &update).await.unwrap();
     }
 
     async fn run(&mut self, call: &Call) {
+        self.apply(call).await;
+        self.past.push(Past { at: self.now, model: self.model.clone(), users: self.users.clone() });
+    }
+
+    async fn apply(&mut self, call: &Call) {
         self.operations += usize::from(matches!(call, Call::Prefer(..) | Call::SetMessage(..)));
         let now = Timestamp::from_millis(self.now);
         match call {
@@ -121,29 +140,27 @@ impl Comparison<'_> {
                 self.operations += keys.len();
             }
             Call::Load(users) => self.load(users).await,
+            Call::CleanUp => self.clean_up(now).await,
             Call::Prefer(user, preferred) => {
-                let change = match preferred {
-                    Some((pair, minutes)) => Change::Set((*pair, Duration::from_mins(*minutes))),
-                    None => Change::Clear,
-                };
-                let update = UpdateUser { preferred: change, ..self.update_of(*user) };
-                self.subject.store.update_user(now, &update).await.unwrap();
+                let change = preferred.map(|(pair, minutes)| (pair, Duration::from_mins(minutes)));
+                self.update(*user, UserChange::Preferred(change)).await;
+                let latest = self.model.iter().filter(|((of, _), _)| of == user);
+                let latest = latest.map(|(_, naive)| naive.changed_at.max(naive.cleared_at.unwrap_or(0)));
+                let latest = latest.max().unwrap_or(0);
                 let ends = preferred.map(|(pair, minutes)| (pair, self.now + minutes_ms(minutes)));
                 let naive = self.users.entry(*user).or_default();
-                naive.touch(self.now, preferred.is_some() || naive.preferred.is_some());
+                let before = naive.preferred.map(|(_, ends)| ends);
+                let floor = if preferred.is_some() { latest } else { 0 };
+                naive.touch(self.now, preferred.is_some() || before.is_some(), before, floor);
                 naive.preferred = ends;
             }
             Call::SetMessage(user, message) => {
-                let change = match message {
-                    Some(life) => {
-                        Change::Set(("hi".to_owned(), life.ends(self.now).map(Timestamp::from_millis)))
-                    }
-                    None => Change::Clear,
-                };
-                let update = UpdateUser { status_message: change, ..self.update_of(*user) };
-                self.subject.store.update_user(now, &update).await.unwrap();
+                let ends = |life: Life| life.ends(self.now).map(Timestamp::from_millis);
+                let change = message.map(|life| ("hi".to_owned(), ends(life)));
+                self.update(*user, UserChange::StatusMessage(change)).await;
                 let naive = self.users.entry(*user).or_default();
-                naive.touch(self.now, message.is_some() || naive.message.is_some());
+                let before = naive.message.as_ref().and_then(|(_, _, ends)| *ends);
+                naive.touch(self.now, message.is_some() || naive.message.is_some(), before, 0);
                 naive.message = message.map(|life| ("hi".to_owned(), self.now, life.ends(self.now)));
             }
         }
@@ -159,15 +176,18 @@ impl Comparison<'_> {
         for ((user, session), (pair, minutes)) in last {
             let expires_at = now + minutes_ms(minutes);
             let old = self.model.get(&(user, session.to_string()));
-            let changed_at = match old {
-                None => now,
+            let (opened_at, changed_at) = match old {
+                None => (now, now),
                 Some(old) => {
-                    let faded = old.pair == Pair::AVAILABLE && now - old.set_at >= 5 * MINUTE_MS;
-                    let changed = !old.live(now) || old.pair != pair || faded || expires_at < old.expires_at;
-                    if changed { now.max(old.changed_at + 1) } else { old.changed_at }
+                    let seen = old.seen_at(now);
+                    let changed = seen.is_some() || old.pair != pair || expires_at < old.expires_at;
+                    let moved = now.max(old.changed_at + 1).max(seen.map_or(0, |seen| seen + 1));
+                    let opens = !old.live(now + SETTLES_MS);
+                    let kept = |moves: bool, kept: i64| if moves { moved } else { kept };
+                    (kept(opens, old.opened_at), kept(changed, old.changed_at))
                 }
             };
-            let naive = Naive { pair, set_at: now, changed_at, expires_at, cleared_at: None };
+            let naive = Naive { pair, set_at: now, opened_at, changed_at, expires_at, cleared_at: None };
             self.model.insert((user, session.to_string()), naive);
         }
     }
@@ -176,11 +196,40 @@ impl Comparison<'_> {
         let now = self.now;
         match self.model.get_mut(&(user, session.to_string())) {
             Some(naive) if naive.live(now) => {
-                naive.cleared_at = Some(now);
+                let expires = naive.expires_at;
+                let seen = if expires <= now + SETTLES_MS { expires + 1 } else { 0 };
+                naive.cleared_at = Some(now.max(naive.changed_at + 1).max(seen));
                 true
             }
             _ => false,
         }
+    }
+
+    /// Removes what the store says is not needed, also from the model: it is in the history.
+    async fn clean_up(&mut self, now: Timestamp) {
+        let store = &self.subject.store;
+        let first = key_of(self.tenant, "!", "!");
+        let mut sessions = store.scan_sessions(now, Some(&first), 50).await.unwrap();
+        sessions.retain(|row| {
+            row.key.user.tenant_id == self.tenant && row.unused_from.is_some_and(|from| from <= now)
+        });
+        let removed = store.remove_sessions(now, &sessions).await.unwrap();
+        assert_eq!(removed, sessions.len() as u64);
+        for row in sessions {
+            let user = row.key.user.user_id.as_str().parse().unwrap();
+            self.model.remove(&(user, row.key.session_id.to_string()));
+        }
+        let mut users = store.scan_users(now, Some(&first.user), 50).await.unwrap();
+        users.retain(|row| {
+            row.key.tenant_id == self.tenant && row.unused_from.is_some_and(|from| from <= now)
+        });
+        store.remove_users(&users).await.unwrap();
+        for row in users {
+            self.users.remove(&row.key.user_id.as_str().parse().unwrap());
+        }
+        // Without rows the number starts again.
+        let (model, users) = (&self.model, &self.users);
+        self.sequences.retain(|user, _| users.contains_key(user) || model.keys().any(|(of, _)| of == user));
     }
 
     async fn load(&mut self, users: &[u8]) {
@@ -219,7 +268,7 @@ async fn an_engine_agrees_with_the_model(engine: Engine) {
     let subject = Subject::new(engine).await;
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     let calls = vec(call(), CALLS);
-    let (mut operations, mut sequences) = (0, 0);
+    let (mut operations, mut sequences, mut instants) = (0, 0, 0);
     while operations < minimum {
         let calls = calls.new_tree(&mut runner).unwrap().current();
         // A new tenant for each sequence acts as an empty store.
@@ -230,6 +279,7 @@ async fn an_engine_agrees_with_the_model(engine: Engine) {
             model: BTreeMap::new(),
             users: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            past: Vec::new(),
             now: START.as_millis(),
             operations: 0,
         };
@@ -237,11 +287,15 @@ async fn an_engine_agrees_with_the_model(engine: Engine) {
         for call in &calls {
             comparison.run(call).await;
         }
+        instants += comparison.check_history().await;
         drop(dump);
         operations += comparison.operations;
         sequences += 1;
     }
-    println!("{engine:?}: {operations} random operations in {sequences} sequences, 0 mismatches");
+    println!(
+        "{engine:?}: {operations} random operations in {sequences} sequences, {instants} past instants, \
+         0 mismatches"
+    );
 }
 
 fn minutes_ms(minutes: u64) -> i64 {

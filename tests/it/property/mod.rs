@@ -2,18 +2,22 @@
 //! the rules. Each test prints its number of operations.
 
 mod engine;
+mod history;
 mod rules;
 
 use presenced::presence::{Pair, PreferredPresence, Session, SessionId, StatusMessage, Timestamp, User};
 use proptest::prelude::{Just, Strategy, prop_oneof};
 
 const MINUTE_MS: i64 = 60_000;
+/// The time within which a write commits.
+const SETTLES_MS: i64 = 3_000;
 
 /// A session in the naive model. It has only values that were set.
 #[derive(Clone, Debug)]
 struct Naive {
     pair: Pair,
     set_at: i64,
+    opened_at: i64,
     changed_at: i64,
     expires_at: i64,
     cleared_at: Option<i64>,
@@ -24,14 +28,32 @@ impl Naive {
         self.cleared_at.is_none() && self.expires_at > now
     }
 
-    /// Returns the latest change by a write or by time.
-    fn last_change(&self, now: i64) -> i64 {
+    /// Returns the latest change by a write or by time, as far as it shows.
+    fn last_change(&self, now: i64, hidden: bool) -> i64 {
+        if let Some(cleared_at) = self.cleared_at {
+            return cleared_at;
+        }
+        if self.expires_at <= now {
+            return self.expires_at.max(self.changed_at);
+        }
+        if hidden {
+            return self.opened_at;
+        }
+        self.fades().into_iter().filter(|at| *at <= now).chain([self.changed_at]).max().unwrap()
+    }
+
+    fn fades(&self) -> Vec<i64> {
         let fades = [self.set_at + 5 * MINUTE_MS, self.set_at + 10 * MINUTE_MS];
-        let fades = fades.into_iter().filter(|at| {
-            self.pair == Pair::AVAILABLE && self.live(now) && *at <= now && *at < self.expires_at
-        });
-        let end = self.cleared_at.or(Some(self.expires_at).filter(|at| *at <= now));
-        fades.chain(end).chain([self.changed_at]).max().unwrap()
+        fades.into_iter().filter(|at| self.pair == Pair::AVAILABLE && *at < self.expires_at).collect()
+    }
+
+    /// Returns the latest end or fade that a reader may see before a write at `now` commits.
+    fn seen_at(&self, now: i64) -> Option<i64> {
+        if self.cleared_at.is_some() {
+            return self.cleared_at;
+        }
+        let seen = self.fades().into_iter().chain([self.expires_at]);
+        seen.filter(|at| *at <= now + SETTLES_MS).max()
     }
 
     /// Returns the pair that the session shows.
@@ -61,9 +83,12 @@ struct NaiveUser {
 }
 
 impl NaiveUser {
-    fn touch(&mut self, now: i64, changes: bool) {
+    /// Notes a change of a part that expires at `expires_at`, and is not before `floor`.
+    fn touch(&mut self, now: i64, changes: bool, expires_at: Option<i64>, floor: i64) {
         if changes {
-            self.changed_at = Some(self.changed_at.map_or(now, |old| now.max(old + 1)));
+            let seen = expires_at.filter(|at| *at <= now + SETTLES_MS).map_or(0, |at| at + 1);
+            let next = self.changed_at.map_or(0, |old| old + 1);
+            self.changed_at = Some(now.max(next).max(seen).max(floor));
         }
     }
 
@@ -85,12 +110,18 @@ impl NaiveUser {
     }
 
     /// Returns the sequence number of a user with these sessions.
-    fn sequence<'a>(&self, sessions: impl Iterator<Item = (&'a String, &'a Naive)>, now: i64) -> String {
+    fn sequence<'a>(
+        &self,
+        sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
+        now: i64,
+    ) -> String {
+        let prefers = self.preferred.is_some_and(|(_, ends)| ends > now);
+        let hidden = prefers && sessions.clone().any(|(_, session)| session.live(now));
         let ends =
             [self.preferred.map(|(_, ends)| ends), self.message.as_ref().and_then(|(_, _, ends)| *ends)];
         let ends = ends.into_iter().flatten().filter(|at| *at <= now);
         let changes =
-            sessions.map(|(_, session)| session.last_change(now)).chain(self.changed_at).chain(ends);
+            sessions.map(|(_, session)| session.last_change(now, hidden)).chain(self.changed_at).chain(ends);
         format!("A{:013}", changes.max().unwrap_or(0))
     }
 }
@@ -157,6 +188,7 @@ fn session((id, naive): (&String, &Naive)) -> Session {
         session_id: SessionId::parse(id).unwrap(),
         pair: naive.pair,
         set_at: Timestamp::from_millis(naive.set_at),
+        opened_at: Timestamp::from_millis(naive.opened_at),
         changed_at: Timestamp::from_millis(naive.changed_at),
         expires_at: Timestamp::from_millis(naive.expires_at),
     }

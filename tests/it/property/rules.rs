@@ -37,6 +37,7 @@ fn the_rules_agree_with_the_model() {
                     let naive = Naive {
                         pair: *pair,
                         set_at,
+                        opened_at: changed_at,
                         changed_at,
                         expires_at: set_at + life,
                         cleared_at: (*cleared && id > 1).then_some(now),

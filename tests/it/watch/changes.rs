@@ -20,7 +20,8 @@ on_every_engine![
     a_stream_opened_after_a_write_shows_the_write,
     every_part_that_a_user_sets_is_sent,
     a_user_named_twice_is_sent_once,
-    a_write_without_a_visible_change_is_not_sent,
+    a_write_that_moves_no_sequence_number_is_not_sent,
+    a_write_that_moves_the_sequence_number_is_sent,
 ];
 
 async fn a_stream_sends_a_snapshot_and_then_changes(engine: Engine) {
@@ -82,20 +83,34 @@ async fn a_user_named_twice_is_sent_once(engine: Engine) {
     server.stop().await;
 }
 
-async fn a_write_without_a_visible_change_is_not_sent(engine: Engine) {
+async fn a_write_that_moves_no_sequence_number_is_not_sent(engine: Engine) {
     let server = Server::start(engine).await;
     let client = client(&server);
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT1H").await, Done);
     let mut watcher =
         Watcher::of(server.addresses, &["a", "fence"], &["a Busy/InACall", "fence Offline/Offline"]).await;
     server.clock.advance(Duration::from_mins(1));
-    // A refresh, a session of lower rank, and a second session with the same pair.
     assert_eq!(client.set("a", "app", "Busy/InACall", "PT2H").await, Done);
-    assert_eq!(client.set("a", "other", "Away/Away", "PT1H").await, Done);
-    assert_eq!(client.set("a", "third", "Busy/InACall", "PT1H").await, Done);
     assert_eq!(client.clear_preferred("a").await, Done);
     assert_eq!(client.set("fence", "app", "Away/Away", "PT1H").await, Done);
     assert_eq!(watcher.next().await, "fence Away/Away");
+    server.stop().await;
+}
+
+/// A watcher's copy then equals a read, number included.
+async fn a_write_that_moves_the_sequence_number_is_sent(engine: Engine) {
+    let server = Server::start(engine).await;
+    let client = client(&server);
+    assert_eq!(client.set("a", "app", "Busy/InACall", "PT1H").await, Done);
+    let mut watcher = Watcher::of(server.addresses, &["a"], &["a Busy/InACall"]).await;
+    server.clock.advance(Duration::from_mins(1));
+    assert_eq!(client.set("a", "other", "Away/Away", "PT1H").await, Done);
+    assert_eq!(watcher.next().await, "a Busy/InACall");
+    assert_eq!(client.set("a", "third", "Available/Available", "PT1H").await, Done);
+    assert_eq!(watcher.next().await, "a Busy/InACall");
+    // The third session fades beneath the first.
+    server.clock.advance(Duration::from_mins(5));
+    assert_eq!(watcher.next().await, "a Busy/InACall");
     server.stop().await;
 }
 

@@ -10,7 +10,7 @@ use presenced::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::task::JoinHandle;
 
-use super::{HOUR, MINUTE, Subject, Write, assert_unavailable, key, message, set, start};
+use super::{HOUR, MINUTE, Subject, Write, assert_unavailable, clears, key, message, set, start};
 use crate::support::{
     database::{Cluster, Engine},
     proxy::{Network, Proxy},
@@ -118,7 +118,7 @@ impl Stalling {
     /// Begins a clear of the sessions `a` and `b` of the user `u`.
     fn clear(&self) -> JoinHandle<Result<Vec<bool>, StoreError>> {
         let works = Arc::clone(&self.works);
-        tokio::spawn(async move { works.clear_sessions(start() + 2 * MINUTE, &keys()).await })
+        tokio::spawn(async move { works.clear_sessions(start() + 2 * MINUTE, &clears(&keys())).await })
     }
 
     async fn live_sessions(&self) -> usize {
@@ -182,7 +182,7 @@ async fn no_newer_write_is_undone(mut stalling: Stalling) {
         let newer = tokio::spawn(async move {
             let now = start() + 2 * MINUTE;
             let set = [set("u", "a", Pair::AVAILABLE, HOUR)];
-            let (clear, update) = ([key("u", "b")], message("u", Some("newer")));
+            let (clear, update) = (clears(&[key("u", "b")]), message("u", Some("newer")));
             tokio::try_join!(
                 works.set_sessions(now, &set),
                 works.clear_sessions(now, &clear),

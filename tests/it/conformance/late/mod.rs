@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use presenced::{
     presence::{Pair, Timestamp},
-    store::{Author, Change, Database, Store, StoreError, UpdateUser},
+    store::{Database, Store, StoreError, UpdateUser, UserChange},
 };
 use sqlx::{Connection, PgConnection};
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, key, set, start, update};
 use crate::support::{
     database::Engine,
     proxy::{Network, Proxy},
@@ -57,7 +57,7 @@ impl Write {
             }
             Self::Clear => {
                 let keys = ["a", "b"].map(|session| key(user, session));
-                store.clear_sessions(now, &keys).await.map(drop)
+                store.clear_sessions(now, &clears(&keys)).await.map(drop)
             }
             Self::Extend => {
                 let held = ["a", "b"].map(|session| set(user, session, Pair::AWAY, HOUR));
@@ -141,9 +141,7 @@ fn assert_unavailable<T: std::fmt::Debug>(outcome: &Result<T, StoreError>, reaso
 }
 
 fn message(user: &str, content: Option<&str>) -> UpdateUser {
-    let content = content.map(|content| (content.to_owned(), None));
-    let status_message = content.map_or(Change::Clear, Change::Set);
-    UpdateUser { status_message, ..UpdateUser::new(key(user, "a").user, Author::default()) }
+    update(user, UserChange::StatusMessage(content.map(|content| (content.to_owned(), None))))
 }
 
 /// A busy machine can add the tenth of a second that is left, so a write has several attempts.

@@ -1,0 +1,185 @@
+//! The history of a user: what was shown at an instant, and from when to when.
+//!
+//! A user at an instant is made from the spans that apply then. So the rules for now and for then
+//! are the same functions of a [`User`] and a time.
+
+use super::{
+    Availability, Pair, PreferredPresence, Session, Span, SpanValue, StatusMessage, Timestamp, User,
+    presence_of,
+};
+
+/// The spans of one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The spans, in any order.
+    pub spans: Vec<Span>,
+    /// The time from which the spans are complete; `None` if they are complete.
+    pub complete_from: Option<Timestamp>,
+}
+
+/// A pair that was shown for some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The pair.
+    pub pair: Pair,
+    /// The first instant; `None` if it is before the history.
+    pub started_at: Option<Timestamp>,
+    /// The first instant after it, or the instant from which the history was read.
+    pub ended_at: Timestamp,
+    /// The user at the first known instant, for the cause.
+    pub user: User,
+    /// The first known instant.
+    pub known_from: Timestamp,
+}
+
+impl History {
+    /// Returns the user as of an instant.
+    #[must_use]
+    pub fn user_at(&self, at: Timestamp) -> User {
+        user(self.spans.iter().filter(|span| span.applies_at(at)))
+    }
+
+    /// Whether the spans contain everything that applied at an instant.
+    #[must_use]
+    pub fn reaches(&self, at: Timestamp) -> bool {
+        self.complete_from.is_none_or(|from| from <= at)
+    }
+
+    /// Returns when the pair that is shown at `now` was first shown since; `None` if that is before
+    /// the history, or if the user was always offline.
+    #[must_use]
+    pub fn change_time(&self, now: Timestamp) -> Option<Timestamp> {
+        self.shown_before(now).next()?.started_at
+    }
+
+    /// Returns when the user was last active, which is `now` if the user is; `None` if that is before
+    /// the history.
+    ///
+    /// A user is active while a live session that has not faded shows Available, Busy or
+    /// DoNotDisturb. A preferred presence hides the sessions, and with them whether the user is
+    /// active.
+    #[must_use]
+    pub fn last_active_time(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut until = now;
+        for (at, user) in Walk::new(self, now) {
+            if is_active(&user, at) {
+                return Some(until);
+            }
+            until = at;
+        }
+        None
+    }
+
+    /// Returns what was shown up to `now`, newest first. The last one is the earliest that the
+    /// history knows; its start is unknown, unless nothing was stored before.
+    pub fn shown_before(&self, now: Timestamp) -> impl Iterator<Item = Shown> + use<'_> {
+        let mut walk = Walk::new(self, now).peekable();
+        let mut until = Some(now);
+        std::iter::from_fn(move || {
+            let ended_at = until.take()?;
+            let Some((mut known_from, mut user)) = walk.next() else {
+                // Before the first span the user was offline.
+                let before = Shown {
+                    pair: Pair::OFFLINE,
+                    started_at: None,
+                    ended_at,
+                    user: User::default(),
+                    known_from: ended_at,
+                };
+                return Some(before).filter(|_| self.complete_from.is_none());
+            };
+            let pair = presence_of(&user, known_from);
+            while let Some(earlier) = walk.next_if(|(at, user)| presence_of(user, *at) == pair) {
+                (known_from, user) = earlier;
+            }
+            let is_last = walk.peek().is_none();
+            let has_unknown_start = match self.complete_from {
+                Some(from) => is_last && known_from <= from,
+                None => is_last && pair == Pair::OFFLINE,
+            };
+            if !has_unknown_start {
+                until = Some(known_from);
+            }
+            let started_at = until;
+            Some(Shown { pair, started_at, ended_at, user, known_from })
+        })
+    }
+}
+
+/// Whether a live session that has not faded is shown as Available, Busy or DoNotDisturb.
+fn is_active(user: &User, at: Timestamp) -> bool {
+    let pair = presence_of(user, at);
+    user.preferred_at(at).is_none()
+        && (pair == Pair::AVAILABLE
+            || matches!(pair.availability, Availability::Busy | Availability::DoNotDisturb))
+}
+
+/// Returns the user with these values.
+fn user<'a>(spans: impl Iterator<Item = &'a Span>) -> User {
+    let mut user = User::default();
+    for Span { value, started_at, ended_at, set_at, .. } in spans {
+        let expires_at = ended_at.unwrap_or(Timestamp::LATEST);
+        match value {
+            SpanValue::Session { session_id, pair, changed_at } => user.sessions.push(Session {
+                session_id: session_id.clone(),
+                pair: *pair,
+                set_at: *set_at,
+                opened_at: *started_at,
+                changed_at: *changed_at,
+                expires_at,
+            }),
+            SpanValue::Preferred(pair) => {
+                user.preferred = Some(PreferredPresence { pair: *pair, expires_at });
+            }
+            SpanValue::StatusMessage(content) => {
+                user.status_message = Some(StatusMessage {
+                    content: content.clone(),
+                    published_at: Some(*started_at),
+                    expires_at: *ended_at,
+                });
+            }
+            SpanValue::Locations { manual, automatic } => {
+                (user.manual_location, user.automatic_location) = (manual.clone(), automatic.clone());
+            }
+        }
+    }
+    user
+}
+
+/// The instants at which a span starts, fades or ends, from the latest to the earliest, each with
+/// the user from then until the next one. The start of the complete history is the last one.
+struct Walk<'a> {
+    /// The instants, in ascending order.
+    instants: Vec<Timestamp>,
+    /// The spans that were not reached yet, in ascending order of their ends.
+    waiting: Vec<&'a Span>,
+    /// The spans that apply at the current instant, or start later.
+    active: Vec<&'a Span>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(history: &'a History, now: Timestamp) -> Self {
+        let from = history.complete_from;
+        let mut instants: Vec<_> = history.spans.iter().flat_map(Span::instants).collect();
+        instants.retain(|at| *at <= now && from.is_none_or(|from| *at > from));
+        instants.extend(from.filter(|from| *from <= now));
+        instants.sort_unstable();
+        instants.dedup();
+        let mut waiting: Vec<_> = history.spans.iter().collect();
+        waiting.sort_by_key(|span| (span.ended_at.is_none(), span.ended_at));
+        Self { instants, waiting, active: Vec::new() }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = (Timestamp, User);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = self.instants.pop()?;
+        while let Some(span) = self.waiting.pop_if(|span| span.ended_at.is_none_or(|end| end > at)) {
+            self.active.push(span);
+        }
+        self.active.retain(|span| span.started_at <= at);
+        Some((at, user(self.active.iter().copied())))
+    }
+}

@@ -1,0 +1,3 @@
+-- Returns the end of the oldest span.
+select min(ended_at)
+from presence_history
