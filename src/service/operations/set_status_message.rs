@@ -27,9 +27,12 @@ impl Service {
         let content = validator.status_content(request.content);
         let expires_at = validator.status_expiry(request.expiry, self.clock.now());
         let (user_id, content) = validator.finish(user_id.zip(content))?;
-        let user = caller.authorize(Operation::SetStatusMessage, user_id)?;
-        let status_message =
-            if content.is_empty() { Change::Clear } else { Change::Set((content, expires_at)) };
+        let (operation, status_message) = if content.is_empty() {
+            (Operation::ClearStatusMessage, Change::Clear)
+        } else {
+            (Operation::SetStatusMessage, Change::Set((content, expires_at)))
+        };
+        let user = caller.authorize(operation, user_id)?;
         let update = UpdateUser { status_message, ..UpdateUser::new(user, caller.author()) };
         Ok(self.batches.update_user.call_one(update).await?)
     }

@@ -61,6 +61,27 @@ async fn read(response: reqwest::Response) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// The claims of an administrator who may set nothing.
+fn administrator(tenant: &str) -> Value {
+    with(&json!({ "tid": tenant, "azp": "console", "roles": ["Presence.Manage.All"] }))
+}
+
+/// Clears what [`actions`] set and an administrator may clear; returns the three statuses.
+async fn clear_all(client: &TokenClient) -> [u16; 3] {
+    let presence = format!("/users/{USER}/presence");
+    let silence = json!({ "statusMessage": { "message": { "content": "" } } });
+    let mut statuses = [0; 3];
+    let clears = [
+        ("clearPresence", json!({ "sessionId": APP })),
+        ("clearUserPreferredPresence", Value::Null),
+        ("setStatusMessage", silence),
+    ];
+    for (status, (action, body)) in statuses.iter_mut().zip(clears) {
+        *status = client.post(&format!("{presence}/{action}"), &body).await.0;
+    }
+    statuses
+}
+
 fn of_tenant(tenant: &str) -> Value {
     with(&json!({ "tid": tenant, "roles": ["Presence.ReadWrite.All"] }))
 }
@@ -126,6 +147,36 @@ async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
         mine_grpc.get_presence(mine.request(GetPresenceRequest { user_id })).await.unwrap().into_inner();
     assert_eq!(words(&got.presence.unwrap()), format!("{USER} Away/Away \"Hi\" Office Automatic"));
     assert_eq!(mine.get("/communications/presences/$count").await.1, 1);
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_administrator_inspects_and_clears_what_others_set_in_its_own_tenant_only() {
+    let guarded = Guarded::start(Engine::Sqlite, &[]).await;
+    let setter = TokenClient::new(&guarded, &of_tenant(TENANT));
+    let [mine, other] =
+        [TENANT, OTHER_TENANT].map(|tenant| TokenClient::new(&guarded, &administrator(tenant)));
+    let presence = format!("/users/{USER}/presence");
+    for (action, body) in actions() {
+        assert_eq!(setter.post(&format!("{presence}/{action}"), &body).await.0, 200);
+    }
+    let sessions = async |client: &TokenClient| {
+        let request = client.request(ExplainPresenceRequest { user_id: USER.to_owned() });
+        client.grpc.clone().explain_presence(request).await.unwrap().into_inner().sessions.len()
+    };
+    let shown = async || {
+        let shown = setter.get(&presence).await.1;
+        (shown["availability"].clone(), shown["statusMessage"]["message"]["content"].clone())
+    };
+
+    // The other tenant's user with the same id has nothing to clear.
+    assert_eq!(sessions(&other).await, 0);
+    assert_eq!(clear_all(&other).await, [404, 200, 200]);
+    assert_eq!(shown().await, (json!("Away"), json!("Hi")));
+
+    assert_eq!(sessions(&mine).await, 1);
+    assert_eq!(clear_all(&mine).await, [200, 200, 200]);
+    assert_eq!(shown().await, (json!("Offline"), Value::Null));
     guarded.server.stop().await;
 }
 
