@@ -219,6 +219,51 @@ async fn the_policy_any_lets_an_application_use_other_session_ids() {
     guarded.server.stop().await;
 }
 
+/// The claims of a token that names no application.
+fn unnamed() -> Value {
+    let mut claims = application(&["Presence.ReadWrite.All"]);
+    claims.as_object_mut().unwrap().remove("azp");
+    claims
+}
+
+#[tokio::test]
+async fn a_token_without_an_application_clears_any_session_unless_an_application_is_required() {
+    for (flags, expected) in [(&[][..], 200), (&["--require-application"], 401)] {
+        let guarded = Guarded::start(Engine::Sqlite, flags).await;
+        let setter = TokenClient::new(&guarded, &of_tenant(TENANT));
+        let (action, set) = &actions()[0];
+        assert_eq!(setter.post(&format!("/users/{USER}/presence/{action}"), set).await.0, 200);
+        assert_eq!(clear_all(&TokenClient::new(&guarded, &unnamed())).await[0], expected);
+        guarded.server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_required_application_may_be_in_either_claim_and_must_be_in_one() {
+    let guarded = Guarded::start(Engine::Sqlite, &["--require-application"]).await;
+    let path = format!("/users/{USER}/presence");
+    let get = |client: &TokenClient| client.request(GetPresenceRequest { user_id: USER.to_owned() });
+    let mut user = delegated("Presence.Read");
+    user["azp"] = Value::Null;
+    for claims in [unnamed(), user] {
+        let client = TokenClient::new(&guarded, &claims);
+        let (status, refused) = client.get(&path).await;
+        assert_eq!((status, &refused["error"]["code"]), (401, &json!("InvalidAuthenticationToken")));
+        assert!(refused["error"]["message"].as_str().unwrap().contains("(claim appid or azp)"), "{refused}");
+        let status = client.grpc.clone().get_presence(get(&client)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_TOKEN_INVALID");
+    }
+    for claim in ["appid", "azp"] {
+        let mut claims = unnamed();
+        claims[claim] = APP.into();
+        let client = TokenClient::new(&guarded, &claims);
+        assert_eq!(client.get(&path).await.0, 200, "{claim}");
+        client.grpc.clone().get_presence(get(&client)).await.unwrap();
+    }
+    guarded.server.stop().await;
+}
+
 #[tokio::test]
 async fn a_token_without_a_tenant_belongs_to_the_default_tenant() {
     let guarded = Guarded::start(Engine::Sqlite, &["--jwt-default-tenant", TENANT]).await;
