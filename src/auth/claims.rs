@@ -17,6 +17,7 @@ pub(super) struct Expected {
     pub(super) audiences: Vec<String>,
     pub(super) leeway: SignedDuration,
     pub(super) default_tenant: Option<Uuid>,
+    pub(super) require_application: bool,
     pub(super) session_ids: SessionIds,
 }
 
@@ -73,6 +74,11 @@ impl Claims {
         }
         let tenant_id = self.tenant_id(expected.default_tenant)?;
         let (application_id, grant) = (self.application_id()?, self.grant()?);
+        if expected.require_application && application_id.is_none() {
+            return Err(Error::token_invalid(
+                "The access token must name an application (claim appid or azp).",
+            ));
+        }
         Ok(Caller::new(tenant_id, application_id, grant, expected.session_ids, expires_at))
     }
 

@@ -31,6 +31,7 @@ impl Tokens {
             audiences: settings.jwt_audience.clone(),
             leeway: SignedDuration::try_from(settings.jwt_leeway).unwrap_or(SignedDuration::ZERO),
             default_tenant: settings.jwt_default_tenant,
+            require_application: settings.require_application,
             session_ids: match settings.session_id_policy {
                 SessionIdPolicy::Application => SessionIds::Application,
                 SessionIdPolicy::Any => SessionIds::Any,

@@ -42,7 +42,7 @@ pub struct Permissions([bool; Permission::ALL.len()]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionIds {
     /// If the token names an application, the session whose id is the application's. Graph:
-    /// setPresence.
+    /// setPresence. A caller with `Presence.Manage.All` can clear the others, too.
     Application,
     /// All sessions.
     Any,
@@ -125,9 +125,24 @@ impl Caller {
         self.user_id() == Some(user_id)
     }
 
+    /// Whether a response to the caller may name the user who set something of `user_id`. Other
+    /// callers see only the application.
+    #[must_use]
+    pub fn sees_authors(&self, user_id: &UserId) -> bool {
+        self.is_user(user_id) || self.has_any(&[Permission::ManageAll])
+    }
+
+    fn has_any(&self, needed: AnyOf) -> bool {
+        match &self.grant {
+            Grant::Unrestricted => true,
+            Grant::Application(held) | Grant::Delegated(_, held) => held.has_any(needed),
+        }
+    }
+
     /// The user's key, if the caller has the permission for `operation` on this user.
     pub(super) fn authorize(&self, operation: Operation, user_id: UserId) -> Result<UserKey, Error> {
-        let Access { application, own, others } = operation.access();
+        let access = operation.access();
+        let Access { application, own, others, .. } = access;
         match &self.grant {
             Grant::Unrestricted => {}
             Grant::Application(held) if held.has_any(application) => {}
@@ -138,7 +153,7 @@ impl Caller {
                 }
             }
             Grant::Delegated(_, held) if held.has_any(others) => {}
-            Grant::Delegated(_, held) if others.is_empty() && held.has_any(own) => {
+            Grant::Delegated(_, held) if access.is_personal() && held.has_any(own) => {
                 return Err(Error::other_user());
             }
             Grant::Delegated(..) => {
@@ -156,8 +171,9 @@ impl Caller {
         session_id: SessionId,
     ) -> Result<SessionKey, Error> {
         let user = self.authorize(operation, user_id)?;
+        let any_session = self.has_any(operation.access().any_session);
         match (&self.application_id, self.session_ids) {
-            (Some(own), SessionIds::Application) if *own != session_id => {
+            (Some(own), SessionIds::Application) if *own != session_id && !any_session => {
                 Err(Error::session_id_not_application(own))
             }
             _ => Ok(SessionKey { user, session_id }),
@@ -166,13 +182,167 @@ impl Caller {
 
     /// The tenant, if the caller has the permission for `operation` on all its users.
     pub(super) fn authorize_tenant(&self, operation: Operation) -> Result<Uuid, Error> {
-        let Access { application, own, others } = operation.access();
+        let Access { application, own, others, .. } = operation.access();
         match &self.grant {
             Grant::Unrestricted => Ok(self.tenant_id),
             Grant::Application(held) if held.has_any(application) => Ok(self.tenant_id),
             Grant::Application(_) => Err(Error::application_forbidden(application, own)),
             Grant::Delegated(_, held) if held.has_any(others) => Ok(self.tenant_id),
             Grant::Delegated(..) => Err(Error::delegated_forbidden(others)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Kind, Reason};
+
+    const OWN: &str = "own@example.com";
+    const OTHER: &str = "other@example.com";
+
+    fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().unwrap()
+    }
+
+    fn caller(grant: impl FnOnce(Permissions) -> Grant, permissions: &str) -> Caller {
+        let grant = grant(Permissions::named(permissions.split(' ')));
+        let expires_at = Timestamp::from_millis(1);
+        Caller::new(Uuid::nil(), Some(id("app")), grant, SessionIds::Application, expires_at)
+    }
+
+    fn application(permissions: &str) -> Caller {
+        caller(Grant::Application, permissions)
+    }
+
+    fn delegated(permissions: &str) -> Caller {
+        caller(|held| Grant::Delegated(id(OWN), held), permissions)
+    }
+
+    /// The permissions with which an application, a user on itself, and a user on others may
+    /// call the operation.
+    fn sufficient(operation: Operation) -> [Vec<&'static str>; 3] {
+        let named = |is_sufficient: &dyn Fn(&str) -> bool| {
+            let names = Permission::ALL.map(Permission::as_str);
+            names.into_iter().filter(|name| is_sufficient(name)).collect()
+        };
+        let may = |caller: &Caller, user: &str| caller.authorize(operation, id(user)).is_ok();
+        [
+            named(&|name| may(&application(name), OTHER)),
+            named(&|name| may(&delegated(name), OWN)),
+            named(&|name| may(&delegated(name), OTHER)),
+        ]
+    }
+
+    #[test]
+    fn administrators_may_inspect_clear_export_and_erase_and_never_set() {
+        const MANAGE: &str = "Presence.Manage.All";
+        let details = [
+            vec!["Presence.Read.All", "Presence.ReadWrite.All", MANAGE],
+            vec!["Presence.Read", "Presence.Read.All", MANAGE],
+            vec![MANAGE],
+        ];
+        for operation in [Operation::ExplainPresence, Operation::ListPresenceHistory] {
+            assert_eq!(sufficient(operation), details, "{operation:?}");
+        }
+        for operation in [Operation::ExportPresence, Operation::ErasePresence] {
+            assert_eq!(sufficient(operation), [[MANAGE]; 3].map(Vec::from), "{operation:?}");
+        }
+        let clear =
+            [vec!["Presence.ReadWrite.All", MANAGE], vec!["Presence.ReadWrite", MANAGE], vec![MANAGE]];
+        for operation in
+            [Operation::ClearPresence, Operation::ClearUserPreferredPresence, Operation::ClearStatusMessage]
+        {
+            assert_eq!(sufficient(operation), clear, "{operation:?}");
+        }
+        for operation in [
+            Operation::SetPresence,
+            Operation::BatchSetPresences,
+            Operation::HoldPresence,
+            Operation::SetUserPreferredPresence,
+            Operation::SetStatusMessage,
+            Operation::SetAutomaticLocation,
+            Operation::ClearAutomaticLocation,
+            Operation::SetManualLocation,
+            Operation::ClearLocation,
+            Operation::GetPresence,
+            Operation::BatchGetPresences,
+            Operation::WatchPresences,
+        ] {
+            assert!(!sufficient(operation).concat().contains(&MANAGE), "{operation:?}");
+        }
+        for operation in [Operation::ListPresences, Operation::CountPresences] {
+            assert!(application(MANAGE).authorize_tenant(operation).is_err(), "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_administrator_clears_the_session_of_another_application() {
+        let authorize = |caller: &Caller, operation, user: &str, session: &str| {
+            let key = caller.authorize_session(operation, id(user), id(session));
+            key.map(|_| ()).map_err(|error| error.reason)
+        };
+        let clear = Operation::ClearPresence;
+        for (caller, user) in [
+            (application("Presence.Manage.All"), OTHER),
+            (delegated("Presence.Manage.All"), OWN),
+            (delegated("Presence.Manage.All"), OTHER),
+        ] {
+            assert_eq!(authorize(&caller, clear, user, "phone"), Ok(()));
+        }
+        for (caller, user) in
+            [(application("Presence.ReadWrite.All"), OTHER), (delegated("Presence.ReadWrite"), OWN)]
+        {
+            assert_eq!(authorize(&caller, clear, user, "app"), Ok(()));
+            assert_eq!(authorize(&caller, clear, user, "phone"), Err(Reason::SessionIdNotApplication));
+        }
+        // The permission to set, beside that of an administrator, stays that for the own session.
+        let both = application("Presence.ReadWrite.All Presence.Manage.All");
+        for operation in [Operation::SetPresence, Operation::BatchSetPresences, Operation::HoldPresence] {
+            assert_eq!(authorize(&both, operation, OTHER, "app"), Ok(()));
+            let refused = authorize(&both, operation, OTHER, "phone");
+            assert_eq!(refused, Err(Reason::SessionIdNotApplication), "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_about_another_user_names_the_permission_that_covers_others_if_there_is_one() {
+        let error =
+            |permission: &str, operation| delegated(permission).authorize(operation, id(OTHER)).unwrap_err();
+        // The permission that the user has covers its own presence only.
+        for (permission, operation) in [
+            ("Presence.ReadWrite", Operation::ClearPresence),
+            ("Presence.ReadWrite", Operation::SetPresence),
+            ("Presence.Read", Operation::ListPresenceHistory),
+        ] {
+            assert_eq!(error(permission, operation).kind, Kind::OtherUser, "{operation:?}");
+        }
+        // Another permission covers other users, too.
+        for (permission, operation, missing) in [
+            ("Presence.Read", Operation::ClearPresence, "Presence.Manage.All"),
+            ("Presence.ReadWrite", Operation::ErasePresence, "Presence.Manage.All"),
+            ("Presence.Read", Operation::GetPresence, "Presence.Read.All"),
+        ] {
+            let error = error(permission, operation);
+            assert_eq!(error.kind, Kind::Forbidden, "{operation:?}");
+            assert!(error.to_string().contains(missing), "{operation:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_user_itself_and_administrators_see_authors() {
+        let cases = [
+            (Caller::ANONYMOUS, true, true),
+            (application("Presence.Manage.All"), true, true),
+            (delegated("Presence.Manage.All"), true, true),
+            (delegated("Presence.Read"), true, false),
+            (delegated("Presence.Read.All"), true, false),
+            (application("Presence.Read.All"), false, false),
+            (application("Presence.ReadWrite.All"), false, false),
+        ];
+        for (caller, own, other) in cases {
+            let sees = [OWN, OTHER].map(|user| caller.sees_authors(&id(user)));
+            assert_eq!(sees, [own, other], "{caller:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The permissions that each operation requires, in one table, as in Graph.
+//! The permissions that each operation requires, in one table, as in Graph, and one more for
+//! administrators.
 //!
 //! Only `Caller::authorize` and the functions beside it make keys for the store, and they take an
 //! [`Operation`]. So an operation that is missing in the table does not compile.
@@ -20,8 +21,10 @@ pub enum Operation {
     SetUserPreferredPresence,
     /// `ClearUserPreferredPresence`.
     ClearUserPreferredPresence,
-    /// `SetStatusMessage`.
+    /// `SetStatusMessage` with a text.
     SetStatusMessage,
+    /// `SetStatusMessage` with an empty text, which clears the message.
+    ClearStatusMessage,
     /// `SetManualLocation`.
     SetManualLocation,
     /// `SetAutomaticLocation`.
@@ -36,13 +39,19 @@ pub enum Operation {
     HoldPresence,
     /// `ExplainPresence`.
     ExplainPresence,
+    /// `ListPresenceHistory`.
+    ListPresenceHistory,
+    /// `ExportPresence`.
+    ExportPresence,
+    /// `ErasePresence`.
+    ErasePresence,
     /// List the users with a live session; HTTP API only.
     ListPresences,
     /// Count the users with a live session; HTTP API only.
     CountPresences,
 }
 
-/// A permission, as tokens name it. Graph: presence permissions.
+/// A permission, as tokens name it. All but the last are Graph's presence permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// Read the caller's own presence.
@@ -53,13 +62,17 @@ pub enum Permission {
     ReadWrite,
     /// Read and change all presences; for applications only.
     ReadWriteAll,
+    /// Inspect, clear, export and erase what other applications and users of the tenant set; for
+    /// administrators.
+    ManageAll,
 }
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 4] = [Self::Read, Self::ReadAll, Self::ReadWrite, Self::ReadWriteAll];
+    pub const ALL: [Self; 5] =
+        [Self::Read, Self::ReadAll, Self::ReadWrite, Self::ReadWriteAll, Self::ManageAll];
 
-    /// Graph's name of the permission.
+    /// The name in tokens.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +80,7 @@ impl Permission {
             Self::ReadAll => "Presence.Read.All",
             Self::ReadWrite => "Presence.ReadWrite",
             Self::ReadWriteAll => "Presence.ReadWrite.All",
+            Self::ManageAll => "Presence.Manage.All",
         }
     }
 }
@@ -83,19 +97,52 @@ pub(super) struct Access {
     pub(super) own: AnyOf,
     /// For an application that acts for a user, on other users.
     pub(super) others: AnyOf,
+    /// With these, the session may be another application's.
+    pub(super) any_session: AnyOf,
 }
+
+impl Access {
+    /// Whether only the user and administrators have access. Then a user's permission does not
+    /// cover other users.
+    pub(super) fn is_personal(self) -> bool {
+        self.others.iter().all(|permission| *permission == Permission::ManageAll)
+    }
+}
+
+const MANAGE: Access = Access {
+    application: &[Permission::ManageAll],
+    own: &[Permission::ManageAll],
+    others: &[Permission::ManageAll],
+    any_session: &[],
+};
 
 const READ: Access = Access {
     application: &[Permission::ReadAll, Permission::ReadWriteAll],
     own: &[Permission::Read, Permission::ReadAll],
     others: &[Permission::ReadAll],
+    any_session: &[],
 };
 const READ_MANY: Access = Access { own: READ.others, ..READ };
 /// The response has details that other users must not see: the end of the status message and the
 /// applications that have sessions.
-const READ_DETAILS: Access = Access { others: &[], ..READ };
-const WRITE: Access =
-    Access { application: &[Permission::ReadWriteAll], own: &[Permission::ReadWrite], others: &[] };
+const READ_DETAILS: Access = Access {
+    application: &[Permission::ReadAll, Permission::ReadWriteAll, Permission::ManageAll],
+    own: &[Permission::Read, Permission::ReadAll, Permission::ManageAll],
+    ..MANAGE
+};
+const WRITE: Access = Access {
+    application: &[Permission::ReadWriteAll],
+    own: &[Permission::ReadWrite],
+    others: &[],
+    any_session: &[],
+};
+/// An administrator may clear what others set, and may not set anything in their place.
+const CLEAR: Access = Access {
+    application: &[Permission::ReadWriteAll, Permission::ManageAll],
+    own: &[Permission::ReadWrite, Permission::ManageAll],
+    others: &[Permission::ManageAll],
+    any_session: &[Permission::ManageAll],
+};
 /// In Graph only the user can set the manual location.
 const WRITE_AS_USER: Access = Access { application: &[], ..WRITE };
 
@@ -107,13 +154,13 @@ impl Operation {
             Self::BatchGetPresences | Self::WatchPresences | Self::ListPresences | Self::CountPresences => {
                 READ_MANY
             }
-            Self::ExplainPresence => READ_DETAILS,
+            Self::ExplainPresence | Self::ListPresenceHistory => READ_DETAILS,
+            Self::ExportPresence | Self::ErasePresence => MANAGE,
+            Self::ClearPresence | Self::ClearUserPreferredPresence | Self::ClearStatusMessage => CLEAR,
             Self::SetPresence
-            | Self::ClearPresence
             | Self::BatchSetPresences
             | Self::HoldPresence
             | Self::SetUserPreferredPresence
-            | Self::ClearUserPreferredPresence
             | Self::SetStatusMessage
             | Self::SetAutomaticLocation
             | Self::ClearAutomaticLocation => WRITE,

@@ -71,6 +71,16 @@ pub struct AuthSettings {
     #[arg(long, env = "PRESENCE_JWT_DEFAULT_TENANT", global = true, value_name = "GUID")]
     pub jwt_default_tenant: Option<Uuid>,
 
+    /// Refusal of tokens that name no application (claim appid or azp). Without it, a permission to write
+    /// lets such a token set and clear sessions of all applications.
+    #[arg(
+        long,
+        env = "PRESENCE_REQUIRE_APPLICATION",
+        global = true,
+        value_parser = BoolishValueParser::new()
+    )]
+    pub require_application: bool,
+
     /// Sessions that an application may set and clear.
     #[arg(long, env = "PRESENCE_SESSION_ID_POLICY", default_value = "application", global = true)]
     #[arg(value_enum, value_name = "POLICY")]
@@ -114,6 +124,7 @@ impl AuthSettings {
             ("--jwt-issuer", self.jwt_issuer.is_some()),
             ("--jwt-audience", !self.jwt_audience.is_empty()),
             ("--jwt-default-tenant", self.jwt_default_tenant.is_some()),
+            ("--require-application", self.require_application),
         ];
         match given.iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(format!(

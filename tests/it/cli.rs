@@ -117,6 +117,7 @@ fn invalid_settings_exit_with_64() {
         ),
         (&["--jwks-file", "a"], "give --auth jwt"),
         (&["--jwt-audience", "a"], "give --auth jwt"),
+        (&["--require-application"], "--require-application has no effect"),
         (&["--tls-cert", "a"], "belong together"),
         (&["--tls-client-ca", "a"], "requires --tls-cert and --tls-key"),
         (&["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "--tls-cert /nowhere"),

@@ -27,8 +27,12 @@ impl Service {
         let content = validator.status_content(request.content);
         let expires_at = validator.status_expiry(request.expiry, self.clock.now());
         let (user_id, content) = validator.finish(user_id.zip(content))?;
-        let user = caller.authorize(Operation::SetStatusMessage, user_id)?;
-        let message = Some((content, expires_at)).filter(|(content, _)| !content.is_empty());
+        let (operation, message) = if content.is_empty() {
+            (Operation::ClearStatusMessage, None)
+        } else {
+            (Operation::SetStatusMessage, Some((content, expires_at)))
+        };
+        let user = caller.authorize(operation, user_id)?;
         self.update_user(caller, user, UserChange::StatusMessage(message)).await
     }
 }

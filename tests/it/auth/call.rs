@@ -12,6 +12,8 @@ use prost::Message;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
+use crate::support::tokens::APP;
+
 /// The permission that an operation requires, by the groups of `docs/authentication.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -20,6 +22,9 @@ pub enum Class {
     ReadWhole,
     Write,
     WriteChoice,
+    Clear,
+    /// Clear the session of another application.
+    ClearOther,
 }
 
 /// One operation of one API, for a user.
@@ -45,6 +50,11 @@ pub fn all(user: &str, session: &str) -> Vec<Call> {
     calls
 }
 
+/// The class of `ClearPresence` for a session.
+fn clear(session: &str) -> Class {
+    if session == APP { Class::Clear } else { Class::ClearOther }
+}
+
 fn grpc(user: &str, session: &str) -> Vec<Call> {
     let (user_id, session_id) = (user.to_owned(), session.to_owned());
     let set = SetPresenceRequest {
@@ -61,6 +71,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         expiration_duration: None,
     };
     let say = SetStatusMessageRequest { user_id: user_id.clone(), content: "Hi".into(), expire_time: None };
+    let silence = SetStatusMessageRequest { content: String::new(), ..say.clone() }.encode_to_vec();
     let (work_location_type, place_id) = (WorkLocationType::Office.into(), String::new());
     let locate = SetManualLocationRequest { user_id: user_id.clone(), work_location_type, place_id };
     // Messages with a user alone, or with a user and a session, share these fields.
@@ -74,13 +85,14 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     let locate = locate.encode_to_vec();
     [
         ("SetPresence", Class::Write, set),
-        ("ClearPresence", Class::Write, of_session),
+        ("ClearPresence", clear(session), of_session),
         ("GetPresence", Class::Read, of_user.clone()),
         ("BatchGetPresences", Class::ReadMany, many),
         ("BatchSetPresences", Class::Write, sets),
         ("SetUserPreferredPresence", Class::Write, prefer),
-        ("ClearUserPreferredPresence", Class::Write, of_user.clone()),
+        ("ClearUserPreferredPresence", Class::Clear, of_user.clone()),
         ("SetStatusMessage", Class::Write, say),
+        ("SetStatusMessage", Class::Clear, silence),
         ("SetManualLocation", Class::WriteChoice, locate.clone()),
         ("SetAutomaticLocation", Class::Write, locate),
         ("ClearAutomaticLocation", Class::Write, of_user.clone()),
@@ -100,13 +112,15 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     let set = json!({ "sessionId": session, "availability": "Busy", "activity": "InACall" });
     let prefer = json!({ "availability": "Busy", "activity": "Busy" });
     let say = json!({ "statusMessage": { "message": { "content": "Hi", "contentType": "text" } } });
+    let silence = json!({ "statusMessage": { "message": { "content": "" } } });
     let locate = json!({ "workLocationType": "office" });
     let actions = [
         ("setPresence", Class::Write, set),
-        ("clearPresence", Class::Write, json!({ "sessionId": session })),
+        ("clearPresence", clear(session), json!({ "sessionId": session })),
         ("setUserPreferredPresence", Class::Write, prefer),
-        ("clearUserPreferredPresence", Class::Write, Value::Null),
+        ("clearUserPreferredPresence", Class::Clear, Value::Null),
         ("setStatusMessage", Class::Write, say),
+        ("setStatusMessage", Class::Clear, silence),
         ("setManualLocation", Class::WriteChoice, locate.clone()),
         ("setAutomaticLocation", Class::Write, locate),
         ("clearAutomaticLocation", Class::Write, Value::Null),

@@ -36,15 +36,32 @@ use Cell::{Done, Forbidden, OtherUser, Unauthenticated};
 
 /// The expected result of each class of operations for an authenticated caller: one row of
 /// Graph's tables of permissions.
-type Row = [(Class, Cell); 5];
+type Row = [(Class, Cell); 7];
 
+/// The row of a caller who is no administrator, and so may clear what it may set.
 const fn row(read: Cell, many: Cell, whole: Cell, write: Cell, choice: Cell) -> Row {
+    let other = if matches!(write, Done) { Forbidden } else { write };
     [
         (Class::Read, read),
         (Class::ReadMany, many),
         (Class::ReadWhole, whole),
         (Class::Write, write),
         (Class::WriteChoice, choice),
+        (Class::Clear, write),
+        (Class::ClearOther, other),
+    ]
+}
+
+/// The row of an administrator, who may inspect and clear everything.
+const fn administrator(read: Cell, many: Cell, write: Cell, choice: Cell) -> Row {
+    [
+        (Class::Read, read),
+        (Class::ReadMany, many),
+        (Class::ReadWhole, Done),
+        (Class::Write, write),
+        (Class::WriteChoice, choice),
+        (Class::Clear, Done),
+        (Class::ClearOther, Done),
     ]
 }
 
@@ -55,6 +72,7 @@ fn authenticated() -> Vec<(&'static str, Value, &'static str, Row)> {
     let own = row(Forbidden, Forbidden, Forbidden, Done, Done);
     let others = row(Forbidden, Forbidden, Forbidden, OtherUser, OtherUser);
     let all = row(Done, Done, Done, Done, Forbidden);
+    let manages = administrator(Forbidden, Forbidden, Forbidden, Forbidden);
     vec![
         ("application without a role", application(&[]), OTHER, none),
         ("application with a foreign role", application(&["User.Read.All"]), OTHER, none),
@@ -110,6 +128,33 @@ fn authenticated() -> Vec<(&'static str, Value, &'static str, Row)> {
             ),
             USER,
             own,
+        ),
+        ("application that manages", application(&["Presence.Manage.All"]), OTHER, manages),
+        (
+            "application that manages and writes",
+            application(&["Presence.Manage.All", "Presence.ReadWrite.All"]),
+            OTHER,
+            administrator(Done, Done, Done, Forbidden),
+        ),
+        ("user who manages, own", delegated("Presence.Manage.All"), USER, manages),
+        ("user who manages, other", delegated("Presence.Manage.All"), OTHER, manages),
+        (
+            "user who manages, reads all and writes, own",
+            delegated("Presence.Manage.All Presence.Read.All Presence.ReadWrite"),
+            USER,
+            administrator(Done, Done, Done, Done),
+        ),
+        (
+            "user who manages, reads all and writes, other",
+            delegated("Presence.Manage.All Presence.Read.All Presence.ReadWrite"),
+            OTHER,
+            administrator(Done, Done, OtherUser, OtherUser),
+        ),
+        (
+            "user with the role of an administrator beside the scope",
+            with(&json!({ "scp": "openid", "roles": ["Presence.Manage.All"], "oid": USER })),
+            OTHER,
+            none,
         ),
     ]
 }
@@ -207,19 +252,23 @@ async fn every_operation_returns_the_expected_code_to_every_caller(engine: Engin
         }
     }
     // The callers' tokens use all algorithms in turn.
-    let admin = format!("Bearer {}", signers[0].sign(&application(&["Presence.ReadWrite.All"])));
+    let writers = [APP, OTHER_APP].map(|azp| {
+        let claims = with(&json!({ "azp": azp, "roles": ["Presence.ReadWrite.All"] }));
+        (azp, format!("Bearer {}", signers[0].sign(&claims)))
+    });
     for (index, (who, claims, user, row)) in authenticated().into_iter().enumerate() {
         let token = format!("Bearer {}", signers[index % signers.len()].sign(&claims));
         for call in all(user, APP) {
             let (_, cell) = row.into_iter().find(|(class, _)| *class == call.class).unwrap();
-            open_session(&caller, user, &admin).await;
+            open_sessions(&caller, user, &writers).await;
             check(&caller, who, &call, Some(&token), cell).await;
             *cells.entry(format!("{cell:?}")).or_default() += 1;
         }
-        // No permission covers another application's session.
+        // No permission covers another application's session, except to clear it.
         for call in all(user, OTHER_APP).into_iter().filter(|call| call.of_session) {
             let (_, cell) = row.into_iter().find(|(class, _)| *class == call.class).unwrap();
-            let cell = if cell == Done { Forbidden } else { cell };
+            let cell = if cell == Done && call.class != Class::ClearOther { Forbidden } else { cell };
+            open_sessions(&caller, user, &writers).await;
             check(&caller, who, &call, Some(&token), cell).await;
             *cells.entry(format!("{cell:?}")).or_default() += 1;
         }
@@ -230,10 +279,12 @@ async fn every_operation_returns_the_expected_code_to_every_caller(engine: Engin
     server.stop().await;
 }
 
-/// Opens a session, so that there is one to clear.
-async fn open_session(caller: &Caller, user: &str, admin: &str) {
-    let set = all(user, APP).remove(0);
-    assert_eq!(caller.call(&set, Some(admin)).await.code, 0);
+/// Opens a session of each application, so that there is one to clear.
+async fn open_sessions(caller: &Caller, user: &str, writers: &[(&str, String)]) {
+    for (session, token) in writers {
+        let set = all(user, session).remove(0);
+        assert_eq!(caller.call(&set, Some(token)).await.code, 0);
+    }
 }
 
 async fn check(caller: &Caller, who: &str, call: &Call, authorization: Option<&str>, expected: Cell) {

@@ -61,6 +61,27 @@ async fn read(response: reqwest::Response) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// The claims of an administrator who may set nothing.
+fn administrator(tenant: &str) -> Value {
+    with(&json!({ "tid": tenant, "azp": "console", "roles": ["Presence.Manage.All"] }))
+}
+
+/// Clears what [`actions`] set and an administrator may clear; returns the three statuses.
+async fn clear_all(client: &TokenClient) -> [u16; 3] {
+    let presence = format!("/users/{USER}/presence");
+    let silence = json!({ "statusMessage": { "message": { "content": "" } } });
+    let mut statuses = [0; 3];
+    let clears = [
+        ("clearPresence", json!({ "sessionId": APP })),
+        ("clearUserPreferredPresence", Value::Null),
+        ("setStatusMessage", silence),
+    ];
+    for (status, (action, body)) in statuses.iter_mut().zip(clears) {
+        *status = client.post(&format!("{presence}/{action}"), &body).await.0;
+    }
+    statuses
+}
+
 fn of_tenant(tenant: &str) -> Value {
     with(&json!({ "tid": tenant, "roles": ["Presence.ReadWrite.All"] }))
 }
@@ -130,6 +151,36 @@ async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
 }
 
 #[tokio::test]
+async fn an_administrator_inspects_and_clears_what_others_set_in_its_own_tenant_only() {
+    let guarded = Guarded::start(Engine::Sqlite, &[]).await;
+    let setter = TokenClient::new(&guarded, &of_tenant(TENANT));
+    let [mine, other] =
+        [TENANT, OTHER_TENANT].map(|tenant| TokenClient::new(&guarded, &administrator(tenant)));
+    let presence = format!("/users/{USER}/presence");
+    for (action, body) in actions() {
+        assert_eq!(setter.post(&format!("{presence}/{action}"), &body).await.0, 200);
+    }
+    let sessions = async |client: &TokenClient| {
+        let request = client.request(ExplainPresenceRequest { user_id: USER.to_owned() });
+        client.grpc.clone().explain_presence(request).await.unwrap().into_inner().sessions.len()
+    };
+    let shown = async || {
+        let shown = setter.get(&presence).await.1;
+        (shown["availability"].clone(), shown["statusMessage"]["message"]["content"].clone())
+    };
+
+    // The other tenant's user with the same id has nothing to clear.
+    assert_eq!(sessions(&other).await, 0);
+    assert_eq!(clear_all(&other).await, [404, 200, 200]);
+    assert_eq!(shown().await, (json!("Away"), json!("Hi")));
+
+    assert_eq!(sessions(&mine).await, 1);
+    assert_eq!(clear_all(&mine).await, [200, 200, 200]);
+    assert_eq!(shown().await, (json!("Offline"), Value::Null));
+    guarded.server.stop().await;
+}
+
+#[tokio::test]
 async fn me_is_the_user_of_the_token() {
     let guarded = Guarded::start(Engine::Sqlite, &[]).await;
     let user = TokenClient::new(&guarded, &delegated("Presence.ReadWrite Presence.Read.All"));
@@ -165,6 +216,51 @@ async fn the_policy_any_lets_an_application_use_other_session_ids() {
     let application = TokenClient::new(&guarded, &application(&["Presence.ReadWrite.All"]));
     let set = json!({ "sessionId": "desk-phone", "availability": "Busy", "activity": "InACall" });
     assert_eq!(application.post(&format!("/users/{USER}/presence/setPresence"), &set).await.0, 200);
+    guarded.server.stop().await;
+}
+
+/// The claims of a token that names no application.
+fn unnamed() -> Value {
+    let mut claims = application(&["Presence.ReadWrite.All"]);
+    claims.as_object_mut().unwrap().remove("azp");
+    claims
+}
+
+#[tokio::test]
+async fn a_token_without_an_application_clears_any_session_unless_an_application_is_required() {
+    for (flags, expected) in [(&[][..], 200), (&["--require-application"], 401)] {
+        let guarded = Guarded::start(Engine::Sqlite, flags).await;
+        let setter = TokenClient::new(&guarded, &of_tenant(TENANT));
+        let (action, set) = &actions()[0];
+        assert_eq!(setter.post(&format!("/users/{USER}/presence/{action}"), set).await.0, 200);
+        assert_eq!(clear_all(&TokenClient::new(&guarded, &unnamed())).await[0], expected);
+        guarded.server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_required_application_may_be_in_either_claim_and_must_be_in_one() {
+    let guarded = Guarded::start(Engine::Sqlite, &["--require-application"]).await;
+    let path = format!("/users/{USER}/presence");
+    let get = |client: &TokenClient| client.request(GetPresenceRequest { user_id: USER.to_owned() });
+    let mut user = delegated("Presence.Read");
+    user["azp"] = Value::Null;
+    for claims in [unnamed(), user] {
+        let client = TokenClient::new(&guarded, &claims);
+        let (status, refused) = client.get(&path).await;
+        assert_eq!((status, &refused["error"]["code"]), (401, &json!("InvalidAuthenticationToken")));
+        assert!(refused["error"]["message"].as_str().unwrap().contains("(claim appid or azp)"), "{refused}");
+        let status = client.grpc.clone().get_presence(get(&client)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_TOKEN_INVALID");
+    }
+    for claim in ["appid", "azp"] {
+        let mut claims = unnamed();
+        claims[claim] = APP.into();
+        let client = TokenClient::new(&guarded, &claims);
+        assert_eq!(client.get(&path).await.0, 200, "{claim}");
+        client.grpc.clone().get_presence(get(&client)).await.unwrap();
+    }
     guarded.server.stop().await;
 }
 
