@@ -12,6 +12,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("presence_v1.bin");
     fs::write(descriptors, compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    // An event is sent as soon as it is made, so its size costs nothing.
+    let large = r#"#[expect(clippy::large_enum_variant, reason = "made and sent at once")]"#;
+    tonic_prost_build::configure()
+        .enum_attribute("presence.v1.WatchPresencesResponse.event", large)
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

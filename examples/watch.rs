@@ -53,7 +53,8 @@ impl Watcher {
     }
 
     async fn follow_one_stream(&mut self) -> Result<(), Status> {
-        let mut request = Request::new(WatchPresencesRequest { user_ids: self.user_ids.clone() });
+        let mut request =
+            Request::new(WatchPresencesRequest { user_ids: self.user_ids.clone(), ..Default::default() });
         if let Some(token) = token() {
             let value = format!("Bearer {token}").parse();
             request

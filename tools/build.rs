@@ -10,6 +10,11 @@ const FOLDER: &str = "../proto";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={FOLDER}");
     let files = protox::compile([PROTO], [FOLDER])?;
-    tonic_prost_build::configure().build_server(false).compile_fds(files)?;
+    // An event is handled as soon as it arrives, so its size costs nothing.
+    let large = r#"#[expect(clippy::large_enum_variant, reason = "handled at once")]"#;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .enum_attribute("presence.v1.WatchPresencesResponse.event", large)
+        .compile_fds(files)?;
     Ok(())
 }

@@ -39,7 +39,8 @@ use runner::{PendingCall, Results, Runner};
 
 pub use runner::CALL_TIMEOUT;
 pub use statement::{
-    ClearSessions, CountUsers, ExtendSessions, ListPage, Load, SetSessions, Statement, UpdateUsers,
+    AuthorChunk, ClearSessions, CountUsers, EraseAuthor, EraseUser, ExportUser, ExtendSessions, HistoryOf,
+    ListPage, Load, LoadHistories, SetSessions, Statement, UpdateUsers,
 };
 
 /// The limits of a batcher.
@@ -75,6 +76,12 @@ pub struct Batches {
     pub extend_sessions: Batcher<ExtendSessions>,
     /// The batcher of [`Store::update_user`].
     pub update_user: Batcher<UpdateUsers>,
+    /// The batcher of [`Store::erase_author`].
+    pub erase_author: Batcher<EraseAuthor>,
+    /// The batcher of [`Store::erase_user`].
+    pub erase_user: Batcher<EraseUser>,
+    /// The batcher of [`Store::export_user`].
+    pub export_user: Batcher<ExportUser>,
     /// The batchers of the methods that read.
     pub reads: Reads,
 }
@@ -84,6 +91,8 @@ pub struct Batches {
 pub struct Reads {
     /// The batcher of [`Store::load`].
     pub load: Batcher<Load>,
+    /// The batcher of [`Store::load_history`].
+    pub load_history: Batcher<LoadHistories>,
     /// The batcher of [`Store::list_users`].
     pub list_users: Batcher<ListPage>,
     /// The batcher of [`Store::count_users`].
@@ -95,7 +104,7 @@ impl Reads {
     /// [`Batches::connections`].
     #[must_use]
     pub fn connections(limits: Limits) -> u32 {
-        u32::from(limits.concurrent_statements) + 1
+        u32::from(limits.concurrent_statements) + 2
     }
 
     /// Starts the dispatchers of reads from a read replica. Their statements have separate
@@ -107,21 +116,23 @@ impl Reads {
         metrics: &Metrics,
         limits: Limits,
     ) -> Self {
-        let names = ["replica_load", "replica_list_users", "replica_count_users"];
+        let names = ["replica_load", "replica_load_history", "replica_list_users", "replica_count_users"];
         Self::start(names, store, clock, metrics, limits)
     }
 
     fn start(
-        names: [&'static str; 3],
+        names: [&'static str; 4],
         store: &Arc<dyn Store>,
         clock: &Clock,
         metrics: &Metrics,
         limits: Limits,
     ) -> Self {
         let rare = Limits { batch_max: 1, concurrent_statements: 1, ..limits };
-        let [load, list_users, count_users] = names;
+        let [load, load_history, list_users, count_users] = names;
+        let one = Limits { concurrent_statements: 1, ..limits };
         Self {
             load: Batcher::start_as(load, store, clock, metrics, limits),
+            load_history: Batcher::start_as(load_history, store, clock, metrics, one),
             list_users: Batcher::start_as(list_users, store, clock, metrics, rare),
             count_users: Batcher::start_as(count_users, store, clock, metrics, rare),
         }
@@ -130,11 +141,11 @@ impl Reads {
 
 impl Batches {
     /// Returns the number of connections that the batchers use: one for each concurrent
-    /// statement of the three hot methods, one for extensions, for which no client waits, and
-    /// one that the rare methods share.
+    /// statement of the three hot methods, one for extensions, for which no client waits, one for
+    /// the history, and one that the rare methods share.
     #[must_use]
     pub fn connections(limits: Limits) -> u32 {
-        u32::from(limits.concurrent_statements) * 3 + 2
+        u32::from(limits.concurrent_statements) * 3 + 3
     }
 
     /// Starts the dispatchers on the current runtime. They end when the batches are dropped.
@@ -142,12 +153,15 @@ impl Batches {
     pub fn start(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics, limits: Limits) -> Self {
         let extend = Limits { concurrent_statements: 1, ..limits };
         let rare = Limits { batch_max: 1, ..extend };
-        let names = [Load::NAME, ListPage::NAME, CountUsers::NAME];
+        let names = [Load::NAME, LoadHistories::NAME, ListPage::NAME, CountUsers::NAME];
         Self {
             set_sessions: Batcher::start(store, clock, metrics, limits),
             clear_sessions: Batcher::start(store, clock, metrics, limits),
             extend_sessions: Batcher::start(store, clock, metrics, extend),
             update_user: Batcher::start(store, clock, metrics, rare),
+            erase_author: Batcher::start(store, clock, metrics, rare),
+            erase_user: Batcher::start(store, clock, metrics, rare),
+            export_user: Batcher::start(store, clock, metrics, rare),
             reads: Reads::start(names, store, clock, metrics, limits),
         }
     }

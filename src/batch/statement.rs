@@ -1,11 +1,16 @@
 //! The methods of the store that a batcher can run.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
     presence::{Timestamp, User, UserId},
-    store::{ClearSession, ListUsers, SetSession, Store, StoreError, UpdateUser, UserKey},
+    store::{
+        ClearSession, ListUsers, LoadHistory, SetSession, Store, StoreError, StoredHistory, UpdateUser,
+        UserKey,
+    },
 };
 
 /// A method of the store that takes a slice of items and returns one result for each.
@@ -116,9 +121,59 @@ impl Statement for Load {
     }
 }
 
+/// [`Store::load_history`].
+#[derive(Debug)]
+pub struct LoadHistories;
+
+/// A user to read with the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryOf {
+    /// The user.
+    pub user: UserKey,
+    /// Only spans that started before this time.
+    pub before: Timestamp,
+    /// The maximum number of spans.
+    pub spans_max: u32,
+}
+
+#[async_trait]
+impl Statement for LoadHistories {
+    const NAME: &'static str = "load_history";
+    type Item = HistoryOf;
+    type Output = StoredHistory;
+
+    fn group(store: &dyn Store, item: &Self::Item) -> u32 {
+        store.group(&item.user)
+    }
+
+    /// Items that ask for the same spans share a statement.
+    async fn execute(
+        store: &dyn Store,
+        now: Timestamp,
+        items: &[HistoryOf],
+    ) -> Result<Vec<StoredHistory>, StoreError> {
+        let mut loads: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (index, item) in items.iter().enumerate() {
+            loads.entry((item.before, item.spans_max)).or_default().push(index);
+        }
+        let mut results = vec![StoredHistory::default(); items.len()];
+        for ((before, spans_max), indexes) in loads {
+            let of = |index: &usize| items.get(*index).map(|item| item.user.clone());
+            let users = indexes.iter().filter_map(of).collect();
+            let loaded = store.load_history(now, &LoadHistory { users, before, spans_max }).await?;
+            for (index, stored) in indexes.into_iter().zip(loaded) {
+                if let Some(result) = results.get_mut(index) {
+                    *result = stored;
+                }
+            }
+        }
+        Ok(results)
+    }
+}
+
 /// Declares a method of the store that takes a single item.
 macro_rules! one_at_a_time {
-    ($(#[$meta:meta])* $name:ident, $method:ident, $item:ty => $output:ty) => {
+    ($(#[$meta:meta])* $name:ident, $method:ident($($now:ident)?), $item:ty => $output:ty) => {
         $(#[$meta])*
         #[derive(Debug)]
         pub struct $name;
@@ -131,12 +186,13 @@ macro_rules! one_at_a_time {
 
             async fn execute(
                 store: &dyn Store,
-                now: Timestamp,
+                _now: Timestamp,
                 items: &[$item],
             ) -> Result<Vec<$output>, StoreError> {
+                $(let $now = _now;)?
                 let mut results = Vec::with_capacity(items.len());
                 for item in items {
-                    results.push(store.$method(now, item).await?);
+                    results.push(store.$method($($now,)? item).await?);
                 }
                 Ok(results)
             }
@@ -146,15 +202,59 @@ macro_rules! one_at_a_time {
 
 one_at_a_time! {
     /// [`Store::update_user`].
-    UpdateUsers, update_user, UpdateUser => ()
+    UpdateUsers, update_user(now), UpdateUser => ()
+}
+
+one_at_a_time! {
+    /// [`Store::erase_user`].
+    EraseUser, erase_user(), UserKey => u64
+}
+
+one_at_a_time! {
+    /// [`Store::export_user`].
+    ExportUser, export_user(), UserKey => Vec<String>
+}
+
+/// [`Store::erase_author`].
+#[derive(Debug)]
+pub struct EraseAuthor;
+
+/// A chunk of the users in whose data an author is erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorChunk {
+    /// The author.
+    pub user: UserKey,
+    /// Only users after this one.
+    pub after: Option<UserId>,
+    /// The number of rows.
+    pub rows: u32,
+}
+
+#[async_trait]
+impl Statement for EraseAuthor {
+    const NAME: &'static str = "erase_author";
+    type Item = AuthorChunk;
+    type Output = Option<UserId>;
+
+    async fn execute(
+        store: &dyn Store,
+        _now: Timestamp,
+        items: &[AuthorChunk],
+    ) -> Result<Vec<Option<UserId>>, StoreError> {
+        let mut results = Vec::with_capacity(items.len());
+        for AuthorChunk { user, after, rows } in items {
+            results.push(store.erase_author(user, after.as_ref(), *rows).await?);
+        }
+        Ok(results)
+    }
 }
 
 one_at_a_time! {
     /// [`Store::list_users`].
-    ListPage, list_users, ListUsers => Vec<UserId>
+    ListPage, list_users(now), ListUsers => Vec<UserId>
 }
 
 one_at_a_time! {
     /// [`Store::count_users`]. The item is a tenant.
-    CountUsers, count_users, Uuid => u64
+    CountUsers, count_users(now), Uuid => u64
 }

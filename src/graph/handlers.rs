@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     body::{BulkJson, Json},
     events,
+    history::{ErasedJson, ExplainOptions, ExplanationJson, HistoryOptions, history},
     ids::Ids,
     matched::Matched,
     odata::{ListOptions, NoOptions, Select, ServiceRoot, UserIds},
@@ -22,7 +23,7 @@ use super::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
         SetUserPreferredPresenceBody,
     },
-    responses::{collection, entity},
+    responses::{collection, entity, json, lines},
     state::HttpState,
 };
 use crate::{
@@ -98,7 +99,46 @@ pub(super) async fn get_presence(
     root: ServiceRoot,
     select: Select,
 ) -> Result<Response, Refusal> {
-    entity(&root, state.service.get_presence(&caller, from, user_id).await?, &select)
+    entity(&root, state.service.get_presence(&caller, from, user_id, select.view()).await?, &select)
+}
+
+pub(super) async fn explain_presence(
+    State(state): State<Arc<HttpState>>,
+    Extension(caller): Extension<Caller>,
+    User(user_id): User,
+    options: ExplainOptions,
+) -> Result<Response, Refusal> {
+    let explanation = state.service.explain_presence(&caller, user_id, options.at).await?;
+    json(&ExplanationJson::from(explanation))
+}
+
+pub(super) async fn list_presence_history(
+    State(state): State<Arc<HttpState>>,
+    Extension(caller): Extension<Caller>,
+    User(user_id): User,
+    root: ServiceRoot,
+    options: HistoryOptions,
+) -> Result<Response, Refusal> {
+    let page = state.service.list_presence_history(&caller, options.for_user(user_id)).await?;
+    json(&history(page, |token| root.next_page(&options.next_query(token))))
+}
+
+pub(super) async fn erase_presence(
+    State(state): State<Arc<HttpState>>,
+    Extension(caller): Extension<Caller>,
+    User(user_id): User,
+    _: NoOptions,
+) -> Result<Response, Refusal> {
+    json(&ErasedJson { removed_rows: state.service.erase_presence(&caller, user_id).await? })
+}
+
+pub(super) async fn export_presence(
+    State(state): State<Arc<HttpState>>,
+    Extension(caller): Extension<Caller>,
+    User(user_id): User,
+    _: NoOptions,
+) -> Result<Response, Refusal> {
+    Ok(lines(&state.service.export_presence(&caller, user_id).await?))
 }
 
 pub(super) async fn set_presence(
@@ -200,7 +240,7 @@ pub(super) async fn get_presences_by_user_id(
     select: Select,
     BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
-    let presences = state.service.batch_get_presences(&caller, from, body.ids).await?;
+    let presences = state.service.batch_get_presences(&caller, from, body.ids, select.view()).await?;
     collection(root.collection_context(), None, presences, &select)
 }
 
@@ -212,7 +252,8 @@ pub(super) async fn list_presences(
     options: ListOptions,
 ) -> Result<Response, Refusal> {
     let ListOptions { select, page_size, page_token } = options;
-    let page = state.service.list_presences(&caller, from, page_size.clone(), page_token).await?;
+    let page =
+        state.service.list_presences(&caller, from, page_size.clone(), page_token, select.view()).await?;
     let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
     collection(root.list_context(&select), next, page.presences, &select)
 }
@@ -234,6 +275,6 @@ pub(super) async fn watch_presences(
     UserIds(user_ids): UserIds,
     select: Select,
 ) -> Result<Response, Refusal> {
-    let events = state.service.watch_presences(&caller, user_ids, USER_IDS_MAX)?;
+    let events = state.service.watch_presences(&caller, user_ids, USER_IDS_MAX, select.view())?;
     Ok(events::response(events, select, ids, state.clock.clone()))
 }

@@ -8,6 +8,7 @@ mod browsers;
 mod docs;
 mod events;
 mod handlers;
+mod history;
 mod ids;
 mod layer;
 mod matched;

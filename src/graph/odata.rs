@@ -10,7 +10,10 @@ use http::{HeaderMap, header::HOST, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{matched::Matched, refusal::Refusal, state::HttpState};
-use crate::{presence::UserId, service::Input};
+use crate::{
+    presence::UserId,
+    service::{Input, View},
+};
 
 /// The characters of an id that are percent-encoded in links and contexts.
 const ENCODED_IN_LINKS: &AsciiSet =
@@ -27,9 +30,21 @@ pub(super) const PROPERTIES: [&str; 7] = [
     "workLocation",
 ];
 
-/// `$select`: the properties of a presence that the response has.
+/// The properties beyond Graph's, which need the history. `$select` can name them, and `Prefer:
+/// include-extensions` adds them.
+pub(super) const EXTENSIONS: [&str; 3] = ["lastChangeDateTime", "lastActiveDateTime", "historyStartDateTime"];
+
+/// The preference that adds [`EXTENSIONS`].
+const INCLUDE_EXTENSIONS: &str = "include-extensions";
+
+/// The properties of a presence that the response has: `$select` and the header `Prefer`.
 #[derive(Debug)]
-pub(super) struct Select(Option<Vec<&'static str>>);
+pub(super) struct Select {
+    /// `$select`; `None` for all of Graph's.
+    selected: Option<Vec<&'static str>>,
+    /// Whether the caller prefers the extensions, too.
+    extensions: bool,
+}
 
 /// The query options of a list.
 #[derive(Debug)]
@@ -46,7 +61,7 @@ impl<S: Sync> FromRequestParts<S> for Select {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let [select] = options(parts, ["$select"])?;
-        Self::parse(select)
+        Self::parse(select, &parts.headers)
     }
 }
 
@@ -56,7 +71,11 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"])?;
         let input = |text: Option<String>| text.map_or(Input::Missing, Input::text);
-        Ok(Self { select: Select::parse(select)?, page_size: input(top).parse(), page_token: input(token) })
+        Ok(Self {
+            select: Select::parse(select, &parts.headers)?,
+            page_size: input(top).parse(),
+            page_token: input(token),
+        })
     }
 }
 
@@ -97,7 +116,10 @@ impl<S: Sync> FromRequestParts<S> for NoOptions {
 /// The values of the allowed query options. Other options that begin with `$` are
 /// refused, as the response would not be the requested one. Parameters without `$` are
 /// ignored.
-fn options<const N: usize>(parts: &Parts, allowed: [&str; N]) -> Result<[Option<String>; N], Refusal> {
+pub(super) fn options<const N: usize>(
+    parts: &Parts,
+    allowed: [&str; N],
+) -> Result<[Option<String>; N], Refusal> {
     let mut values = [const { None }; N];
     for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
         let index = allowed.iter().position(|option| *option == name);
@@ -118,38 +140,58 @@ fn options<const N: usize>(parts: &Parts, allowed: [&str; N]) -> Result<[Option<
 }
 
 impl Select {
-    fn parse(text: Option<String>) -> Result<Self, Refusal> {
-        let Some(text) = text else { return Ok(Self(None)) };
+    fn parse(text: Option<String>, headers: &HeaderMap) -> Result<Self, Refusal> {
+        let extensions = prefers_extensions(headers);
+        let Some(text) = text else { return Ok(Self { selected: None, extensions }) };
         let mut selected = Vec::new();
         for name in text.split(',').map(str::trim) {
             if name == "*" {
-                return Ok(Self(None));
+                return Ok(Self { selected: None, extensions });
             }
-            let Some(property) = PROPERTIES.iter().find(|property| **property == name) else {
-                let allowed = PROPERTIES.join(", ");
+            let known = PROPERTIES.iter().chain(&EXTENSIONS);
+            let Some(property) = known.clone().find(|property| **property == name) else {
+                let allowed = known.copied().collect::<Vec<_>>().join(", ");
                 let problem = format!("must name properties among {allowed}, got {name:?}");
                 return Err(Refusal::field("$select", &problem));
             };
             selected.push(*property);
         }
-        Ok(Self(Some(selected)))
+        Ok(Self { selected: Some(selected), extensions: false })
     }
 
     /// The selected properties; `None` for all.
     pub(super) fn properties(&self) -> Option<&[&'static str]> {
-        self.0.as_deref()
+        self.selected.as_deref()
+    }
+
+    /// The view of a presence that has the properties.
+    pub(super) fn view(&self) -> Input<View> {
+        let selects = |selected: &Vec<_>| EXTENSIONS.iter().any(|extension| selected.contains(extension));
+        let is_full = self.selected.as_ref().map_or(self.extensions, selects);
+        Input::Value(if is_full { View::Full } else { View::Basic })
     }
 
     /// The selection in a context: `(availability,activity)`.
     fn suffix(&self) -> String {
-        self.0.as_ref().map_or_else(String::new, |selected| format!("({})", selected.join(",")))
+        self.selected.as_ref().map_or_else(String::new, |selected| format!("({})", selected.join(",")))
     }
+}
+
+/// Whether a header `Prefer` has the preference.
+fn prefers_extensions(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split([',', ';'])).any(|preference| {
+        let preference = preference.trim();
+        preference.eq_ignore_ascii_case(INCLUDE_EXTENSIONS)
+    })
 }
 
 /// The URL of the API as the caller addressed it: scheme, host and version. Links and
 /// contexts begin with it.
 #[derive(Debug)]
 pub(super) struct ServiceRoot {
+    /// The URL of the requested resource, without the query.
+    resource: String,
     /// `http://localhost:8080/v1.0`.
     url: String,
     /// Whether the path of the request is below `/communications`.
@@ -169,14 +211,21 @@ where
         let scheme = if encrypted { "https" } else { forwarded_scheme(&parts.headers) };
         let host = authority(parts);
         let host = host.as_ref().map_or("", Authority::as_str);
+        let origin = format!("{scheme}://{host}");
         Ok(Self {
-            url: format!("{scheme}://{host}{version}"),
+            url: format!("{origin}{version}"),
+            resource: format!("{origin}{}", parts.uri.path()),
             communications: matched.is_some_and(|matched| matched.communications),
         })
     }
 }
 
 impl ServiceRoot {
+    /// The link to another page of the requested resource.
+    pub(super) fn next_page(&self, query: &str) -> String {
+        format!("{}?{query}", self.resource)
+    }
+
     /// The context of one presence.
     pub(super) fn entity_context(&self, user_id: &UserId, select: &Select) -> String {
         let (url, select) = (&self.url, select.suffix());
@@ -203,7 +252,7 @@ impl ServiceRoot {
         if let Input::Value(size) = page_size {
             link = format!("{link}$top={size}&");
         }
-        if let Some(selected) = &select.0 {
+        if let Some(selected) = &select.selected {
             link = format!("{link}$select={}&", selected.join(","));
         }
         format!("{link}$skiptoken={}", utf8_percent_encode(user_id.as_str(), ENCODED_IN_LINKS))

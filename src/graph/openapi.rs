@@ -13,13 +13,13 @@ use utoipa::openapi::{
 
 use super::{
     batch,
-    odata::PROPERTIES,
+    odata::{EXTENSIONS, PROPERTIES},
     operations::{self, HttpOperation, OperationResponse, QueryOption},
     paths::{BATCH_PATH, VERSIONS},
     refusal,
     schemas::{self, RegisterSchema, Schemas, register},
 };
-use crate::service::ReadFrom;
+use crate::{presence::INTERVALS_MAX, service::ReadFrom};
 
 const JSON: &str = "application/json";
 
@@ -126,6 +126,11 @@ fn operation_of(
             let response = ResponseBuilder::new().description("The stream of events.");
             responses.response("200", response.content("text/event-stream", text).build())
         }
+        OperationResponse::Lines => {
+            let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
+            let response = ResponseBuilder::new().description("The lines.");
+            responses.response("200", response.content("application/x-ndjson", text).build())
+        }
         OperationResponse::Empty
         | OperationResponse::EmptyOrNotFound
         | OperationResponse::EmptyOrNoContent => {
@@ -142,6 +147,7 @@ fn operation_of(
         OperationResponse::Json(_)
         | OperationResponse::Count
         | OperationResponse::Empty
+        | OperationResponse::Lines
         | OperationResponse::Events => responses,
     };
     let mut builder = OperationBuilder::new()
@@ -206,11 +212,12 @@ fn read_from() -> Parameter {
 fn query(option: QueryOption) -> Parameter {
     let (name, about, schema) = match option {
         QueryOption::Select => {
-            let properties = schemas::one_of(PROPERTIES.map(ToOwned::to_owned));
+            let properties = PROPERTIES.iter().chain(&EXTENSIONS).map(ToString::to_string);
+            let properties = schemas::one_of(properties);
             let schema = ArrayBuilder::new().items(RefOr::T(properties)).min_items(Some(1)).build().into();
             (
                 "$select",
-                "The properties of a presence to return, separated by commas. The default is all.",
+                "The properties of a presence to return, separated by commas. The default is all of Graph's.",
                 schema,
             )
         }
@@ -224,6 +231,31 @@ fn query(option: QueryOption) -> Parameter {
         }
         QueryOption::SkipToken => {
             ("$skiptoken", "The start of the page, from @odata.nextLink.", schemas::user_id())
+        }
+        QueryOption::At => ("at", "The instant to explain. The default is now.", instant()),
+        QueryOption::From => (
+            "from",
+            "Only what was shown after this time. The default is the start of the history.",
+            instant(),
+        ),
+        QueryOption::To => ("to", "Only what was shown before this time. The default is now.", instant()),
+        QueryOption::Parts => {
+            let parts =
+                schemas::one_of(["session", "preference", "message", "locations"].map(ToOwned::to_owned));
+            let schema = ArrayBuilder::new().items(RefOr::T(parts)).min_items(Some(1)).build().into();
+            ("parts", "The parts whose spans to include, separated by commas. The default is none.", schema)
+        }
+        QueryOption::IntervalsTop => {
+            let number = ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::Integer))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+                .minimum(Some(1))
+                .maximum(Some(INTERVALS_MAX));
+            ("$top", "The number of intervals on a page. The default is 100.", Schema::from(number.build()))
+        }
+        QueryOption::IntervalsSkipToken => {
+            let text = Object::with_type(Type::String);
+            ("$skiptoken", "The start of the page, from @odata.nextLink.", text.into())
         }
         QueryOption::Ids => {
             let ids = ArrayBuilder::new().items(RefOr::T(schemas::user_id())).min_items(Some(1));
@@ -245,6 +277,14 @@ fn query(option: QueryOption) -> Parameter {
         .style(Some(ParameterStyle::Form))
         .explode(Some(false))
         .build()
+}
+
+fn instant() -> Schema {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .build()
+        .into()
 }
 
 /// The operation's name and, to make it unique, the path.

@@ -7,6 +7,7 @@ use utoipa::openapi::HttpMethod;
 
 use super::{
     handlers,
+    history::{ErasedJson, ExplanationJson, HistoryJson},
     paths::WATCH_PATH,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
@@ -53,12 +54,14 @@ pub(super) enum OperationResponse {
     EmptyOrNoContent,
     /// 200 with a stream of Server-Sent Events.
     Events,
+    /// 200 with lines of JSON.
+    Lines,
 }
 
 impl OperationResponse {
-    /// Whether the response lasts until the service or the client ends it.
+    /// Whether a batch can't contain the response, because it lasts or is no JSON value.
     pub(super) const fn is_stream(self) -> bool {
-        matches!(self, Self::Events)
+        matches!(self, Self::Events | Self::Lines)
     }
 }
 
@@ -70,6 +73,12 @@ pub(super) enum QueryOption {
     SkipToken,
     /// Required.
     Ids,
+    At,
+    From,
+    To,
+    Parts,
+    IntervalsTop,
+    IntervalsSkipToken,
 }
 
 /// The fields that most operations share: a POST without a body and query options.
@@ -87,7 +96,7 @@ pub(super) const DEFAULT: HttpOperation = HttpOperation {
 };
 
 /// The operations on one user's presence, below each of [`PRESENCE_PATHS`].
-const PRESENCE_OPERATIONS: [HttpOperation; 10] = [
+const PRESENCE_OPERATIONS: [HttpOperation; 14] = [
     HttpOperation {
         name: "get_presence",
         method: HttpMethod::Get,
@@ -182,6 +191,56 @@ const PRESENCE_OPERATIONS: [HttpOperation; 10] = [
         summary: "Clear both work locations",
         description: "Succeeds if there is no work location.",
         response: OperationResponse::EmptyOrNoContent,
+        ..DEFAULT
+    },
+    HttpOperation {
+        name: "explain_presence",
+        method: HttpMethod::Get,
+        path: "/explain",
+        route: || get(handlers::explain_presence),
+        summary: "Explain a presence",
+        description: "Why the user is shown so, since when, and who set it; now or at an earlier instant. An \
+                      extension.",
+        response: OperationResponse::Json(register::<ExplanationJson>),
+        query: &[QueryOption::At],
+        ..DEFAULT
+    },
+    HttpOperation {
+        name: "list_presence_history",
+        method: HttpMethod::Get,
+        path: "/history",
+        route: || get(handlers::list_presence_history),
+        summary: "List what was shown",
+        description: "What was shown of the user, from when to when, and why; newest first. An extension.",
+        response: OperationResponse::Json(register::<HistoryJson>),
+        query: &[
+            QueryOption::From,
+            QueryOption::To,
+            QueryOption::Parts,
+            QueryOption::IntervalsTop,
+            QueryOption::IntervalsSkipToken,
+        ],
+        ..DEFAULT
+    },
+    HttpOperation {
+        name: "erase_presence",
+        path: "/erase",
+        route: || post(handlers::erase_presence),
+        summary: "Erase a user",
+        description: "Removes everything that is stored of the user: sessions, settings, history, and the user's id \
+                      where the data of others names it. An extension.",
+        response: OperationResponse::Json(register::<ErasedJson>),
+        ..DEFAULT
+    },
+    HttpOperation {
+        name: "export_presence",
+        method: HttpMethod::Get,
+        path: "/export",
+        route: || get(handlers::export_presence),
+        summary: "Export a user",
+        description: "Everything that is stored of the user, as lines of JSON: one for each row of the database. A \
+                      batch cannot contain this operation. An extension.",
+        response: OperationResponse::Lines,
         ..DEFAULT
     },
 ];

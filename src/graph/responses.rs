@@ -53,6 +53,28 @@ pub(super) struct PresenceJson {
     sequence_number: String,
     #[schema(required = false)]
     work_location: WorkLocationJson,
+    /// When the user was first shown so without a break. An extension: only with `$select` or `Prefer:
+    /// include-extensions`, and omitted if that was before the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-11-22T09:00:00.0000000Z")]
+    last_change_date_time: Option<String>,
+    /// When the user was last shown as Available, Busy or DoNotDisturb by a session that had not
+    /// faded. An extension, as lastChangeDateTime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-11-22T09:30:00.0000000Z")]
+    last_active_date_time: Option<String>,
+    /// From when on the history is complete; omitted if nothing was removed. An extension, as
+    /// lastChangeDateTime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-11-15T09:00:00.0000000Z")]
+    history_start_date_time: Option<String>,
+}
+
+impl PresenceJson {
+    /// The presence of an earlier instant, of which no sequence number is known.
+    pub(super) fn without_sequence_number(self) -> Self {
+        Self { sequence_number: String::new(), ..self }
+    }
 }
 
 /// Always empty, as the service has no calendar. Graph: outOfOfficeSettings.
@@ -182,6 +204,9 @@ impl From<Presence> for PresenceJson {
             status_message: presence.status_message.map(Into::into),
             sequence_number: presence.sequence_number.to_string(),
             work_location: presence.work_location.into(),
+            last_change_date_time: utc(presence.times.and_then(|times| times.change_time)),
+            last_active_date_time: utc(presence.times.and_then(|times| times.last_active_time)),
+            history_start_date_time: utc(presence.times.and_then(|times| times.history_start)),
         }
     }
 }
@@ -215,8 +240,12 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
     }
 }
 
+fn utc(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| date_time(at) + "Z")
+}
+
 /// Graph's format of a date and time: seven fractional digits, no zone.
-fn date_time(at: Timestamp) -> String {
+pub(super) fn date_time(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.as_millis())
         .map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.7f").to_string())
         .unwrap_or_default()
@@ -238,6 +267,19 @@ pub(super) fn collection(
     let value =
         presences.into_iter().map(|presence| PresenceProperties::new(presence.into(), select)).collect();
     json(&CollectionJson { context, next_link, value })
+}
+
+/// A response with lines of JSON.
+pub(super) fn lines(lines: &[String]) -> Response {
+    let mut body = lines.join("\n");
+    if !body.is_empty() {
+        body.push('\n');
+    }
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, body).into_response()
 }
 
 /// A response with a JSON body. Caches must not store it, as presences change with time.

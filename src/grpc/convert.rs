@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::pb;
 use crate::{
     presence::{
-        Activity, Availability, DecidingRule, Pair, Session, Timestamp, WorkLocationSource, WorkLocationType,
+        Activity, Availability, DecidingRule, EndReason, Pair, Part, Session, Span, SpanEnd, SpanValue,
+        Timestamp, WorkLocation, WorkLocationSource, WorkLocationType,
     },
     service::{
-        Expiry, Explanation, HoldEvent, HoldPresence, Input, Presence, SetLocation, SetPresence,
-        SetStatusMessage, SetUserPreferredPresence, WatchEvent,
+        Expiry, Explanation, HistoryPage, HoldEvent, HoldPresence, Input, Interval, ListPresenceHistory,
+        Presence, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence, View, WatchEvent,
     },
 };
 
@@ -96,21 +97,28 @@ impl From<Presence> for pb::Presence {
             availability,
             activity,
             sequence_number: presence.sequence_number.to_string(),
+            change_time: presence.times.and_then(|times| times.change_time).map(timestamp),
+            last_active_time: presence.times.and_then(|times| times.last_active_time).map(timestamp),
+            history_start_time: presence.times.and_then(|times| times.history_start).map(timestamp),
             status_message: presence.status_message.map(|message| pb::StatusMessage {
                 content: message.content,
                 publish_time: message.published_at.map(timestamp),
                 expire_time: message.expires_at.map(timestamp),
             }),
-            work_location: presence.work_location.map(|(location, source)| pb::WorkLocation {
-                work_location_type: pb::WorkLocationType::from(location.location_type).into(),
-                place_id: location.place_id.map(|id| id.to_string()),
-                source: match source {
-                    WorkLocationSource::Manual => pb::WorkLocationSource::Manual,
-                    WorkLocationSource::Automatic => pb::WorkLocationSource::Automatic,
-                }
-                .into(),
-            }),
+            work_location: presence.work_location.map(|(location, source)| work_location(location, source)),
         }
+    }
+}
+
+fn work_location(location: WorkLocation, source: WorkLocationSource) -> pb::WorkLocation {
+    pb::WorkLocation {
+        work_location_type: pb::WorkLocationType::from(location.location_type).into(),
+        place_id: location.place_id.map(|id| id.to_string()),
+        source: match source {
+            WorkLocationSource::Manual => pb::WorkLocationSource::Manual,
+            WorkLocationSource::Automatic => pb::WorkLocationSource::Automatic,
+        }
+        .into(),
     }
 }
 
@@ -169,7 +177,15 @@ impl From<Explanation> for pb::ExplainPresenceResponse {
                 let expire_time = Some(timestamp(preferred.expires_at));
                 pb::PreferredPresence { availability, activity, expire_time }
             }),
-            presence: Some(explanation.presence.into()),
+            presence: Some(pb::Presence {
+                sequence_number: if explanation.is_past {
+                    String::new()
+                } else {
+                    explanation.presence.sequence_number.to_string()
+                },
+                ..explanation.presence.into()
+            }),
+            spans: explanation.spans.into_iter().map(span).collect(),
         }
     }
 }
@@ -184,6 +200,110 @@ impl From<WatchEvent> for pb::WatchPresencesResponse {
         };
         Self { event: Some(event) }
     }
+}
+
+impl From<pb::ListPresenceHistoryRequest> for ListPresenceHistory {
+    fn from(request: pb::ListPresenceHistoryRequest) -> Self {
+        Self {
+            user_id: Input::text(request.user_id),
+            from: request.from.map_or(Input::Missing, |at| instant(&at)),
+            to: request.to.map_or(Input::Missing, |at| instant(&at)),
+            parts: request.parts.into_iter().map(part).collect(),
+            page_size: match request.page_size {
+                0 => Input::Missing,
+                size => {
+                    u32::try_from(size).map_or_else(|_| Input::Unreadable(size.to_string()), Input::Value)
+                }
+            },
+            page_token: Input::text(request.page_token),
+        }
+    }
+}
+
+fn part(number: i32) -> Input<Part> {
+    match pb::HistoryPart::try_from(number) {
+        Ok(pb::HistoryPart::Session) => Input::Value(Part::Session),
+        Ok(pb::HistoryPart::Preference) => Input::Value(Part::Preference),
+        Ok(pb::HistoryPart::Message) => Input::Value(Part::Message),
+        Ok(pb::HistoryPart::Locations) => Input::Value(Part::Locations),
+        Ok(pb::HistoryPart::Unspecified) | Err(_) => Input::Unreadable(number.to_string()),
+    }
+}
+
+/// The view that a request selects.
+pub(super) fn view(number: i32) -> Input<View> {
+    match pb::PresenceView::try_from(number) {
+        Ok(pb::PresenceView::Unspecified) => Input::Missing,
+        Ok(pb::PresenceView::Basic) => Input::Value(View::Basic),
+        Ok(pb::PresenceView::Full) => Input::Value(View::Full),
+        Err(_) => Input::Unreadable(number.to_string()),
+    }
+}
+
+impl From<HistoryPage> for pb::ListPresenceHistoryResponse {
+    fn from(page: HistoryPage) -> Self {
+        let interval = |interval: Interval| {
+            let (availability, activity) = numbers(interval.pair);
+            pb::PresenceInterval {
+                availability,
+                activity,
+                start_time: interval.started_at.map(timestamp),
+                end_time: interval.ended_at.map(timestamp),
+                cause: interval.cause,
+                spans: interval.spans.into_iter().map(span).collect(),
+            }
+        };
+        Self {
+            intervals: page.intervals.into_iter().map(interval).collect(),
+            next_page_token: page.next.unwrap_or_default(),
+            history_start_time: page.start.map(timestamp),
+        }
+    }
+}
+
+fn span(span: Span) -> pb::HistorySpan {
+    let mut message = pb::HistorySpan {
+        start_time: Some(timestamp(span.started_at)),
+        end_time: span.ended_at.map(timestamp),
+        set_time: Some(timestamp(span.set_at)),
+        set_by_application: span.set_by.application_id.map(|id| id.to_string()),
+        set_by_user: span.set_by.user_id.map(|id| id.to_string()),
+        ..pb::HistorySpan::default()
+    };
+    if let Some(SpanEnd { reason, by }) = span.end {
+        message.end_reason = match reason {
+            EndReason::Changed => pb::EndReason::Changed,
+            EndReason::Cleared => pb::EndReason::Cleared,
+            EndReason::Expired => pb::EndReason::Expired,
+            EndReason::Evicted => pb::EndReason::Evicted,
+        }
+        .into();
+        message.ended_by_application = by.application_id.map(|id| id.to_string());
+        message.ended_by_user = by.user_id.map(|id| id.to_string());
+    }
+    let part = match span.value {
+        SpanValue::Session { session_id, pair, .. } => {
+            message.session_id = Some(session_id.to_string());
+            (message.availability, message.activity) = numbers(pair);
+            pb::HistoryPart::Session
+        }
+        SpanValue::Preferred(pair) => {
+            (message.availability, message.activity) = numbers(pair);
+            pb::HistoryPart::Preference
+        }
+        SpanValue::StatusMessage(content) => {
+            message.content = Some(content);
+            pb::HistoryPart::Message
+        }
+        SpanValue::Locations { manual, automatic } => {
+            message.manual_location =
+                manual.map(|location| work_location(location, WorkLocationSource::Manual));
+            message.automatic_location =
+                automatic.map(|location| work_location(location, WorkLocationSource::Automatic));
+            pb::HistoryPart::Locations
+        }
+    };
+    pb::HistorySpan { part: part.into(), ..message }
 }
 
 /// A live session and the pair that it shows at `now`.
@@ -210,7 +330,7 @@ fn timestamp(at: Timestamp) -> prost_types::Timestamp {
 }
 
 /// A Timestamp, rounded down to a millisecond.
-fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
+pub(super) fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
     match u32::try_from(time.nanos) {
         Ok(nanos @ 0..1_000_000_000) if (YEAR_1..YEAR_10000).contains(&time.seconds) => {
             Input::Value(Timestamp::from_millis(time.seconds * 1_000 + i64::from(nanos / 1_000_000)))

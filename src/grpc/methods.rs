@@ -25,7 +25,7 @@ impl Method {
     }
 }
 
-const METHODS: [Method; 19] = [
+const METHODS: [Method; 22] = [
     protected("/presence.v1.PresenceService/SetPresence", "set_presence"),
     protected("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     protected("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -39,6 +39,9 @@ const METHODS: [Method; 19] = [
     protected("/presence.v1.PresenceService/ClearAutomaticLocation", "clear_automatic_location"),
     protected("/presence.v1.PresenceService/ClearLocation", "clear_location"),
     protected("/presence.v1.PresenceService/ExplainPresence", "explain_presence"),
+    protected("/presence.v1.PresenceService/ListPresenceHistory", "list_presence_history"),
+    protected("/presence.v1.PresenceService/ErasePresence", "erase_presence"),
+    protected("/presence.v1.PresenceService/ExportPresence", "export_presence"),
     protected(WATCH, "watch_presences"),
     protected("/presence.v1.PresenceService/HoldPresence", "hold_presence"),
     public("/grpc.health.v1.Health/Check", "health_check"),
@@ -85,6 +88,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 15);
+        assert_eq!(methods, 18);
     }
 }

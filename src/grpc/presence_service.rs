@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{
+    StreamExt,
+    stream::{BoxStream, iter},
+};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
-    convert::set_location,
+    convert::{instant, set_location, view},
     pb::{
         BatchGetPresencesRequest, BatchGetPresencesResponse, BatchSetPresencesRequest,
         BatchSetPresencesResponse, ClearAutomaticLocationRequest, ClearAutomaticLocationResponse,
         ClearLocationRequest, ClearLocationResponse, ClearPresenceRequest, ClearPresenceResponse,
-        ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, ExplainPresenceRequest,
-        ExplainPresenceResponse, GetPresenceRequest, GetPresenceResponse, HoldPresenceRequest,
-        HoldPresenceResponse, SetAutomaticLocationRequest, SetAutomaticLocationResponse,
-        SetManualLocationRequest, SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse,
-        SetStatusMessageRequest, SetStatusMessageResponse, SetUserPreferredPresenceRequest,
-        SetUserPreferredPresenceResponse, WatchPresencesRequest, WatchPresencesResponse,
-        presence_service_server::PresenceService,
+        ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, ErasePresenceRequest,
+        ErasePresenceResponse, ExplainPresenceRequest, ExplainPresenceResponse, ExportPresenceRequest,
+        ExportPresenceResponse, GetPresenceRequest, GetPresenceResponse, HoldPresenceRequest,
+        HoldPresenceResponse, ListPresenceHistoryRequest, ListPresenceHistoryResponse,
+        SetAutomaticLocationRequest, SetAutomaticLocationResponse, SetManualLocationRequest,
+        SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse, SetStatusMessageRequest,
+        SetStatusMessageResponse, SetUserPreferredPresenceRequest, SetUserPreferredPresenceResponse,
+        WatchPresencesRequest, WatchPresencesResponse, presence_service_server::PresenceService,
     },
     status::to_status,
 };
@@ -93,8 +97,8 @@ impl PresenceService for Handler {
     ) -> Result<Response<GetPresenceResponse>, Status> {
         let from = read_from(&request);
         let (caller, message, status) = unpack(request)?;
-        let user_id = Input::text(message.user_id);
-        let presence = self.service.get_presence(&caller, from, user_id).await.map_err(status)?;
+        let (user_id, view) = (Input::text(message.user_id), view(message.view));
+        let presence = self.service.get_presence(&caller, from, user_id, view).await.map_err(status)?;
         Ok(Response::new(GetPresenceResponse { presence: Some(presence.into()) }))
     }
 
@@ -105,7 +109,9 @@ impl PresenceService for Handler {
         let from = read_from(&request);
         let (caller, message, status) = unpack(request)?;
         let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
-        let presences = self.service.batch_get_presences(&caller, from, user_ids).await.map_err(status)?;
+        let view = view(message.view);
+        let presences =
+            self.service.batch_get_presences(&caller, from, user_ids, view).await.map_err(status)?;
         Ok(Response::new(BatchGetPresencesResponse {
             presences: presences.into_iter().map(Into::into).collect(),
         }))
@@ -192,8 +198,40 @@ impl PresenceService for Handler {
         request: Request<ExplainPresenceRequest>,
     ) -> Result<Response<ExplainPresenceResponse>, Status> {
         let (caller, message, status) = unpack(request)?;
-        let explanation = self.service.explain_presence(&caller, Input::text(message.user_id)).await;
+        let at = message.at.map_or(Input::Missing, |at| instant(&at));
+        let explanation = self.service.explain_presence(&caller, Input::text(message.user_id), at).await;
         Ok(Response::new(explanation.map_err(status)?.into()))
+    }
+
+    async fn list_presence_history(
+        &self,
+        request: Request<ListPresenceHistoryRequest>,
+    ) -> Result<Response<ListPresenceHistoryResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let page = self.service.list_presence_history(&caller, message.into()).await.map_err(status)?;
+        Ok(Response::new(page.into()))
+    }
+
+    async fn erase_presence(
+        &self,
+        request: Request<ErasePresenceRequest>,
+    ) -> Result<Response<ErasePresenceResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let removed =
+            self.service.erase_presence(&caller, Input::text(message.user_id)).await.map_err(status)?;
+        Ok(Response::new(ErasePresenceResponse { removed_rows: i64::try_from(removed).unwrap_or(i64::MAX) }))
+    }
+
+    type ExportPresenceStream = BoxStream<'static, Result<ExportPresenceResponse, Status>>;
+
+    async fn export_presence(
+        &self,
+        request: Request<ExportPresenceRequest>,
+    ) -> Result<Response<Self::ExportPresenceStream>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let lines =
+            self.service.export_presence(&caller, Input::text(message.user_id)).await.map_err(status)?;
+        Ok(Response::new(iter(lines.into_iter().map(|line| Ok(ExportPresenceResponse { line }))).boxed()))
     }
 
     type WatchPresencesStream = BoxStream<'static, Result<WatchPresencesResponse, Status>>;
@@ -204,7 +242,8 @@ impl PresenceService for Handler {
     ) -> Result<Response<Self::WatchPresencesStream>, Status> {
         let (caller, message, status) = unpack(request)?;
         let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
-        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX).map_err(status)?;
+        let view = view(message.view);
+        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX, view).map_err(status)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
     }
 

@@ -149,6 +149,20 @@ pub struct Presence {
     pub status_message: Option<StatusMessage>,
     /// The work location, and its source.
     pub work_location: Option<(WorkLocation, WorkLocationSource)>,
+    /// The times from the history; `None` if they were not read.
+    pub times: Option<PresenceTimes>,
+}
+
+/// The times of a presence that come from the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PresenceTimes {
+    /// When the user was first shown so without a break; `None` if that is before the history, or if
+    /// the user was always offline.
+    pub change_time: Option<Timestamp>,
+    /// When the user was last active; see [`History::last_active_time`](super::History).
+    pub last_active_time: Option<Timestamp>,
+    /// From when on the history is complete; `None` if nothing was removed.
+    pub history_start: Option<Timestamp>,
 }
 
 impl Presence {
@@ -161,6 +175,7 @@ impl Presence {
             sequence_number: user.sequence_number(now),
             status_message: user.status_message_at(now).cloned(),
             work_location: user.work_location().map(|(location, source)| (location.clone(), source)),
+            times: None,
         }
     }
 }

@@ -12,3 +12,6 @@ pub const WATCHED_MAX: usize = 10_000;
 
 /// Requests in one `$batch` request. Graph: JSON batching.
 pub const BATCH_ITEMS_MAX: usize = 20;
+
+/// The maximum number of intervals on a page of history.
+pub const INTERVALS_MAX: usize = 1_000;

@@ -16,17 +16,17 @@ mod timestamp;
 mod user;
 mod zone;
 
-pub use aggregate::{DecidingRule, Decision, Presence, explain, presence_of};
+pub use aggregate::{DecidingRule, Decision, Presence, PresenceTimes, explain, presence_of};
 pub use duration::{DurationError, parse_duration};
 pub use history::{History, Shown};
 pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId};
-pub use limits::{BATCH_ITEMS_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX};
+pub use limits::{BATCH_ITEMS_MAX, INTERVALS_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX};
 pub use pair::{Activity, Availability, Pair, UnknownWord};
 pub use session::{
     AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX, GRACE_MIN,
     INACTIVE_AFTER, Session, Transition,
 };
-pub use span::{Author, EndReason, Span, SpanEnd, SpanValue};
+pub use span::{Author, EndReason, Part, Span, SpanEnd, SpanValue};
 pub use timestamp::Timestamp;
 pub use user::{
     PREFERRED_EXPIRATION_MAX, PreferredPresence, STATUS_MESSAGE_MAX_CHARS, SequenceNumber, StatusMessage,

@@ -61,6 +61,20 @@ pub enum SpanValue {
     },
 }
 
+/// A part of a user's presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "lowercase", ascii_case_insensitive)]
+pub enum Part {
+    /// The sessions.
+    Session,
+    /// The preferred presence.
+    Preference,
+    /// The status message.
+    Message,
+    /// The work locations.
+    Locations,
+}
+
 /// The end of a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpanEnd {
@@ -85,6 +99,17 @@ pub enum EndReason {
 }
 
 impl Span {
+    /// The part of the presence.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        match self.value {
+            SpanValue::Session { .. } => Part::Session,
+            SpanValue::Preferred(_) => Part::Preference,
+            SpanValue::StatusMessage(_) => Part::Message,
+            SpanValue::Locations { .. } => Part::Locations,
+        }
+    }
+
     /// Whether the value applies at `now`.
     #[must_use]
     pub fn applies_at(&self, now: Timestamp) -> bool {

@@ -33,10 +33,20 @@ pub enum Field {
     WorkLocationType,
     /// The place of a work location.
     PlaceId,
-    /// The size of a page; HTTP API only.
+    /// The size of a page.
     PageSize,
-    /// The start of a page; HTTP API only.
+    /// The start of a page.
     PageToken,
+    /// The fields of a presence; gRPC API only.
+    View,
+    /// The instant to explain.
+    At,
+    /// The start of a range of time.
+    From,
+    /// The end of a range of time.
+    To,
+    /// The parts of a history.
+    Parts,
 }
 
 /// The position of a field in a request.
@@ -71,6 +81,11 @@ impl Field {
             Self::PlaceId => ("place_id", "placeId"),
             Self::PageSize => ("page_size", "$top"),
             Self::PageToken => ("page_token", "$skiptoken"),
+            Self::View => ("view", "$select"),
+            Self::At => ("at", "at"),
+            Self::From => ("from", "from"),
+            Self::To => ("to", "to"),
+            Self::Parts => ("parts", "parts"),
         };
         match api {
             Api::Grpc => proto,

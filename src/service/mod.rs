@@ -7,6 +7,7 @@
 mod caller;
 mod error;
 mod field;
+mod history;
 mod input;
 mod operations;
 mod permission;
@@ -25,10 +26,11 @@ pub use crate::presence::Presence;
 pub use caller::{Caller, Grant, Permissions, SessionIds};
 pub use error::{Error, Kind, VIOLATIONS_MAX};
 pub use field::{Field, Path};
+pub use history::View;
 pub use input::{Expiry, Input};
 pub use operations::{
-    Explanation, HoldEvent, HoldPresence, Page, SetLocation, SetPresence, SetStatusMessage,
-    SetUserPreferredPresence, WatchEvent,
+    Explanation, HistoryPage, HoldEvent, HoldPresence, Interval, ListPresenceHistory, Page, SetLocation,
+    SetPresence, SetStatusMessage, SetUserPreferredPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
 pub use reason::Reason;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Caller, Error, Input, Operation, ReadFrom, Service, validator::Validator};
+use super::{Caller, Error, Input, Operation, ReadFrom, Service, View, validator::Validator};
 use crate::{
     presence::{Timestamp, User, UserId},
     store::{UpdateUser, UserChange, UserKey},
@@ -10,38 +10,35 @@ use crate::{
 
 impl Service {
     /// Validates a request that has only a user id.
-    fn validate_user_id(user_id: Input<String>) -> Result<UserId, Error> {
+    pub(super) fn validate_user_id(user_id: Input<String>) -> Result<UserId, Error> {
         let mut validator = Validator::new();
         let user_id = validator.user_id(user_id);
         validator.finish(user_id)
     }
 
-    /// Validates a request that has only user ids, `max` at most. Returns each id once, in the
-    /// order of the request.
+    /// Validates a request that has a user id and a view.
+    pub(super) fn validate_user_and_view(
+        user_id: Input<String>,
+        view: Input<View>,
+    ) -> Result<(UserId, View), Error> {
+        let mut validator = Validator::new();
+        let (user_id, view) = (validator.user_id(user_id), validator.view(view));
+        validator.finish(user_id.zip(view))
+    }
+
+    /// Validates a request that has user ids, `max` at most, and a view. Returns each id once, in
+    /// the order of the request.
     pub(super) fn validate_user_ids(
         user_ids: Input<Vec<Input<String>>>,
         max: usize,
-    ) -> Result<Vec<UserId>, Error> {
+        view: Input<View>,
+    ) -> Result<(Vec<UserId>, View), Error> {
         let mut validator = Validator::new();
-        let user_ids = validator.user_ids(user_ids, max);
-        let mut user_ids = validator.finish(user_ids)?;
+        let (user_ids, view) = (validator.user_ids(user_ids, max), validator.view(view));
+        let (mut user_ids, view) = validator.finish(user_ids.zip(view))?;
         let mut seen = HashSet::with_capacity(user_ids.len());
         user_ids.retain(|user_id| seen.insert(user_id.clone()));
-        Ok(user_ids)
-    }
-
-    /// Reads one user. The timestamp is the instant of the read.
-    pub(super) async fn load_user(
-        &self,
-        caller: &Caller,
-        operation: Operation,
-        from: ReadFrom,
-        user_id: Input<String>,
-    ) -> Result<(UserId, User, Timestamp), Error> {
-        let key = caller.authorize(operation, Self::validate_user_id(user_id)?)?;
-        let user_id = key.user_id.clone();
-        let (now, mut users) = self.read(from, |reads| &reads.load, vec![key]).await?;
-        Ok((user_id, users.pop().unwrap_or_default(), now))
+        Ok((user_ids, view))
     }
 
     /// Reads several users at one instant, which comes with each user.

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::{Error, Expiry, Field, Input, Path, Received, Rule, Violation, input::quote};
+use super::{Error, Expiry, Field, Input, Path, Received, Rule, View, Violation, input::quote};
 use crate::presence::{
     Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
-    GRACE_MIN, PREFERRED_EXPIRATION_MAX, Pair, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp,
+    GRACE_MIN, PREFERRED_EXPIRATION_MAX, Pair, Part, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp,
     UserId, WorkLocationType, ZonedTimeError, parse_zoned_time, preferred_expiration_default,
 };
 
@@ -248,7 +248,37 @@ impl Validator {
         self.optional(Field::PlaceId, given.parse(), Rule::Id)
     }
 
-    /// The number of users on a page: 1 to `max`.
+    /// The fields to return; the basic ones if missing.
+    pub(super) fn view(&mut self, given: Input<View>) -> Option<View> {
+        match given {
+            Input::Missing => Some(View::Basic),
+            given => self.required(Field::View, given, Rule::View),
+        }
+    }
+
+    /// An instant that is not after `now`; optional.
+    pub(super) fn past(
+        &mut self,
+        field: Field,
+        given: Input<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let at = self.optional(field, given, Rule::Instant)?;
+        if at > now {
+            self.add(field, Rule::Past { now }, Some(Received::Text(at.to_string())));
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The parts whose spans to return.
+    pub(super) fn parts(&mut self, given: Vec<Input<Part>>) -> Option<Vec<Part>> {
+        let parts: Vec<_> =
+            given.into_iter().map(|part| self.required(Field::Parts, part, Rule::Parts)).collect();
+        parts.into_iter().collect()
+    }
+
+    /// The number of items on a page: 1 to `max`.
     pub(super) fn page_size(&mut self, given: Input<u32>, default: u32, max: usize) -> Option<u32> {
         let received = match given {
             Input::Missing => return Some(default),

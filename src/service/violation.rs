@@ -73,13 +73,36 @@ pub enum Rule {
     TimeZone,
     /// A type of a work location.
     WorkLocationType,
-    /// A number of users on a page.
+    /// A number of items on a page.
     PageSize {
         /// The maximum.
         max: usize,
     },
     /// A page token from an earlier response.
     PageToken,
+    /// A page token from an earlier response of an equal request.
+    TokenOfThisQuery,
+    /// A view of a presence.
+    View,
+    /// A point in time with an offset.
+    Instant,
+    /// A point in time that is not after `now`.
+    Past {
+        /// The service's time.
+        now: Timestamp,
+    },
+    /// A point in time that is not before the start of the history.
+    WithinHistory {
+        /// The start.
+        start: Timestamp,
+    },
+    /// A point in time that is not before the start of the range.
+    NotBefore {
+        /// The start.
+        from: Timestamp,
+    },
+    /// A list of parts of a history.
+    Parts,
 }
 
 /// A value that breaks a rule.
@@ -145,7 +168,7 @@ impl Violation {
                 format!("must be a string of at most {max_chars} Unicode characters without U+0000")
             }
             (Rule::ContentType, _) => "must be \"text\"".to_owned(),
-            (Rule::Time, Api::Grpc) => "must be a Timestamp before year 10000".to_owned(),
+            (Rule::Time | Rule::Instant, Api::Grpc) => "must be a Timestamp before year 10000".to_owned(),
             (Rule::Time, Api::Http) => {
                 "must be a date and time without an offset, such as 2026-11-22T17:30:00".to_owned()
             }
@@ -159,6 +182,27 @@ impl Violation {
                 format!("must be one of {}", names.join(", "))
             }
             (Rule::PageSize { max }, _) => format!("must be a whole number between 1 and {max}"),
+            (Rule::View, _) => "must be PRESENCE_VIEW_BASIC or PRESENCE_VIEW_FULL".to_owned(),
+            (Rule::Instant, Api::Http) => {
+                "must be a date and time with an offset, such as 2026-11-22T17:30:00Z".to_owned()
+            }
+            (Rule::Past { now }, _) => format!("must not be later than now ({now})"),
+            (Rule::WithinHistory { start }, _) => {
+                format!("must not be before the start of the history ({start})")
+            }
+            (Rule::NotBefore { from }, _) => format!("must not be before `from` ({from})"),
+            (Rule::Parts, Api::Grpc) => "must have values among HISTORY_PART_SESSION, \
+                                         HISTORY_PART_PREFERENCE, HISTORY_PART_MESSAGE, HISTORY_PART_LOCATIONS"
+                .to_owned(),
+            (Rule::Parts, Api::Http) => {
+                "must be names among session, preference, message, locations, separated by commas".to_owned()
+            }
+            (Rule::TokenOfThisQuery, Api::Grpc) => {
+                "must be the `next_page_token` of a response to an equal request".to_owned()
+            }
+            (Rule::TokenOfThisQuery, Api::Http) => {
+                "must be from the `@odata.nextLink` of a response to an equal request".to_owned()
+            }
             (Rule::PageToken, _) => "must be a token from an `@odata.nextLink`".to_owned(),
         }
     }

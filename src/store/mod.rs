@@ -51,6 +51,9 @@ pub use reach::{Cause, Unreached};
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
 
+/// A text after all user ids, which are visible ASCII characters.
+const LAST_USER_ID: &str = "\u{7f}";
+
 /// The time after `now` within which a write commits, if it commits as its caller expects.
 ///
 /// Until then, a reader still sees the row as it was, and so may see an expiry or a fade that the
@@ -233,6 +236,16 @@ pub struct StoredHistory {
     pub spans: Vec<Span>,
     /// The time from which the spans are complete; `None` if they are complete.
     pub complete_from: Option<Timestamp>,
+    /// Whether the store has earlier spans, because only some were asked for.
+    pub has_more: bool,
+}
+
+impl StoredHistory {
+    /// Notes the start of the complete history.
+    fn begin_at(&mut self, start: Option<Timestamp>) {
+        self.has_more &= self.complete_from > start;
+        self.complete_from = self.complete_from.max(start);
+    }
 }
 
 /// The columns of a key before the first one to scan: those of `after`, or such before all keys.
@@ -407,6 +420,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// 1. First the start of the complete history moves to that time.
     async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError>;
+
+    /// Removes the name of a user as author from the data of other users, in about `rows` rows of
+    /// users after a user. Returns the last of these users; `None` if no more follow.
+    ///
+    /// 1. Only the name is removed: the values, their times and the applications stay.
+    async fn erase_author(
+        &self,
+        user: &UserKey,
+        after: Option<&UserId>,
+        rows: u32,
+    ) -> Result<Option<UserId>, StoreError>;
+
+    /// Removes the sessions, the row and the history of a user. Returns the number of removed rows.
+    ///
+    /// 1. Watchers are notified.
+    /// 2. The other users and tenants are unaffected.
+    /// 3. An extension of a removed session fails, and leaves no row.
+    /// 4. On SQLite, the file and its write-ahead log don't contain the data any more.
+    async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError>;
+
+    /// Returns every row of a user as a JSON object: the name of its table, and its columns.
+    async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError>;
 
     /// Takes or renews a lease. Returns whether the owner has it.
     ///

@@ -99,6 +99,7 @@ pub(super) fn add_history<R: Row>(
     }
     if u32::try_from(ends.len()).is_ok_and(|number| number >= spans_max) {
         stored.complete_from = ends.into_iter().min();
+        stored.has_more = true;
     }
     Ok(())
 }

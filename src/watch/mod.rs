@@ -98,6 +98,12 @@ impl Watcher {
         self.mailbox.recv().await
     }
 
+    /// Removes the next update, if there is one.
+    #[must_use]
+    pub fn try_next(&self) -> Option<PresenceUpdate> {
+        self.mailbox.try_recv()
+    }
+
     /// Counts a presence that is sent, and its delay if the change was noticed at
     /// `noticed`.
     pub fn count_sent(&self, noticed: Option<Stopwatch>) {

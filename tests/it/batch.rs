@@ -126,6 +126,23 @@ impl Store for FakeStore {
         Ok(0)
     }
 
+    async fn erase_author(
+        &self,
+        _: &UserKey,
+        _: Option<&UserId>,
+        _: u32,
+    ) -> Result<Option<UserId>, StoreError> {
+        Ok(None)
+    }
+
+    async fn erase_user(&self, _: &UserKey) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn export_user(&self, _: &UserKey) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn take_lease(&self, _: Timestamp, _: &Lease) -> Result<bool, StoreError> {
         Ok(true)
     }

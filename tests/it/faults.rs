@@ -323,8 +323,8 @@ async fn a_row_that_cannot_be_read_is_500_for_its_user_only_and_is_not_shown() {
     let bench = Bench::new().await;
     let mut connection = PgConnection::connect(&bench.database.url).await.unwrap();
     let row = "insert into presence_sessions (tenant_id, user_id, session_id, availability, activity, opened_at, \
-               changed_at, set_at, expires_at, observed_at) values ('00000000-0000-0000-0000-000000000000', \
-               'broken', 'not an id', 'Away', 'Away', 0, 0, 0, 9000000000000, 0)";
+               started_at, changed_at, set_at, expires_at, observed_at) values ('00000000-0000-0000-0000-000000000000', \
+               'broken', 'not an id', 'Away', 'Away', 0, 0, 0, 0, 9000000000000, 0)";
     connection.execute(row).await.unwrap();
     let get = |user: &str| {
         reqwest::get(format!("http://{}/v1.0/users/{user}/presence", bench.app.addresses().http))

@@ -59,7 +59,7 @@ impl Reader {
 
     /// The user's presence, for example `u Busy/InACall`.
     async fn get(&self, user: &str) -> String {
-        let request = Self::request(GetPresenceRequest { user_id: user.to_owned() });
+        let request = Self::request(GetPresenceRequest { user_id: user.to_owned(), ..Default::default() });
         words(&self.grpc.clone().get_presence(request).await.unwrap().into_inner().presence.unwrap())
     }
 
@@ -85,7 +85,8 @@ impl Reader {
     /// and no other user.
     async fn all_operations_return(&self, availability: &str) {
         assert!(self.get("u").await.starts_with(&format!("u {availability}/")));
-        let request = Self::request(BatchGetPresencesRequest { user_ids: vec!["u".to_owned()] });
+        let request =
+            Self::request(BatchGetPresencesRequest { user_ids: vec!["u".to_owned()], ..Default::default() });
         let batch = self.grpc.clone().batch_get_presences(request).await.unwrap().into_inner();
         assert!(words(&batch.presences[0]).starts_with(&format!("u {availability}/")));
 
@@ -140,7 +141,7 @@ async fn only_calls_that_ask_for_the_replica_read_from_it() {
         assert_eq!(client.get("u").await, shown("u DoNotDisturb/Presenting"));
         assert_eq!(client.batch_get(&["new"]).await, shown("new Away/Away"));
     }
-    let explain = Reader::request(ExplainPresenceRequest { user_id: "u".to_owned() });
+    let explain = Reader::request(ExplainPresenceRequest { user_id: "u".to_owned(), ..Default::default() });
     let explained = reader.grpc.clone().explain_presence(explain).await.unwrap().into_inner();
     assert_eq!(words(&explained.presence.unwrap()), "u DoNotDisturb/Presenting", "reads the database");
 

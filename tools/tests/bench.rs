@@ -70,7 +70,11 @@ impl Server {
 
     async fn presences(&self, users: impl IntoIterator<Item = u32>) -> Vec<Presence> {
         let user_ids = users.into_iter().map(|user| format!("bench-{user}")).collect();
-        let response = self.client.clone().batch_get_presences(BatchGetPresencesRequest { user_ids }).await;
+        let response = self
+            .client
+            .clone()
+            .batch_get_presences(BatchGetPresencesRequest { user_ids, ..Default::default() })
+            .await;
         response.unwrap().into_inner().presences
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     presence::USER_IDS_MAX,
-    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View},
 };
 
 impl Service {
@@ -13,12 +13,9 @@ impl Service {
         caller: &Caller,
         from: ReadFrom,
         user_ids: Input<Vec<Input<String>>>,
+        view: Input<View>,
     ) -> Result<Vec<Presence>, Error> {
-        let user_ids = Self::validate_user_ids(user_ids, USER_IDS_MAX)?;
-        let users = self.load_users(caller, Operation::BatchGetPresences, from, user_ids).await?;
-        let presences = users.into_iter();
-        Ok(presences
-            .map(|(user_id, user, now)| Presence::compute(user_id, &user, now).visible_to(caller))
-            .collect())
+        let (user_ids, view) = Self::validate_user_ids(user_ids, USER_IDS_MAX, view)?;
+        self.presences(caller, Operation::BatchGetPresences, from, user_ids, view).await
     }
 }

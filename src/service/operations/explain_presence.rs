@@ -1,8 +1,16 @@
-//! Explains a user's presence.
+//! Explains a user's presence, now or at an earlier instant.
 
+use super::explanation_text::{self, Facts};
 use crate::{
-    presence::{DecidingRule, Decision, Pair, PreferredPresence, Session, Timestamp, Transition, explain},
-    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service},
+    presence::{
+        DecidingRule, History, Pair, PreferredPresence, Session, Shown, Span, Timestamp, Transition, User,
+        explain,
+    },
+    service::{
+        Caller, Error, Field, Input, Operation, Path, Presence, Received, Rule, Service, Violation,
+        history::{UserHistory, times, visible_spans},
+        validator::Validator,
+    },
 };
 
 /// The explanation of a user's presence.
@@ -19,94 +27,76 @@ pub struct Explanation {
     pub preferred: Option<PreferredPresence>,
     /// The explanation in sentences.
     pub text: String,
-    /// The instant of the read.
+    /// The instant that is explained.
     pub now: Timestamp,
-    /// The next change of the presence without a write.
+    /// Whether that is earlier than the read. Then the sequence number of the presence is unknown.
+    pub is_past: bool,
+    /// The next change of the presence without a write; `None` for an earlier instant.
     pub next_transition: Option<Transition>,
+    /// Everything that applied at the instant, with its author as far as the caller can see it.
+    pub spans: Vec<Span>,
 }
 
 impl Service {
-    /// Every live session of the user, the one that decided and by which rule, and the next change
-    /// without a write.
+    /// Every live session of the user, the one that decided and by which rule, since when, and the
+    /// next change without a write; at the instant `at`, which is now if missing.
+    ///
+    /// An instant in the future or before the history is an error.
     pub async fn explain_presence(
         &self,
         caller: &Caller,
         user_id: Input<String>,
+        at: Input<Timestamp>,
     ) -> Result<Explanation, Error> {
-        let (user_id, user, now) =
-            self.load_user(caller, Operation::ExplainPresence, ReadFrom::Primary, user_id).await?;
+        let mut validator = Validator::new();
+        let user_id = validator.user_id(user_id);
+        let at = validator.past(Field::At, at, self.clock.now());
+        let user_id = validator.finish(user_id)?;
+        let key = caller.authorize(Operation::ExplainPresence, user_id.clone())?;
+        let tells_all = |read: &UserHistory| {
+            let history = read.history();
+            let shown = interval(&history, at.unwrap_or(read.now), read.now);
+            history.last_active_time(read.now).is_some()
+                && shown.is_some_and(|shown| shown.started_at.is_some())
+        };
+        let read = self.load_history(key, Timestamp::LATEST, tells_all).await?;
+        let (history, now) = (read.history(), at.unwrap_or(read.now));
+        if let Some(start) = history.complete_from.filter(|_| at.is_some() && !history.reaches(now)) {
+            let received = Some(Received::Text(now.to_string()));
+            let rule = Rule::WithinHistory { start };
+            return Err(Error::invalid(vec![Violation { path: Path::Field(Field::At), rule, received }]));
+        }
+        let user = if at.is_some() { history.user_at(now) } else { read.stored.user.clone() };
+        let is_unknown = history.spans.is_empty() && read.stored.user == User::default();
         let decision = explain(&user, now);
         let preferred = user.preferred.filter(|preferred| preferred.expires_at > now);
+        let spans = history.spans.iter().filter(|span| span.applies_at(now)).cloned().collect();
+        let spans = visible_spans(caller, &user_id, spans);
+        let shown = interval(&history, now, read.now);
+        let facts = Facts { decision: &decision, preferred, spans: &spans };
+        let text = if is_unknown {
+            explanation_text::NOTHING_STORED.to_owned()
+        } else if at.is_some() {
+            explanation_text::then(&facts, now, shown.as_ref(), read.now)
+        } else {
+            explanation_text::now(&facts, shown.as_ref(), history.complete_from)
+        };
+        let presence = Presence::compute(user_id, &user, now);
         Ok(Explanation {
-            presence: Presence::compute(user_id, &user, now),
+            presence: Presence { times: Some(times(&read, now)), ..presence },
             rule: decision.rule,
-            text: text(&decision, preferred),
+            text,
             preferred,
             now,
-            next_transition: decision.next_transition,
+            is_past: at.is_some(),
+            next_transition: decision.next_transition.filter(|_| at.is_none()),
             live: decision.live.into_iter().map(|(session, shown)| (session.clone(), shown)).collect(),
+            spans,
         })
     }
 }
 
-/// The explanation in sentences: the decision, then the next change.
-fn text(decision: &Decision<'_>, preferred: Option<PreferredPresence>) -> String {
-    let presence = decision.presence;
-    let reason = match (decision.live.first(), preferred) {
-        (None, None) => format!("The presence is {presence} because the user has no live session."),
-        (None, Some(PreferredPresence { pair, expires_at })) => format!(
-            "The presence is {presence} because the user has no live session. The preferred presence {pair} \
-             applies when the user has one, until {expires_at}."
-        ),
-        (Some(_), Some(PreferredPresence { expires_at, .. })) => format!(
-            "The presence is {presence} because the user prefers it until {expires_at}. This overrides {}.",
-            count(decision.live.len(), "live session")
-        ),
-        (Some((session, shown)), None) => session_text(decision, session, *shown),
-    };
-    let next = match decision.next_transition {
-        Some(Transition { at, to }) if to == presence => {
-            format!("Without a write the status message expires at {at}.")
-        }
-        Some(Transition { at, to }) => format!("Without a write the presence changes to {to} at {at}."),
-        None => "Without a write the presence does not change.".to_owned(),
-    };
-    format!("{reason} {next}")
-}
-
-/// Why this session, which shows `shown`, decided.
-fn session_text(decision: &Decision<'_>, session: &Session, shown: Pair) -> String {
-    let (presence, id) = (decision.presence, &session.session_id);
-    let others = decision.live.get(1..).unwrap_or_default();
-    let equals = others.iter().filter(|(_, other)| other.rank() == shown.rank()).count();
-    let availability = shown.availability;
-    let rule = match decision.rule {
-        DecidingRule::NoLiveSession | DecidingRule::PreferredPresence | DecidingRule::OnlySession => {
-            "It is the user's only live session.".to_owned()
-        }
-        DecidingRule::Precedence => format!(
-            "It has precedence over {} (DoNotDisturb > Busy > Available > AvailableInactive > Away).",
-            count(others.len(), "other session")
-        ),
-        DecidingRule::LatestChange => format!(
-            "It changed later than {} with the same precedence ({availability}).",
-            count(equals, "other session")
-        ),
-        DecidingRule::SmallestSessionId => format!(
-            "It changed at the same time as session {}, which has the same precedence ({availability}), and has \
-             the smaller id.",
-            others.first().map_or_else(String::new, |(other, _)| other.session_id.to_string())
-        ),
-    };
-    let faded = if shown == session.pair { String::new() } else { format!(", which faded to {shown}") };
-    format!(
-        "The presence is {presence} because session {id} set {} at {}{faded}. {rule}",
-        session.pair, session.set_at
-    )
-}
-
-/// `1 other session`, `2 other sessions`.
-fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+/// Returns the interval of what was shown that contains `at`.
+fn interval(history: &History, at: Timestamp, now: Timestamp) -> Option<Shown> {
+    history.shown_before(now).find(|shown| shown.started_at.is_none_or(|start| start <= at))
 }

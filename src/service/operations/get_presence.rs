@@ -1,6 +1,6 @@
 //! Reads one user's presence. Graph: presence: get.
 
-use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service};
+use crate::service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View};
 
 impl Service {
     /// The presence of one user; `Offline` / `Offline` without a live session.
@@ -9,8 +9,10 @@ impl Service {
         caller: &Caller,
         from: ReadFrom,
         user_id: Input<String>,
+        view: Input<View>,
     ) -> Result<Presence, Error> {
-        let (user_id, user, now) = self.load_user(caller, Operation::GetPresence, from, user_id).await?;
-        Ok(Presence::compute(user_id, &user, now).visible_to(caller))
+        let (user_id, view) = Self::validate_user_and_view(user_id, view)?;
+        let presences = self.presences(caller, Operation::GetPresence, from, vec![user_id], view).await?;
+        presences.into_iter().next().ok_or_else(|| Error::internal("a read returned no presence"))
     }
 }

@@ -2,8 +2,8 @@
 //! does not.
 
 use crate::{
-    presence::{USER_IDS_MAX, UserId},
-    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, validator::Validator},
+    presence::{Pair, USER_IDS_MAX, UserId},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View, validator::Validator},
     store::ListUsers,
 };
 
@@ -29,11 +29,13 @@ impl Service {
         from: ReadFrom,
         page_size: Input<u32>,
         after: Input<String>,
+        view: Input<View>,
     ) -> Result<Page, Error> {
         let mut validator = Validator::new();
         let size = validator.page_size(page_size, PAGE_SIZE_DEFAULT, USER_IDS_MAX);
         let after = validator.page_token(after);
-        let limit = validator.finish(size)?;
+        let view = validator.view(view);
+        let (limit, view) = validator.finish(size.zip(view))?;
         let tenant_id = caller.authorize_tenant(Operation::ListPresences)?;
         // One more user than fits shows that there is another page.
         let list = ListUsers { tenant_id, after, limit: limit + 1 };
@@ -46,11 +48,9 @@ impl Service {
         } else {
             None
         };
-        let users = self.load_users(caller, Operation::ListPresences, from, user_ids).await?;
+        let mut presences = self.presences(caller, Operation::ListPresences, from, user_ids, view).await?;
         // A user's last session may have ended since the first statement.
-        let online = users.into_iter().filter(|(_, user, _)| !user.sessions.is_empty());
-        let presences =
-            online.map(|(user_id, user, now)| Presence::compute(user_id, &user, now).visible_to(caller));
-        Ok(Page { presences: presences.collect(), next })
+        presences.retain(|presence| presence.pair != Pair::OFFLINE);
+        Ok(Page { presences, next })
     }
 }

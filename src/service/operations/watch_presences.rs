@@ -1,17 +1,30 @@
 //! Watches the presences of users.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
     future::BoxFuture,
     stream::{Stream, unfold},
 };
 use tokio::time::sleep;
+use tracing::debug;
+use uuid::Uuid;
 
 use crate::{
-    service::{Caller, Error, Input, Operation, Presence, Service},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View},
+    store::UserKey,
     watch::{PresenceUpdate, Watcher},
 };
+
+/// The number of users that a stream reads together, to add the times from the history.
+const READ_TOGETHER: usize = 100;
+
+/// The delay before the retry of such a read.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +45,13 @@ impl Service {
     /// The stream ends with an error when the caller's token expires, when it reaches its maximum
     /// age, and when the service stops.
     pub fn watch_presences(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         user_ids: Input<Vec<Input<String>>>,
         max: usize,
+        view: Input<View>,
     ) -> Result<impl Stream<Item = Result<WatchEvent, Error>> + Send + use<>, Error> {
-        let user_ids = Self::validate_user_ids(user_ids, max)?;
+        let (user_ids, view) = Self::validate_user_ids(user_ids, max, view)?;
         let keys: Result<Vec<_>, _> = user_ids
             .into_iter()
             .map(|user_id| caller.authorize(Operation::WatchPresences, user_id))
@@ -45,6 +59,10 @@ impl Service {
         let (keys, hub) = (keys?, &self.streams.hub);
         let stream = WatchStream {
             caller: caller.clone(),
+            service: Arc::clone(self),
+            view,
+            tenant_id: keys.first().map_or_else(Uuid::nil, |key| key.tenant_id),
+            ready: VecDeque::new(),
             sent: HashMap::with_capacity(keys.len()),
             unsent: keys.len(),
             snapshot_complete: false,
@@ -65,6 +83,12 @@ impl Service {
 /// The state of a stream.
 struct WatchStream {
     caller: Caller,
+    service: Arc<Service>,
+    view: View,
+    /// The tenant of all users.
+    tenant_id: Uuid,
+    /// Presences that the next calls return, with the times from the history.
+    ready: VecDeque<Presence>,
     watcher: Watcher,
     /// The presence that was last sent of each user, by the user's number.
     sent: HashMap<usize, Arc<Presence>>,
@@ -80,6 +104,9 @@ impl WatchStream {
     /// The next event. The API asks for it after it sent the one before, so the heartbeat interval
     /// starts there.
     async fn next(&mut self) -> Result<WatchEvent, Error> {
+        if let Some(presence) = self.ready.pop_front() {
+            return Ok(WatchEvent::Presence(presence));
+        }
         if self.unsent == 0 && !self.snapshot_complete {
             self.snapshot_complete = true;
             return Ok(WatchEvent::SnapshotComplete);
@@ -91,13 +118,48 @@ impl WatchStream {
                 biased;
                 error = &mut self.end => return Err(error),
                 update = self.watcher.next() => {
-                    if let Some(presence) = self.changed(update) {
-                        return Ok(WatchEvent::Presence(presence));
+                    let Some(presence) = self.changed(update) else { continue };
+                    if self.view == View::Full {
+                        self.ready.push_back(presence);
+                        break;
                     }
+                    return Ok(WatchEvent::Presence(presence));
                 }
                 () = &mut quiet => return Ok(WatchEvent::Heartbeat),
             }
         }
+        self.add_times().await
+    }
+
+    /// Reads the presence in `ready`, and those of further updates, again with the times from the
+    /// history. While the database is unavailable it waits, as the hub does.
+    async fn add_times(&mut self) -> Result<WatchEvent, Error> {
+        while self.ready.len() < READ_TOGETHER
+            && let Some(update) = self.watcher.try_next()
+        {
+            let changed = self.changed(update);
+            self.ready.extend(changed);
+        }
+        let key =
+            |presence: &Presence| UserKey { tenant_id: self.tenant_id, user_id: presence.user_id.clone() };
+        let keys: Vec<_> = self.ready.iter().map(key).collect();
+        let Self { service, end, .. } = self;
+        let presences = loop {
+            tokio::select! {
+                biased;
+                error = &mut *end => return Err(error),
+                read = service.full_presences(ReadFrom::Primary, keys.clone()) => match read {
+                    Ok(presences) => break presences,
+                    Err(error) => debug!(%error, "reading the history for a watcher failed"),
+                },
+            }
+            sleep(RETRY_DELAY).await;
+        };
+        self.ready = presences.into_iter().map(|presence| presence.visible_to(&self.caller)).collect();
+        self.ready
+            .pop_front()
+            .map(WatchEvent::Presence)
+            .ok_or_else(|| Error::internal("a read returned no presence"))
     }
 
     /// The part of the presence that the caller can see, if that differs from the last one that

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Shards, cleanup, clear, extend, history, load, room, set, statement::Statements, users};
+use super::{Shards, cleanup, clear, erase, extend, history, load, room, set, statement::Statements, users};
 use crate::{
     presence::{Author, Pair, SessionId, Timestamp},
     store::{
@@ -104,7 +104,10 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
     named(cleanup::SCAN_USERS.name, cleanup::scan_users(statements, NOW, Some(&user), 1).await)?;
     let row = UserRow { key: user.clone(), set_at: NOW, unused_from: None };
     named(cleanup::REMOVE_USERS.name, cleanup::remove_users(statements, &[row]).await)?;
-    named(history::REMOVE_SPANS.name, history::remove_spans(statements, NOW, NOW, 1).await)?;
     let lease = Lease { name: "check", owner: user.tenant_id, duration: Duration::ZERO };
-    named(cleanup::TAKE_LEASE.name, cleanup::take_lease(statements, NOW, &lease).await)
+    named(cleanup::TAKE_LEASE.name, cleanup::take_lease(statements, NOW, &lease).await)?;
+    named(history::REMOVE_SPANS.name, history::remove_spans(statements, NOW, NOW, 1).await)?;
+    named(erase::END_OF_CHUNK.name, erase::erase_author(statements, &user, None, 1).await)?;
+    named(erase::ERASE_USER.name, erase::erase_user(statements, &user).await)?;
+    named("export_user", erase::export_user(statements, &user).await)
 }

@@ -11,6 +11,7 @@ mod cleanup;
 mod clear;
 mod committed;
 mod common;
+mod erase;
 mod extend;
 mod history;
 mod inspect;
@@ -142,6 +143,23 @@ impl Store for PostgresStore {
 
     async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
         history::remove_spans(&self.statements, now, before, rows).await
+    }
+
+    async fn erase_author(
+        &self,
+        user: &UserKey,
+        after: Option<&UserId>,
+        rows: u32,
+    ) -> Result<Option<UserId>, StoreError> {
+        erase::erase_author(&self.statements, user, after, rows).await
+    }
+
+    async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError> {
+        erase::erase_user(&self.statements, user).await
+    }
+
+    async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError> {
+        erase::export_user(&self.statements, user).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

@@ -11,7 +11,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{history, shards::Shards};
+use super::shards::Shards;
 use crate::{
     clock::DatabaseClock,
     presence::Timestamp,
@@ -23,6 +23,7 @@ use crate::{
     },
 };
 
+const MOVE_HISTORY_START: Sql = sql!("move_history_start");
 const NOTIFY: Sql = sql!("notify");
 
 /// Settings of own connections. PostgreSQL plans each statement once for a connection. It would
@@ -141,7 +142,7 @@ impl Statements {
     }
 
     /// Runs a statement. On Citus, it then notifies the replicas if `notifies`.
-    async fn run_notifying(
+    pub(super) async fn run_notifying(
         &self,
         sql: &'static Sql,
         query: Query<'_, Postgres, PgArguments>,
@@ -180,7 +181,7 @@ impl Statements {
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         if let Some(start) = self.history().start_before(now) {
-            history::move_start(self, now, start).await?;
+            self.move_history_start(now, start).await?;
         }
         let late_at = self.shared.clock.now() + self.late_after;
         let query = query.bind(self.history().keeps()).bind(late_at.as_millis());
@@ -202,6 +203,18 @@ impl Statements {
             appended += u64::from(column::<bool>(row, index)?);
         }
         self.history().count(appended);
+        Ok(())
+    }
+
+    /// Moves the start of the complete history forward.
+    pub(super) async fn move_history_start(
+        &self,
+        now: Timestamp,
+        start: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = self.query(&MOVE_HISTORY_START).bind(now.as_millis()).bind(start.as_millis());
+        self.run(&MOVE_HISTORY_START, query).await?;
+        self.history().stored(start);
         Ok(())
     }
 

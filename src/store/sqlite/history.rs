@@ -43,7 +43,7 @@ pub(super) async fn load_history(
     let start = rows(readers, &HISTORY_START, sqlx::query(HISTORY_START.text)).await?;
     let start = start.first().map(|row| required(row.time(0)?)).transpose()?;
     for stored in &mut users {
-        stored.complete_from = stored.complete_from.max(start);
+        stored.begin_at(start);
     }
     Ok(users)
 }

@@ -7,6 +7,7 @@
 mod cleanup;
 mod clear;
 mod common;
+mod erase;
 mod extend;
 mod history;
 mod inspect;
@@ -70,7 +71,9 @@ impl SqliteStore {
         let writer = options
             .clone()
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+            // Removed data is overwritten, for Store::erase_user.
+            .pragma("secure_delete", "on");
         let writer = ConnectionPool::new(writer, PoolOptions { size: 1, ..readers });
         let keeps = history.keeps();
         Self {
@@ -164,6 +167,23 @@ impl Store for SqliteStore {
 
     async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
         history::remove_spans(&self.writer, &self.history, now, before, rows).await
+    }
+
+    async fn erase_author(
+        &self,
+        user: &UserKey,
+        after: Option<&UserId>,
+        rows: u32,
+    ) -> Result<Option<UserId>, StoreError> {
+        erase::erase_author(&self.writer, user, after, rows).await
+    }
+
+    async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError> {
+        erase::erase_user(&self.writer, &self.notifier, user).await
+    }
+
+    async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError> {
+        erase::export_user(&self.readers, user).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

@@ -75,9 +75,9 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     let (work_location_type, place_id) = (WorkLocationType::Office.into(), String::new());
     let locate = SetManualLocationRequest { user_id: user_id.clone(), work_location_type, place_id };
     // Messages with a user alone, or with a user and a session, share these fields.
-    let of_user = GetPresenceRequest { user_id: user_id.clone() }.encode_to_vec();
+    let of_user = GetPresenceRequest { user_id: user_id.clone(), ..Default::default() }.encode_to_vec();
     let of_session = SetPresenceRequest { availability: 0, activity: 0, ..set.clone() }.encode_to_vec();
-    let many = BatchGetPresencesRequest { user_ids: vec![user_id] }.encode_to_vec();
+    let many = BatchGetPresencesRequest { user_ids: vec![user_id], ..Default::default() }.encode_to_vec();
     // WatchPresences has the same field.
     let many_more = many.clone();
     let sets = BatchSetPresencesRequest { requests: vec![set.clone()] }.encode_to_vec();

@@ -121,9 +121,12 @@ async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
     }
     let mut grpc = other.grpc.clone();
     let (user_id, session_id) = (USER.to_owned(), APP.to_owned());
-    let explained = grpc.explain_presence(other.request(ExplainPresenceRequest { user_id: user_id.clone() }));
+    let explained = grpc.explain_presence(
+        other.request(ExplainPresenceRequest { user_id: user_id.clone(), ..Default::default() }),
+    );
     assert!(explained.await.unwrap().into_inner().sessions.is_empty());
-    let many = other.request(BatchGetPresencesRequest { user_ids: vec![user_id.clone()] });
+    let many =
+        other.request(BatchGetPresencesRequest { user_ids: vec![user_id.clone()], ..Default::default() });
     let many = grpc.batch_get_presences(many).await.unwrap().into_inner();
     assert_eq!(words(&many.presences[0]), format!("{USER} Offline/Offline"));
     let clear = other.request(ClearPresenceRequest { user_id: user_id.clone(), session_id });
@@ -143,8 +146,11 @@ async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
     (set["availability"], set["activity"]) = (json!("DoNotDisturb"), json!("Presenting"));
     assert_eq!(other.post(&format!("{presence}/setPresence"), &set).await.0, 200);
     let mut mine_grpc = mine.grpc.clone();
-    let got =
-        mine_grpc.get_presence(mine.request(GetPresenceRequest { user_id })).await.unwrap().into_inner();
+    let got = mine_grpc
+        .get_presence(mine.request(GetPresenceRequest { user_id, ..Default::default() }))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(words(&got.presence.unwrap()), format!("{USER} Away/Away \"Hi\" Office Automatic"));
     assert_eq!(mine.get("/communications/presences/$count").await.1, 1);
     guarded.server.stop().await;
@@ -161,7 +167,8 @@ async fn an_administrator_inspects_and_clears_what_others_set_in_its_own_tenant_
         assert_eq!(setter.post(&format!("{presence}/{action}"), &body).await.0, 200);
     }
     let sessions = async |client: &TokenClient| {
-        let request = client.request(ExplainPresenceRequest { user_id: USER.to_owned() });
+        let request =
+            client.request(ExplainPresenceRequest { user_id: USER.to_owned(), ..Default::default() });
         client.grpc.clone().explain_presence(request).await.unwrap().into_inner().sessions.len()
     };
     let shown = async || {
@@ -242,7 +249,9 @@ async fn a_token_without_an_application_clears_any_session_unless_an_application
 async fn a_required_application_may_be_in_either_claim_and_must_be_in_one() {
     let guarded = Guarded::start(Engine::Sqlite, &["--require-application"]).await;
     let path = format!("/users/{USER}/presence");
-    let get = |client: &TokenClient| client.request(GetPresenceRequest { user_id: USER.to_owned() });
+    let get = |client: &TokenClient| {
+        client.request(GetPresenceRequest { user_id: USER.to_owned(), ..Default::default() })
+    };
     let mut user = delegated("Presence.Read");
     user["azp"] = Value::Null;
     for claims in [unnamed(), user] {
@@ -289,7 +298,7 @@ async fn an_application_above_its_rate_is_refused_with_a_retry_delay() {
     let batch = caller.post("/$batch", &json!({ "requests": [item("1"), item("2")] })).await;
     assert_eq!((batch.0, &batch.1["responses"][1]["status"]), (200, &json!(200)));
     let mut grpc = caller.grpc.clone();
-    let get = || caller.request(GetPresenceRequest { user_id: USER.to_owned() });
+    let get = || caller.request(GetPresenceRequest { user_id: USER.to_owned(), ..Default::default() });
     for _ in 0..2 {
         grpc.get_presence(get()).await.unwrap();
     }

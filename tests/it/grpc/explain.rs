@@ -29,7 +29,7 @@ async fn explain_presence_explains_sessions_and_rules(engine: Engine) {
     let server = Server::start(engine).await;
     let mut client = connect(&server).await;
     let explain = async || {
-        let request = ExplainPresenceRequest { user_id: "u".into() };
+        let request = ExplainPresenceRequest { user_id: "u".into(), ..Default::default() };
         connect(&server).await.explain_presence(request).await.unwrap().into_inner()
     };
     let summary = |response: &ExplainPresenceResponse| {
@@ -40,13 +40,8 @@ async fn explain_presence_explains_sessions_and_rules(engine: Engine) {
     let nothing = explain().await;
     assert_eq!(summary(&nothing), ("u Offline/Offline".into(), DecidingRule::NoLiveSession, String::new()));
     assert_eq!((nothing.next_transition_time, nothing.sessions.len(), nothing.read_time), (None, 0, at(0)));
-    assert!(
-        nothing
-            .explanation
-            .starts_with("The presence is Offline/Offline because the user has no live session."),
-        "{}",
-        nothing.explanation
-    );
+    let expected = "Nothing is stored for this id, so the presence is Offline/Offline. The id may be wrong.";
+    assert_eq!(nothing.explanation, expected);
 
     client.set_presence(set("u", "desk", Availability::Available, Activity::Available, 60)).await.unwrap();
     let only = explain().await;
@@ -61,9 +56,9 @@ async fn explain_presence_explains_sessions_and_rules(engine: Engine) {
     let phone = &busy.sessions[0];
     assert_eq!((phone.session_id.as_str(), phone.set_time, phone.change_time), ("phone", at(1), at(1)));
     assert_eq!((phone.fade_time, phone.expire_time), (None, at(31)));
-    let expected = "The presence is Busy/InACall because session phone set Busy/InACall at 2026-11-22T02:51:00.000Z. \
-                    It has precedence over 1 other session (DoNotDisturb > Busy > Available > AvailableInactive > \
-                    Away). Without a write the presence changes to Away/Away at 2026-11-22T03:21:00.000Z.";
+    let expected = "The presence is Busy/InACall because session phone shows Busy/InACall: it has precedence over 1 \
+                    other session (DoNotDisturb > Busy > Available > AvailableInactive > Away). It has been shown \
+                    since 2026-11-22T02:51:00.000Z. Without a write the presence changes to Away/Away at 2026-11-22T03:21:00.000Z.";
     assert_eq!(busy.explanation, expected);
 
     server.clock.advance(5 * MINUTE);
@@ -91,7 +86,7 @@ async fn explain_presence_explains_the_preferred_presence_and_the_status_message
     let server = Server::start(engine).await;
     let mut client = connect(&server).await;
     let explain = async || {
-        let request = ExplainPresenceRequest { user_id: "u".into() };
+        let request = ExplainPresenceRequest { user_id: "u".into(), ..Default::default() };
         connect(&server).await.explain_presence(request).await.unwrap().into_inner()
     };
     let prefer = SetUserPreferredPresenceRequest {
@@ -107,8 +102,8 @@ async fn explain_presence_explains_the_preferred_presence_and_the_status_message
     assert_eq!((preferred.availability(), preferred.activity()), (Availability::Offline, Activity::OffWork));
     assert_eq!(preferred.expire_time, at(20));
     let expected = "The presence is Offline/Offline because the user has no live session. The preferred presence \
-                    Offline/OffWork applies when the user has one, until 2026-11-22T03:10:00.000Z. Without a write \
-                    the presence does not change.";
+                    Offline/OffWork applies when the user has a live session, until 2026-11-22T03:10:00.000Z. \
+                    Without a write the presence does not change.";
     assert_eq!(waiting.explanation, expected);
 
     client.set_presence(busy("u", "phone")).await.unwrap();
@@ -121,13 +116,13 @@ async fn explain_presence_explains_the_preferred_presence_and_the_status_message
     let applied = explain().await;
     assert_eq!((applied.rule(), &applied.deciding_session_id), (DecidingRule::PreferredPresence, &None));
     assert_eq!((applied.sessions.len(), applied.next_transition_time), (1, at(10)));
-    let expected = "The presence is Offline/OffWork because the user prefers it until 2026-11-22T03:10:00.000Z. This \
-                    overrides 1 live session. Without a write the status message expires at \
+    let expected = "The presence is Offline/OffWork because the user prefers it until 2026-11-22T03:10:00.000Z, which \
+                    overrides 1 live session. It has been shown since 2026-11-22T02:50:00.000Z. Without a write the status message expires at \
                     2026-11-22T03:00:00.000Z.";
     assert_eq!(applied.explanation, expected);
     let shown = applied.presence.unwrap().status_message.unwrap();
     assert_eq!((shown.publish_time, shown.expire_time), (at(0), at(10)), "other reads omit the times");
-    let request = GetPresenceRequest { user_id: "u".into() };
+    let request = GetPresenceRequest { user_id: "u".into(), ..Default::default() };
     let read = client.get_presence(request).await.unwrap().into_inner().presence.unwrap();
     let shown = read.status_message.unwrap();
     assert_eq!(

@@ -166,6 +166,7 @@ async fn batches_have_a_limit() {
 
     let users = |number: usize| BatchGetPresencesRequest {
         user_ids: (0..number).map(|user| user.to_string()).collect(),
+        ..Default::default()
     };
     let presences = client.batch_get_presences(users(650)).await.unwrap().into_inner().presences;
     assert_eq!(presences.iter().map(words).filter(|words| words.ends_with(" Busy/InACall")).count(), 650);
@@ -184,7 +185,7 @@ async fn a_batch_sets_all_sessions_or_none(engine: Engine) {
     let status = client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap_err();
     assert_eq!(fields(&status), ["requests[2].user_id", "requests[2].session_id", "requests[3].activity"]);
     let user_ids = ["a", "b", "c"].map(str::to_owned).to_vec();
-    let read = BatchGetPresencesRequest { user_ids };
+    let read = BatchGetPresencesRequest { user_ids, ..Default::default() };
     let presences = client.batch_get_presences(read.clone()).await.unwrap().into_inner().presences;
     assert_eq!(
         presences.iter().map(words).collect::<Vec<_>>(),

@@ -167,13 +167,13 @@ async fn a_page_sets_gets_and_watches_a_presence(engine: Engine) {
     let mut set = Call::of(addresses, "SetPresence", &set_request("a", "Busy/InACall"), &[]).await;
     set.message::<()>().await;
     assert_eq!(set.end().await.code(), Code::Ok);
-    let request = GetPresenceRequest { user_id: "a".into() };
+    let request = GetPresenceRequest { user_id: "a".into(), ..Default::default() };
     let mut get = Call::of(addresses, "GetPresence", &request, &[("accept-encoding", "gzip")]).await;
     let presence = get.message::<GetPresenceResponse>().await.presence.unwrap();
     assert_eq!(words(&presence), "a Busy/InACall");
     assert_eq!(get.end().await.code(), Code::Ok);
 
-    let request = WatchPresencesRequest { user_ids: vec!["a".into()] };
+    let request = WatchPresencesRequest { user_ids: vec!["a".into()], ..Default::default() };
     let mut stream = Call::of(addresses, "WatchPresences", &request, &[]).await;
     assert_eq!(stream.event().await, "a Busy/InACall");
     assert_eq!(stream.event().await, "snapshot complete");
@@ -192,7 +192,8 @@ async fn a_page_sets_gets_and_watches_a_presence(engine: Engine) {
 async fn a_page_may_send_frames_as_base64() {
     let server = Server::start(Engine::Sqlite).await;
     let text = "application/grpc-web-text";
-    let body = BASE64.encode(frame(&GetPresenceRequest { user_id: "a".into() })).into_bytes();
+    let body =
+        BASE64.encode(frame(&GetPresenceRequest { user_id: "a".into(), ..Default::default() })).into_bytes();
     let response = post(server.addresses, "GetPresence", text, body, &[("accept", text)]).await;
     assert_eq!(response.status(), 200);
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with(text));
@@ -210,7 +211,7 @@ async fn a_page_may_send_frames_as_base64() {
 async fn errors_have_their_full_details() {
     let server = Server::start(Engine::Sqlite).await;
     let addresses = server.addresses;
-    let request = GetPresenceRequest { user_id: "a b".into() };
+    let request = GetPresenceRequest { user_id: "a b".into(), ..Default::default() };
     let status = Call::of(addresses, "GetPresence", &request, &[]).await.end().await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "user_id");
@@ -231,7 +232,7 @@ async fn errors_have_their_full_details() {
 #[tokio::test]
 async fn requests_that_are_not_grpc_web_are_404() {
     let server = Server::start(Engine::Sqlite).await;
-    let message = || frame(&GetPresenceRequest { user_id: "a".into() });
+    let message = || frame(&GetPresenceRequest { user_id: "a".into(), ..Default::default() });
     for content_type in ["application/grpc", "application/json", "application/grpc-web+json"] {
         let response = post(server.addresses, "GetPresence", content_type, message(), &[]).await;
         assert_eq!(response.status(), 404, "{content_type}");
@@ -258,7 +259,7 @@ async fn requests_that_are_not_grpc_web_are_404() {
 async fn a_page_sends_its_token() {
     let guarded = Guarded::start(Engine::Sqlite, &[]).await;
     let addresses = guarded.server.addresses;
-    let request = WatchPresencesRequest { user_ids: vec!["a".into()] };
+    let request = WatchPresencesRequest { user_ids: vec!["a".into()], ..Default::default() };
     let status = Call::of(addresses, "WatchPresences", &request, &[]).await.end().await;
     assert_eq!(status.code(), Code::Unauthenticated);
     let bearer = |claims| format!("Bearer {}", guarded.signer.sign(&claims));
@@ -285,7 +286,7 @@ async fn only_pages_of_named_origins_may_call() {
     assert_eq!(allowed.status(), 200);
     assert_eq!(allowed.headers()["access-control-allow-origin"], ORIGIN);
     assert_eq!(allowed.headers()["access-control-allow-headers"], asked);
-    let request = GetPresenceRequest { user_id: "a".into() };
+    let request = GetPresenceRequest { user_id: "a".into(), ..Default::default() };
     let call = Call::of(server.addresses, "GetPresence", &request, &[("origin", ORIGIN)]).await;
     assert_eq!(call.response.headers()["access-control-allow-origin"], ORIGIN);
     let exposed = call.response.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();

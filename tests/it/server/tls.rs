@@ -36,7 +36,7 @@ async fn grpc(authority: &Authority, server: &Server, own: Option<(String, Strin
     }
     let endpoint = Channel::from_shared(format!("https://{}", server.addresses.grpc)).unwrap();
     let channel = endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
-    let request = GetPresenceRequest { user_id: "a".to_owned() };
+    let request = GetPresenceRequest { user_id: "a".to_owned(), ..Default::default() };
     let response = PresenceServiceClient::new(channel).get_presence(request).await;
     response.map(drop).map_err(|status| status.to_string())
 }

@@ -198,7 +198,7 @@ impl Client {
     pub async fn get(&self, user: &str) -> Outcome {
         match self {
             Self::Grpc(client) => {
-                let request = GetPresenceRequest { user_id: user.to_owned() };
+                let request = GetPresenceRequest { user_id: user.to_owned(), ..Default::default() };
                 match client.clone().get_presence(request).await {
                     Ok(response) => {
                         Outcome::Presences(response.into_inner().presence.iter().map(words).collect())
@@ -217,7 +217,11 @@ impl Client {
         match self {
             Self::Grpc(client) => {
                 let user_ids = users.iter().map(ToString::to_string).collect();
-                match client.clone().batch_get_presences(BatchGetPresencesRequest { user_ids }).await {
+                match client
+                    .clone()
+                    .batch_get_presences(BatchGetPresencesRequest { user_ids, ..Default::default() })
+                    .await
+                {
                     Ok(response) => {
                         Outcome::Presences(response.into_inner().presences.iter().map(words).collect())
                     }

@@ -106,6 +106,7 @@ async fn a_write_that_moves_the_sequence_number_is_sent(engine: Engine) {
     server.clock.advance(Duration::from_mins(1));
     assert_eq!(client.set("a", "other", "Away/Away", "PT1H").await, Done);
     assert_eq!(watcher.next().await, "a Busy/InACall");
+    server.clock.advance(Duration::from_mins(1));
     assert_eq!(client.set("a", "third", "Available/Available", "PT1H").await, Done);
     assert_eq!(watcher.next().await, "a Busy/InACall");
     // The third session fades beneath the first.

@@ -114,7 +114,8 @@ async fn a_stream_ends_when_the_token_expires() {
     let claims = tokens::with(&json!({ "roles": ["Presence.Read.All"], "exp": expiry() }));
     let bearer = format!("Bearer {}", guarded.signer.sign(&claims));
     let mut client = PresenceServiceClient::new(connect(server.addresses).await);
-    let mut request = Request::new(WatchPresencesRequest { user_ids: vec!["a".into()] });
+    let mut request =
+        Request::new(WatchPresencesRequest { user_ids: vec!["a".into()], ..Default::default() });
     request.metadata_mut().insert("authorization", bearer.parse().unwrap());
     let stream = client.watch_presences(request).await.unwrap().into_inner();
     let mut watcher = Watcher { stream };

@@ -41,7 +41,10 @@ impl Watcher {
     pub async fn try_open(addresses: Addresses, users: &[&str]) -> Result<Self, Status> {
         let mut client = PresenceServiceClient::new(connect(addresses).await);
         let user_ids = users.iter().map(ToString::to_string).collect();
-        let stream = client.watch_presences(WatchPresencesRequest { user_ids }).await?.into_inner();
+        let stream = client
+            .watch_presences(WatchPresencesRequest { user_ids, ..Default::default() })
+            .await?
+            .into_inner();
         Ok(Self { stream })
     }
 

@@ -55,11 +55,13 @@ impl Counts {
     }
 }
 
+/// The sequence number and the presence of a user.
+type Shown = (String, String);
+
 /// The presences that one watcher has received.
 #[derive(Default)]
 struct Known {
-    /// The sequence number and the presence of each user.
-    users: HashMap<String, (String, String)>,
+    users: HashMap<String, Shown>,
     /// Whether the current stream's snapshot is complete.
     complete: bool,
     /// The messages received since the last quiet moment, and the last one of each user
@@ -68,9 +70,8 @@ struct Known {
 }
 
 impl Known {
-    fn agrees_with(&self, truth: &HashMap<String, String>) -> bool {
-        let same =
-            |(user, is): (&String, &String)| self.users.get(user).is_some_and(|(_, known)| known == is);
+    fn agrees_with(&self, truth: &HashMap<String, Shown>) -> bool {
+        let same = |(user, is): (&String, &Shown)| self.users.get(user).is_some_and(|known| known == is);
         self.complete && truth.iter().all(same)
     }
 
@@ -115,7 +116,10 @@ impl Watching {
 
     async fn follow(&self, at: Addresses, user_ids: Vec<String>) -> Result<(), tonic::Status> {
         let mut client = PresenceServiceClient::new(connect(at).await);
-        let mut stream = client.watch_presences(WatchPresencesRequest { user_ids }).await?.into_inner();
+        let mut stream = client
+            .watch_presences(WatchPresencesRequest { user_ids, ..Default::default() })
+            .await?
+            .into_inner();
         while let Some(response) = stream.message().await? {
             let mut known = self.known.lock().unwrap();
             match response.event.unwrap() {
@@ -275,15 +279,17 @@ impl World {
     }
 
     /// Reads users on a replica, with retries until a read succeeds.
-    async fn read(&self, replica: usize, users: &[String]) -> HashMap<String, String> {
+    async fn read(&self, replica: usize, users: &[String]) -> HashMap<String, Shown> {
         let mut client = PresenceServiceClient::new(connect(self.addresses()[replica]).await);
         loop {
-            let request = BatchGetPresencesRequest { user_ids: users.to_vec() };
+            let request = BatchGetPresencesRequest { user_ids: users.to_vec(), ..Default::default() };
             if let Ok(response) = client.batch_get_presences(request).await {
                 let presences = response.into_inner().presences;
                 return presences
                     .iter()
-                    .map(|presence| (presence.user_id.clone(), words(presence)))
+                    .map(|presence| {
+                        (presence.user_id.clone(), (presence.sequence_number.clone(), words(presence)))
+                    })
                     .collect();
             }
         }

@@ -13,7 +13,7 @@ pub(crate) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) 
         }
         Call::Get(user) => (
             "/presence.v1.PresenceService/GetPresence",
-            framed(&pb::GetPresenceRequest { user_id: user_id(*user) }),
+            framed(&pb::GetPresenceRequest { user_id: user_id(*user), ..Default::default() }),
         ),
         Call::Clear(user) => (
             "/presence.v1.PresenceService/ClearPresence",
@@ -29,6 +29,7 @@ pub(crate) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) 
             "/presence.v1.PresenceService/BatchGetPresences",
             framed(&pb::BatchGetPresencesRequest {
                 user_ids: users.iter().map(|user| user_id(*user)).collect(),
+                ..Default::default()
             }),
         ),
         Call::Health => ("/grpc.health.v1.Health/Check", framed(&())),

@@ -73,7 +73,7 @@ async fn watch(
     complete: Arc<AtomicUsize>,
     on_event: Arc<OnEvent>,
 ) {
-    let stream = client.watch_presences(WatchPresencesRequest { user_ids }).await;
+    let stream = client.watch_presences(WatchPresencesRequest { user_ids, ..Default::default() }).await;
     let mut stream = stream.expect("a stream opens").into_inner();
     let mut in_snapshot = true;
     while let Some(response) = stream.message().await.expect("the stream continues") {

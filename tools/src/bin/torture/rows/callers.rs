@@ -235,7 +235,7 @@ async fn set(client: &mut Client, user: &str) -> Code {
 }
 
 async fn get(client: &mut Client, user: &str) -> Code {
-    let request = GetPresenceRequest { user_id: user.to_owned() };
+    let request = GetPresenceRequest { user_id: user.to_owned(), ..Default::default() };
     client.get_presence(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 

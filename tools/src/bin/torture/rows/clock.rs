@@ -98,8 +98,10 @@ async fn offsets(client: &mut Client, user: &str, session: &str) -> (f64, f64) {
     };
     client.set_presence(request).await.unwrap();
     let between = millis();
-    let explained =
-        client.explain_presence(ExplainPresenceRequest { user_id: user.to_owned() }).await.unwrap();
+    let explained = client
+        .explain_presence(ExplainPresenceRequest { user_id: user.to_owned(), ..Default::default() })
+        .await
+        .unwrap();
     let (after, explained) = (millis(), explained.into_inner());
     let session = explained.sessions.iter().find(|found| found.session_id == session).unwrap();
     let read = timestamp_ms(explained.read_time.unwrap()) - f64::midpoint(between, after);
@@ -109,12 +111,14 @@ async fn offsets(client: &mut Client, user: &str, session: &str) -> (f64, f64) {
 /// Watches a message that expires at both replicas. Returns the time between the two events, in
 /// milliseconds.
 async fn watch(wrong: &mut Client, other: &mut Client) -> f64 {
-    let request = || WatchPresencesRequest { user_ids: vec!["watched".to_owned()] };
+    let request = || WatchPresencesRequest { user_ids: vec!["watched".to_owned()], ..Default::default() };
     let here = wrong.watch_presences(request()).await.unwrap().into_inner();
     let there = other.watch_presences(request()).await.unwrap().into_inner();
     let user_id = "watched".to_owned();
-    let explained =
-        other.explain_presence(ExplainPresenceRequest { user_id: user_id.clone() }).await.unwrap();
+    let explained = other
+        .explain_presence(ExplainPresenceRequest { user_id: user_id.clone(), ..Default::default() })
+        .await
+        .unwrap();
     let now = explained.into_inner().read_time.unwrap();
     let nanos = i64::from(now.nanos) + MESSAGE_MS * 1_000_000;
     let seconds = now.seconds + nanos / 1_000_000_000;

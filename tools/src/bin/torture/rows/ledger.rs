@@ -128,7 +128,7 @@ impl Ledger {
         let mut lost = 0;
         for keys in keys.chunks(500) {
             let user_ids: Vec<_> = keys.iter().map(|(key, _)| key.clone()).collect();
-            let request = BatchGetPresencesRequest { user_ids };
+            let request = BatchGetPresencesRequest { user_ids, ..Default::default() };
             let response = loop {
                 match connect(grpc).batch_get_presences(request.clone()).await {
                     Ok(response) => break response.into_inner(),
@@ -254,7 +254,7 @@ impl Writer {
     /// Checks the effect of a retried write.
     async fn check(&mut self, key: &str, last: Last) {
         while !self.over.load(Ordering::Relaxed) {
-            let request = GetPresenceRequest { user_id: key.to_owned() };
+            let request = GetPresenceRequest { user_id: key.to_owned(), ..Default::default() };
             let Ok(response) = self.client.get_presence(request).await else {
                 sleep(RETRY_AFTER).await;
                 continue;

@@ -63,7 +63,7 @@ async fn one_user(user_id: String, mut clients: Vec<Client>, left: Arc<AtomicUsi
             retries += 1;
             sleep(RETRY_AFTER).await;
         }
-        let get = GetPresenceRequest { user_id: user_id.clone() };
+        let get = GetPresenceRequest { user_id: user_id.clone(), ..Default::default() };
         let reader = &mut clients[(tried + 1) % replicas];
         let mut response = reader.get_presence(get.clone()).await;
         while response.is_err() {

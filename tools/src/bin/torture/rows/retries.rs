@@ -95,7 +95,11 @@ pub async fn late(users: usize, silence: Duration) -> Row {
     proxy.set(Network::Up);
     sleep(SETTLED).await;
     let user_ids = (0..users).map(user_id).collect();
-    let response = other.0.clone().batch_get_presences(BatchGetPresencesRequest { user_ids }).await;
+    let response = other
+        .0
+        .clone()
+        .batch_get_presences(BatchGetPresencesRequest { user_ids, ..Default::default() })
+        .await;
     let presences = response.unwrap().into_inner().presences;
     let undone =
         presences.iter().filter(|presence| presence.availability() != Availability::DoNotDisturb).count();

@@ -127,7 +127,7 @@ async fn call(caller: usize, addresses: Addresses, over: Arc<AtomicBool>) -> Cal
 async fn one(client: &mut Client, caller: usize, call: usize) -> Result<(), Status> {
     let user_id = format!("user-{caller}");
     if call.is_multiple_of(2) {
-        return client.get_presence(GetPresenceRequest { user_id }).await.map(drop);
+        return client.get_presence(GetPresenceRequest { user_id, ..Default::default() }).await.map(drop);
     }
     let request = SetPresenceRequest {
         user_id,

@@ -1,0 +1,140 @@
+//! Reading users with their history, as far back as an operation needs.
+
+use super::{Caller, Error, Operation, Presence, ReadFrom, Service};
+use crate::{
+    batch::HistoryOf,
+    presence::{Author, History, PresenceTimes, Span, Timestamp, UserId},
+    store::{StoredHistory, UserKey},
+};
+
+/// The fields of a presence that a response has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Those that need no history.
+    #[default]
+    Basic,
+    /// All.
+    Full,
+}
+
+/// The number of spans that are read at first. Most presences need no more.
+const SPANS_FEW: u32 = 20;
+/// The number of spans that are read next, and the factor after that.
+const SPANS_MORE: u32 = 1_000;
+/// The maximum number of spans that are read of one user. Where it does not reach, the history is
+/// treated as removed.
+const SPANS_MAX: u32 = 100_000;
+
+/// A user with the history.
+pub(super) struct UserHistory {
+    pub(super) stored: StoredHistory,
+    /// The instant of the read.
+    pub(super) now: Timestamp,
+}
+
+impl UserHistory {
+    pub(super) fn history(&self) -> History {
+        History { spans: self.stored.spans.clone(), complete_from: self.stored.complete_from }
+    }
+}
+
+impl Service {
+    /// Reads a user with spans that started before `before`, back to where they are `enough`.
+    pub(super) async fn load_history(
+        &self,
+        user: UserKey,
+        before: Timestamp,
+        enough: impl Fn(&UserHistory) -> bool,
+    ) -> Result<UserHistory, Error> {
+        let mut spans_max = SPANS_MORE;
+        loop {
+            let item = HistoryOf { user: user.clone(), before, spans_max };
+            let (now, mut stored) = self.batches.reads.load_history.call(vec![item]).await?;
+            let read = UserHistory { stored: stored.pop().unwrap_or_default(), now };
+            if !read.stored.has_more || spans_max >= SPANS_MAX || enough(&read) {
+                return Ok(read);
+            }
+            spans_max *= 10;
+        }
+    }
+
+    /// Reads several presences at one instant, as far as the caller can see them.
+    pub(super) async fn presences(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        from: ReadFrom,
+        user_ids: Vec<UserId>,
+        view: View,
+    ) -> Result<Vec<Presence>, Error> {
+        if view == View::Full {
+            let keys: Result<Vec<_>, _> =
+                user_ids.into_iter().map(|user_id| caller.authorize(operation, user_id)).collect();
+            let presences = self.full_presences(from, keys?).await?;
+            return Ok(presences.into_iter().map(|presence| presence.visible_to(caller)).collect());
+        }
+        let users = self.load_users(caller, operation, from, user_ids).await?;
+        let visible = |(user_id, user, now)| Presence::compute(user_id, &user, now).visible_to(caller);
+        Ok(users.into_iter().map(visible).collect())
+    }
+
+    /// Reads several presences with the times from the history.
+    pub(super) async fn full_presences(
+        &self,
+        from: ReadFrom,
+        users: Vec<UserKey>,
+    ) -> Result<Vec<Presence>, Error> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let few = |user: &UserKey| HistoryOf {
+            user: user.clone(),
+            before: Timestamp::LATEST,
+            spans_max: SPANS_FEW,
+        };
+        let items = users.iter().map(few).collect();
+        let (now, stored) = self.read(from, |reads| &reads.load_history, items).await?;
+        let mut presences = Vec::with_capacity(users.len());
+        for (user, stored) in users.into_iter().zip(stored) {
+            let presence = Presence::compute(user.user_id.clone(), &stored.user, now);
+            let mut read = UserHistory { stored, now };
+            let mut times = times(&read, now);
+            if read.stored.has_more && is_partial(&times) {
+                let partial = |read: &UserHistory| is_partial(&self::times(read, now));
+                read = self.load_history(user, Timestamp::LATEST, |read| !partial(read)).await?;
+                times = self::times(&read, now);
+            }
+            presences.push(Presence { times: Some(times), ..presence });
+        }
+        Ok(presences)
+    }
+}
+
+/// Whether more spans could tell more.
+const fn is_partial(times: &PresenceTimes) -> bool {
+    times.change_time.is_none() || times.last_active_time.is_none()
+}
+
+/// Returns the times of a presence at `now`.
+pub(super) fn times(read: &UserHistory, now: Timestamp) -> PresenceTimes {
+    let history = read.history();
+    PresenceTimes {
+        change_time: history.change_time(now),
+        last_active_time: history.last_active_time(now),
+        history_start: history.complete_from.filter(|from| *from <= now),
+    }
+}
+
+/// Removes what `caller` must not see of these spans of a user: for whom an application acted.
+pub(super) fn visible_spans(caller: &Caller, user_id: &UserId, mut spans: Vec<Span>) -> Vec<Span> {
+    if !caller.sees_authors(user_id) {
+        let hide = |author: &mut Author| author.user_id = None;
+        for span in &mut spans {
+            hide(&mut span.set_by);
+            if let Some(end) = &mut span.end {
+                hide(&mut end.by);
+            }
+        }
+    }
+    spans
+}

@@ -1,0 +1,184 @@
+//! Lists what was shown of a user, from when to when, and why.
+
+use std::{cmp::Reverse, time::Duration};
+
+use super::explanation_text::{Facts, cause};
+use crate::{
+    presence::{History, INTERVALS_MAX, Pair, Part, Shown, Span, Timestamp, UserId, explain},
+    service::{
+        Caller, Error, Field, Input, Operation, Path, Received, Rule, Service, Violation,
+        history::{UserHistory, visible_spans},
+        validator::Validator,
+    },
+};
+
+/// The number of intervals on a page if the request has no size.
+const PAGE_SIZE_DEFAULT: u32 = 100;
+
+/// A request for a page of history, as a caller sent it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPresenceHistory {
+    /// Required.
+    pub user_id: Input<String>,
+    /// Only what was shown after this time; the start of the history if missing.
+    pub from: Input<Timestamp>,
+    /// Only what was shown before this time; now if missing.
+    pub to: Input<Timestamp>,
+    /// The parts whose spans each interval includes.
+    pub parts: Vec<Input<Part>>,
+    /// 1 to 1,000; 100 if missing.
+    pub page_size: Input<u32>,
+    /// The token of the page before.
+    pub page_token: Input<String>,
+}
+
+/// A page of history, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// What was shown, without gaps.
+    pub intervals: Vec<Interval>,
+    /// The token of the next page; `None` on the last page.
+    pub next: Option<String>,
+    /// From when on the history is complete; `None` if nothing was removed.
+    pub start: Option<Timestamp>,
+}
+
+/// A pair that was shown for some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// The pair.
+    pub pair: Pair,
+    /// The first instant; `None` if it is before the history.
+    pub started_at: Option<Timestamp>,
+    /// The first instant after it; `None` if the pair is still shown.
+    pub ended_at: Option<Timestamp>,
+    /// Why it was shown at its start, in a sentence.
+    pub cause: String,
+    /// The spans of the requested parts that overlap the interval, newest first.
+    pub spans: Vec<Span>,
+}
+
+/// A valid request.
+struct Query {
+    user_id: UserId,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+    parts: Vec<Part>,
+    size: usize,
+    /// Whether the page ends with what is shown now.
+    ends_now: bool,
+}
+
+impl Query {
+    /// A number that differs between queries, so that a token of another query is recognised. It is
+    /// the FNV-1a hash, which is the same on every replica.
+    fn fingerprint(&self) -> u64 {
+        let Self { user_id, from, to, parts, .. } = self;
+        let text = format!("{user_id} {from:?} {to:?} {parts:?}");
+        text.bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    /// The token of the page of what was shown before `end`.
+    fn token(&self, end: Timestamp) -> String {
+        format!("{:x}-{:016x}", end.as_millis(), self.fingerprint())
+    }
+
+    /// The end of the page that a token names; `None` if the token is not of this query.
+    fn end_of(&self, token: &str) -> Option<Timestamp> {
+        let (end, _) = token.split_once('-')?;
+        let end = Timestamp::from_millis(i64::from_str_radix(end, 16).ok()?);
+        (self.token(end) == token).then_some(end)
+    }
+}
+
+impl Query {
+    /// The interval with its cause and spans, as far as the caller can see them, on a page that ends
+    /// at `end`.
+    fn interval(&self, caller: &Caller, history: &History, shown: &Shown, end: Timestamp) -> Interval {
+        let (from, to) = (shown.known_from, shown.ended_at);
+        let visible = |spans: Vec<Span>| visible_spans(caller, &self.user_id, spans);
+        let applied = visible(history.spans.iter().filter(|span| span.applies_at(from)).cloned().collect());
+        let (decision, preferred) = (explain(&shown.user, from), shown.user.preferred_at(from));
+        let overlaps = |span: &&Span| {
+            span.started_at < to
+                && span.ended_at.is_none_or(|end| end > from)
+                && self.parts.contains(&span.part())
+        };
+        let mut spans: Vec<_> = history.spans.iter().filter(overlaps).cloned().collect();
+        spans.sort_by_key(|span| Reverse((span.started_at, span.ended_at)));
+        Interval {
+            pair: shown.pair,
+            started_at: shown.started_at,
+            ended_at: Some(to).filter(|to| !(self.ends_now && *to == end)),
+            cause: cause(&Facts { decision: &decision, preferred, spans: &applied }),
+            spans: visible(spans),
+        }
+    }
+}
+
+impl ListPresenceHistory {
+    /// Validates the request. Returns the query and the end of the page.
+    fn validate(self, now: Timestamp) -> Result<(Query, Timestamp), Error> {
+        let mut validator = Validator::new();
+        let user_id = validator.user_id(self.user_id);
+        let from = validator.past(Field::From, self.from, now);
+        let to = validator.past(Field::To, self.to, now);
+        let parts = validator.parts(self.parts);
+        let size = validator.page_size(self.page_size, PAGE_SIZE_DEFAULT, INTERVALS_MAX);
+        if let Some((from, to)) = from.zip(to).filter(|(from, to)| to < from) {
+            validator.add(Field::To, Rule::NotBefore { from }, Some(Received::Text(to.to_string())));
+        }
+        let ((user_id, parts), size) = validator.finish(user_id.zip(parts).zip(size))?;
+        let size = usize::try_from(size).unwrap_or(INTERVALS_MAX);
+        let ends_now = to.is_none() && self.page_token == Input::Missing;
+        let query = Query { user_id, from, to, parts, size, ends_now };
+        let end = match self.page_token {
+            Input::Missing => Some(to.unwrap_or(now)),
+            Input::Value(token) => query.end_of(&token).filter(|end| *end <= now),
+            Input::Unreadable(_) => None,
+        };
+        let wrong_token = || {
+            let path = Path::Field(Field::PageToken);
+            Error::invalid(vec![Violation { path, rule: Rule::TokenOfThisQuery, received: None }])
+        };
+        let end = end.ok_or_else(wrong_token)?;
+        Ok((query, end))
+    }
+}
+
+impl Service {
+    /// A page of what was shown of a user, newest first. A range without anything is an interval of
+    /// Offline/Offline, or nothing before the history.
+    pub async fn list_presence_history(
+        &self,
+        caller: &Caller,
+        request: ListPresenceHistory,
+    ) -> Result<HistoryPage, Error> {
+        let (query, end) = request.validate(self.clock.now())?;
+        let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
+        // A page needs the spans back to the start of its last interval.
+        let fills_page = |read: &UserHistory| {
+            let known = read.history().shown_before(end).filter(|shown| shown.started_at.is_some()).count();
+            known > query.size || read.stored.complete_from <= query.from
+        };
+        let read = self.load_history(user, end + Duration::from_millis(1), fills_page).await?;
+        let history = read.history();
+        let mut shown: Vec<_> = history
+            .shown_before(end)
+            .take_while(|shown| query.from.is_none_or(|from| shown.ended_at > from))
+            .take(query.size + 1)
+            .collect();
+        // The start of the last interval is unknown while the store has more spans.
+        let is_cut = read.stored.has_more && shown.last().is_some_and(|last| last.started_at.is_none());
+        let has_next = shown.len() > query.size || (is_cut && shown.len() > 1);
+        if has_next {
+            shown.pop();
+        }
+        let last = shown.last().and_then(|last| last.started_at).filter(|_| has_next);
+        let next = last.filter(|at| query.from.is_none_or(|from| *at > from)).map(|at| query.token(at));
+        let start = history.complete_from.filter(|from| *from <= read.now);
+        let intervals = shown.iter().map(|shown| query.interval(caller, &history, shown, end));
+        Ok(HistoryPage { intervals: intervals.collect(), next, start })
+    }
+}

@@ -1,0 +1,128 @@
+//! Erasing and exporting users.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sqlx::{
+    Column, Connection, Executor, Row as _, Sqlite, TypeInfo, ValueRef,
+    sqlite::{SqliteConnection, SqliteRow},
+};
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::cleanup::rows;
+use crate::{
+    presence::UserId,
+    store::{
+        LAST_USER_ID, StoreError, UserKey,
+        connection::{ConnectionPool, with_timeout},
+        invalidation::Notifier,
+        rows::{Row, parse_stored},
+        sql::{Sql, sql},
+    },
+};
+
+/// The statements that remove the rows of a user, one for each table.
+const ERASE: [Sql; 3] = [sql!("erase_sessions"), sql!("erase_users"), sql!("erase_history")];
+const END_OF_CHUNK: Sql = sql!("end_of_chunk");
+/// The statements that remove the name of an author, one for each table.
+const ERASE_AUTHOR: [Sql; 3] =
+    [sql!("erase_author_of_sessions"), sql!("erase_author_of_users"), sql!("erase_author_of_history")];
+/// The tables with rows of users, and the statements that return these.
+const EXPORT: [(&str, Sql); 3] = [
+    ("presence_sessions", sql!("export_sessions")),
+    ("presence_users", sql!("export_users")),
+    ("presence_history", sql!("export_history")),
+];
+
+/// Copies the write-ahead log to the file and empties it. A reader can delay that.
+const EMPTY_LOG: &str = "pragma wal_checkpoint(truncate)";
+/// The attempts to empty the log, and the pause between them.
+const EMPTY_LOG_ATTEMPTS: usize = 20;
+const EMPTY_LOG_PAUSE: Duration = Duration::from_millis(50);
+
+/// [`crate::store::Store::erase_author`].
+pub(super) async fn erase_author(
+    writer: &ConnectionPool<Sqlite>,
+    user: &UserKey,
+    after: Option<&UserId>,
+    limit: u32,
+) -> Result<Option<UserId>, StoreError> {
+    let (tenant_id, after) = (user.tenant_id.to_string(), after.map_or("", UserId::as_str));
+    let query = sqlx::query(END_OF_CHUNK.text).bind(&tenant_id).bind(after).bind(i64::from(limit));
+    let ends = rows(writer, &END_OF_CHUNK, query).await?;
+    let end = ends.first().map(|row| row.text(0)).transpose()?.flatten();
+    for sql in &ERASE_AUTHOR {
+        let query = sqlx::query(sql.text)
+            .bind(&tenant_id)
+            .bind(user.user_id.as_str())
+            .bind(after)
+            .bind(end.unwrap_or(LAST_USER_ID));
+        rows(writer, sql, query).await?;
+    }
+    end.map(parse_stored).transpose()
+}
+
+/// [`crate::store::Store::erase_user`].
+pub(super) async fn erase_user(
+    writer: &ConnectionPool<Sqlite>,
+    notifier: &Notifier,
+    user: &UserKey,
+) -> Result<u64, StoreError> {
+    let mut connection = writer.acquire().await?;
+    let outcome = with_timeout(erase(&mut connection, user)).await;
+    let removed = writer.release(connection, "erase_user", outcome);
+    notifier.notify(|| vec![user.clone()]);
+    let removed = removed?;
+    for _ in 0..EMPTY_LOG_ATTEMPTS {
+        let mut connection = writer.acquire().await?;
+        let outcome = with_timeout(sqlx::query_scalar(EMPTY_LOG).fetch_one(&mut *connection)).await;
+        let is_busy: i64 = writer.release(connection, "empty_log", outcome)?;
+        if is_busy == 0 {
+            return Ok(removed);
+        }
+        sleep(EMPTY_LOG_PAUSE).await;
+    }
+    warn!("the write-ahead log still has rows of an erased user, until a later checkpoint");
+    Ok(removed)
+}
+
+async fn erase(connection: &mut SqliteConnection, user: &UserKey) -> Result<u64, sqlx::Error> {
+    let mut transaction = connection.begin_with("begin immediate").await?;
+    let mut removed = 0;
+    for sql in &ERASE {
+        let query = sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
+        removed += transaction.execute(query).await?.rows_affected();
+    }
+    transaction.commit().await?;
+    Ok(removed)
+}
+
+/// [`crate::store::Store::export_user`].
+pub(super) async fn export_user(
+    readers: &ConnectionPool<Sqlite>,
+    user: &UserKey,
+) -> Result<Vec<String>, StoreError> {
+    let mut lines = Vec::new();
+    for (table, sql) in &EXPORT {
+        let query = sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
+        for row in rows(readers, sql, query).await? {
+            lines.push(line(table, &row)?);
+        }
+    }
+    Ok(lines)
+}
+
+fn line(table: &str, row: &SqliteRow) -> Result<String, StoreError> {
+    let mut object = Map::new();
+    object.insert("table".to_owned(), table.into());
+    for (index, column) in row.columns().iter().enumerate() {
+        let value = match row.try_get_raw(index)?.type_info().name() {
+            "NULL" => Value::Null,
+            "INTEGER" => Value::from(row.try_get::<i64, _>(index)?),
+            _ => Value::from(row.try_get::<String, _>(index)?),
+        };
+        object.insert(column.name().to_owned(), value);
+    }
+    Ok(Value::Object(object).to_string())
+}

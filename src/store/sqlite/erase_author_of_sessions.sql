@@ -1,0 +1,12 @@
+-- Removes the name of a user as author from the sessions of others; see Store::erase_author.
+--
+-- ?1 tenant_id, ?2 user_id
+-- ?3 only users after this id, ?4 and up to this id
+update presence_sessions
+set set_by_user          = nullif(set_by_user, ?2),
+    cleared_by_user      = nullif(cleared_by_user, ?2),
+    previous_set_by_user = nullif(previous_set_by_user, ?2)
+where tenant_id = ?1
+  and user_id > ?3
+  and user_id <= ?4
+  and (set_by_user = ?2 or cleared_by_user = ?2 or previous_set_by_user = ?2)

@@ -1,0 +1,6 @@
+-- Removes all rows of a user from presence_history; see Store::erase_user.
+--
+-- ?1 tenant_id, ?2 user_id
+delete from presence_history
+where tenant_id = ?1
+  and user_id = ?2

@@ -1,0 +1,7 @@
+-- Returns all rows of a user in presence_users; see Store::export_user.
+--
+-- ?1 tenant_id, ?2 user_id
+select *
+from presence_users
+where tenant_id = ?1
+  and user_id = ?2
