@@ -14,15 +14,21 @@
 //!    may give up before the statement completes gets an error at once.
 //! 4. A call with several items is applied as a whole or not at all.
 //! 5. A batch has the calls of one group ([`Store::group`]), which on Citus is a shard.
-//! 6. The rare methods use the same queues, with one call per statement and one statement at
+//! 6. A batch writes one value to a row. A call that sets another value waits for the next batch, so
+//!    that the history has both.
+//! 7. The rare methods use the same queues, with one call per statement and one statement at
 //!    a time.
-//! 7. On invalid data each call is retried alone, so that an invalid row fails only its own
+//! 8. On invalid data each call is retried alone, so that an invalid row fails only its own
 //!    call. A conflict is retried once. Any other error fails the whole batch.
 
 mod runner;
 mod statement;
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
 
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -262,8 +268,34 @@ async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<PendingCall<S>>, runne
     }
 }
 
+/// The values that a batch writes, by row.
+#[derive(Default)]
+struct Writes {
+    now: HashMap<u64, u64>,
+    /// The rows that a later batch writes. Calls on them stay in order.
+    later: HashSet<u64>,
+}
+
+impl Writes {
+    /// Adds the writes of a call, unless it writes another value to a row of the batch. Returns
+    /// whether the call belongs to the batch.
+    fn add<S: Statement>(&mut self, call: &PendingCall<S>) -> bool {
+        let writes = || call.items.iter().filter_map(S::write_of);
+        let fits = |(row, value)| {
+            !self.later.contains(&row) && self.now.get(&row).is_none_or(|written| *written == value)
+        };
+        let belongs = writes().all(fits);
+        if belongs {
+            self.now.extend(writes());
+        } else {
+            self.later.extend(writes().map(|(row, _)| row));
+        }
+        belongs
+    }
+}
+
 /// Returns `first` and the calls of its group that wait behind it, up to `batch_max` items. Calls
-/// of other groups go to `waiting`, in order. A call of several groups is a batch of its own.
+/// of other groups, and calls that write another value to a row, go to `waiting`, in order. A call of several groups is a batch of its own.
 fn collect<S: Statement>(
     first: PendingCall<S>,
     waiting: &mut VecDeque<PendingCall<S>>,
@@ -271,11 +303,13 @@ fn collect<S: Statement>(
     batch_max: usize,
 ) -> Vec<PendingCall<S>> {
     let (mut items, group) = (first.items.len(), first.group);
+    let mut writes = Writes::default();
+    writes.add(&first);
     let mut batch = vec![first];
     let mut others = VecDeque::new();
     while group.is_some() && items < batch_max {
         let Some(call) = waiting.pop_front().or_else(|| calls.try_recv().ok()) else { break };
-        if call.group == group {
+        if call.group == group && writes.add(&call) {
             items += call.items.len();
             batch.push(call);
         } else {

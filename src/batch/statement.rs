@@ -1,6 +1,9 @@
 //! The methods of the store that a batcher can run.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -28,12 +31,24 @@ pub trait Statement: Send + Sync + 'static {
         0
     }
 
+    /// The row that an item writes, and the value, both as hashes. A batch writes one value to a row,
+    /// so that the history has each value that a caller set.
+    fn write_of(_item: &Self::Item) -> Option<(u64, u64)> {
+        None
+    }
+
     /// Runs the statement. Returns one result for each item, in order.
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
         items: &[Self::Item],
     ) -> Result<Vec<Self::Output>, StoreError>;
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// [`Store::set_sessions`].
@@ -48,6 +63,10 @@ impl Statement for SetSessions {
 
     fn group(store: &dyn Store, item: &Self::Item) -> u32 {
         store.group(&item.key.user)
+    }
+
+    fn write_of(item: &Self::Item) -> Option<(u64, u64)> {
+        Some((hash(&item.key), hash(&(item.pair, &item.set_by))))
     }
 
     async fn execute(store: &dyn Store, now: Timestamp, items: &[SetSession]) -> Result<Vec<()>, StoreError> {

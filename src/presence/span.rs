@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The author of a value, as far as the access token names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Author {
     /// The application.
     pub application_id: Option<SessionId>,

@@ -241,6 +241,25 @@ async fn calls_collect_while_a_statement_runs_and_share_one_clock_reading() {
     assert_eq!(fixture.started.recv().await.unwrap(), ["e"]);
 }
 
+/// The history then has both values.
+#[tokio::test]
+async fn a_batch_writes_one_value_to_a_row() {
+    let mut fixture = Fixture::new(10, 1, 10);
+    let mut calls = vec![fixture.set(&["a"], IN_A_CALL).await];
+    for (user, pair) in
+        [("b", IN_A_CALL), ("b", Pair::AWAY), ("c", IN_A_CALL), ("b", IN_A_CALL), ("c", IN_A_CALL)]
+    {
+        calls.push(fixture.set(&[user], pair).await);
+    }
+    fixture.release(10);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(START));
+    }
+    for expected in [&["a"][..], &["b", "c", "c"], &["b"], &["b"]] {
+        assert_eq!(fixture.started.recv().await.unwrap(), expected);
+    }
+}
+
 #[tokio::test]
 async fn the_number_of_concurrent_statements_is_limited() {
     let mut fixture = Fixture::new(10, 2, 10);

@@ -24,6 +24,7 @@ mod fuzz;
 mod graph;
 mod grpc;
 mod hold;
+mod kills;
 mod layout;
 mod migrations;
 mod operations;

@@ -346,7 +346,7 @@ async fn spans_of_concurrent_writers_neither_overlap_nor_leave_gaps(engine: Engi
 
 /// Checks that the spans of one session follow each other. Each set has an author of its own, so the
 /// span that a change ended is followed by that of the author who ended it.
-fn check_chain(spans: &[Span]) {
+pub fn check_chain(spans: &[Span]) {
     let mut by_author: BTreeMap<String, &Span> = BTreeMap::new();
     for span in spans {
         let name = span.set_by.application_id.as_ref().unwrap().to_string();

@@ -12,6 +12,8 @@ mod load;
 mod set_sessions;
 mod update_user;
 
+pub use history::check_chain;
+
 use std::{sync::Arc, time::Duration};
 
 use presenced::{

@@ -55,6 +55,8 @@ pub(crate) const IN_A_CALL: Pair = Pair::new(Availability::Busy, Activity::InACa
 pub(crate) enum Call {
     Set(u32, Pair),
     Get(u32),
+    GetFull(u32),
+    History(u32),
     Clear(u32),
     BatchSet(Vec<u32>),
     BatchGet(Vec<u32>),
@@ -105,6 +107,8 @@ impl Calls {
             Operation::BatchGet => Call::BatchGet(self.distinct()),
             Operation::Mix if self.random.u8(0..100) < self.mix_sets => self.set(),
             Operation::Get | Operation::Mix => Call::Get(self.user()),
+            Operation::GetFull => Call::GetFull(self.user()),
+            Operation::History => Call::History(self.user()),
             Operation::Health => Call::Health,
         })
     }

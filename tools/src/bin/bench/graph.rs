@@ -29,6 +29,16 @@ impl Graph {
             }
             Call::BatchSet(users) => ("/v1.0/$batch".to_owned(), Some(self.batch_body(users))),
             Call::Get(user) => (format!("/v1.0/users/{}/presence", user_id(*user)), None),
+            Call::GetFull(user) => {
+                let times = "lastChangeDateTime,lastActiveDateTime,historyStartDateTime";
+                (
+                    format!("/v1.0/users/{}/presence?$select=availability,activity,{times}", user_id(*user)),
+                    None,
+                )
+            }
+            Call::History(user) => {
+                (format!("/v1.0/users/{}/presence/history?$top=1000", user_id(*user)), None)
+            }
             Call::Health => return Err(io::Error::other("the HTTP API has no health call")),
         })
     }

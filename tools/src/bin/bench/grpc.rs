@@ -15,6 +15,18 @@ pub(crate) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) 
             "/presence.v1.PresenceService/GetPresence",
             framed(&pb::GetPresenceRequest { user_id: user_id(*user), ..Default::default() }),
         ),
+        Call::GetFull(user) => (
+            "/presence.v1.PresenceService/GetPresence",
+            framed(&pb::GetPresenceRequest { user_id: user_id(*user), view: pb::PresenceView::Full.into() }),
+        ),
+        Call::History(user) => (
+            "/presence.v1.PresenceService/ListPresenceHistory",
+            framed(&pb::ListPresenceHistoryRequest {
+                user_id: user_id(*user),
+                page_size: 1_000,
+                ..Default::default()
+            }),
+        ),
         Call::Clear(user) => (
             "/presence.v1.PresenceService/ClearPresence",
             framed(&pb::ClearPresenceRequest { user_id: user_id(*user), session_id: session_id.to_owned() }),

@@ -109,6 +109,10 @@ pub(crate) enum Operation {
     Set,
     /// Get the presence of one user.
     Get,
+    /// Get the presence of one user with all times (`PRESENCE_VIEW_FULL`).
+    GetFull,
+    /// List the last day of one user's history.
+    History,
     /// Clear the session of one user; a missing session is no error.
     Clear,
     /// Set the presence of many users in one call.

@@ -15,6 +15,7 @@
 )]
 
 mod growth;
+mod history;
 mod opening;
 mod postgres;
 mod redis;
@@ -63,6 +64,12 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Cost of history: sets with and without it, and reads of it.
+    History {
+        /// Three short rounds.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Delay and cost of watching.
     Watch {
         /// One part only; default is all of them.
@@ -89,6 +96,7 @@ fn main() -> ExitCode {
         Some(Command::Soak) => growth::soak(),
         Some(Command::Redis { quick }) => return redis::run(quick),
         Some(Command::Opening { quick }) => opening::run(quick),
+        Some(Command::History { quick }) => history::run(quick),
         Some(Command::Watch { part, quick }) => watch::run(part, quick),
         Some(Command::BareTonic) => reference::bare_tonic(),
     }

@@ -62,13 +62,13 @@ fn session(number: u32) -> String {
 
 /// Two things that are measured beside each other, round after round.
 #[derive(Debug, Default)]
-struct Pair {
-    above: Vec<Sample>,
-    below: Vec<Sample>,
+pub(crate) struct Pair {
+    pub(crate) above: Vec<Sample>,
+    pub(crate) below: Vec<Sample>,
 }
 
 impl Pair {
-    fn print(&self, above: &str, below: &str) {
+    pub(crate) fn print(&self, above: &str, below: &str) {
         for (name, samples) in [(above, &self.above), (below, &self.below)] {
             println!(
                 "{name:50} {:10.0} {:8.3} {:8.1} {:8.1} {:8.1}",
@@ -87,6 +87,12 @@ impl Pair {
     }
 }
 
+/// Prints the names of the columns of [`Pair::print`].
+pub(crate) fn print_head() {
+    println!("{:50} {:>10} {:>8} {:>8} {:>8} {:>8}", "", "a second", "p50 ms", "all", "service", "database");
+    println!("{:50} {:>10} {:>8} {:>8} {:>8} {:>8}", "", "", "", "cpu us", "cpu us", "cpu us");
+}
+
 fn processor(sample: &Sample) -> f64 {
     sample.service + sample.database
 }
@@ -97,8 +103,7 @@ pub(crate) fn run(quick: bool) {
     let full = full_users("opening_full");
     print_machine(&full.database);
     println!("{rounds} rounds, in turn; medians; ratios are medians of the rounds' ratios\n");
-    println!("{:50} {:>10} {:>8} {:>8} {:>8} {:>8}", "", "a second", "p50 ms", "all", "service", "database");
-    println!("{:50} {:>10} {:>8} {:>8} {:>8} {:>8}", "", "", "", "cpu us", "cpu us", "cpu us");
+    print_head();
 
     let mut pair = Pair::default();
     for round in 0..rounds {
