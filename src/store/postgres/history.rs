@@ -16,7 +16,6 @@ pub(super) const LOAD_HISTORY: Sql = sql!("load_history");
 const LOAD_HISTORY_DISTRIBUTED: Sql = sql!("load_history_distributed");
 pub(super) const REMOVE_SPANS: Sql = sql!("remove_spans");
 const REMOVE_SPANS_DISTRIBUTED: Sql = sql!("remove_spans_distributed");
-pub(super) const MOVE_HISTORY_START: Sql = sql!("move_history_start");
 const HISTORY_START: Sql = sql!("history_start");
 
 /// [`crate::store::Store::load_history`].
@@ -62,18 +61,6 @@ async fn start(statements: &Statements) -> Result<Option<Timestamp>, StoreError>
     rows.first().map(|row| required(row.time(0)?)).transpose()
 }
 
-/// Moves the start of the complete history forward.
-pub(super) async fn move_start(
-    statements: &Statements,
-    now: Timestamp,
-    start: Timestamp,
-) -> Result<(), StoreError> {
-    let query = statements.query(&MOVE_HISTORY_START).bind(now.as_millis()).bind(start.as_millis());
-    statements.run(&MOVE_HISTORY_START, query).await?;
-    statements.history().stored(start);
-    Ok(())
-}
-
 /// [`crate::store::Store::remove_spans`].
 pub(super) async fn remove_spans(
     statements: &Statements,
@@ -81,7 +68,7 @@ pub(super) async fn remove_spans(
     before: Timestamp,
     rows: u32,
 ) -> Result<u64, StoreError> {
-    move_start(statements, now, before).await?;
+    statements.move_history_start(now, before).await?;
     if statements.is_distributed() {
         let query = statements.query(&REMOVE_SPANS_DISTRIBUTED).bind(before.as_millis());
         statements.run(&REMOVE_SPANS_DISTRIBUTED, query).await?;

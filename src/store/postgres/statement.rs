@@ -11,7 +11,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{history, shards::Shards};
+use super::shards::Shards;
 use crate::{
     clock::DatabaseClock,
     presence::Timestamp,
@@ -24,6 +24,7 @@ use crate::{
 };
 
 const NOTIFY: Sql = sql!("notify");
+const MOVE_HISTORY_START: Sql = sql!("move_history_start");
 
 /// Settings of own connections. PostgreSQL plans each statement once for a connection. It would
 /// otherwise plan each read of a single user anew (300 custom plans for 300 reads), because a plan
@@ -180,7 +181,7 @@ impl Statements {
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         if let Some(start) = self.history().start_before(now) {
-            history::move_start(self, now, start).await?;
+            self.move_history_start(now, start).await?;
         }
         let late_at = self.shared.clock.now() + self.late_after;
         let query = query.bind(self.history().keeps()).bind(late_at.as_millis());
@@ -193,6 +194,18 @@ impl Statements {
         }
         self.count_appended(&rows, 3)?;
         Ok(rows)
+    }
+
+    /// Moves the start of the complete history forward.
+    pub(super) async fn move_history_start(
+        &self,
+        now: Timestamp,
+        start: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = self.query(&MOVE_HISTORY_START).bind(now.as_millis()).bind(start.as_millis());
+        self.run(&MOVE_HISTORY_START, query).await?;
+        self.history().stored(start);
+        Ok(())
     }
 
     /// Counts the spans that a statement appended, by a column of its rows.
