@@ -44,6 +44,7 @@ pub use connection::{PoolUse, STATEMENT_TIMEOUT};
 pub use database::Database;
 pub use error::{OpenError, StoreError};
 pub use feed::InvalidationFeed;
+pub use history::InspectedHistory;
 pub use inspect::Inspector;
 pub use invalidation::{Invalidation, InvalidationSwitch};
 pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
@@ -235,6 +236,15 @@ pub struct StoredHistory {
     pub complete_from: Option<Timestamp>,
 }
 
+/// The size and the age of the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryStats {
+    /// The size of its table with the indexes.
+    pub bytes: u64,
+    /// The end of the oldest span; `None` if there is no span.
+    pub oldest_ended_at: Option<Timestamp>,
+}
+
 /// The columns of a key before the first one to scan: those of `after`, or such before all keys.
 fn first_key(after: Option<&UserKey>) -> (Uuid, &str) {
     after.map_or((Uuid::nil(), ""), |key| (key.tenant_id, key.user_id.as_str()))
@@ -407,6 +417,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// 1. First the start of the complete history moves to that time.
     async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError>;
+
+    /// Reads the size and the age of the history. The time for this does not depend on the number of
+    /// spans.
+    ///
+    /// 1. The size is that of the table with its indexes. On SQLite it is an estimate, and 0 if there
+    ///    is no span.
+    /// 2. The oldest span is the one that ended first.
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError>;
 
     /// Takes or renews a lease. Returns whether the owner has it.
     ///

@@ -28,8 +28,8 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::{
-    ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
-    StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
+    ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession,
+    Store, StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
     connection::PoolOptions,
     sql::{Sql, sql},
 };
@@ -142,6 +142,10 @@ impl Store for PostgresStore {
 
     async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
         history::remove_spans(&self.statements, now, before, rows).await
+    }
+
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError> {
+        history::stats(&self.statements).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

@@ -22,8 +22,8 @@ use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
-    StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
+    ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession,
+    Store, StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
     connection::{ConnectionPool, PoolOptions, with_timeout},
     history::HistoryMode,
     invalidation::Notifier,
@@ -72,9 +72,12 @@ impl SqliteStore {
             .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
         let writer = ConnectionPool::new(writer, PoolOptions { size: 1, ..readers });
-        let keeps = history.keeps();
+        let appends = history.keeps().then(|| history::AppendSpans(Arc::clone(&history)));
         Self {
-            writer: if keeps { writer.with_setup(history::APPEND_SPANS.text) } else { writer },
+            writer: match appends {
+                Some(appends) => writer.with_setup(appends),
+                None => writer,
+            },
             readers: ConnectionPool::new(options.clone(), readers),
             clock,
             history,
@@ -164,6 +167,10 @@ impl Store for SqliteStore {
 
     async fn remove_spans(&self, now: Timestamp, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
         history::remove_spans(&self.writer, &self.history, now, before, rows).await
+    }
+
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError> {
+        history::stats(&self.readers).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {
