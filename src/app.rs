@@ -19,6 +19,7 @@ use crate::{
     clock::Clock,
     grpc,
     health::Health,
+    sampler,
     server::{Slots, Tls, accept, bind, connections_max},
     service::{ReplicaHealth, Streams},
     settings::Settings,
@@ -28,8 +29,8 @@ use crate::{
     worker::{Parts, Worker},
 };
 
-/// The main runtime's connections to the database, for the health check and the cleanup.
-const OWN_CONNECTIONS: u32 = 2;
+/// The main runtime's connections to the database: for the health check, the cleanup and the sampler.
+const OWN_CONNECTIONS: u32 = 3;
 
 /// The main runtime's connections to the read replica, for the check that it is available.
 const REPLICA_CONNECTIONS: u32 = 1;
@@ -74,6 +75,8 @@ pub struct App {
     health_loop: JoinHandle<()>,
     /// Removes old sessions; ends at `stop`.
     cleanup: JoinHandle<()>,
+    /// Samples the size of the history; ends at `stop`.
+    sampler: JoinHandle<()>,
     /// Notifies watchers; ends at `stop`.
     hub: JoinHandle<()>,
     /// Serves the admin API until the end of a stop.
@@ -172,6 +175,7 @@ impl App {
             settings.history,
             stop.clone(),
         ));
+        let sampler = tokio::spawn(sampler::run(Arc::clone(&store), metrics.clone(), stop.clone()));
         tokio::spawn({
             let (database, stop) = (Arc::clone(&database), stop.clone());
             async move { database.follow_shards(stop).await }
@@ -187,6 +191,7 @@ impl App {
             Admin {
                 health: health.clone(),
                 metrics: metrics.clone(),
+                database: Arc::clone(&database),
                 stores: stores.into(),
                 limits: settings.limits,
             },
@@ -210,6 +215,7 @@ impl App {
             health,
             health_loop,
             cleanup,
+            sampler,
             hub,
             admin,
             acceptors,
@@ -266,6 +272,7 @@ impl App {
             // An error means that the task has ended, too.
             let _ = (&mut self.health_loop).await;
             let _ = (&mut self.cleanup).await;
+            let _ = (&mut self.sampler).await;
             let _ = (&mut self.hub).await;
             self.store.close().await;
             self.database.close().await;

@@ -12,6 +12,7 @@ pub mod graph;
 pub mod grpc;
 pub mod health;
 pub mod presence;
+pub mod sampler;
 pub mod server;
 pub mod service;
 pub mod settings;

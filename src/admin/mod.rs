@@ -17,7 +17,7 @@ use crate::{
     health::{Health, Readiness},
     server::{Connections, Protocol, next},
     settings::LimitSettings,
-    store::{PoolUse, Store},
+    store::{Database, PoolUse, Store},
     telemetry::Metrics,
 };
 
@@ -34,6 +34,8 @@ pub struct Admin {
     pub health: Health,
     /// For `/metrics`.
     pub metrics: Metrics,
+    /// The database, for the number of spans that this process appended.
+    pub database: Arc<Database>,
     /// The stores, for the gauges of their connections, each with the name of its pool.
     pub stores: Arc<[(&'static str, Arc<dyn Store>)]>,
     /// The limits of one client.
@@ -80,6 +82,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
         admin.metrics.set_pool_connections(pool, "busy", open.saturating_sub(idle));
         admin.metrics.set_pool_connections(pool, "idle", idle);
     }
+    admin.metrics.set_history_spans(admin.database.spans_appended());
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], admin.metrics.encode())
 }
 

@@ -13,6 +13,7 @@
 mod callers;
 mod database;
 mod files;
+mod history;
 mod ports;
 mod postgres;
 mod report;
@@ -56,7 +57,7 @@ async fn check_database(settings: &Settings, clock: &Clock) -> Vec<Finding> {
             findings.extend(postgres::check_other_urls(settings).await);
             findings
         }
-        Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, &sqlite).await,
+        Ok(Inspector::Sqlite(sqlite)) => sqlite::check(settings, clock, &sqlite).await,
         Err(error) => vec![invalid_url("database", flag, &error)],
     }
 }

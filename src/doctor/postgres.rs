@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     database::{URL, invalid_url, schema, unreached},
+    history,
     report::{Fault, Finding},
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     clock::Clock,
     presence::Timestamp,
     settings::{PostgresSettings, Settings},
-    store::{FailedStatement, PostgresInspector, Schema, Server, TableStats, Unreached},
+    store::{FailedStatement, PostgresInspector, Server, TableStats, Unreached},
 };
 
 /// The oldest version that supports our statements.
@@ -23,6 +24,9 @@ const SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The fill factor that the migrations set: a refresh then finds free space on its page.
 const FILLFACTOR: &str = "70";
+
+/// The table without refreshes: its rows never change, so its pages need no free space.
+const HISTORY: &str = "presence_history";
 
 /// A table is bloated if it has this many more dead rows than live ones. Autovacuum runs
 /// at a fifth of the live rows.
@@ -111,11 +115,17 @@ async fn inspect(
     findings.push(schema(&version, settings.no_migrate));
     let tables = postgres.tables().await?;
     findings.push(writes(flag, postgres.user(), &server, &tables, !settings.no_migrate));
-    let is_usable = matches!(version, Schema::Same(_) | Schema::Newer { .. }) && !server.is_read_only;
-    if is_usable && tables.iter().all(|table| table.may_write) {
+    let is_known = history::is_readable(&version);
+    let may_write = tables.iter().all(|table| table.may_write);
+    if is_known && may_write && !server.is_read_only {
         findings.push(statements(postgres.check_statements().await, postgres.user()));
     }
     findings.extend(tables.iter().map(table));
+    if is_known && may_write {
+        let before = history::old_before(settings, server.time);
+        let found = postgres.history(before, history::OLD_SPANS).await?;
+        findings.push(history::check(settings, found));
+    }
     Ok(())
 }
 
@@ -229,7 +239,7 @@ fn table(table: &TableStats) -> Finding {
             .map(|(_, value)| value)
     };
     let fillfactor = option("fillfactor").unwrap_or("100");
-    if fillfactor != FILLFACTOR {
+    if name != HISTORY && fillfactor != FILLFACTOR {
         let detail = format!(
             "fillfactor is {fillfactor}, not {FILLFACTOR}: refreshes write more, and the table grows"
         );
@@ -237,7 +247,11 @@ fn table(table: &TableStats) -> Finding {
         return Finding::warn(name, detail, advice);
     }
     if option("autovacuum_enabled").is_some_and(|value| matches!(value, "false" | "off" | "no" | "0")) {
-        let detail = "autovacuum is off for this table: it grows with every refresh";
+        let detail = if name == HISTORY {
+            "autovacuum is off for this table: removed spans keep their space"
+        } else {
+            "autovacuum is off for this table: it grows with every refresh"
+        };
         return Finding::warn(name, detail, format!("alter table {name} reset (autovacuum_enabled)"));
     }
     if *dead > live.saturating_add(DEAD_MIN) {
@@ -248,6 +262,9 @@ fn table(table: &TableStats) -> Finding {
              autovacuum_vacuum_cost_limit"
         );
         return Finding::warn(name, detail, advice);
+    }
+    if name == HISTORY {
+        return Finding::ok(name, "vacuumed by autovacuum");
     }
     Finding::ok(name, format!("fillfactor {fillfactor}, vacuumed by autovacuum"))
 }

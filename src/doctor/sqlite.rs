@@ -9,9 +9,11 @@ use rustix::{
 
 use super::{
     database::{URL, schema, unreached},
+    history,
     report::{Fault, Finding},
 };
 use crate::{
+    clock::Clock,
     settings::Settings,
     store::{Schema, SqliteFile, SqliteInspector},
 };
@@ -22,7 +24,7 @@ const MIB: u64 = 1_024 * 1_024;
 /// it, and the write-ahead log may take as much under load.
 const FREE_MIN_BYTES: u64 = 1_024 * MIB;
 
-pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<Finding> {
+pub(super) async fn check(settings: &Settings, clock: &Clock, sqlite: &SqliteInspector) -> Vec<Finding> {
     let place = sqlite.describe();
     let Some(file) = sqlite.file() else {
         let detail = format!("{place}: all sessions are lost when the service stops");
@@ -40,7 +42,16 @@ pub(super) async fn check(settings: &Settings, sqlite: &SqliteInspector) -> Vec<
         // SQLite would open a read-only file, and leave new files beside it.
         match access(file, Access::READ_OK | Access::WRITE_OK) {
             Ok(()) => match sqlite.inspect().await {
-                Ok(found) => findings.extend(check_file(settings, &place, file, &found)),
+                Ok(found) => {
+                    findings.extend(check_file(settings, &place, file, &found));
+                    if history::is_readable(&found.schema) {
+                        let before = history::old_before(settings, clock.now());
+                        findings.push(match sqlite.history(before, history::OLD_SPANS).await {
+                            Ok(found) => history::check(settings, found),
+                            Err(error) => unreached(URL, &place, &error),
+                        });
+                    }
+                }
                 Err(error) => findings.push(unreached(URL, &place, &error)),
             },
             Err(error) => findings.push(unwritable(file, &error.to_string())),

@@ -4,11 +4,13 @@
 //! before that.
 
 use std::{
+    fmt,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use async_trait::async_trait;
 use sqlx::{Connection, Database, Executor};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -63,6 +65,13 @@ pub struct PoolUse {
     pub idle: u32,
 }
 
+/// The preparation of each new connection.
+#[async_trait]
+pub(super) trait Setup<C>: fmt::Debug + Send + Sync {
+    /// Prepares a connection for its first statement.
+    async fn prepare(&self, connection: &mut C) -> Result<(), sqlx::Error>;
+}
+
 /// The connections of a store.
 ///
 /// sqlx's own pool pings each returned connection, which costs a second round trip per
@@ -71,8 +80,7 @@ pub struct PoolUse {
 #[derive(Debug)]
 pub(super) struct ConnectionPool<DB: Database> {
     options: <DB::Connection as Connection>::Options,
-    /// Statements that each new connection runs first.
-    setup: Option<&'static str>,
+    setup: Option<Box<dyn Setup<DB::Connection>>>,
     /// One permit for each connection that is not in use.
     permits: Arc<Semaphore>,
     limits: PoolOptions,
@@ -123,9 +131,9 @@ where
         Self { options, setup: None, permits, limits, idle, last_failure }
     }
 
-    /// Makes each new connection run these statements first.
-    pub(super) fn with_setup(self, setup: &'static str) -> Self {
-        Self { setup: Some(setup), ..self }
+    /// Prepares each new connection.
+    pub(super) fn with_setup(self, setup: impl Setup<DB::Connection> + 'static) -> Self {
+        Self { setup: Some(Box::new(setup)), ..self }
     }
 
     /// Returns a connection for one statement, within [`ACQUIRE_TIMEOUT`].
@@ -155,8 +163,8 @@ where
             tokio::spawn(with_timeout(connection.close_hard()));
         }
         let mut connection = DB::Connection::connect_with(&self.options).await?;
-        if let Some(setup) = self.setup {
-            sqlx::raw_sql(setup).execute(&mut connection).await?;
+        if let Some(setup) = &self.setup {
+            setup.prepare(&mut connection).await?;
         }
         Ok(PooledConnection { connection, opened: Stopwatch::start(), _permit: permit })
     }

@@ -165,7 +165,8 @@ impl Database {
         Self { history: Arc::new(HistoryMode::new(keeps)), ..self }
     }
 
-    /// The number of spans that the stores of this process appended to the history.
+    /// The number of spans that the stores of this process appended to the history, without those of
+    /// writes that failed.
     #[must_use]
     pub fn spans_appended(&self) -> u64 {
         self.history.appended()

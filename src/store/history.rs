@@ -1,11 +1,22 @@
-//! Whether this process keeps history, and from when on the history of the database is complete.
+//! Whether this process keeps history, and from when on the history of the database is complete; what
+//! the doctor learns about it.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
+use super::HistoryStats;
 use crate::presence::Timestamp;
+
+/// The history, with the spans that the cleanup should have removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InspectedHistory {
+    /// The size and the age.
+    pub stats: HistoryStats,
+    /// The number of spans that ended before the time asked for, up to the maximum.
+    pub old_spans: u64,
+}
 
 /// The time by which a replica without history moves the start of the complete history ahead of its
 /// writes.

@@ -44,6 +44,7 @@ pub use connection::{PoolUse, STATEMENT_TIMEOUT};
 pub use database::Database;
 pub use error::{OpenError, StoreError};
 pub use feed::InvalidationFeed;
+pub use history::InspectedHistory;
 pub use inspect::Inspector;
 pub use invalidation::{Invalidation, InvalidationSwitch};
 pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
@@ -248,6 +249,15 @@ impl StoredHistory {
     }
 }
 
+/// The size and the age of the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryStats {
+    /// The size of its table with the indexes.
+    pub bytes: u64,
+    /// The end of the oldest span; `None` if there is no span.
+    pub oldest_ended_at: Option<Timestamp>,
+}
+
 /// The columns of a key before the first one to scan: those of `after`, or such before all keys.
 fn first_key(after: Option<&UserKey>) -> (Uuid, &str) {
     after.map_or((Uuid::nil(), ""), |key| (key.tenant_id, key.user_id.as_str()))
@@ -442,6 +452,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Returns every row of a user as a JSON object: the name of its table, and its columns.
     async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError>;
+
+    /// Reads the size and the age of the history. The time for this does not depend on the number of
+    /// spans.
+    ///
+    /// 1. The size is that of the table with its indexes. On SQLite it is an estimate, and 0 if there
+    ///    is no span.
+    /// 2. The oldest span is the one that ended first.
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError>;
 
     /// Takes or renews a lease. Returns whether the owner has it.
     ///

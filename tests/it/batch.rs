@@ -14,8 +14,8 @@ use presenced::{
     clock::{Clock, ManualClock, Stopwatch},
     presence::{Pair, Timestamp, User, UserId},
     store::{
-        ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
-        StoreError, StoredHistory, UpdateUser, UserChange, UserKey, UserRow,
+        ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow,
+        SetSession, Store, StoreError, StoredHistory, UpdateUser, UserChange, UserKey, UserRow,
     },
     telemetry::{Api, Metrics, RequestTimer, Traces},
 };
@@ -141,6 +141,10 @@ impl Store for FakeStore {
 
     async fn export_user(&self, _: &UserKey) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError> {
+        Ok(HistoryStats::default())
     }
 
     async fn take_lease(&self, _: Timestamp, _: &Lease) -> Result<bool, StoreError> {

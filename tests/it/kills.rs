@@ -165,7 +165,9 @@ async fn the_history_survives_kills(engine: Engine) {
             let SpanValue::Session { session_id, .. } = &span.value else { panic!("{span:?}") };
             sessions.entry(session_id.clone()).or_default().push(span);
         }
-        sessions.values().for_each(|spans| check_chain(spans));
+        for spans in sessions.values() {
+            check_chain(spans);
+        }
     }
     check(&outcomes.sets, &set);
     check(&outcomes.clears, &cleared);

@@ -21,13 +21,14 @@ use syn::{
 
 /// The top-level modules, from the top floor down. A file imports from its
 /// own module and from modules on lower floors.
-const FLOORS: [&str; 20] = [
+const FLOORS: [&str; 21] = [
     "main",
     "commands",
     "doctor",
     "app",
     "worker",
     "cleanup",
+    "sampler",
     "admin",
     "health",
     "graph",

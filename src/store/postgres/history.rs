@@ -1,12 +1,12 @@
-//! Reading the history, and removing its spans.
+//! Reading the history and its size, and removing its spans.
 
 use std::collections::HashMap;
 
-use super::statement::{StatementResult, Statements};
+use super::statement::{StatementResult, Statements, column};
 use crate::{
     presence::Timestamp,
     store::{
-        LoadHistory, StoreError, StoredHistory, keys,
+        HistoryStats, LoadHistory, StoreError, StoredHistory, keys,
         rows::{Row, add_history, required},
         sql::{Sql, sql},
     },
@@ -17,6 +17,11 @@ const LOAD_HISTORY_DISTRIBUTED: Sql = sql!("load_history_distributed");
 pub(super) const REMOVE_SPANS: Sql = sql!("remove_spans");
 const REMOVE_SPANS_DISTRIBUTED: Sql = sql!("remove_spans_distributed");
 const HISTORY_START: Sql = sql!("history_start");
+const HISTORY_SIZE: Sql = sql!("history_size");
+const HISTORY_SIZE_DISTRIBUTED: Sql = sql!("history_size_distributed");
+pub(super) const OLDEST_SPAN: Sql = sql!("oldest_span");
+/// For the doctor.
+pub(super) const OLD_SPANS: Sql = sql!("old_spans");
 
 /// [`crate::store::Store::load_history`].
 pub(super) async fn load_history(
@@ -76,4 +81,21 @@ pub(super) async fn remove_spans(
     }
     let query = statements.query(&REMOVE_SPANS).bind(before.as_millis()).bind(i64::from(rows));
     Ok(statements.run(&REMOVE_SPANS, query).await?.affected)
+}
+
+/// The statement that returns the size of the history. On Citus the tables are on the worker nodes.
+pub(super) const fn size(is_distributed: bool) -> &'static Sql {
+    if is_distributed { &HISTORY_SIZE_DISTRIBUTED } else { &HISTORY_SIZE }
+}
+
+/// [`crate::store::Store::history_stats`].
+pub(super) async fn stats(statements: &Statements) -> Result<HistoryStats, StoreError> {
+    let sql = size(statements.is_distributed());
+    let size = statements.run(sql, statements.query(sql)).await?;
+    let oldest = statements.run(&OLDEST_SPAN, statements.query(&OLDEST_SPAN)).await?;
+    let bytes: i64 = size.rows.first().map_or(Ok(0), |row| column(row, 0))?;
+    Ok(HistoryStats {
+        bytes: bytes.unsigned_abs(),
+        oldest_ended_at: oldest.rows.first().map_or(Ok(None), |row| row.time(0))?,
+    })
 }

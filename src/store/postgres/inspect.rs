@@ -7,11 +7,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use super::{FailedStatement, Shards, check_statements, options};
+use super::{FailedStatement, Shards, check_statements, history, options};
 use crate::{
     presence::Timestamp,
     store::{
-        OpenError, Schema, StoreError,
+        HistoryStats, InspectedHistory, OpenError, Schema, StoreError,
         reach::{Unreached, connect, query},
         schema,
     },
@@ -44,7 +44,10 @@ select c.relname::text,
        (extract(epoch from greatest(s.last_vacuum, s.last_autovacuum)) * 1000)::bigint
 from pg_class as c
 left join pg_stat_all_tables as s on s.relid = c.oid
-where c.oid in (to_regclass('presence_sessions')::oid, to_regclass('presence_users')::oid)
+where c.oid in (
+    to_regclass('presence_sessions')::oid, to_regclass('presence_users')::oid,
+    to_regclass('presence_history')::oid
+)
 order by 1";
 
 /// A row of [`TABLES`].
@@ -172,6 +175,22 @@ impl PostgresInspector {
             vacuumed: vacuumed.map(Timestamp::from_millis),
         };
         Ok(rows.into_iter().map(table).collect())
+    }
+
+    /// Reads the size and the age of the history, and counts the spans that ended before a time, up to
+    /// `max`.
+    pub async fn history(&mut self, before: Timestamp, max: u32) -> Result<InspectedHistory, Unreached> {
+        let connection = self.connection().await?;
+        let is_distributed = query(Shards::read(connection)).await?.is_some();
+        let size = sqlx::query_scalar(history::size(is_distributed).text).fetch_one(&mut *connection);
+        let bytes: i64 = query(size).await?;
+        let oldest = sqlx::query_scalar(history::OLDEST_SPAN.text).fetch_one(&mut *connection);
+        let oldest: Option<i64> = query(oldest).await?;
+        let old = sqlx::query_scalar(history::OLD_SPANS.text).bind(before.as_millis()).bind(i64::from(max));
+        let old: i64 = query(old.fetch_one(&mut *connection)).await?;
+        let stats =
+            HistoryStats { bytes: bytes.unsigned_abs(), oldest_ended_at: oldest.map(Timestamp::from_millis) };
+        Ok(InspectedHistory { stats, old_spans: old.unsigned_abs() })
     }
 }
 

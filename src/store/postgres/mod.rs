@@ -29,8 +29,8 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::{
-    ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
-    StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
+    ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession,
+    Store, StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
     connection::PoolOptions,
     sql::{Sql, sql},
 };
@@ -160,6 +160,10 @@ impl Store for PostgresStore {
 
     async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError> {
         erase::export_user(&self.statements, user).await
+    }
+
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError> {
+        history::stats(&self.statements).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

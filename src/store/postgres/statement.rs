@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-const MOVE_HISTORY_START: Sql = sql!("move_history_start");
 const NOTIFY: Sql = sql!("notify");
+const MOVE_HISTORY_START: Sql = sql!("move_history_start");
 
 /// Settings of own connections. PostgreSQL plans each statement once for a connection. It would
 /// otherwise plan each read of a single user anew (300 custom plans for 300 reads), because a plan

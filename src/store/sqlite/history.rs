@@ -1,13 +1,19 @@
-//! Reading the history, and removing its spans.
+//! Appending spans, reading the history and its size, and removing its spans.
 
-use sqlx::Sqlite;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use sqlx::{Row as _, Sqlite, SqliteConnection, sqlite::SqliteOperation};
 
 use super::cleanup::rows;
 use crate::{
     presence::Timestamp,
     store::{
-        LoadHistory, StoreError, StoredHistory,
-        connection::{ConnectionPool, with_timeout},
+        HistoryStats, LoadHistory, StoreError, StoredHistory,
+        connection::{ConnectionPool, Setup, with_timeout},
         history::HistoryMode,
         rows::{Row, add_history, required},
         sql::{Sql, sql},
@@ -15,11 +21,42 @@ use crate::{
 };
 
 /// The triggers that append spans.
-pub(super) const APPEND_SPANS: Sql = sql!("append_spans");
+const APPEND_SPANS: Sql = sql!("append_spans");
 const LOAD_HISTORY: Sql = sql!("load_history");
 const REMOVE_SPANS: Sql = sql!("remove_spans");
 const MOVE_HISTORY_START: Sql = sql!("move_history_start");
 const HISTORY_START: Sql = sql!("history_start");
+pub(super) const HISTORY_SIZE: Sql = sql!("history_size");
+pub(super) const OLDEST_SPAN: Sql = sql!("oldest_span");
+/// For the doctor.
+pub(super) const OLD_SPANS: Sql = sql!("old_spans");
+
+/// Makes a writing connection append spans, and counts them.
+#[derive(Debug)]
+pub(super) struct AppendSpans(pub(super) Arc<HistoryMode>);
+
+#[async_trait]
+impl Setup<SqliteConnection> for AppendSpans {
+    async fn prepare(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(APPEND_SPANS.text).execute(&mut *connection).await?;
+        // SQLite calls the hook for rows with a rowid, which only the history has. So a refresh
+        // doesn't call it.
+        let (appended, history) = (Arc::new(AtomicU64::new(0)), Arc::clone(&self.0));
+        let (committed, rolled_back) = (Arc::clone(&appended), Arc::clone(&appended));
+        let mut handle = connection.lock_handle().await?;
+        handle.set_update_hook(move |row| {
+            if row.operation == SqliteOperation::Insert && row.table == "presence_history" {
+                appended.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        handle.set_commit_hook(move || {
+            history.count(committed.swap(0, Ordering::Relaxed));
+            true
+        });
+        handle.set_rollback_hook(move || rolled_back.store(0, Ordering::Relaxed));
+        Ok(())
+    }
+}
 
 /// [`crate::store::Store::load_history`].
 pub(super) async fn load_history(
@@ -74,4 +111,15 @@ pub(super) async fn remove_spans(
     let mut connection = writer.acquire().await?;
     let outcome = with_timeout(query.execute(&mut *connection)).await;
     Ok(writer.release(connection, REMOVE_SPANS.name, outcome)?.rows_affected())
+}
+
+/// [`crate::store::Store::history_stats`].
+pub(super) async fn stats(readers: &ConnectionPool<Sqlite>) -> Result<HistoryStats, StoreError> {
+    let size = rows(readers, &HISTORY_SIZE, sqlx::query(HISTORY_SIZE.text)).await?;
+    let oldest = rows(readers, &OLDEST_SPAN, sqlx::query(OLDEST_SPAN.text)).await?;
+    let bytes: i64 = size.first().map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(HistoryStats {
+        bytes: bytes.unsigned_abs(),
+        oldest_ended_at: oldest.first().map_or(Ok(None), |row| row.time(0))?,
+    })
 }

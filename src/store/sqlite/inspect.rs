@@ -4,11 +4,14 @@ use std::path::Path;
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::options;
-use crate::store::{
-    OpenError, Schema,
-    reach::{Unreached, connect, query},
-    schema,
+use super::{history, options};
+use crate::{
+    presence::Timestamp,
+    store::{
+        HistoryStats, InspectedHistory, OpenError, Schema,
+        reach::{Unreached, connect, query},
+        schema,
+    },
 };
 
 /// Inspects an SQLite file.
@@ -67,5 +70,20 @@ impl SqliteInspector {
         // On failure the connection ends with the process.
         drop(query(connection.close()).await);
         Ok(SqliteFile { version, journal, schema, read_only })
+    }
+    /// Reads the size and the age of the history, and counts the spans that ended before a time, up to
+    /// `max`.
+    pub async fn history(&self, before: Timestamp, max: u32) -> Result<InspectedHistory, Unreached> {
+        let mut connection = connect(SqliteConnection::connect_with(&self.options)).await?;
+        let size = sqlx::query_scalar(history::HISTORY_SIZE.text).fetch_one(&mut connection);
+        let bytes: i64 = query(size).await?;
+        let oldest = sqlx::query_scalar(history::OLDEST_SPAN.text).fetch_one(&mut connection);
+        let oldest: Option<i64> = query(oldest).await?;
+        let old = sqlx::query_scalar(history::OLD_SPANS.text).bind(before.as_millis()).bind(i64::from(max));
+        let old: i64 = query(old.fetch_one(&mut connection)).await?;
+        drop(query(connection.close()).await);
+        let stats =
+            HistoryStats { bytes: bytes.unsigned_abs(), oldest_ended_at: oldest.map(Timestamp::from_millis) };
+        Ok(InspectedHistory { stats, old_spans: old.unsigned_abs() })
     }
 }

@@ -23,8 +23,8 @@ use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    ClearSession, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession, Store,
-    StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
+    ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession,
+    Store, StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
     connection::{ConnectionPool, PoolOptions, with_timeout},
     history::HistoryMode,
     invalidation::Notifier,
@@ -75,9 +75,12 @@ impl SqliteStore {
             // Removed data is overwritten, for Store::erase_user.
             .pragma("secure_delete", "on");
         let writer = ConnectionPool::new(writer, PoolOptions { size: 1, ..readers });
-        let keeps = history.keeps();
+        let appends = history.keeps().then(|| history::AppendSpans(Arc::clone(&history)));
         Self {
-            writer: if keeps { writer.with_setup(history::APPEND_SPANS.text) } else { writer },
+            writer: match appends {
+                Some(appends) => writer.with_setup(appends),
+                None => writer,
+            },
             readers: ConnectionPool::new(options.clone(), readers),
             clock,
             history,
@@ -184,6 +187,10 @@ impl Store for SqliteStore {
 
     async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError> {
         erase::export_user(&self.readers, user).await
+    }
+
+    async fn history_stats(&self) -> Result<HistoryStats, StoreError> {
+        history::stats(&self.readers).await
     }
 
     async fn take_lease(&self, now: Timestamp, lease: &Lease) -> Result<bool, StoreError> {

@@ -90,6 +90,33 @@ impl KeyMetrics {
     }
 }
 
+/// The metrics of the history.
+pub(super) struct HistoryMetrics {
+    pub(super) spans: Counter,
+    pub(super) bytes: Gauge,
+    pub(super) oldest_span: Gauge,
+}
+
+impl HistoryMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics =
+            Self { spans: Counter::default(), bytes: Gauge::default(), oldest_span: Gauge::default() };
+        let help = "Spans that this replica wrote to the history";
+        registry.register("history_spans", help, metrics.spans.clone());
+        let help = "Size of the history with its indexes, read once a minute; on SQLite an estimate";
+        registry.register_with_unit("history", help, Unit::Bytes, metrics.bytes.clone());
+        let help =
+            "Unix time at which the oldest span of the history ended, read once a minute; 0 without a span";
+        registry.register_with_unit(
+            "history_oldest_span_timestamp",
+            help,
+            Unit::Seconds,
+            metrics.oldest_span.clone(),
+        );
+        metrics
+    }
+}
+
 /// The metrics of the read replica. Clones share them.
 #[derive(Clone, Debug)]
 pub struct ReplicaMetrics {

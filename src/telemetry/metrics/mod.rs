@@ -10,14 +10,17 @@ use prometheus_client::{
 };
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use super::Api;
 use crate::presence::Timestamp;
 use buckets::{members, seconds};
-use groups::KeyMetrics;
+use groups::{HistoryMetrics, KeyMetrics};
 pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
 
 /// The metrics of the process, which all its workers share. Clones share them, too.
@@ -40,6 +43,7 @@ struct Families {
     connections_timed_out: Family<TimedOutLabels, Counter>,
     keys: KeyMetrics,
     sessions_removed: Counter,
+    history: HistoryMetrics,
     hold_streams: Gauge,
     watch: WatchMetrics,
     replica: ReplicaMetrics,
@@ -161,6 +165,7 @@ impl Metrics {
             "Ended sessions removed after the retention time",
             sessions_removed.clone(),
         );
+        let history = HistoryMetrics::register(&mut registry);
         let hold_streams = Gauge::default();
         registry.register("hold_streams", "Open streams that hold a session", hold_streams.clone());
         let watch = WatchMetrics::register(&mut registry);
@@ -182,6 +187,7 @@ impl Metrics {
             connections_timed_out,
             keys,
             sessions_removed,
+            history,
             hold_streams,
             watch,
             replica,
@@ -261,6 +267,18 @@ impl Metrics {
     /// Counts ended sessions that were removed after the retention time.
     pub fn sessions_removed(&self, sessions: u64) {
         self.0.sessions_removed.inc_by(sessions);
+    }
+
+    /// Sets the number of spans that this process appended to the history.
+    pub fn set_history_spans(&self, spans: u64) {
+        // Of two concurrent scrapes, the later may have the lower number.
+        self.0.history.spans.inner().fetch_max(spans, Ordering::Relaxed);
+    }
+
+    /// Sets the size of the history, and the end of its oldest span; `None` without a span.
+    pub fn set_history(&self, bytes: u64, oldest_ended_at: Option<Timestamp>) {
+        self.0.history.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.0.history.oldest_span.set(oldest_ended_at.map_or(0, |end| end.as_millis() / 1_000));
     }
 
     /// The gauge of streams that hold a session.

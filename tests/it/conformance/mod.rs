@@ -5,6 +5,7 @@ mod clear_sessions;
 mod deadlocks;
 mod extend_sessions;
 mod history;
+mod history_stats;
 mod invalidations;
 mod late;
 mod list_users;

@@ -8,7 +8,7 @@ use presenced::{
 };
 use tempfile::TempDir;
 
-use super::{AROUND, FIXED, assert_contains, assert_prints, doctor, good_database};
+use super::{AROUND, FIXED, HISTORY, assert_contains, assert_prints, doctor, good_database};
 use crate::{
     cli::{execute, run},
     support::{
@@ -21,7 +21,10 @@ use crate::{
     },
 };
 
-on_every_engine![the_version_of_the_schema_is_compared_with_the_binarys];
+on_every_engine![
+    the_version_of_the_schema_is_compared_with_the_binarys,
+    a_history_that_the_cleanup_does_not_shorten_is_a_warning,
+];
 
 /// A migrated database.
 async fn migrated(engine: Engine) -> TestDatabase {
@@ -59,9 +62,40 @@ async fn the_version_of_the_schema_is_compared_with_the_binarys(engine: Engine) 
     let mut lines = good_database(engine, url, line).await;
     let place = lines.iter().position(|found| *found == line).unwrap();
     lines.insert(place + 1, "      upgrade this binary");
-    lines.retain(|line| !line.contains("statements: "));
+    lines.retain(|line| !line.contains("statements: ") && *line != HISTORY);
     lines.extend(AROUND);
     assert_prints(&doctor(url, &[]), 69, &lines);
+}
+
+async fn a_history_that_the_cleanup_does_not_shorten_is_a_warning(engine: Engine) {
+    let database = migrated(engine).await;
+    let url = database.url.as_str();
+    let now = Clock::new().now();
+    let append = async |spans: u32, age: Duration| {
+        let end = (now - age).as_millis();
+        let sql = format!(
+            "insert into presence_history (tenant_id, user_id, part, started_at, ended_at, set_at, end_reason) \
+             with recursive number (n) as (select 1 union all select n + 1 from number where n < {spans}) \
+             select '00000000-0000-0000-0000-000000000000', 'u', 'message', 0, {end}, 0, 'expired' from number"
+        );
+        execute(engine, url, sql).await;
+    };
+    let hours = |hours| Duration::from_hours(hours);
+    append(2_000, hours(190)).await;
+    let good = "ok    history: kept for 168h; … KiB, the oldest span ended at 20…Z";
+    assert_contains(&doctor(url, &[]), 0, &[good]);
+    append(999, hours(200)).await;
+    assert_contains(&doctor(url, &[]), 0, &[good]);
+    append(1, hours(200)).await;
+    let behind =
+        "warn  history: kept for 168h; … KiB, the oldest span ended at 20…Z: the cleanup does not keep up";
+    let advice = "      start the service, if it was stopped for long; if not, …";
+    assert_contains(&doctor(url, &[]), 0, &[behind, advice]);
+    let longer = "ok    history: kept for 720h; … KiB, the oldest span ended at 20…Z";
+    assert_contains(&doctor(url, &["--history", "720h"]), 0, &[longer]);
+    // A write may append a span that ended this long ago.
+    let off = "ok    history: off (--history 0s); … KiB, the oldest span ended at 20…Z";
+    assert_contains(&doctor(url, &["--history", "0s", "--retention", "720h"]), 0, &[off]);
 }
 
 #[tokio::test]
@@ -112,6 +146,7 @@ async fn changed_tables_and_commits_are_warnings() {
     for sql in [
         "alter table presence_sessions reset (fillfactor)".to_owned(),
         "alter table presence_users set (autovacuum_enabled = off)".to_owned(),
+        "alter table presence_history set (autovacuum_enabled = off)".to_owned(),
         format!("alter database {name} set synchronous_commit = off"),
     ] {
         execute(Engine::Postgres, url, sql).await;
@@ -124,11 +159,13 @@ async fn changed_tables_and_commits_are_warnings() {
             "      alter table presence_sessions set (fillfactor = 70)",
             "warn  presence_users: autovacuum is off for this table: it grows with every refresh",
             "      alter table presence_users reset (autovacuum_enabled)",
+            "warn  presence_history: autovacuum is off for this table: removed spans keep their space",
+            "      alter table presence_history reset (autovacuum_enabled)",
             "warn  durability: …",
         ],
     );
     let many = run(&[&FIXED[..9], &["--database-url", url, "--workers", "100"]].concat());
-    let line = "FAIL  connections: a replica opens up to 906, the server allows …: enough for 0 replicas";
+    let line = "FAIL  connections: a replica opens up to 907, the server allows …: enough for 0 replicas";
     assert_contains(&many, 69, &[line, "      raise max_connections, or lower --workers"]);
 }
 
@@ -171,20 +208,20 @@ async fn a_server_without_durability_is_a_warning_and_a_user_without_privileges_
     assert_contains(&doctor(&guest, &[]), 69, &[line, advice]);
     execute(Engine::Postgres, url, "grant select on _sqlx_migrations, presence_users to guest".to_owned())
         .await;
-    let line = "FAIL  writes: user guest lacks privileges on presence_sessions";
-    let advice = "      grant select, insert, update, delete on presence_sessions to guest";
+    let line = "FAIL  writes: user guest lacks privileges on presence_history";
+    let advice = "      grant select, insert, update, delete on presence_history to guest";
     assert_contains(&doctor(&guest, &[]), 69, &[line, advice]);
 
     // The user may do everything but migrate.
-    let sql = "grant select, insert, update, delete on presence_sessions, presence_users to guest";
+    let sql = "grant select, insert, update, delete on presence_sessions, presence_users, presence_history to guest";
     execute(Engine::Postgres, url, sql.to_owned()).await;
-    let line = "FAIL  statements: it can't run the statement take_lease: …permission denied for table presence_leases …";
-    let advice = "      grant select, insert, update, delete on presence_sessions, presence_users, presence_leases to guest";
+    let line = "FAIL  statements: it can't run the statement load_history: …permission denied for table presence_leases …";
+    let advice = "      grant select, insert, update, delete on presence_sessions, presence_users, presence_history, presence_leases to guest";
     assert_contains(&doctor(&guest, &["--no-migrate"]), 69, &[line, advice]);
     let serve = run(&["serve", "--no-migrate", "--database-url", &guest]);
     assert_eq!(serve.status.code(), Some(69));
     let said = String::from_utf8_lossy(&serve.stderr);
-    assert!(said.contains("it can't run the statement take_lease"), "{said}");
+    assert!(said.contains("it can't run the statement load_history"), "{said}");
     assert!(said.contains("presence_leases to guest") && !said.contains("at line"), "{said}");
     let sql = "grant select, insert, update, delete on presence_leases to guest";
     execute(Engine::Postgres, url, sql.to_owned()).await;

@@ -46,6 +46,9 @@ const AROUND: [&str; 6] = [
     "ok    files: … open files suffice for 100 connections to each API",
 ];
 
+/// The line about the history of a new database.
+const HISTORY: &str = "ok    history: kept for 168h, empty";
+
 fn doctor(url: &str, flags: &[&str]) -> Output {
     run(&[&FIXED[..], &["--database-url", url], flags].concat())
 }
@@ -91,6 +94,7 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
             schema,
             "ok    writes: allowed",
             "ok    journal: wal",
+            HISTORY,
             "… MiB free",
         ],
         Engine::Postgres => [
@@ -101,12 +105,14 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
             &durability(url).await,
             &[
                 "ok    autovacuum: on",
-                "ok    connections: a replica opens up to 24, the server allows …: enough for … replicas",
+                "ok    connections: a replica opens up to 25, the server allows …: enough for … replicas",
                 schema,
                 "ok    writes: allowed",
                 "ok    statements: the database can run all of them",
+                "ok    presence_history: vacuumed by autovacuum",
                 "ok    presence_sessions: fillfactor 70, vacuumed by autovacuum",
                 "ok    presence_users: fillfactor 70, vacuumed by autovacuum",
+                HISTORY,
             ],
         ]
         .concat(),

@@ -13,11 +13,13 @@ use serde_json::Value;
 
 use crate::{
     support::{
-        client::{Api, Client},
+        client::{Api, Client, Outcome},
         database::Engine,
+        metrics::value,
+        on_every_engine,
         process::unused_address,
         server::Server,
-        wait::holds_in_time,
+        wait::{eventually, holds_in_time, pass_time},
     },
     watch::Watcher,
 };
@@ -164,6 +166,25 @@ fn prometheus_takes_its_settings_and_every_alert_fires_when_it_should() {
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
     }
+}
+
+on_every_engine![the_metrics_of_the_history_are_read_once_a_minute];
+
+async fn the_metrics_of_the_history_are_read_once_a_minute(engine: Engine) {
+    let server = Server::start(engine).await;
+    let service = server.addresses;
+    let metric = async |name: &str| value(service.admin, name).await;
+    let oldest = "presence_history_oldest_span_timestamp_seconds";
+    let client = Client::new(Api::Grpc, service.grpc, service.http);
+    for pair in ["Busy/InACall", "Busy/InACall", "Away/Away"] {
+        assert_eq!(client.set("u", "app", pair, "").await, Outcome::Done);
+    }
+    assert_eq!(client.clear("u", "app").await, Outcome::Done);
+    assert!((metric("presence_history_spans_total").await - 2.0).abs() < f64::EPSILON);
+    pass_time(Duration::from_secs(70)).await;
+    eventually("the next sample has the spans", async || metric(oldest).await > 0.0).await;
+    assert!((metric(oldest).await - 1_795_315_800.0).abs() < 2.0, "the end of the first span, in seconds");
+    assert!(metric("presence_history_bytes").await > 0.0);
 }
 
 /// Prometheus scrapes the service every second. Every query returns a number.
