@@ -60,6 +60,9 @@ impl History {
     /// active.
     #[must_use]
     pub fn last_active_time(&self, now: Timestamp) -> Option<Timestamp> {
+        if is_active(&self.user_at(now), now) {
+            return Some(now);
+        }
         let mut until = now;
         for (at, user) in Walk::new(self, now) {
             if is_active(&user, at) {

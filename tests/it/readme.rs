@@ -49,6 +49,7 @@ async fn every_command_prints_the_documented_output() {
     let documents = [
         ("README.md", 11),
         ("docs/presence.md", 3),
+        ("docs/history.md", 12),
         ("docs/coming-from-graph.md", 2),
         ("docs/watching.md", 1),
     ];

@@ -79,7 +79,7 @@ impl Service {
         } else if at.is_some() {
             explanation_text::then(&facts, now, shown.as_ref(), read.now)
         } else {
-            explanation_text::now(&facts, shown.as_ref(), history.complete_from)
+            explanation_text::now(&facts, shown.as_ref(), history.complete_from.filter(|start| *start <= now))
         };
         let presence = Presence::compute(user_id, &user, now);
         Ok(Explanation {

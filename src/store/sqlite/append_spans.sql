@@ -71,7 +71,8 @@ begin
     where author.part = new.previous_part;
 end;
 
--- A row is removed when its preference and its message have expired and it has no location.
+-- The cleanup removes a row when its preference and its message have expired and it has no location.
+-- Erasing a user removes the spans again.
 create temp trigger append_spans_of_removed_user after delete on presence_users
 begin
     insert into presence_history (
@@ -90,5 +91,5 @@ begin
     select old.tenant_id, old.user_id, 'message', old.status_started_at,
            max(old.status_started_at, old.status_expires_at),
            old.status_content, old.status_set_at, old.status_set_by_application, old.status_set_by_user, 'expired'
-    where old.status_content is not null;
+    where old.status_expires_at is not null;
 end;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The statements that remove the rows of a user, one for each table.
-const ERASE: [Sql; 3] = [sql!("erase_sessions"), sql!("erase_users"), sql!("erase_history")];
+const ERASE: [Sql; 3] = [sql!("erase_history"), sql!("erase_sessions"), sql!("erase_users")];
 const END_OF_CHUNK: Sql = sql!("end_of_chunk");
 /// The statements that remove the name of an author, one for each table.
 const ERASE_AUTHOR: [Sql; 3] =
@@ -94,6 +94,10 @@ async fn erase(connection: &mut SqliteConnection, user: &UserKey) -> Result<u64,
         let query = sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
         removed += transaction.execute(query).await?.rows_affected();
     }
+    // The triggers appended spans of the removed rows.
+    let [history, ..] = &ERASE;
+    let query = sqlx::query(history.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
+    transaction.execute(query).await?;
     transaction.commit().await?;
     Ok(removed)
 }
@@ -117,9 +121,9 @@ fn line(table: &str, row: &SqliteRow) -> Result<String, StoreError> {
     let mut object = Map::new();
     object.insert("table".to_owned(), table.into());
     for (index, column) in row.columns().iter().enumerate() {
-        let value = match row.try_get_raw(index)?.type_info().name() {
-            "NULL" => Value::Null,
-            "INTEGER" => Value::from(row.try_get::<i64, _>(index)?),
+        let value = match row.try_get_raw(index)? {
+            value if value.is_null() => Value::Null,
+            value if value.type_info().name() == "INTEGER" => Value::from(row.try_get::<i64, _>(index)?),
             _ => Value::from(row.try_get::<String, _>(index)?),
         };
         object.insert(column.name().to_owned(), value);

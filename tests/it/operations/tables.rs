@@ -77,7 +77,7 @@ after its first event. A test generates this page.
 | api | `grpc`, `http` |
 | operation | the operations of both APIs, such as `set_presence`; `unknown` for an unknown path |
 | code | gRPC's names (`OK`, `UNAVAILABLE`) or HTTP's numbers (`200`, `503`); `client_closed` if the client closed the request before the response |
-| statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `update_user`, `list_users`, `count_users`; from the read replica `replica_load` and so on |
+| statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `load_history`, `update_user`, `list_users`, `count_users`, `erase_author`, `erase_user`, `export_user`; from the read replica `replica_load` and so on |
 | pool | database connections of: `workers`, `main` (health, cleanup, sampler, watch hub), `replica` (the read replica) |
 | state | of a database connection: `busy`, `idle` |
 | reason | why the service closed a connection: `header_timeout`, `idle_timeout`, `send_timeout`, `resets` |
