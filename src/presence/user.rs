@@ -101,8 +101,8 @@ pub enum WorkLocationSource {
 /// sequenceNumber.
 ///
 /// Of two presences of a user, the later has the greater number if anything changed. It may
-/// also be greater after a set of equal values. Changes within a millisecond may share a
-/// number. While a preferred presence applies, the number counts when sessions open and end, and
+/// also be greater after a set of equal values. Changes that are written at the same time may
+/// share a number. While a preferred presence applies, the number counts when sessions open and end, and
 /// no other change of a session, because the preference hides it. After the retention time has
 /// removed all rows of a user, the number starts again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 
 mod engine;
 mod history;
+mod numbers;
 mod rules;
 
 use presenced::presence::{Pair, PreferredPresence, Session, SessionId, StatusMessage, Timestamp, User};
