@@ -19,24 +19,32 @@ pub struct History {
 
 /// A pair that was shown for some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct Shown<'a> {
     /// The pair.
     pub pair: Pair,
     /// The first instant; `None` if it is before the history.
     pub started_at: Option<Timestamp>,
     /// The first instant after it, or the instant from which the history was read.
     pub ended_at: Timestamp,
-    /// The user at the first known instant, for the cause.
-    pub user: User,
     /// The first known instant.
     pub known_from: Timestamp,
+    /// What applied at that instant, which is the cause.
+    pub spans: Vec<&'a Span>,
+}
+
+impl Shown<'_> {
+    /// Returns the user at the first known instant.
+    #[must_use]
+    pub fn user(&self) -> User {
+        user(&self.spans)
+    }
 }
 
 impl History {
     /// Returns the user as of an instant.
     #[must_use]
     pub fn user_at(&self, at: Timestamp) -> User {
-        user(self.spans.iter().filter(|span| span.applies_at(at)))
+        user(&self.spans.iter().filter(|span| span.applies_at(at)).collect::<Vec<_>>())
     }
 
     /// Whether the spans contain everything that applied at an instant.
@@ -64,8 +72,8 @@ impl History {
             return Some(now);
         }
         let mut until = now;
-        for (at, user) in Walk::new(self, now) {
-            if is_active(&user, at) {
+        for (at, spans) in Walk::new(self, now) {
+            if is_active(&user(&spans), at) {
                 return Some(until);
             }
             until = at;
@@ -75,25 +83,25 @@ impl History {
 
     /// Returns what was shown up to `now`, newest first. The last one is the earliest that the
     /// history knows; its start is unknown, unless nothing was stored before.
-    pub fn shown_before(&self, now: Timestamp) -> impl Iterator<Item = Shown> + use<'_> {
+    pub fn shown_before(&self, now: Timestamp) -> impl Iterator<Item = Shown<'_>> + use<'_> {
         let mut walk = Walk::new(self, now).peekable();
         let mut until = Some(now);
         std::iter::from_fn(move || {
             let ended_at = until.take()?;
-            let Some((mut known_from, mut user)) = walk.next() else {
+            let Some((mut known_from, mut spans)) = walk.next() else {
                 // Before the first span the user was offline.
                 let before = Shown {
                     pair: Pair::OFFLINE,
                     started_at: None,
                     ended_at,
-                    user: User::default(),
                     known_from: ended_at,
+                    spans: Vec::new(),
                 };
                 return Some(before).filter(|_| self.complete_from.is_none());
             };
-            let pair = presence_of(&user, known_from);
-            while let Some(earlier) = walk.next_if(|(at, user)| presence_of(user, *at) == pair) {
-                (known_from, user) = earlier;
+            let pair = presence_of(&user(&spans), known_from);
+            while let Some(earlier) = walk.next_if(|(at, spans)| presence_of(&user(spans), *at) == pair) {
+                (known_from, spans) = earlier;
             }
             let is_last = walk.peek().is_none();
             let has_unknown_start = match self.complete_from {
@@ -104,7 +112,7 @@ impl History {
                 until = Some(known_from);
             }
             let started_at = until;
-            Some(Shown { pair, started_at, ended_at, user, known_from })
+            Some(Shown { pair, started_at, ended_at, known_from, spans })
         })
     }
 }
@@ -118,7 +126,7 @@ fn is_active(user: &User, at: Timestamp) -> bool {
 }
 
 /// Returns the user with these values.
-fn user<'a>(spans: impl Iterator<Item = &'a Span>) -> User {
+fn user(spans: &[&Span]) -> User {
     let mut user = User::default();
     for Span { value, started_at, ended_at, set_at, .. } in spans {
         let expires_at = ended_at.unwrap_or(Timestamp::LATEST);
@@ -150,7 +158,7 @@ fn user<'a>(spans: impl Iterator<Item = &'a Span>) -> User {
 }
 
 /// The instants at which a span starts, fades or ends, from the latest to the earliest, each with
-/// the user from then until the next one. The start of the complete history is the last one.
+/// what applied from then until the next one. The start of the complete history is the last one.
 struct Walk<'a> {
     /// The instants, in ascending order.
     instants: Vec<Timestamp>,
@@ -174,8 +182,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Iterator for Walk<'_> {
-    type Item = (Timestamp, User);
+impl<'a> Iterator for Walk<'a> {
+    type Item = (Timestamp, Vec<&'a Span>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let at = self.instants.pop()?;
@@ -183,6 +191,6 @@ impl Iterator for Walk<'_> {
             self.active.push(span);
         }
         self.active.retain(|span| span.started_at <= at);
-        Some((at, user(self.active.iter().copied())))
+        Some((at, self.active.clone()))
     }
 }

@@ -1,6 +1,6 @@
 //! The ids of users, sessions and places.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use uuid::Uuid;
 
@@ -12,12 +12,12 @@ pub const ID_MAX_CHARS: usize = 128;
 #[error("not an id")]
 pub struct InvalidId;
 
-/// Declares a type of id. The types differ only in the characters that they allow.
+/// Declares a type of id, whose clones share the text. The types differ only in the characters that they allow.
 macro_rules! id {
     ($(#[$meta:meta])* $name:ident, $allows:expr) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Parses an id: 1 to 128 visible ASCII characters. A GUID becomes lower case,
@@ -28,13 +28,13 @@ macro_rules! id {
                 if text.is_empty() || text.len() > ID_MAX_CHARS || !text.bytes().all(allowed) {
                     return Err(InvalidId);
                 }
-                Ok(Self(if is_guid(text) { text.to_ascii_lowercase() } else { text.to_owned() }))
+                Ok(Self(if is_guid(text) { text.to_ascii_lowercase().into() } else { text.into() }))
             }
 
             /// Returns a text that no caller can send. A statement for it finds no row.
             #[must_use]
             pub fn placeholder() -> Self {
-                Self("/".to_owned())
+                Self("/".into())
             }
 
             /// Returns the id as text.

@@ -3,7 +3,7 @@
 use super::{Caller, Error, Operation, Presence, ReadFrom, Service};
 use crate::{
     batch::HistoryOf,
-    presence::{Author, History, PresenceTimes, Span, Timestamp, UserId},
+    presence::{Author, History, PresenceTimes, Span, Timestamp, User, UserId},
     store::{StoredHistory, UserKey},
 };
 
@@ -19,42 +19,49 @@ pub enum View {
 
 /// The number of spans that are read at first. Most presences need no more.
 const SPANS_FEW: u32 = 20;
-/// The number of spans that are read next, and the factor after that.
-const SPANS_MORE: u32 = 1_000;
+/// The number of spans that are read next.
+pub(super) const SPANS_MORE: u32 = 1_000;
+/// The factor after that.
+const SPANS_FACTOR: u32 = 10;
 /// The maximum number of spans that are read of one user. Where it does not reach, the history is
 /// treated as removed.
 const SPANS_MAX: u32 = 100_000;
 
 /// A user with the history.
 pub(super) struct UserHistory {
-    pub(super) stored: StoredHistory,
+    pub(super) user: User,
+    pub(super) history: History,
+    /// Whether the store has earlier spans.
+    pub(super) has_more: bool,
     /// The instant of the read.
     pub(super) now: Timestamp,
 }
 
 impl UserHistory {
-    pub(super) fn history(&self) -> History {
-        History { spans: self.stored.spans.clone(), complete_from: self.stored.complete_from }
+    fn new(stored: StoredHistory, now: Timestamp) -> Self {
+        let StoredHistory { user, spans, complete_from, has_more } = stored;
+        Self { user, history: History { spans, complete_from }, has_more, now }
     }
 }
 
 impl Service {
-    /// Reads a user with spans that started before `before`, back to where they are `enough`.
+    /// Reads a user with spans that started before `before`: first `spans_max` of them, then more
+    /// until they are `enough`.
     pub(super) async fn load_history(
         &self,
         user: UserKey,
         before: Timestamp,
+        mut spans_max: u32,
         enough: impl Fn(&UserHistory) -> bool,
     ) -> Result<UserHistory, Error> {
-        let mut spans_max = SPANS_MORE;
         loop {
             let item = HistoryOf { user: user.clone(), before, spans_max };
             let (now, mut stored) = self.batches.reads.load_history.call(vec![item]).await?;
-            let read = UserHistory { stored: stored.pop().unwrap_or_default(), now };
-            if !read.stored.has_more || spans_max >= SPANS_MAX || enough(&read) {
+            let read = UserHistory::new(stored.pop().unwrap_or_default(), now);
+            if !read.has_more || spans_max >= SPANS_MAX || enough(&read) {
                 return Ok(read);
             }
-            spans_max *= 10;
+            spans_max *= SPANS_FACTOR;
         }
     }
 
@@ -96,12 +103,12 @@ impl Service {
         let (now, stored) = self.read(from, |reads| &reads.load_history, items).await?;
         let mut presences = Vec::with_capacity(users.len());
         for (user, stored) in users.into_iter().zip(stored) {
-            let presence = Presence::compute(user.user_id.clone(), &stored.user, now);
-            let mut read = UserHistory { stored, now };
+            let mut read = UserHistory::new(stored, now);
+            let presence = Presence::compute(user.user_id.clone(), &read.user, now);
             let mut times = times(&read, now);
-            if read.stored.has_more && is_partial(&times) {
+            if read.has_more && is_partial(&times) {
                 let partial = |read: &UserHistory| is_partial(&self::times(read, now));
-                read = self.load_history(user, Timestamp::LATEST, |read| !partial(read)).await?;
+                read = self.load_history(user, Timestamp::LATEST, SPANS_MORE, |read| !partial(read)).await?;
                 times = self::times(&read, now);
             }
             presences.push(Presence { times: Some(times), ..presence });
@@ -117,7 +124,7 @@ const fn is_partial(times: &PresenceTimes) -> bool {
 
 /// Returns the times of a presence at `now`.
 pub(super) fn times(read: &UserHistory, now: Timestamp) -> PresenceTimes {
-    let history = read.history();
+    let history = &read.history;
     PresenceTimes {
         change_time: history.change_time(now),
         last_active_time: history.last_active_time(now),

@@ -76,8 +76,10 @@ pub(super) fn add_history<R: Row>(
     rows: &[&R],
 ) -> Result<(), StoreError> {
     let mut ends = Vec::new();
+    let mut start = None;
     for row in rows {
         match (row.text(19)?, row.text(1)?) {
+            (Some("start"), _) => start = row.time(20)?,
             (None, None) => add_user_row(&mut stored.user, *row)?,
             (None, Some(session_id)) => {
                 add_session(&mut stored.user, session_id, now, *row)?;
@@ -101,6 +103,7 @@ pub(super) fn add_history<R: Row>(
         stored.complete_from = ends.into_iter().min();
         stored.has_more = true;
     }
+    stored.begin_at(start);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::{
     },
     service::{
         Caller, Error, Field, Input, Operation, Path, Presence, Received, Rule, Service, Violation,
-        history::{UserHistory, times, visible_spans},
+        history::{SPANS_MORE, UserHistory, times, visible_spans},
         validator::Validator,
     },
 };
@@ -54,25 +54,25 @@ impl Service {
         let user_id = validator.finish(user_id)?;
         let key = caller.authorize(Operation::ExplainPresence, user_id.clone())?;
         let tells_all = |read: &UserHistory| {
-            let history = read.history();
-            let shown = interval(&history, at.unwrap_or(read.now), read.now);
+            let history = &read.history;
+            let shown = interval(history, at.unwrap_or(read.now), read.now);
             history.last_active_time(read.now).is_some()
                 && shown.is_some_and(|shown| shown.started_at.is_some())
         };
-        let read = self.load_history(key, Timestamp::LATEST, tells_all).await?;
-        let (history, now) = (read.history(), at.unwrap_or(read.now));
+        let read = self.load_history(key, Timestamp::LATEST, SPANS_MORE, tells_all).await?;
+        let (history, now) = (&read.history, at.unwrap_or(read.now));
         if let Some(start) = history.complete_from.filter(|_| at.is_some() && !history.reaches(now)) {
             let received = Some(Received::Text(now.to_string()));
             let rule = Rule::WithinHistory { start };
             return Err(Error::invalid(vec![Violation { path: Path::Field(Field::At), rule, received }]));
         }
-        let user = if at.is_some() { history.user_at(now) } else { read.stored.user.clone() };
-        let is_unknown = history.spans.is_empty() && read.stored.user == User::default();
+        let user = if at.is_some() { history.user_at(now) } else { read.user.clone() };
+        let is_unknown = history.spans.is_empty() && read.user == User::default();
         let decision = explain(&user, now);
         let preferred = user.preferred.filter(|preferred| preferred.expires_at > now);
         let spans = history.spans.iter().filter(|span| span.applies_at(now)).cloned().collect();
         let spans = visible_spans(caller, &user_id, spans);
-        let shown = interval(&history, now, read.now);
+        let shown = interval(history, now, read.now);
         let facts = Facts { decision: &decision, preferred, spans: &spans };
         let text = if is_unknown {
             explanation_text::NOTHING_STORED.to_owned()
@@ -97,6 +97,6 @@ impl Service {
 }
 
 /// Returns the interval of what was shown that contains `at`.
-fn interval(history: &History, at: Timestamp, now: Timestamp) -> Option<Shown> {
+fn interval(history: &History, at: Timestamp, now: Timestamp) -> Option<Shown<'_>> {
     history.shown_before(now).find(|shown| shown.started_at.is_none_or(|start| start <= at))
 }

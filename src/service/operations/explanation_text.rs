@@ -18,7 +18,7 @@ pub(super) struct Facts<'a> {
 }
 
 /// Explains the presence of now: the reason, since when, and the next change.
-pub(super) fn now(facts: &Facts<'_>, shown: Option<&Shown>, start: Option<Timestamp>) -> String {
+pub(super) fn now(facts: &Facts<'_>, shown: Option<&Shown<'_>>, start: Option<Timestamp>) -> String {
     let presence = facts.decision.presence;
     let since = match (shown.and_then(|shown| shown.started_at), start) {
         (Some(at), _) => format!(" It has been shown since {at}."),
@@ -42,7 +42,7 @@ pub(super) fn now(facts: &Facts<'_>, shown: Option<&Shown>, start: Option<Timest
 }
 
 /// Explains the presence of an earlier instant: the reason, from when, and until when.
-pub(super) fn then(facts: &Facts<'_>, at: Timestamp, shown: Option<&Shown>, now: Timestamp) -> String {
+pub(super) fn then(facts: &Facts<'_>, at: Timestamp, shown: Option<&Shown<'_>>, now: Timestamp) -> String {
     let presence = facts.decision.presence;
     let from = match shown {
         Some(Shown { started_at: Some(from), .. }) => format!("from {from}"),

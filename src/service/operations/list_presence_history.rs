@@ -15,6 +15,9 @@ use crate::{
 /// The number of intervals on a page if the request has no size.
 const PAGE_SIZE_DEFAULT: u32 = 100;
 
+/// The number of spans that are read beyond the size of a page.
+const SPANS_MARGIN: u32 = 50;
+
 /// A request for a page of history, as a caller sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListPresenceHistory {
@@ -95,17 +98,19 @@ impl Query {
 impl Query {
     /// The interval with its cause and spans, as far as the caller can see them, on a page that ends
     /// at `end`.
-    fn interval(&self, caller: &Caller, history: &History, shown: &Shown, end: Timestamp) -> Interval {
+    fn interval(&self, caller: &Caller, history: &History, shown: &Shown<'_>, end: Timestamp) -> Interval {
         let (from, to) = (shown.known_from, shown.ended_at);
         let visible = |spans: Vec<Span>| visible_spans(caller, &self.user_id, spans);
-        let applied = visible(history.spans.iter().filter(|span| span.applies_at(from)).cloned().collect());
-        let (decision, preferred) = (explain(&shown.user, from), shown.user.preferred_at(from));
+        let applied = visible(shown.spans.iter().copied().cloned().collect());
+        let user = shown.user();
+        let (decision, preferred) = (explain(&user, from), user.preferred_at(from));
         let overlaps = |span: &&Span| {
             span.started_at < to
                 && span.ended_at.is_none_or(|end| end > from)
                 && self.parts.contains(&span.part())
         };
-        let mut spans: Vec<_> = history.spans.iter().filter(overlaps).cloned().collect();
+        let all = if self.parts.is_empty() { &[] } else { history.spans.as_slice() };
+        let mut spans: Vec<_> = all.iter().filter(overlaps).cloned().collect();
         spans.sort_by_key(|span| Reverse((span.started_at, span.ended_at)));
         Interval {
             pair: shown.pair,
@@ -159,18 +164,20 @@ impl Service {
         let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
         // A page needs the spans back to the start of its last interval.
         let fills_page = |read: &UserHistory| {
-            let known = read.history().shown_before(end).filter(|shown| shown.started_at.is_some()).count();
-            known > query.size || read.stored.complete_from <= query.from
+            let known = read.history.shown_before(end).filter(|shown| shown.started_at.is_some()).count();
+            known > query.size || read.history.complete_from <= query.from
         };
-        let read = self.load_history(user, end + Duration::from_millis(1), fills_page).await?;
-        let history = read.history();
+        // Often each span begins an interval, and some fade.
+        let spans_max = u32::try_from(query.size).unwrap_or(u32::MAX).saturating_add(SPANS_MARGIN);
+        let read = self.load_history(user, end + Duration::from_millis(1), spans_max, fills_page).await?;
+        let history = &read.history;
         let mut shown: Vec<_> = history
             .shown_before(end)
             .take_while(|shown| query.from.is_none_or(|from| shown.ended_at > from))
             .take(query.size + 1)
             .collect();
         // The start of the last interval is unknown while the store has more spans.
-        let is_cut = read.stored.has_more && shown.last().is_some_and(|last| last.started_at.is_none());
+        let is_cut = read.has_more && shown.last().is_some_and(|last| last.started_at.is_none());
         let has_next = shown.len() > query.size || (is_cut && shown.len() > 1);
         if has_next {
             shown.pop();
@@ -178,7 +185,7 @@ impl Service {
         let last = shown.last().and_then(|last| last.started_at).filter(|_| has_next);
         let next = last.filter(|at| query.from.is_none_or(|from| *at > from)).map(|at| query.token(at));
         let start = history.complete_from.filter(|from| *from <= read.now);
-        let intervals = shown.iter().map(|shown| query.interval(caller, &history, shown, end));
+        let intervals = shown.iter().map(|shown| query.interval(caller, history, shown, end));
         Ok(HistoryPage { intervals: intervals.collect(), next, start })
     }
 }

@@ -6,7 +6,7 @@ use super::statement::{StatementResult, Statements, column};
 use crate::{
     presence::Timestamp,
     store::{
-        HistoryStats, LoadHistory, StoreError, StoredHistory, keys,
+        HistoryStats, LoadHistory, StoreError, StoredHistory, UserKey, keys,
         rows::{Row, add_history, required},
         sql::{Sql, sql},
     },
@@ -30,8 +30,9 @@ pub(super) async fn load_history(
     load: &LoadHistory,
 ) -> Result<Vec<StoredHistory>, StoreError> {
     let sql = if statements.is_distributed() { &LOAD_HISTORY_DISTRIBUTED } else { &LOAD_HISTORY };
-    let mut found = HashMap::new();
+    let (mut found, mut start, mut distinct) = (HashMap::new(), None, 0);
     for (tenant_id, user_ids) in keys::by_tenant(&load.users) {
+        distinct += user_ids.len();
         let query = statements
             .query(sql)
             .bind(tenant_id)
@@ -41,7 +42,10 @@ pub(super) async fn load_history(
         let StatementResult { rows, .. } = statements.run(sql, query).await?;
         let mut by_user: HashMap<_, Vec<_>> = HashMap::new();
         for row in &rows {
-            by_user.entry(required(row.text(0)?)?.to_owned()).or_default().push(row);
+            match required(row.text(0)?)? {
+                "" => start = row.time(20)?,
+                user_id => by_user.entry(user_id.to_owned()).or_default().push(row),
+            }
         }
         for (user_id, rows) in by_user {
             let mut stored = StoredHistory::default();
@@ -49,17 +53,22 @@ pub(super) async fn load_history(
             found.insert((tenant_id, user_id), stored);
         }
     }
-    // Read after the spans: the start moves before spans are removed or left out.
-    let start = start(statements).await?;
-    let stored = |key: &crate::store::UserKey| {
-        let found = found.get(&(key.tenant_id, key.user_id.to_string()));
-        let mut stored: StoredHistory = found.cloned().unwrap_or_default();
+    if statements.is_distributed() {
+        // Read after the spans: the start moves before spans are removed or left out.
+        start = self::start(statements).await?;
+    }
+    let is_distinct = distinct == load.users.len();
+    let mut take = |key: &UserKey| {
+        let key = (key.tenant_id, key.user_id.to_string());
+        let found = if is_distinct { found.remove(&key) } else { found.get(&key).cloned() };
+        let mut stored = found.unwrap_or_default();
         stored.begin_at(start);
         stored
     };
-    Ok(load.users.iter().map(stored).collect())
+    Ok(load.users.iter().map(&mut take).collect())
 }
 
+/// Reads the start of the complete history on Citus, where it is on another node than the spans.
 async fn start(statements: &Statements) -> Result<Option<Timestamp>, StoreError> {
     let StatementResult { rows, .. } =
         statements.run(&HISTORY_START, statements.query(&HISTORY_START)).await?;

@@ -6,7 +6,8 @@
 -- $4 the maximum number of spans of each user, those that ended last
 --
 -- Returns the rows of load.sql, and one row with a part for each span: of the values in the user's
--- own row, which have no `end_reason`, and of the history.
+-- own row, which have no `end_reason`, and of the history. A row with the part `start` has the
+-- start of the complete history, if spans were removed or left out.
 select u.*
 from unnest($2::text[]) as requested (user_id)
 cross join lateral (
@@ -78,3 +79,8 @@ cross join lateral (
         limit $4
     ) as h
 ) as u
+union all
+select '', null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+       'start', until, null, null, null, null, null, null
+from presence_leases
+where name = 'history'

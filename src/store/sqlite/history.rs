@@ -15,7 +15,7 @@ use crate::{
         HistoryStats, LoadHistory, StoreError, StoredHistory,
         connection::{ConnectionPool, Setup, with_timeout},
         history::HistoryMode,
-        rows::{Row, add_history, required},
+        rows::{Row, add_history},
         sql::{Sql, sql},
     },
 };
@@ -25,7 +25,6 @@ const APPEND_SPANS: Sql = sql!("append_spans");
 const LOAD_HISTORY: Sql = sql!("load_history");
 const REMOVE_SPANS: Sql = sql!("remove_spans");
 const MOVE_HISTORY_START: Sql = sql!("move_history_start");
-const HISTORY_START: Sql = sql!("history_start");
 pub(super) const HISTORY_SIZE: Sql = sql!("history_size");
 pub(super) const OLDEST_SPAN: Sql = sql!("oldest_span");
 /// For the doctor.
@@ -75,12 +74,6 @@ pub(super) async fn load_history(
         let mut stored = StoredHistory::default();
         add_history(&mut stored, now, load.spans_max, &rows.iter().collect::<Vec<_>>())?;
         users.push(stored);
-    }
-    // Read after the spans: the start moves before spans are removed or left out.
-    let start = rows(readers, &HISTORY_START, sqlx::query(HISTORY_START.text)).await?;
-    let start = start.first().map(|row| required(row.time(0)?)).transpose()?;
-    for stored in &mut users {
-        stored.begin_at(start);
     }
     Ok(users)
 }

@@ -6,7 +6,8 @@
 -- ?4 the maximum number of spans of each user, those that ended last
 --
 -- Returns the rows of load.sql, and one row with a part for each span: of the values in the user's
--- own row, which have no `end_reason`, and of the history.
+-- own row, which have no `end_reason`, and of the history. A row with the part `start` has the
+-- start of the complete history, if spans were removed or left out.
 select user_id, session_id, availability, activity, set_at, changed_at, expires_at, cleared_at, opened_at,
        null as preferred_availability, null as preferred_activity, null as preferred_expires_at,
        null as status_content, null as status_set_at, null as status_expires_at,
@@ -74,3 +75,8 @@ select * from (
     order by ended_at desc
     limit ?4
 ) as h
+union all
+select '', null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+       'start', until, null, null, null, null, null, null
+from presence_leases
+where name = 'history'
