@@ -93,15 +93,20 @@ impl Query {
 }
 
 impl Query {
-    /// The interval with its cause and spans, as far as the caller can see them, on a page that ends
-    /// at `end`.
-    fn interval(&self, caller: &Caller, history: &History, shown: &Shown, end: Timestamp) -> Interval {
-        let (from, to) = (shown.known_from, shown.ended_at);
+    /// What was shown on a page that ends at `end`, and on the pages after it.
+    fn shown<'a>(&self, history: &'a History, end: Timestamp) -> Box<dyn Iterator<Item = Shown> + 'a> {
+        if self.ends_now { Box::new(history.shown_until(end)) } else { Box::new(history.shown_before(end)) }
+    }
+
+    /// The interval with its cause and spans, as far as the caller can see them. `is_first` is whether
+    /// it is the first of the page.
+    fn interval(&self, caller: &Caller, history: &History, shown: &Shown, is_first: bool) -> Interval {
+        let (from, to) = (shown.known_from, Some(shown.ended_at).filter(|_| !(self.ends_now && is_first)));
         let visible = |spans: Vec<Span>| visible_spans(caller, &self.user_id, spans);
         let applied = visible(history.spans.iter().filter(|span| span.applies_at(from)).cloned().collect());
         let (decision, preferred) = (explain(&shown.user, from), shown.user.preferred_at(from));
         let overlaps = |span: &&Span| {
-            span.started_at < to
+            to.is_none_or(|to| span.started_at < to)
                 && span.ended_at.is_none_or(|end| end > from)
                 && self.parts.contains(&span.part())
         };
@@ -110,7 +115,7 @@ impl Query {
         Interval {
             pair: shown.pair,
             started_at: shown.started_at,
-            ended_at: Some(to).filter(|to| !(self.ends_now && *to == end)),
+            ended_at: to,
             cause: cause(&Facts { decision: &decision, preferred, spans: &applied }),
             spans: visible(spans),
         }
@@ -159,13 +164,13 @@ impl Service {
         let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
         // A page needs the spans back to the start of its last interval.
         let fills_page = |read: &UserHistory| {
-            let known = read.history().shown_before(end).filter(|shown| shown.started_at.is_some()).count();
+            let known = query.shown(&read.history(), end).filter(|shown| shown.started_at.is_some()).count();
             known > query.size || read.stored.complete_from <= query.from
         };
         let read = self.load_history(user, end + Duration::from_millis(1), fills_page).await?;
         let history = read.history();
-        let mut shown: Vec<_> = history
-            .shown_before(end)
+        let mut shown: Vec<_> = query
+            .shown(&history, end)
             .take_while(|shown| query.from.is_none_or(|from| shown.ended_at > from))
             .take(query.size + 1)
             .collect();
@@ -178,7 +183,8 @@ impl Service {
         let last = shown.last().and_then(|last| last.started_at).filter(|_| has_next);
         let next = last.filter(|at| query.from.is_none_or(|from| *at > from)).map(|at| query.token(at));
         let start = history.complete_from.filter(|from| *from <= read.now);
-        let intervals = shown.iter().map(|shown| query.interval(caller, &history, shown, end));
+        let intervals = shown.iter().enumerate();
+        let intervals = intervals.map(|(index, shown)| query.interval(caller, &history, shown, index == 0));
         Ok(HistoryPage { intervals: intervals.collect(), next, start })
     }
 }
