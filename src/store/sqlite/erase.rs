@@ -22,8 +22,9 @@ use crate::{
     },
 };
 
+const ERASE_HISTORY: Sql = sql!("erase_history");
 /// The statements that remove the rows of a user, one for each table.
-const ERASE: [Sql; 3] = [sql!("erase_sessions"), sql!("erase_users"), sql!("erase_history")];
+const ERASE: [Sql; 3] = [ERASE_HISTORY, sql!("erase_sessions"), sql!("erase_users")];
 const END_OF_CHUNK: Sql = sql!("end_of_chunk");
 /// The statements that remove the name of an author, one for each table.
 const ERASE_AUTHOR: [Sql; 3] =
@@ -90,10 +91,12 @@ pub(super) async fn erase_user(
 async fn erase(connection: &mut SqliteConnection, user: &UserKey) -> Result<u64, sqlx::Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     let mut removed = 0;
+    let query = |sql: &Sql| sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
     for sql in &ERASE {
-        let query = sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
-        removed += transaction.execute(query).await?.rows_affected();
+        removed += transaction.execute(query(sql)).await?.rows_affected();
     }
+    // The triggers have appended the spans of what was removed.
+    transaction.execute(query(&ERASE_HISTORY)).await?;
     transaction.commit().await?;
     Ok(removed)
 }
