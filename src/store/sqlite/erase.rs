@@ -121,11 +121,10 @@ fn line(table: &str, row: &SqliteRow) -> Result<String, StoreError> {
     object.insert("table".to_owned(), table.into());
     for (index, column) in row.columns().iter().enumerate() {
         let value = match row.try_get_raw(index)?.type_info().name() {
-            "NULL" => Value::Null,
-            "INTEGER" => Value::from(row.try_get::<i64, _>(index)?),
-            _ => Value::from(row.try_get::<String, _>(index)?),
+            "INTEGER" => row.try_get::<Option<i64>, _>(index)?.map(Value::from),
+            _ => row.try_get::<Option<String>, _>(index)?.map(Value::from),
         };
-        object.insert(column.name().to_owned(), value);
+        object.insert(column.name().to_owned(), value.unwrap_or(Value::Null));
     }
     Ok(Value::Object(object).to_string())
 }
