@@ -91,7 +91,8 @@ pub(super) async fn erase_user(
 async fn erase(connection: &mut SqliteConnection, user: &UserKey) -> Result<u64, sqlx::Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     let mut removed = 0;
-    let query = |sql: &Sql| sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
+    let query =
+        |sql: &Sql| sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
     for sql in &ERASE {
         removed += transaction.execute(query(sql)).await?.rows_affected();
     }
