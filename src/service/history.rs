@@ -121,7 +121,7 @@ pub(super) fn times(read: &UserHistory, now: Timestamp) -> PresenceTimes {
     PresenceTimes {
         change_time: history.change_time(now),
         last_active_time: history.last_active_time(now),
-        history_start: history.complete_from.filter(|from| *from <= now),
+        history_start: read.stored.history_start.filter(|start| *start <= now),
     }
 }
 

@@ -236,6 +236,8 @@ pub struct StoredHistory {
     pub spans: Vec<Span>,
     /// The time from which the spans are complete; `None` if they are complete.
     pub complete_from: Option<Timestamp>,
+    /// The time from which the history in the store is complete; `None` if nothing was removed.
+    pub history_start: Option<Timestamp>,
     /// Whether the store has earlier spans, because only some were asked for.
     pub has_more: bool,
 }
@@ -245,6 +247,7 @@ impl StoredHistory {
     fn begin_at(&mut self, start: Option<Timestamp>) {
         self.has_more &= self.complete_from > start;
         self.complete_from = self.complete_from.max(start);
+        self.history_start = start;
     }
 }
 
@@ -356,7 +359,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 2. The spans are those of the history that started before `before`, and the current values.
     /// 3. If the history has more than `spans_max` such spans, those that ended last are returned,
     ///    and `complete_from` is the end of the first one.
-    /// 4. If spans were removed, or a replica kept none, `complete_from` is not before that time.
+    /// 4. If spans were removed, or a replica kept none, `history_start` is that time, and
+    ///    `complete_from` is not before it.
     async fn load_history(
         &self,
         now: Timestamp,

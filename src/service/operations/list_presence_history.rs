@@ -98,6 +98,12 @@ impl Query {
         if self.ends_now { Box::new(history.shown_until(end)) } else { Box::new(history.shown_before(end)) }
     }
 
+    /// What was shown on the page that ends at `end`, and one more if the next page begins with it.
+    fn page(&self, history: &History, end: Timestamp) -> Vec<Shown> {
+        let in_range = |shown: &Shown| self.from.is_none_or(|from| shown.ended_at > from);
+        self.shown(history, end).take_while(in_range).take(self.size + 1).collect()
+    }
+
     /// The interval with its cause and spans, as far as the caller can see them. `is_first` is whether
     /// it is the first of the page.
     fn interval(&self, caller: &Caller, history: &History, shown: &Shown, is_first: bool) -> Interval {
@@ -164,16 +170,13 @@ impl Service {
         let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
         // A page needs the spans back to the start of its last interval.
         let fills_page = |read: &UserHistory| {
-            let known = query.shown(&read.history(), end).filter(|shown| shown.started_at.is_some()).count();
-            known > query.size || read.stored.complete_from <= query.from
+            let page = query.page(&read.history(), end);
+            let is_known = page.iter().all(|shown| shown.started_at.is_some());
+            is_known && (page.len() > query.size || read.stored.complete_from <= query.from)
         };
         let read = self.load_history(user, end + Duration::from_millis(1), fills_page).await?;
         let history = read.history();
-        let mut shown: Vec<_> = query
-            .shown(&history, end)
-            .take_while(|shown| query.from.is_none_or(|from| shown.ended_at > from))
-            .take(query.size + 1)
-            .collect();
+        let mut shown = query.page(&history, end);
         // The start of the last interval is unknown while the store has more spans.
         let is_cut = read.stored.has_more && shown.last().is_some_and(|last| last.started_at.is_none());
         let has_next = shown.len() > query.size || (is_cut && shown.len() > 1);
@@ -182,7 +185,7 @@ impl Service {
         }
         let last = shown.last().and_then(|last| last.started_at).filter(|_| has_next);
         let next = last.filter(|at| query.from.is_none_or(|from| *at > from)).map(|at| query.token(at));
-        let start = history.complete_from.filter(|from| *from <= read.now);
+        let start = read.stored.history_start.filter(|start| *start <= read.now);
         let intervals = shown.iter().enumerate();
         let intervals = intervals.map(|(index, shown)| query.interval(caller, &history, shown, index == 0));
         Ok(HistoryPage { intervals: intervals.collect(), next, start })
