@@ -1,9 +1,15 @@
 //! `ListPresenceHistory`: intervals, causes, spans, ranges and pages.
 
-use super::{MINUTE, Page, Query, client, get, page, set, start, text};
+use presenced::grpc::pb::{BatchSetPresencesRequest, GetPresenceRequest, PresenceView, SetPresenceRequest};
+
+use super::{MINUTE, Page, Query, client, get, grpc, minutes, page, set, start, text};
 use crate::{
     graph::TestApi,
-    support::{client::Outcome::Done, database::Engine, on_every_engine},
+    support::{
+        client::{Outcome::Done, activity_number, availability_number},
+        database::Engine,
+        on_every_engine,
+    },
 };
 
 on_every_engine![
@@ -14,6 +20,7 @@ on_every_engine![
     small_pages_are_equal_to_one_large_page,
     pages_stay_the_same_while_the_presence_changes,
     a_user_who_was_never_set_was_always_offline,
+    many_hidden_changes_hide_neither_starts_nor_intervals,
 ];
 
 /// Nine intervals of the user `u`. It is minute 90 then.
@@ -231,6 +238,49 @@ async fn a_user_who_was_never_set_was_always_offline(engine: Engine) {
     assert_eq!((nothing.token.as_str(), nothing.start.as_str()), ("", ""));
     let range = page(&api, &Query { from: Some(10), to: Some(20), ..of("nobody") }).await;
     assert_eq!(range.shown, ["Offline/Offline ..20"]);
+}
+
+/// More spans than the service reads at first, none of which changes what is shown.
+async fn many_hidden_changes_hide_neither_starts_nor_intervals(engine: Engine) {
+    let api = start(engine).await;
+    set(&api.server, "u", "main", "Available/Available", "PT1H").await;
+    api.server.clock.advance(MINUTE);
+    set(&api.server, "u", "main", "Busy/InACall", "PT4H").await;
+    let request = |pair: &str, session: u32| {
+        let (availability, activity) = pair.split_once('/').unwrap();
+        SetPresenceRequest {
+            user_id: "u".to_owned(),
+            session_id: format!("hidden-{session}"),
+            availability: availability_number(availability),
+            activity: activity_number(activity),
+            expiration_duration: None,
+        }
+    };
+    for round in 0..70 {
+        api.server.clock.advance(MINUTE);
+        let pair = ["Away/Away", "Available/Available"][round % 2];
+        let requests = (0..20).map(|session| request(pair, session)).collect();
+        let batch = BatchSetPresencesRequest { requests };
+        grpc(api.server.addresses).batch_set_presences(batch).await.unwrap();
+    }
+    let whole = page(&api, &of("u")).await;
+    assert_eq!(whole.shown, ["Busy/InACall 1..", "Available/Available 0..1", "Offline/Offline ..0"]);
+    assert_eq!((whole.token.as_str(), whole.start.as_str()), ("", ""), "nothing was removed");
+    for size in [1, 2] {
+        let pages = pages(&api, &Query { size, ..of("u") }).await;
+        assert_eq!(pages.iter().flat_map(|page| page.shown.clone()).collect::<Vec<_>>(), whole.shown);
+    }
+    let late = page(&api, &Query { from: Some(70), ..of("u") }).await;
+    assert_eq!(late.shown, whole.shown[..1]);
+
+    let view = PresenceView::Full.into();
+    let request = GetPresenceRequest { user_id: "u".to_owned(), view };
+    let response = grpc(api.server.addresses).get_presence(request).await.unwrap().into_inner();
+    let presence = response.presence.unwrap();
+    let times = [&presence.change_time, &presence.last_active_time, &presence.history_start_time];
+    assert_eq!(times.map(|time| minutes(time.as_ref())), ["1", "71", ""]);
+    let explained = get(&api, &format!("/v1.0/users/u/presence/explain?at={}", text(0))).await;
+    assert_eq!(explained.body["presence"]["availability"], "Available", "{}", explained.body);
 }
 
 #[tokio::test]
