@@ -34,7 +34,18 @@ pub(super) struct UserHistory {
 
 impl UserHistory {
     pub(super) fn history(&self) -> History {
-        History { spans: self.stored.spans.clone(), complete_from: self.stored.complete_from }
+        History { spans: self.stored.spans.clone(), complete_from: self.until_now(self.stored.complete_from) }
+    }
+
+    /// The time from which the history is complete; `None` if nothing was removed.
+    pub(super) fn history_start(&self) -> Option<Timestamp> {
+        self.until_now(self.stored.history_start)
+    }
+
+    /// A replica without history moves the start ahead of its writes. What applies now is known all
+    /// the same.
+    fn until_now(&self, start: Option<Timestamp>) -> Option<Timestamp> {
+        start.map(|start| start.min(self.now))
     }
 }
 
@@ -121,7 +132,7 @@ pub(super) fn times(read: &UserHistory, now: Timestamp) -> PresenceTimes {
     PresenceTimes {
         change_time: history.change_time(now),
         last_active_time: history.last_active_time(now),
-        history_start: read.stored.history_start.filter(|start| *start <= now),
+        history_start: read.history_start(),
     }
 }
 

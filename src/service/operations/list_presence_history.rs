@@ -1,6 +1,6 @@
 //! Lists what was shown of a user, from when to when, and why.
 
-use std::{cmp::Reverse, time::Duration};
+use std::cmp::Reverse;
 
 use super::explanation_text::{Facts, cause};
 use crate::{
@@ -65,8 +65,8 @@ struct Query {
     to: Option<Timestamp>,
     parts: Vec<Part>,
     size: usize,
-    /// Whether the page ends with what is shown now.
-    ends_now: bool,
+    /// The end of the page; `None` if it begins with what is shown now.
+    end: Option<Timestamp>,
 }
 
 impl Query {
@@ -93,21 +93,22 @@ impl Query {
 }
 
 impl Query {
-    /// What was shown on a page that ends at `end`, and on the pages after it.
-    fn shown<'a>(&self, history: &'a History, end: Timestamp) -> Box<dyn Iterator<Item = Shown> + 'a> {
-        if self.ends_now { Box::new(history.shown_until(end)) } else { Box::new(history.shown_before(end)) }
-    }
-
-    /// What was shown on the page that ends at `end`, and one more if the next page begins with it.
-    fn page(&self, history: &History, end: Timestamp) -> Vec<Shown> {
+    /// What was shown on the page, and one more if the next page begins with it.
+    fn page(&self, read: &UserHistory) -> Vec<Shown> {
+        let history = read.history();
+        let shown: Box<dyn Iterator<Item = Shown>> = match self.end {
+            Some(end) => Box::new(history.shown_before(end)),
+            None => Box::new(history.shown_until(read.now)),
+        };
         let in_range = |shown: &Shown| self.from.is_none_or(|from| shown.ended_at > from);
-        self.shown(history, end).take_while(in_range).take(self.size + 1).collect()
+        shown.take_while(in_range).take(self.size + 1).collect()
     }
 
     /// The interval with its cause and spans, as far as the caller can see them. `is_first` is whether
     /// it is the first of the page.
     fn interval(&self, caller: &Caller, history: &History, shown: &Shown, is_first: bool) -> Interval {
-        let (from, to) = (shown.known_from, Some(shown.ended_at).filter(|_| !(self.ends_now && is_first)));
+        let (from, to) =
+            (shown.known_from, Some(shown.ended_at).filter(|_| !(is_first && self.end.is_none())));
         let visible = |spans: Vec<Span>| visible_spans(caller, &self.user_id, spans);
         let applied = visible(history.spans.iter().filter(|span| span.applies_at(from)).cloned().collect());
         let (decision, preferred) = (explain(&shown.user, from), shown.user.preferred_at(from));
@@ -129,8 +130,8 @@ impl Query {
 }
 
 impl ListPresenceHistory {
-    /// Validates the request. Returns the query and the end of the page.
-    fn validate(self, now: Timestamp) -> Result<(Query, Timestamp), Error> {
+    /// Validates the request.
+    fn validate(self, now: Timestamp) -> Result<Query, Error> {
         let mut validator = Validator::new();
         let user_id = validator.user_id(self.user_id);
         let from = validator.past(Field::From, self.from, now);
@@ -142,19 +143,22 @@ impl ListPresenceHistory {
         }
         let ((user_id, parts), size) = validator.finish(user_id.zip(parts).zip(size))?;
         let size = usize::try_from(size).unwrap_or(INTERVALS_MAX);
-        let ends_now = to.is_none() && self.page_token == Input::Missing;
-        let query = Query { user_id, from, to, parts, size, ends_now };
+        let mut query = Query { user_id, from, to, parts, size, end: to };
         let end = match self.page_token {
-            Input::Missing => Some(to.unwrap_or(now)),
+            Input::Missing => return Ok(query),
             Input::Value(token) => query.end_of(&token).filter(|end| *end <= now),
             Input::Unreadable(_) => None,
         };
-        let wrong_token = || {
+        if end.is_none() {
             let path = Path::Field(Field::PageToken);
-            Error::invalid(vec![Violation { path, rule: Rule::TokenOfThisQuery, received: None }])
-        };
-        let end = end.ok_or_else(wrong_token)?;
-        Ok((query, end))
+            return Err(Error::invalid(vec![Violation {
+                path,
+                rule: Rule::TokenOfThisQuery,
+                received: None,
+            }]));
+        }
+        query.end = end;
+        Ok(query)
     }
 }
 
@@ -166,17 +170,17 @@ impl Service {
         caller: &Caller,
         request: ListPresenceHistory,
     ) -> Result<HistoryPage, Error> {
-        let (query, end) = request.validate(self.clock.now())?;
+        let query = request.validate(self.clock.now())?;
         let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
         // A page needs the spans back to the start of its last interval.
         let fills_page = |read: &UserHistory| {
-            let page = query.page(&read.history(), end);
+            let page = query.page(read);
             let is_known = page.iter().all(|shown| shown.started_at.is_some());
             is_known && (page.len() > query.size || read.stored.complete_from <= query.from)
         };
-        let read = self.load_history(user, end + Duration::from_millis(1), fills_page).await?;
+        let read = self.load_history(user, query.end.unwrap_or(Timestamp::LATEST), fills_page).await?;
         let history = read.history();
-        let mut shown = query.page(&history, end);
+        let mut shown = query.page(&read);
         // The start of the last interval is unknown while the store has more spans.
         let is_cut = read.stored.has_more && shown.last().is_some_and(|last| last.started_at.is_none());
         let has_next = shown.len() > query.size || (is_cut && shown.len() > 1);
@@ -185,9 +189,8 @@ impl Service {
         }
         let last = shown.last().and_then(|last| last.started_at).filter(|_| has_next);
         let next = last.filter(|at| query.from.is_none_or(|from| *at > from)).map(|at| query.token(at));
-        let start = read.stored.history_start.filter(|start| *start <= read.now);
         let intervals = shown.iter().enumerate();
         let intervals = intervals.map(|(index, shown)| query.interval(caller, &history, shown, index == 0));
-        Ok(HistoryPage { intervals: intervals.collect(), next, start })
+        Ok(HistoryPage { intervals: intervals.collect(), next, start: read.history_start() })
     }
 }
