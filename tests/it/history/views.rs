@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use super::{MINUTE, client, grpc, json_minutes, minutes, refusals::remove_history, set, start};
+use super::{
+    MINUTE, Query, client, get, grpc, json_minutes, minutes, page, refusals::remove_history, set, start,
+    start_with, text,
+};
 use crate::{
     graph::TestApi,
     support::{
@@ -34,6 +37,7 @@ on_every_engine![
     only_a_request_for_extensions_has_them,
     a_preference_freezes_the_activity_and_the_number_of_hidden_sessions,
     the_times_survive_the_cleanup_and_a_restart,
+    without_history_only_the_present_is_known,
 ];
 
 /// The change time, the last active time and the start of the history, in minutes.
@@ -279,4 +283,29 @@ async fn the_times_survive_the_cleanup_and_a_restart(engine: Engine) {
     let app = server::start(&settings(&database.url, &[]), Clock::Manual(clock.clone())).await;
     let api = TestApi { server: Server { clock, addresses: app.addresses(), app, database }, http };
     same(&api).await;
+}
+
+async fn without_history_only_the_present_is_known(engine: Engine) {
+    let api = start_with(engine, &["--history", "0s"]).await;
+    set(&api.server, "u", "desk", "Busy/InACall", "PT1H").await;
+    api.server.clock.advance(10 * MINUTE);
+    set(&api.server, "u", "phone", "Away/Away", "PT1H").await;
+    // The start of the history is ahead of the last write.
+    for now in ["10", "11"] {
+        assert_eq!(times(&full(&api, "u").await), ["", now, now]);
+        let all = page(&api, &Query { user: "u", ..Query::default() }).await;
+        assert_eq!((all.shown, all.start.as_str()), (vec!["Busy/InACall ..".to_owned()], now));
+        let path = "/v1.0/users/u/presence/explain";
+        let explained = get(&api, path).await.body;
+        assert_eq!(explained["presence"]["availability"], "Busy");
+        assert!(explained["explanation"].as_str().unwrap().contains("since before"), "{explained}");
+        let refused = get(&api, &format!("{path}?at={}", text(9))).await;
+        assert_eq!(refused.status, 400);
+        let start = text(now.parse().unwrap()).replace('Z', ".000Z");
+        let problem = format!("must not be before the start of the history ({start})");
+        assert!(refused.message().contains(&problem), "{}", refused.body);
+        let present = get(&api, &format!("{path}?at={}", text(now.parse().unwrap()))).await;
+        assert_eq!(present.body["presence"]["availability"], "Busy", "{}", present.body);
+        api.server.clock.advance(MINUTE);
+    }
 }
