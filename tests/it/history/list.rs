@@ -3,6 +3,8 @@
 use presenced::grpc::pb::{BatchSetPresencesRequest, GetPresenceRequest, PresenceView, SetPresenceRequest};
 
 use super::{MINUTE, Page, Query, client, get, grpc, minutes, page, set, start, text};
+use serde_json::json;
+
 use crate::{
     graph::TestApi,
     support::{
@@ -305,4 +307,41 @@ async fn every_path_of_a_presence_has_a_history_with_links_to_itself() {
         }
         assert_eq!(shown[1..], SHOWN[1..], "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_batch_can_contain_all_but_an_export() {
+    let api = history(Engine::Sqlite).await;
+    let batch = async |items: &[(&str, &str)]| {
+        let item = |(index, (method, url)): (usize, &(&str, &str))| json!({ "id": index.to_string(), "method": method, "url": url });
+        let requests: Vec<_> = items.iter().enumerate().map(item).collect();
+        api.post("/v1.0/$batch", json!({ "requests": requests }).to_string()).await
+    };
+    let reads = [("GET", "/users/u/presence/history?$top=2"), ("GET", "/users/u/presence/explain")];
+    let response = batch(&reads).await;
+    let [listed, explained] = [0, 1].map(|index| &response.body["responses"][index]);
+    assert_eq!((&listed["status"], &explained["status"]), (&json!(200), &json!(200)), "{}", response.body);
+    assert_eq!(Page::of_json(&listed["body"]).shown, SHOWN[..2]);
+    assert_eq!(explained["body"]["rule"], "noLiveSession");
+    // The link has the host of the batch.
+    let link = listed["body"]["@odata.nextLink"].as_str().unwrap();
+    let (_, path) = link.split_once("/v1.0/").unwrap();
+    assert_eq!(Page::of_json(&api.get(&format!("/v1.0/{path}")).await.body).shown, SHOWN[2..4]);
+    assert!(link.starts_with(&api.server.graph()), "{link}");
+
+    for url in [
+        "/users/u/presence/export",
+        "/beta/users/u/presence/export/",
+        "/me/presence/export",
+        "/communications/presences/u/export",
+    ] {
+        let response = batch(&[("GET", url)]).await;
+        assert_eq!((response.status, response.targets()), (400, vec!["requests[0].url"]), "{url}");
+        assert!(response.message().contains("must not be an export"), "{}", response.message());
+    }
+    // A user may have that name.
+    let response =
+        batch(&[("GET", "/communications/presences/export"), ("POST", "/users/u/presence/erase")]).await;
+    let [read, erased] = [0, 1].map(|index| response.body["responses"][index]["body"].clone());
+    assert_eq!((&read["id"], &erased["removedRows"]), (&json!("export"), &json!(3)), "{}", response.body);
 }

@@ -127,3 +127,35 @@ async fn authors_are_shown_to_the_user_and_to_administrators_only(engine: Engine
     }
     assert!(guard.history(&delegated("Presence.Manage.All"), OTHER).await.is_ok());
 }
+
+#[tokio::test]
+async fn me_has_a_history_that_its_user_can_follow_and_an_administrator_can_erase() {
+    let guard = Guard { guarded: Guarded::start(Engine::Sqlite, &[]).await, http: Client::new() };
+    let set = json!({ "sessionId": APP, "availability": "Available", "activity": "Available" });
+    guard.act(&delegated("Presence.ReadWrite"), USER, "setPresence", &set).await;
+    guard.guarded.server.clock.advance(10 * MINUTE);
+    let user = delegated("Presence.Read");
+    let (root, mut path) = (guard.guarded.server.graph(), "/v1.0/me/presence/history?$top=1".to_owned());
+    let mut shown = Vec::new();
+    while !path.is_empty() {
+        let (status, body) = guard.get(&user, &path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        shown.extend(Page::of_json(&body).shown);
+        let link = body["@odata.nextLink"].as_str().unwrap_or_default();
+        path = link.strip_prefix(&root).unwrap_or_default().to_owned();
+        assert!(path.is_empty() || path.starts_with("/v1.0/me/presence/history?"), "{path}");
+    }
+    assert_eq!(shown, ["Offline/Offline 5..", "Available/Available 0..5", "Offline/Offline ..0"]);
+    let (status, explained) = guard.get(&user, "/v1.0/me/presence/explain").await;
+    assert_eq!((status, &explained["presence"]["id"]), (200, &json!(USER)));
+
+    let url = format!("{root}/v1.0/me/presence/erase");
+    let erase = async |claims: Value| {
+        let request = guard.http.post(&url).header("authorization", guard.token(&claims));
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(erase(delegated("Presence.ReadWrite Presence.Read.All")).await, 403);
+    assert_eq!(erase(delegated("Presence.Manage.All")).await, 200);
+    let (_, body) = guard.get(&user, "/v1.0/me/presence/history").await;
+    assert_eq!(Page::of_json(&body).shown, ["Offline/Offline .."]);
+}
