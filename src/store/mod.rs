@@ -441,7 +441,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 1. Watchers are notified.
     /// 2. The other users and tenants are unaffected.
     /// 3. An extension of a removed session fails, and leaves no row.
-    /// 4. On SQLite, the file and its write-ahead log don't contain the data any more.
+    /// 4. On SQLite, the file and its write-ahead log don't contain the id any more. Only a file of
+    ///    more than 256 MiB can have remains of it; a warning says so.
     async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError>;
 
     /// Returns every row of a user as a JSON object: the name of its table, and its columns.

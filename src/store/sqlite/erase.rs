@@ -1,6 +1,6 @@
 //! Erasing and exporting users.
 
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
 use serde_json::{Map, Value};
 use sqlx::{
@@ -38,6 +38,11 @@ const EXPORT: [(&str, Sql); 3] = [
 
 /// Copies the write-ahead log to the file and empties it. A reader can delay that.
 const EMPTY_LOG: &str = "pragma wal_checkpoint(truncate)";
+/// Rewrites the file. When SQLite moves rows between pages, it can leave a copy, which `secure_delete`
+/// does not reach.
+const VACUUM: &str = "vacuum";
+/// The maximum size of a file that is searched and rewritten, which takes about a second.
+const REWRITTEN_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// The attempts to empty the log, and the pause between them.
 const EMPTY_LOG_ATTEMPTS: usize = 20;
 const EMPTY_LOG_PAUSE: Duration = Duration::from_millis(50);
@@ -68,6 +73,7 @@ pub(super) async fn erase_author(
 pub(super) async fn erase_user(
     writer: &ConnectionPool<Sqlite>,
     notifier: &Notifier,
+    file: &Path,
     user: &UserKey,
 ) -> Result<u64, StoreError> {
     let mut connection = writer.acquire().await?;
@@ -75,17 +81,48 @@ pub(super) async fn erase_user(
     let removed = writer.release(connection, "erase_user", outcome);
     notifier.notify(|| vec![user.clone()]);
     let removed = removed?;
+    empty_log(writer).await?;
+    if has_remains(file, &user.user_id).await {
+        let mut connection = writer.acquire().await?;
+        let outcome = with_timeout(connection.execute(VACUUM)).await;
+        writer.release(connection, "vacuum", outcome)?;
+        empty_log(writer).await?;
+    }
+    Ok(removed)
+}
+
+async fn empty_log(writer: &ConnectionPool<Sqlite>) -> Result<(), StoreError> {
     for _ in 0..EMPTY_LOG_ATTEMPTS {
         let mut connection = writer.acquire().await?;
         let outcome = with_timeout(sqlx::query_scalar(EMPTY_LOG).fetch_one(&mut *connection)).await;
         let is_busy: i64 = writer.release(connection, "empty_log", outcome)?;
         if is_busy == 0 {
-            return Ok(removed);
+            return Ok(());
         }
         sleep(EMPTY_LOG_PAUSE).await;
     }
     warn!("the write-ahead log still has rows of an erased user, until a later checkpoint");
-    Ok(removed)
+    Ok(())
+}
+
+/// Whether the file contains the id: in a copy that SQLite left, or because it is part of another
+/// text. A database in memory has no file.
+async fn has_remains(file: &Path, user_id: &UserId) -> bool {
+    let Ok(metadata) = tokio::fs::metadata(file).await else { return false };
+    if metadata.len() > REWRITTEN_MAX_BYTES {
+        warn!("the database file can have remains of an erased user, until you run `vacuum` in sqlite3");
+        return false;
+    }
+    let (file, id) = (file.to_owned(), user_id.to_string());
+    let search = move || {
+        let bytes = std::fs::read(file)?;
+        Ok(bytes.windows(id.len()).any(|window| window == id.as_bytes()))
+    };
+    let found: Result<io::Result<bool>, _> = tokio::task::spawn_blocking(search).await;
+    match found {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => true,
+    }
 }
 
 async fn erase(connection: &mut SqliteConnection, user: &UserKey) -> Result<u64, sqlx::Error> {
