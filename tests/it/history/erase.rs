@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use presenced::grpc::pb::{ErasePresenceRequest, ExportPresenceRequest};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
@@ -254,4 +254,26 @@ async fn an_export_has_a_line_for_each_row(engine: Engine) {
     assert_eq!(erase(&api, "u").await, 4);
     assert_eq!(export(&api, "u").await, [] as [Value; 0]);
     assert_eq!(count(&export(&api, "v").await), BTreeMap::from([("presence_sessions", 1)]));
+}
+
+#[tokio::test]
+async fn remains_that_sqlite_left_in_its_file_are_removed() {
+    let api = start(Engine::Sqlite).await;
+    set(&api.server, ERASED, "desk", "Busy/InACall", "PT1H").await;
+    set(&api.server, "u", "desk", "Busy/InACall", "PT1H").await;
+    // When SQLite moves rows between pages, a copy can stay in the old page, as after these deletes.
+    let mut connection = SqliteConnection::connect(&api.server.database.url).await.unwrap();
+    let remains = format!(
+        "pragma secure_delete = off; create table other (t text); \
+         insert into other values ('a'), ('{ERASED}'), ('{ERASED}'); delete from other where t <> 'a'; \
+         pragma wal_checkpoint(truncate)"
+    );
+    connection.execute(AssertSqlSafe(remains)).await.unwrap();
+    assert_ne!(places(&api.server.database, ERASED).await.len(), 0);
+    assert_eq!(erase(&api, ERASED).await, 1);
+    let none: [String; 0] = [];
+    assert_eq!(places(&api.server.database, ERASED).await, none);
+    assert_eq!(client(&api.server).get("u").await, Presences(vec!["u Busy/InACall".to_owned()]));
+    set(&api.server, "u", "desk", "Away/Away", "PT1H").await;
+    assert_eq!(client(&api.server).get("u").await, Presences(vec!["u Away/Away".to_owned()]));
 }
