@@ -56,12 +56,13 @@ impl<S: Sync> FromRequestParts<S> for HistoryOptions {
 impl HistoryOptions {
     pub(super) fn for_user(&self, user_id: Input<String>) -> ListPresenceHistory {
         let text = |text: &Option<String>| text.clone().map_or(Input::Missing, Input::text);
-        let parts = self.parts.iter().flat_map(|parts| parts.split(','));
+        let parts = self.parts.iter().flat_map(|parts| parts.split(',')).map(str::trim);
+        let parts = parts.filter(|part| !part.is_empty());
         ListPresenceHistory {
             user_id,
             from: instant(self.from.as_ref()),
             to: instant(self.to.as_ref()),
-            parts: parts.map(|part| Input::text(part.trim().to_owned()).parse::<Part>()).collect(),
+            parts: parts.map(|part| Input::text(part.to_owned()).parse::<Part>()).collect(),
             page_size: text(&self.top).parse(),
             page_token: text(&self.token),
         }

@@ -3,10 +3,15 @@
 //! A user at an instant is made from the spans that apply then. So the rules for now and for then
 //! are the same functions of a [`User`] and a time.
 
+use std::time::Duration;
+
 use super::{
     Availability, Pair, PreferredPresence, Session, Span, SpanValue, StatusMessage, Timestamp, User,
     presence_of,
 };
+
+/// The smallest difference of two times.
+const TICK: Duration = Duration::from_millis(1);
 
 /// The spans of one user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl History {
     /// the history, or if the user was always offline.
     #[must_use]
     pub fn change_time(&self, now: Timestamp) -> Option<Timestamp> {
-        self.shown_before(now).next()?.started_at
+        self.shown_until(now).next()?.started_at
     }
 
     /// Returns when the user was last active, which is `now` if the user is; `None` if that is before
@@ -81,11 +86,22 @@ impl History {
         None
     }
 
-    /// Returns what was shown up to `now`, newest first. The last one is the earliest that the
-    /// history knows; its start is unknown, unless nothing was stored before.
-    pub fn shown_before(&self, now: Timestamp) -> impl Iterator<Item = Shown<'_>> + use<'_> {
-        let mut walk = Walk::new(self, now).peekable();
-        let mut until = Some(now);
+    /// Returns what was shown up to `now`, newest first. The first one is what is shown at `now`. The
+    /// last one is the earliest that the history knows; its start is unknown, unless nothing was stored
+    /// before.
+    pub fn shown_until(&self, now: Timestamp) -> impl Iterator<Item = Shown<'_>> + use<'_> {
+        self.shown(now, now)
+    }
+
+    /// Like [`Self::shown_until`], without what was shown from `end` on.
+    pub fn shown_before(&self, end: Timestamp) -> impl Iterator<Item = Shown<'_>> + use<'_> {
+        self.shown(end - TICK, end)
+    }
+
+    /// Returns what was shown up to the instant `last`. The first one ends at `end`.
+    fn shown(&self, last: Timestamp, end: Timestamp) -> impl Iterator<Item = Shown<'_>> + use<'_> {
+        let mut walk = Walk::new(self, last).peekable();
+        let mut until = Some(end);
         std::iter::from_fn(move || {
             let ended_at = until.take()?;
             let Some((mut known_from, mut spans)) = walk.next() else {

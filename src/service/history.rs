@@ -31,6 +31,8 @@ const SPANS_MAX: u32 = 100_000;
 pub(super) struct UserHistory {
     pub(super) user: User,
     pub(super) history: History,
+    /// The time from which the history is complete; `None` if nothing was removed.
+    pub(super) start: Option<Timestamp>,
     /// Whether the store has earlier spans.
     pub(super) has_more: bool,
     /// The instant of the read.
@@ -39,8 +41,12 @@ pub(super) struct UserHistory {
 
 impl UserHistory {
     fn new(stored: StoredHistory, now: Timestamp) -> Self {
-        let StoredHistory { user, spans, complete_from, has_more } = stored;
-        Self { user, history: History { spans, complete_from }, has_more, now }
+        // A replica without history moves the start ahead of its writes. What applies now is known all
+        // the same.
+        let until_now = |start: Option<Timestamp>| start.map(|start| start.min(now));
+        let StoredHistory { user, spans, complete_from, history_start, has_more } = stored;
+        let history = History { spans, complete_from: until_now(complete_from) };
+        Self { user, history, start: until_now(history_start), has_more, now }
     }
 }
 
@@ -128,7 +134,7 @@ pub(super) fn times(read: &UserHistory, now: Timestamp) -> PresenceTimes {
     PresenceTimes {
         change_time: history.change_time(now),
         last_active_time: history.last_active_time(now),
-        history_start: history.complete_from.filter(|from| *from <= now),
+        history_start: read.start,
     }
 }
 

@@ -237,6 +237,8 @@ pub struct StoredHistory {
     pub spans: Vec<Span>,
     /// The time from which the spans are complete; `None` if they are complete.
     pub complete_from: Option<Timestamp>,
+    /// The time from which the history in the store is complete; `None` if nothing was removed.
+    pub history_start: Option<Timestamp>,
     /// Whether the store has earlier spans, because only some were asked for.
     pub has_more: bool,
 }
@@ -246,6 +248,7 @@ impl StoredHistory {
     fn begin_at(&mut self, start: Option<Timestamp>) {
         self.has_more &= self.complete_from > start;
         self.complete_from = self.complete_from.max(start);
+        self.history_start = start;
     }
 }
 
@@ -366,7 +369,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 2. The spans are those of the history that started before `before`, and the current values.
     /// 3. If the history has more than `spans_max` such spans, those that ended last are returned,
     ///    and `complete_from` is the end of the first one.
-    /// 4. If spans were removed, or a replica kept none, `complete_from` is not before that time.
+    /// 4. If spans were removed, or a replica kept none, `history_start` is that time, and
+    ///    `complete_from` is not before it.
     async fn load_history(
         &self,
         now: Timestamp,
@@ -447,7 +451,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 1. Watchers are notified.
     /// 2. The other users and tenants are unaffected.
     /// 3. An extension of a removed session fails, and leaves no row.
-    /// 4. On SQLite, the file and its write-ahead log don't contain the data any more.
+    /// 4. On SQLite, the file and its write-ahead log don't contain the id any more. Only a file of
+    ///    more than 256 MiB can have remains of it; a warning says so.
     async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError>;
 
     /// Returns every row of a user as a JSON object: the name of its table, and its columns.

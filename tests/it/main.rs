@@ -23,6 +23,7 @@ mod faults;
 mod fuzz;
 mod graph;
 mod grpc;
+mod history;
 mod hold;
 mod kills;
 mod layout;

@@ -245,12 +245,23 @@ fn url(
     match behind_version.trim_end_matches('/') {
         BATCH_PATH | "/%24batch" => return refuse("must not be a batch"),
         WATCH_PATH => return refuse("must not be a stream"),
+        path if is_export(path) => return refuse("must not be an export"),
         _ => {}
     }
     let Some(Ok(path)) = uri.path_and_query().map(|path| path.as_str().parse()) else {
         return refuse(INVALID_URL);
     };
     Some(path)
+}
+
+/// Whether a path behind the version is that of an export, which is no JSON value.
+fn is_export(path: &str) -> bool {
+    matches!(
+        path.split('/').collect::<Vec<_>>().as_slice(),
+        ["", "users", _, "presence", "export"]
+            | ["", "me", "presence", "export"]
+            | ["", "communications", "presences", _, "export"]
+    )
 }
 
 /// The item's headers, which replace the inherited ones. Headers of connections are

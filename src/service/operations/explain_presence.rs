@@ -98,5 +98,5 @@ impl Service {
 
 /// Returns the interval of what was shown that contains `at`.
 fn interval(history: &History, at: Timestamp, now: Timestamp) -> Option<Shown<'_>> {
-    history.shown_before(now).find(|shown| shown.started_at.is_none_or(|start| start <= at))
+    history.shown_until(now).find(|shown| shown.started_at.is_none_or(|start| start <= at))
 }

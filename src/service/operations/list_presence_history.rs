@@ -1,6 +1,6 @@
 //! Lists what was shown of a user, from when to when, and why.
 
-use std::{cmp::Reverse, time::Duration};
+use std::cmp::Reverse;
 
 use super::explanation_text::{Facts, cause};
 use crate::{
@@ -68,8 +68,8 @@ struct Query {
     to: Option<Timestamp>,
     parts: Vec<Part>,
     size: usize,
-    /// Whether the page ends with what is shown now.
-    ends_now: bool,
+    /// The end of the page; `None` if it begins with what is shown now.
+    end: Option<Timestamp>,
 }
 
 impl Query {
@@ -96,16 +96,29 @@ impl Query {
 }
 
 impl Query {
-    /// The interval with its cause and spans, as far as the caller can see them, on a page that ends
-    /// at `end`.
-    fn interval(&self, caller: &Caller, history: &History, shown: &Shown<'_>, end: Timestamp) -> Interval {
-        let (from, to) = (shown.known_from, shown.ended_at);
+    /// What was shown on the page, and one more if the next page begins with it.
+    fn page<'a>(&self, read: &'a UserHistory) -> Vec<Shown<'a>> {
+        let in_range = |shown: &Shown<'_>| self.from.is_none_or(|from| shown.ended_at > from);
+        let take = |shown: &mut dyn Iterator<Item = Shown<'a>>| {
+            shown.take_while(in_range).take(self.size + 1).collect()
+        };
+        match self.end {
+            Some(end) => take(&mut read.history.shown_before(end)),
+            None => take(&mut read.history.shown_until(read.now)),
+        }
+    }
+
+    /// The interval with its cause and spans, as far as the caller can see them. `is_first` is whether
+    /// it is the first of the page.
+    fn interval(&self, caller: &Caller, history: &History, shown: &Shown<'_>, is_first: bool) -> Interval {
+        let (from, to) =
+            (shown.known_from, Some(shown.ended_at).filter(|_| !(is_first && self.end.is_none())));
         let visible = |spans: Vec<Span>| visible_spans(caller, &self.user_id, spans);
         let applied = visible(shown.spans.iter().copied().cloned().collect());
         let user = shown.user();
         let (decision, preferred) = (explain(&user, from), user.preferred_at(from));
         let overlaps = |span: &&Span| {
-            span.started_at < to
+            to.is_none_or(|to| span.started_at < to)
                 && span.ended_at.is_none_or(|end| end > from)
                 && self.parts.contains(&span.part())
         };
@@ -115,7 +128,7 @@ impl Query {
         Interval {
             pair: shown.pair,
             started_at: shown.started_at,
-            ended_at: Some(to).filter(|to| !(self.ends_now && *to == end)),
+            ended_at: to,
             cause: cause(&Facts { decision: &decision, preferred, spans: &applied }),
             spans: visible(spans),
         }
@@ -123,8 +136,8 @@ impl Query {
 }
 
 impl ListPresenceHistory {
-    /// Validates the request. Returns the query and the end of the page.
-    fn validate(self, now: Timestamp) -> Result<(Query, Timestamp), Error> {
+    /// Validates the request.
+    fn validate(self, now: Timestamp) -> Result<Query, Error> {
         let mut validator = Validator::new();
         let user_id = validator.user_id(self.user_id);
         let from = validator.past(Field::From, self.from, now);
@@ -136,19 +149,22 @@ impl ListPresenceHistory {
         }
         let ((user_id, parts), size) = validator.finish(user_id.zip(parts).zip(size))?;
         let size = usize::try_from(size).unwrap_or(INTERVALS_MAX);
-        let ends_now = to.is_none() && self.page_token == Input::Missing;
-        let query = Query { user_id, from, to, parts, size, ends_now };
+        let mut query = Query { user_id, from, to, parts, size, end: to };
         let end = match self.page_token {
-            Input::Missing => Some(to.unwrap_or(now)),
+            Input::Missing => return Ok(query),
             Input::Value(token) => query.end_of(&token).filter(|end| *end <= now),
             Input::Unreadable(_) => None,
         };
-        let wrong_token = || {
+        if end.is_none() {
             let path = Path::Field(Field::PageToken);
-            Error::invalid(vec![Violation { path, rule: Rule::TokenOfThisQuery, received: None }])
-        };
-        let end = end.ok_or_else(wrong_token)?;
-        Ok((query, end))
+            return Err(Error::invalid(vec![Violation {
+                path,
+                rule: Rule::TokenOfThisQuery,
+                received: None,
+            }]));
+        }
+        query.end = end;
+        Ok(query)
     }
 }
 
@@ -160,22 +176,19 @@ impl Service {
         caller: &Caller,
         request: ListPresenceHistory,
     ) -> Result<HistoryPage, Error> {
-        let (query, end) = request.validate(self.clock.now())?;
+        let query = request.validate(self.clock.now())?;
         let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
         // A page needs the spans back to the start of its last interval.
         let fills_page = |read: &UserHistory| {
-            let known = read.history.shown_before(end).filter(|shown| shown.started_at.is_some()).count();
-            known > query.size || read.history.complete_from <= query.from
+            let page = query.page(read);
+            let is_known = page.iter().all(|shown| shown.started_at.is_some());
+            is_known && (page.len() > query.size || read.history.complete_from <= query.from)
         };
         // Often each span begins an interval, and some fade.
         let spans_max = u32::try_from(query.size).unwrap_or(u32::MAX).saturating_add(SPANS_MARGIN);
-        let read = self.load_history(user, end + Duration::from_millis(1), spans_max, fills_page).await?;
-        let history = &read.history;
-        let mut shown: Vec<_> = history
-            .shown_before(end)
-            .take_while(|shown| query.from.is_none_or(|from| shown.ended_at > from))
-            .take(query.size + 1)
-            .collect();
+        let before = query.end.unwrap_or(Timestamp::LATEST);
+        let read = self.load_history(user, before, spans_max, fills_page).await?;
+        let mut shown = query.page(&read);
         // The start of the last interval is unknown while the store has more spans.
         let is_cut = read.has_more && shown.last().is_some_and(|last| last.started_at.is_none());
         let has_next = shown.len() > query.size || (is_cut && shown.len() > 1);
@@ -184,8 +197,9 @@ impl Service {
         }
         let last = shown.last().and_then(|last| last.started_at).filter(|_| has_next);
         let next = last.filter(|at| query.from.is_none_or(|from| *at > from)).map(|at| query.token(at));
-        let start = history.complete_from.filter(|from| *from <= read.now);
-        let intervals = shown.iter().map(|shown| query.interval(caller, history, shown, end));
-        Ok(HistoryPage { intervals: intervals.collect(), next, start })
+        let intervals = shown.iter().enumerate();
+        let intervals =
+            intervals.map(|(index, shown)| query.interval(caller, &read.history, shown, index == 0));
+        Ok(HistoryPage { intervals: intervals.collect(), next, start: read.start })
     }
 }

@@ -27,7 +27,8 @@ begin
     );
 end;
 
--- The session has expired: a live session is cleared before it is removed.
+-- The session has expired: a live session is cleared before it is removed. Only erasing the user
+-- removes a live one, and then what this appends.
 create temp trigger append_span_of_removed_session after delete on presence_sessions
 when old.cleared_at is null
 begin
@@ -72,7 +73,7 @@ begin
 end;
 
 -- The cleanup removes a row when its preference and its message have expired and it has no location.
--- Erasing a user removes the spans again.
+-- Erasing the user removes any row, also one whose message has no expiry, and then what this appends.
 create temp trigger append_spans_of_removed_user after delete on presence_users
 begin
     insert into presence_history (
@@ -91,5 +92,5 @@ begin
     select old.tenant_id, old.user_id, 'message', old.status_started_at,
            max(old.status_started_at, old.status_expires_at),
            old.status_content, old.status_set_at, old.status_set_by_application, old.status_set_by_user, 'expired'
-    where old.status_expires_at is not null;
+    where old.status_content is not null and old.status_expires_at is not null;
 end;

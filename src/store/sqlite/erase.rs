@@ -1,6 +1,6 @@
 //! Erasing and exporting users.
 
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
 use serde_json::{Map, Value};
 use sqlx::{
@@ -22,8 +22,9 @@ use crate::{
     },
 };
 
+const ERASE_HISTORY: Sql = sql!("erase_history");
 /// The statements that remove the rows of a user, one for each table.
-const ERASE: [Sql; 3] = [sql!("erase_history"), sql!("erase_sessions"), sql!("erase_users")];
+const ERASE: [Sql; 3] = [ERASE_HISTORY, sql!("erase_sessions"), sql!("erase_users")];
 const END_OF_CHUNK: Sql = sql!("end_of_chunk");
 /// The statements that remove the name of an author, one for each table.
 const ERASE_AUTHOR: [Sql; 3] =
@@ -37,6 +38,11 @@ const EXPORT: [(&str, Sql); 3] = [
 
 /// Copies the write-ahead log to the file and empties it. A reader can delay that.
 const EMPTY_LOG: &str = "pragma wal_checkpoint(truncate)";
+/// Rewrites the file. When SQLite moves rows between pages, it can leave a copy, which `secure_delete`
+/// does not reach.
+const VACUUM: &str = "vacuum";
+/// The maximum size of a file that is searched and rewritten, which takes about a second.
+const REWRITTEN_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// The attempts to empty the log, and the pause between them.
 const EMPTY_LOG_ATTEMPTS: usize = 20;
 const EMPTY_LOG_PAUSE: Duration = Duration::from_millis(50);
@@ -67,6 +73,7 @@ pub(super) async fn erase_author(
 pub(super) async fn erase_user(
     writer: &ConnectionPool<Sqlite>,
     notifier: &Notifier,
+    file: &Path,
     user: &UserKey,
 ) -> Result<u64, StoreError> {
     let mut connection = writer.acquire().await?;
@@ -74,30 +81,63 @@ pub(super) async fn erase_user(
     let removed = writer.release(connection, "erase_user", outcome);
     notifier.notify(|| vec![user.clone()]);
     let removed = removed?;
+    empty_log(writer).await?;
+    if has_remains(file, &user.user_id).await {
+        let mut connection = writer.acquire().await?;
+        let outcome = with_timeout(connection.execute(VACUUM)).await;
+        match writer.release(connection, "vacuum", outcome) {
+            Ok(_) => empty_log(writer).await?,
+            // The rows are removed all the same.
+            Err(error) => warn!(%error, "the database file can have remains of an erased user"),
+        }
+    }
+    Ok(removed)
+}
+
+async fn empty_log(writer: &ConnectionPool<Sqlite>) -> Result<(), StoreError> {
     for _ in 0..EMPTY_LOG_ATTEMPTS {
         let mut connection = writer.acquire().await?;
         let outcome = with_timeout(sqlx::query_scalar(EMPTY_LOG).fetch_one(&mut *connection)).await;
         let is_busy: i64 = writer.release(connection, "empty_log", outcome)?;
         if is_busy == 0 {
-            return Ok(removed);
+            return Ok(());
         }
         sleep(EMPTY_LOG_PAUSE).await;
     }
     warn!("the write-ahead log still has rows of an erased user, until a later checkpoint");
-    Ok(removed)
+    Ok(())
+}
+
+/// Whether the file contains the id: in a copy that SQLite left, or because it is part of another
+/// text. A database in memory has no file.
+async fn has_remains(file: &Path, user_id: &UserId) -> bool {
+    let Ok(metadata) = tokio::fs::metadata(file).await else { return false };
+    if metadata.len() > REWRITTEN_MAX_BYTES {
+        warn!("the database file can have remains of an erased user, until you run `vacuum` in sqlite3");
+        return false;
+    }
+    let (file, id) = (file.to_owned(), user_id.to_string());
+    let search = move || {
+        let bytes = std::fs::read(file)?;
+        Ok(bytes.windows(id.len()).any(|window| window == id.as_bytes()))
+    };
+    let found: Result<io::Result<bool>, _> = tokio::task::spawn_blocking(search).await;
+    match found {
+        Ok(Ok(found)) => found,
+        Ok(Err(_)) | Err(_) => true,
+    }
 }
 
 async fn erase(connection: &mut SqliteConnection, user: &UserKey) -> Result<u64, sqlx::Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     let mut removed = 0;
+    let query =
+        |sql: &Sql| sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
     for sql in &ERASE {
-        let query = sqlx::query(sql.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
-        removed += transaction.execute(query).await?.rows_affected();
+        removed += transaction.execute(query(sql)).await?.rows_affected();
     }
-    // The triggers appended spans of the removed rows.
-    let [history, ..] = &ERASE;
-    let query = sqlx::query(history.text).bind(user.tenant_id.to_string()).bind(user.user_id.as_str());
-    transaction.execute(query).await?;
+    // The triggers have appended the spans of what was removed.
+    transaction.execute(query(&ERASE_HISTORY)).await?;
     transaction.commit().await?;
     Ok(removed)
 }
@@ -121,12 +161,11 @@ fn line(table: &str, row: &SqliteRow) -> Result<String, StoreError> {
     let mut object = Map::new();
     object.insert("table".to_owned(), table.into());
     for (index, column) in row.columns().iter().enumerate() {
-        let value = match row.try_get_raw(index)? {
-            value if value.is_null() => Value::Null,
-            value if value.type_info().name() == "INTEGER" => Value::from(row.try_get::<i64, _>(index)?),
-            _ => Value::from(row.try_get::<String, _>(index)?),
+        let value = match row.try_get_raw(index)?.type_info().name() {
+            "INTEGER" => row.try_get::<Option<i64>, _>(index)?.map(Value::from),
+            _ => row.try_get::<Option<String>, _>(index)?.map(Value::from),
         };
-        object.insert(column.name().to_owned(), value);
+        object.insert(column.name().to_owned(), value.unwrap_or(Value::Null));
     }
     Ok(Value::Object(object).to_string())
 }

@@ -16,7 +16,7 @@ mod options;
 mod set;
 mod users;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
@@ -52,6 +52,8 @@ const DATABASE_TIME: Sql = sql!("database_time");
 /// A [`Store`] on SQLite.
 #[derive(Debug)]
 pub(super) struct SqliteStore {
+    /// The file of the database.
+    file: PathBuf,
     writer: ConnectionPool<Sqlite>,
     readers: ConnectionPool<Sqlite>,
     clock: DatabaseClock,
@@ -77,6 +79,7 @@ impl SqliteStore {
         let writer = ConnectionPool::new(writer, PoolOptions { size: 1, ..readers });
         let appends = history.keeps().then(|| history::AppendSpans(Arc::clone(&history)));
         Self {
+            file: options.get_filename().to_owned(),
             writer: match appends {
                 Some(appends) => writer.with_setup(appends),
                 None => writer,
@@ -182,7 +185,7 @@ impl Store for SqliteStore {
     }
 
     async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError> {
-        erase::erase_user(&self.writer, &self.notifier, user).await
+        erase::erase_user(&self.writer, &self.notifier, &self.file, user).await
     }
 
     async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError> {

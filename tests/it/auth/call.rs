@@ -25,6 +25,8 @@ pub enum Class {
     Clear,
     /// Clear the session of another application.
     ClearOther,
+    /// Export or erase a user.
+    Manage,
 }
 
 /// One operation of one API, for a user.
@@ -98,7 +100,10 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         ("ClearAutomaticLocation", Class::Write, of_user.clone()),
         ("ClearLocation", Class::WriteChoice, of_user.clone()),
         ("WatchPresences", Class::ReadMany, many_more),
-        ("ExplainPresence", Class::ReadWhole, of_user),
+        ("ExplainPresence", Class::ReadWhole, of_user.clone()),
+        ("ListPresenceHistory", Class::ReadWhole, of_user.clone()),
+        ("ExportPresence", Class::Manage, of_user.clone()),
+        ("ErasePresence", Class::Manage, of_user),
     ]
     .into_iter()
     .map(|(name, class, message)| {
@@ -125,6 +130,7 @@ fn http(user: &str, session: &str) -> Vec<Call> {
         ("setAutomaticLocation", Class::Write, locate),
         ("clearAutomaticLocation", Class::Write, Value::Null),
         ("clearLocation", Class::WriteChoice, Value::Null),
+        ("erase", Class::Manage, Value::Null),
     ];
     let call = |name, class, of_session, method, path: String, body| Call {
         name,
@@ -142,6 +148,11 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     let read = |name, class, path: &str| call(name, class, false, Method::GET, path.to_owned(), Value::Null);
     calls.push(read("get", Class::Read, &format!("/users/{user}/presence")));
     calls.push(read("get by id", Class::Read, &format!("/communications/presences/{user}")));
+    for (name, class) in
+        [("explain", Class::ReadWhole), ("history", Class::ReadWhole), ("export", Class::Manage)]
+    {
+        calls.push(read(name, class, &format!("/users/{user}/presence/{name}")));
+    }
     calls.push(read("list", Class::ReadMany, "/communications/presences"));
     calls.push(read("count", Class::ReadMany, "/communications/presences/$count"));
     let path = format!("/communications/watchPresences?ids={user}");

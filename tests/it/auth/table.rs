@@ -36,7 +36,7 @@ use Cell::{Done, Forbidden, OtherUser, Unauthenticated};
 
 /// The expected result of each class of operations for an authenticated caller: one row of
 /// Graph's tables of permissions.
-type Row = [(Class, Cell); 7];
+type Row = [(Class, Cell); 8];
 
 /// The row of a caller who is no administrator, and so may clear what it may set.
 const fn row(read: Cell, many: Cell, whole: Cell, write: Cell, choice: Cell) -> Row {
@@ -49,10 +49,11 @@ const fn row(read: Cell, many: Cell, whole: Cell, write: Cell, choice: Cell) -> 
         (Class::WriteChoice, choice),
         (Class::Clear, write),
         (Class::ClearOther, other),
+        (Class::Manage, Forbidden),
     ]
 }
 
-/// The row of an administrator, who may inspect and clear everything.
+/// The row of an administrator, who may inspect, clear, export and erase everything.
 const fn administrator(read: Cell, many: Cell, write: Cell, choice: Cell) -> Row {
     [
         (Class::Read, read),
@@ -62,6 +63,7 @@ const fn administrator(read: Cell, many: Cell, write: Cell, choice: Cell) -> Row
         (Class::WriteChoice, choice),
         (Class::Clear, Done),
         (Class::ClearOther, Done),
+        (Class::Manage, Done),
     ]
 }
 

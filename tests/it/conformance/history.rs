@@ -374,6 +374,7 @@ async fn of_many_spans_those_that_ended_last_are_loaded(engine: Engine) {
     assert_eq!((all.spans.len(), all.complete_from), (10, None));
     let some = subject.some_history(at(10), "u", Timestamp::LATEST, 3).await;
     assert_eq!((some.spans.as_slice(), some.complete_from), (&all.spans[6..], Some(at(7))));
+    assert_eq!((some.history_start, some.has_more), (None, true), "nothing was removed");
 }
 
 async fn only_spans_that_started_before_are_loaded(engine: Engine) {
@@ -398,6 +399,9 @@ async fn removed_spans_move_the_start_of_the_complete_history(engine: Engine) {
     assert!(removed == 1 || citus, "{removed}");
     let history = subject.history(at(10), "u").await;
     assert_eq!((history.spans.len(), history.complete_from), (6, Some(at(5))));
+    assert_eq!(history.history_start, Some(at(5)));
+    let some = subject.some_history(at(10), "u", Timestamp::LATEST, 3).await;
+    assert_eq!((some.complete_from, some.history_start), (Some(at(7)), Some(at(5))));
     assert_eq!(subject.store.remove_spans(at(10), at(3), 3).await.unwrap(), 0);
     assert_eq!(subject.history(at(10), "u").await.complete_from, Some(at(5)), "it never moves back");
 }

@@ -223,7 +223,7 @@ async fn a_server_without_durability_is_a_warning_and_a_user_without_privileges_
     let said = String::from_utf8_lossy(&serve.stderr);
     assert!(said.contains("it can't run the statement load_history"), "{said}");
     assert!(said.contains("presence_leases to guest") && !said.contains("at line"), "{said}");
-    let sql = "grant select, insert, update, delete on presence_leases to guest";
+    let sql = "grant select, insert, update, delete on presence_history, presence_leases to guest";
     execute(Engine::Postgres, url, sql.to_owned()).await;
     assert_contains(
         &doctor(&guest, &["--no-migrate"]),

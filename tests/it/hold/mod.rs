@@ -39,18 +39,18 @@ on_every_engine![
     an_old_stream_does_not_overwrite_the_session_of_a_newer_one,
 ];
 
-const GRACE: Duration = Duration::from_secs(15);
+pub const GRACE: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_millis(1);
 
 /// A response of a stream, with the expiry of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Response {
+pub enum Response {
     Set(Timestamp),
     Extended(Timestamp),
 }
 
 /// A stream that holds a session. Dropping it breaks the stream.
-struct Holder {
+pub struct Holder {
     /// Dropped first: if the client's side ended first, that would be a clean end.
     stream: Streaming<HoldPresenceResponse>,
     messages: mpsc::Sender<HoldPresenceRequest>,
@@ -58,7 +58,7 @@ struct Holder {
 
 impl Holder {
     /// Opens a stream on a connection of its own that holds the session `app` of `u`.
-    async fn open(addresses: Addresses, pair: &str) -> Self {
+    pub async fn open(addresses: Addresses, pair: &str) -> Self {
         Self::try_open(addresses, message("u", "app", pair), "").await.unwrap()
     }
 
@@ -95,12 +95,12 @@ impl Holder {
         }))
     }
 
-    async fn next(&mut self) -> Response {
+    pub async fn next(&mut self) -> Response {
         self.try_next().await.unwrap().expect("an open stream")
     }
 
     /// The status at the end of the stream; skips the responses before it.
-    async fn end(&mut self) -> Status {
+    pub async fn end(&mut self) -> Status {
         loop {
             match self.try_next().await {
                 Ok(Some(_)) => {}

@@ -275,7 +275,7 @@ pub fn json_words(body: &Value) -> String {
 }
 
 /// Converts `ACTIVITY_IN_A_CALL` to `InACall`.
-fn word(name: &str, prefix: &str) -> String {
+pub fn word(name: &str, prefix: &str) -> String {
     pascal(name.strip_prefix(prefix).unwrap())
 }
 

@@ -19,7 +19,7 @@ pub struct Server {
     pub clock: ManualClock,
     pub addresses: Addresses,
     pub app: App,
-    _database: TestDatabase,
+    pub database: TestDatabase,
 }
 
 impl Server {
@@ -40,7 +40,7 @@ impl Server {
         let mut settings = settings(&database.url, flags);
         tune(&mut settings);
         let app = start(&settings, Clock::Manual(clock.clone())).await;
-        Self { clock, addresses: app.addresses(), app, _database: database }
+        Self { clock, addresses: app.addresses(), app, database }
     }
 
     pub fn graph(&self) -> String {
