@@ -1,13 +1,13 @@
 //! Reading the history and its size, and removing its spans.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::statement::{StatementResult, Statements, column};
 use crate::{
     presence::Timestamp,
     store::{
         HistoryStats, LoadHistory, StoreError, StoredHistory, UserKey, keys,
-        rows::{Row, add_history, required},
+        rows::{Row, add_history, at_position, required},
         sql::{Sql, sql},
     },
 };
@@ -30,42 +30,45 @@ pub(super) async fn load_history(
     load: &LoadHistory,
 ) -> Result<Vec<StoredHistory>, StoreError> {
     let sql = if statements.is_distributed() { &LOAD_HISTORY_DISTRIBUTED } else { &LOAD_HISTORY };
-    let (mut found, mut start, mut distinct) = (HashMap::new(), None, 0);
+    let (mut tenants, mut start) = (BTreeMap::new(), None);
     for (tenant_id, user_ids) in keys::by_tenant(&load.users) {
-        distinct += user_ids.len();
         let query = statements
             .query(sql)
             .bind(tenant_id)
-            .bind(user_ids)
+            .bind(&user_ids)
             .bind(load.before.as_millis())
             .bind(i64::from(load.spans_max));
         let StatementResult { rows, .. } = statements.run(sql, query).await?;
-        let mut by_user: HashMap<_, Vec<_>> = HashMap::new();
+        let mut rows_of = vec![Vec::new(); user_ids.len()];
         for row in &rows {
             match required(row.text(0)?)? {
                 "" => start = row.time(20)?,
-                user_id => by_user.entry(user_id.to_owned()).or_default().push(row),
+                user_id => at_position(&mut rows_of, user_ids.binary_search(&user_id).ok())?.push(row),
             }
         }
-        for (user_id, rows) in by_user {
+        let mut users = Vec::with_capacity(user_ids.len());
+        for rows in &rows_of {
             let mut stored = StoredHistory::default();
-            add_history(&mut stored, now, load.spans_max, &rows)?;
-            found.insert((tenant_id, user_id), stored);
+            add_history(&mut stored, now, load.spans_max, rows)?;
+            users.push(Some(stored));
         }
+        tenants.insert(tenant_id, (user_ids, users));
     }
     if statements.is_distributed() {
         // Read after the spans: the start moves before spans are removed or left out.
         start = self::start(statements).await?;
     }
-    let is_distinct = distinct == load.users.len();
+    let is_distinct = tenants.values().map(|(user_ids, _)| user_ids.len()).sum::<usize>() == load.users.len();
     let mut take = |key: &UserKey| {
-        let key = (key.tenant_id, key.user_id.to_string());
-        let found = if is_distinct { found.remove(&key) } else { found.get(&key).cloned() };
-        let mut stored = found.unwrap_or_default();
-        stored.begin_at(start);
-        stored
+        let (user_ids, users) = tenants.get_mut(&key.tenant_id)?;
+        let user = users.get_mut(user_ids.binary_search(&key.user_id.as_str()).ok()?)?;
+        if is_distinct { user.take() } else { user.clone() }
     };
-    Ok(load.users.iter().map(&mut take).collect())
+    let mut histories: Vec<_> = load.users.iter().map(|key| take(key).unwrap_or_default()).collect();
+    for stored in &mut histories {
+        stored.begin_at(start);
+    }
+    Ok(histories)
 }
 
 /// Reads the start of the complete history on Citus, where it is on another node than the spans.

@@ -23,45 +23,55 @@ cross join lateral (
       and user_id = requested.user_id
       and availability is not null
     union all
-    select user_id, null, null, null, null, changed_at, null, null, null,
-           preferred_availability, preferred_activity, preferred_expires_at,
-           status_content, status_set_at, status_expires_at,
-           manual_location_type, manual_place_id,
-           automatic_location_type, automatic_place_id,
-           null, null, null, null, null, null, null, null
-    from presence_users
-    where tenant_id = $1
-      and user_id = requested.user_id
-    union all
-    select user_id, null, preferred_availability, preferred_activity, preferred_set_at, null, null, null, null,
-           null, null, null, null, null, null, null, null, null, null,
-           'preference', preferred_started_at, preferred_expires_at,
-           preferred_set_by_application, preferred_set_by_user, null, null, null
-    from presence_users
-    where tenant_id = $1
-      and user_id = requested.user_id
-      and preferred_availability is not null
-    union all
-    select user_id, null, null, null, status_set_at, null, null, null, null,
-           null, null, null, status_content, null, null, null, null, null, null,
-           'message', status_started_at, status_expires_at,
-           status_set_by_application, status_set_by_user, null, null, null
-    from presence_users
-    where tenant_id = $1
-      and user_id = requested.user_id
-      and status_content is not null
-    union all
-    select user_id, null, null, null, greatest(manual_location_set_at, automatic_location_set_at), null, null, null, null,
-           null, null, null, null, null, null,
-           manual_location_type, manual_place_id, automatic_location_type, automatic_place_id,
-           'locations', locations_started_at, null,
-           case when coalesce(manual_location_set_at, 0) >= coalesce(automatic_location_set_at, 0) then manual_location_set_by_application else automatic_location_set_by_application end,
-           case when coalesce(manual_location_set_at, 0) >= coalesce(automatic_location_set_at, 0) then manual_location_set_by_user else automatic_location_set_by_user end,
+    select p.user_id, null,
+           case part when 'preference' then p.preferred_availability end,
+           case part when 'preference' then p.preferred_activity end,
+           case part
+               when 'preference' then p.preferred_set_at
+               when 'message' then p.status_set_at
+               when 'locations' then greatest(p.manual_location_set_at, p.automatic_location_set_at)
+           end,
+           p.changed_at, null, null, null,
+           p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
+           p.status_content, p.status_set_at, p.status_expires_at,
+           p.manual_location_type, p.manual_place_id,
+           p.automatic_location_type, p.automatic_place_id,
+           part,
+           case part
+               when 'preference' then p.preferred_started_at
+               when 'message' then p.status_started_at
+               when 'locations' then p.locations_started_at
+           end,
+           case part when 'preference' then p.preferred_expires_at when 'message' then p.status_expires_at end,
+           case part
+               when 'preference' then p.preferred_set_by_application
+               when 'message' then p.status_set_by_application
+               when 'locations' then case
+                   when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                   then p.manual_location_set_by_application
+                   else p.automatic_location_set_by_application
+               end
+           end,
+           case part
+               when 'preference' then p.preferred_set_by_user
+               when 'message' then p.status_set_by_user
+               when 'locations' then case
+                   when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                   then p.manual_location_set_by_user
+                   else p.automatic_location_set_by_user
+               end
+           end,
            null, null, null
-    from presence_users
-    where tenant_id = $1
-      and user_id = requested.user_id
-      and coalesce(manual_location_type, automatic_location_type) is not null
+    from presence_users as p
+    cross join (values (null), ('preference'), ('message'), ('locations')) as parts (part)
+    where p.tenant_id = $1
+      and p.user_id = requested.user_id
+      and case part
+          when 'preference' then p.preferred_availability is not null
+          when 'message' then p.status_content is not null
+          when 'locations' then coalesce(p.manual_location_type, p.automatic_location_type) is not null
+          else true
+      end
     union all
     select * from (
         select user_id, session_id, availability, activity, set_at, changed_at,
