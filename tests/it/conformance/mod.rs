@@ -3,6 +3,7 @@
 mod cleanup;
 mod clear_sessions;
 mod deadlocks;
+mod erase;
 mod extend_sessions;
 mod history;
 mod history_stats;

@@ -1,0 +1,134 @@
+//! Erasing and exporting users.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use presenced::{
+    presence::{Pair, Timestamp},
+    store::{ClearSession, Invalidation, SetSession, UpdateUser},
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, history::author, key, key_of, message, set, start, update};
+use crate::support::{database::Engine, on_every_engine};
+
+on_every_engine![
+    the_rows_of_the_user_are_removed_and_no_others,
+    watchers_are_notified_of_an_erased_user,
+    an_extension_of_an_erased_session_fails_and_leaves_no_row,
+    the_name_of_the_user_as_author_is_removed_and_nothing_else,
+    every_row_of_a_user_is_exported,
+];
+
+impl Subject {
+    /// Sets and changes sessions and a message of a user: two sessions, a row, and two spans.
+    async fn fill(&self, tenant: Uuid, user: &str) {
+        for (minutes, pair) in [(0, IN_A_CALL), (1, Pair::AWAY)] {
+            let session = |id| SetSession { key: key_of(tenant, user, id), ..set(user, id, pair, HOUR) };
+            self.set(start() + minutes * MINUTE, &[session("a"), session("b")]).await;
+        }
+        let update = UpdateUser { user: key_of(tenant, user, "x").user, ..update(user, message("hi")) };
+        self.store.update_user(start(), &update).await.unwrap();
+    }
+
+    /// Counts the rows of a user, by table.
+    async fn rows(&self, tenant: Uuid, user: &str) -> BTreeMap<String, usize> {
+        let mut rows = BTreeMap::new();
+        for line in self.store.export_user(&key_of(tenant, user, "x").user).await.unwrap() {
+            let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(
+                (row["tenant_id"].as_str(), &row["user_id"]),
+                (Some(&*tenant.to_string()), &user.into())
+            );
+            *rows.entry(row["table"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        rows
+    }
+}
+
+fn full() -> BTreeMap<String, usize> {
+    [("presence_history", 2), ("presence_sessions", 2), ("presence_users", 1)]
+        .map(|(table, rows)| (table.to_owned(), rows))
+        .into()
+}
+
+async fn the_rows_of_the_user_are_removed_and_no_others(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let others = [(Uuid::nil(), "v"), (Uuid::max(), "u")];
+    for (tenant, user) in [others[0], others[1], (Uuid::nil(), "u")] {
+        subject.fill(tenant, user).await;
+    }
+    let user = key("u", "x").user;
+    assert_eq!(subject.store.erase_user(&user).await.unwrap(), 5);
+    assert_eq!(subject.rows(Uuid::nil(), "u").await, BTreeMap::new());
+    assert_eq!(subject.user(start(), "u").await, presenced::presence::User::default());
+    assert_eq!(subject.history(start(), "u").await.spans, []);
+    for (tenant, user) in others {
+        assert_eq!(subject.rows(tenant, user).await, full());
+    }
+    assert_eq!(subject.store.erase_user(&user).await.unwrap(), 0, "it is safe to repeat");
+}
+
+async fn watchers_are_notified_of_an_erased_user(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.fill(Uuid::nil(), "u").await;
+    let mut invalidations = subject.database.invalidations();
+    assert_eq!(invalidations.next().await, Invalidation::AllUsers);
+    subject.store.erase_user(&key("u", "x").user).await.unwrap();
+    let next = timeout(Duration::from_secs(30), invalidations.next()).await.unwrap();
+    assert_eq!(next, Invalidation::Users(vec![key("u", "x").user]));
+}
+
+async fn an_extension_of_an_erased_session_fails_and_leaves_no_row(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    subject.fill(Uuid::nil(), "u").await;
+    subject.store.erase_user(&key("u", "x").user).await.unwrap();
+    let held = [set("u", "a", Pair::AWAY, HOUR)];
+    assert_eq!(subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap(), [false]);
+    assert_eq!(subject.rows(Uuid::nil(), "u").await, BTreeMap::new());
+}
+
+async fn the_name_of_the_user_as_author_is_removed_and_nothing_else(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let boss = author("app", Some("boss"));
+    for user in ["u", "v", "w"] {
+        for pair in [IN_A_CALL, Pair::AWAY] {
+            let session = SetSession { set_by: boss.clone(), ..set(user, "a", pair, HOUR) };
+            subject.set(start(), &[session]).await;
+        }
+        let clear = ClearSession { key: key(user, "a"), cleared_by: boss.clone() };
+        subject.store.clear_sessions(start() + MINUTE, &[clear]).await.unwrap();
+        let update = UpdateUser { set_by: boss.clone(), ..update(user, message("hi")) };
+        subject.store.update_user(start(), &update).await.unwrap();
+    }
+    let lines = async |user: &str| subject.store.export_user(&key(user, "x").user).await.unwrap();
+    let mut before = Vec::new();
+    for user in ["u", "v", "w"] {
+        before.push(lines(user).await);
+    }
+    let (mut after, mut chunks) = (None, 0);
+    loop {
+        after = subject.store.erase_author(&key("boss", "x").user, after.as_ref(), 1).await.unwrap();
+        chunks += 1;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(chunks > 1, "{chunks}");
+    for (user, before) in ["u", "v", "w"].into_iter().zip(before) {
+        let before: Vec<_> = before.iter().map(|line| line.replace(r#""boss""#, "null")).collect();
+        assert_eq!(lines(user).await, before);
+    }
+}
+
+async fn every_row_of_a_user_is_exported(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    assert_eq!(subject.rows(Uuid::nil(), "u").await, BTreeMap::new());
+    subject.fill(Uuid::nil(), "u").await;
+    assert_eq!(subject.rows(Uuid::nil(), "u").await, full());
+    let line = subject.store.export_user(&key("u", "x").user).await.unwrap().remove(0);
+    let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((row["session_id"].as_str(), row["cleared_at"].as_i64()), (Some("a"), None));
+    let set_at = Timestamp::from_millis(row["set_at"].as_i64().unwrap());
+    assert_eq!((set_at, row["set_by_user"].is_null()), (start() + MINUTE, true));
+}
