@@ -1,9 +1,11 @@
 //! Reading users with their history, as far back as an operation needs.
 
+use std::cmp::Reverse;
+
 use super::{Caller, Error, Operation, Presence, ReadFrom, Service};
 use crate::{
     batch::HistoryOf,
-    presence::{Author, History, PresenceTimes, Span, Timestamp, User, UserId},
+    presence::{Author, History, PresenceTimes, Span, SpanValue, Timestamp, User, UserId},
     store::{StoredHistory, UserKey},
 };
 
@@ -17,9 +19,12 @@ pub enum View {
     Full,
 }
 
-/// The number of spans that are read at first. Most presences need no more.
-const SPANS_FEW: u32 = 20;
+/// The number of spans that are read at first for the times of a presence. Most need no more, and each
+/// costs about as much as a session.
+const SPANS_FEW: u32 = 4;
 /// The number of spans that are read next.
+const SPANS_SOME: u32 = 40;
+/// The number of spans that are read at first for an explanation.
 pub(super) const SPANS_MORE: u32 = 1_000;
 /// The factor after that.
 const SPANS_FACTOR: u32 = 10;
@@ -114,7 +119,7 @@ impl Service {
             let mut times = times(&read, now);
             if read.has_more && is_partial(&times) {
                 let partial = |read: &UserHistory| is_partial(&self::times(read, now));
-                read = self.load_history(user, Timestamp::LATEST, SPANS_MORE, |read| !partial(read)).await?;
+                read = self.load_history(user, Timestamp::LATEST, SPANS_SOME, |read| !partial(read)).await?;
                 times = self::times(&read, now);
             }
             presences.push(Presence { times: Some(times), ..presence });
@@ -136,6 +141,16 @@ pub(super) fn times(read: &UserHistory, now: Timestamp) -> PresenceTimes {
         last_active_time: history.last_active_time(now),
         history_start: read.start,
     }
+}
+
+/// Sorts spans from the newest to the oldest. Spans of the same time are in the order of their parts
+/// and sessions, so that each read has the same order.
+pub(super) fn sort_newest_first(spans: &mut [Span]) {
+    let session_id = |span: &Span| match &span.value {
+        SpanValue::Session { session_id, .. } => Some(session_id.clone()),
+        _ => None,
+    };
+    spans.sort_by_key(|span| (Reverse((span.started_at, span.ended_at)), span.part(), session_id(span)));
 }
 
 /// Removes what `caller` must not see of these spans of a user: for whom an application acted.

@@ -8,7 +8,7 @@ use crate::{
     },
     service::{
         Caller, Error, Field, Input, Operation, Path, Presence, Received, Rule, Service, Violation,
-        history::{SPANS_MORE, UserHistory, times, visible_spans},
+        history::{SPANS_MORE, UserHistory, sort_newest_first, times, visible_spans},
         validator::Validator,
     },
 };
@@ -70,7 +70,8 @@ impl Service {
         let is_unknown = history.spans.is_empty() && read.user == User::default();
         let decision = explain(&user, now);
         let preferred = user.preferred.filter(|preferred| preferred.expires_at > now);
-        let spans = history.spans.iter().filter(|span| span.applies_at(now)).cloned().collect();
+        let mut spans: Vec<_> = history.spans.iter().filter(|span| span.applies_at(now)).cloned().collect();
+        sort_newest_first(&mut spans);
         let spans = visible_spans(caller, &user_id, spans);
         let shown = interval(history, now, read.now);
         let facts = Facts { decision: &decision, preferred, spans: &spans };

@@ -1,13 +1,11 @@
 //! Lists what was shown of a user, from when to when, and why.
 
-use std::cmp::Reverse;
-
 use super::explanation_text::{Facts, cause};
 use crate::{
     presence::{History, INTERVALS_MAX, Pair, Part, Shown, Span, Timestamp, UserId, explain},
     service::{
         Caller, Error, Field, Input, Operation, Path, Received, Rule, Service, Violation,
-        history::{UserHistory, visible_spans},
+        history::{UserHistory, sort_newest_first, visible_spans},
         validator::Validator,
     },
 };
@@ -124,7 +122,7 @@ impl Query {
         };
         let all = if self.parts.is_empty() { &[] } else { history.spans.as_slice() };
         let mut spans: Vec<_> = all.iter().filter(overlaps).cloned().collect();
-        spans.sort_by_key(|span| Reverse((span.started_at, span.ended_at)));
+        sort_newest_first(&mut spans);
         Interval {
             pair: shown.pair,
             started_at: shown.started_at,
