@@ -39,7 +39,7 @@ const LEASE_DURATION: Duration = Duration::from_mins(2);
 enum Position {
     Sessions(Option<SessionKey>),
     Users(Option<UserKey>),
-    /// Spans of the history have no order: each chunk removes the oldest.
+    /// No position is needed: each chunk removes the oldest spans.
     Spans,
 }
 

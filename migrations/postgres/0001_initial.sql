@@ -189,7 +189,8 @@ comment on column presence_users.previous_set_by_application is 'The application
 comment on column presence_users.previous_set_by_user is 'The user for whom the application had set it';
 
 -- One row per span: one value of one part of a user's presence, from one instant to another.
--- A row is written when the span has ended. No row changes; erasing a user removes its rows.
+-- A row is written when the span has ended, and does not change. Erasing a user removes the rows,
+-- and the user's id from the rows of others.
 create table presence_history (
     tenant_id               uuid             not null,
     user_id                 text collate "C" not null,

@@ -161,7 +161,8 @@ create table presence_users (
 ) strict, without rowid;
 
 -- One row per span: one value of one part of a user's presence, from one instant to another.
--- A row is written when the span has ended. No row changes; erasing a user removes its rows.
+-- A row is written when the span has ended, and does not change. Erasing a user removes the rows,
+-- and the user's id from the rows of others.
 create table presence_history (
     tenant_id               text    not null, -- The organisation; the nil UUID while authentication is off
     user_id                 text    not null, -- Opaque; a GUID is in lower case

@@ -1,6 +1,6 @@
 //! Reading users with their history, as far back as an operation needs.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, ops::RangeInclusive};
 
 use super::{Caller, Error, Operation, Presence, ReadFrom, Service};
 use crate::{
@@ -28,9 +28,11 @@ const SPANS_SOME: u32 = 40;
 pub(super) const SPANS_MORE: u32 = 1_000;
 /// The factor after that.
 const SPANS_FACTOR: u32 = 10;
+/// The maximum number of spans that are read for the times of a presence.
+const SPANS_MAX_FOR_TIMES: u32 = 4_000;
 /// The maximum number of spans that are read of one user. Where it does not reach, the history is
 /// treated as removed.
-const SPANS_MAX: u32 = 100_000;
+pub(super) const SPANS_MAX: u32 = 100_000;
 
 /// A user with the history.
 pub(super) struct UserHistory {
@@ -56,23 +58,28 @@ impl UserHistory {
 }
 
 impl Service {
-    /// Reads a user with spans that started before `before`: first `spans_max` of them, then more
-    /// until they are `enough`.
+    /// Reads a user with spans that started before `before`: first the smaller number of `spans`, then
+    /// more until they are `enough`.
     pub(super) async fn load_history(
         &self,
         user: UserKey,
         before: Timestamp,
-        mut spans_max: u32,
+        spans: RangeInclusive<u32>,
         enough: impl Fn(&UserHistory) -> bool,
     ) -> Result<UserHistory, Error> {
+        let (mut spans_max, limit) = spans.into_inner();
         loop {
             let item = HistoryOf { user: user.clone(), before, spans_max };
             let (now, mut stored) = self.batches.reads.load_history.call(vec![item]).await?;
             let read = UserHistory::new(stored.pop().unwrap_or_default(), now);
-            if !read.has_more || spans_max >= SPANS_MAX || enough(&read) {
+            if !read.has_more || enough(&read) {
                 return Ok(read);
             }
-            spans_max *= SPANS_FACTOR;
+            if spans_max >= limit {
+                // The history ends here for the caller.
+                return Ok(UserHistory { start: read.history.complete_from, ..read });
+            }
+            spans_max = spans_max.saturating_mul(SPANS_FACTOR).min(limit);
         }
     }
 
@@ -119,7 +126,11 @@ impl Service {
             let mut times = times(&read, now);
             if read.has_more && is_partial(&times) {
                 let partial = |read: &UserHistory| is_partial(&self::times(read, now));
-                read = self.load_history(user, Timestamp::LATEST, SPANS_SOME, |read| !partial(read)).await?;
+                read = self
+                    .load_history(user, Timestamp::LATEST, SPANS_SOME..=SPANS_MAX_FOR_TIMES, |read| {
+                        !partial(read)
+                    })
+                    .await?;
                 times = self::times(&read, now);
             }
             presences.push(Presence { times: Some(times), ..presence });

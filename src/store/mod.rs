@@ -96,7 +96,8 @@ pub const LATE_AFTER: Duration = Duration::from_millis(500);
 /// 1. A span ends when its value is changed or cleared, when it expires, and when its session is
 ///    evicted or removed.
 /// 2. A new author ends a span, even if the value stays.
-/// 3. A refresh by the same author ends none.
+/// 3. A refresh by the same author ends none, unless `changed_at` moves: the session had faded or
+///    ended, would have done so within [`SETTLES_AFTER`], or now ends earlier.
 /// 4. The end of an expired value is its expiry. Its span is appended by the next write of the row,
 ///    or when the row is removed.
 /// 5. The spans of one session or part do not overlap, and have no gap while a value applied.
@@ -258,6 +259,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 1. Watchers are notified.
     /// 2. The other users and tenants are unaffected.
     /// 3. An extension of a removed session fails, and leaves no row.
+    ///
+    /// Unlike other writes, an erase that arrives late removes also what was set since.
     /// 4. On SQLite, the file and its write-ahead log don't contain the id any more. Only a file of
     ///    more than 256 MiB can have remains of it; a warning says so.
     async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError>;

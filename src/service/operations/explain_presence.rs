@@ -8,7 +8,7 @@ use crate::{
     },
     service::{
         Caller, Error, Field, Input, Operation, Path, Presence, Received, Rule, Service, Violation,
-        history::{SPANS_MORE, UserHistory, sort_newest_first, times, visible_spans},
+        history::{SPANS_MAX, SPANS_MORE, UserHistory, sort_newest_first, times, visible_spans},
         validator::Validator,
     },
 };
@@ -56,10 +56,10 @@ impl Service {
         let tells_all = |read: &UserHistory| {
             let history = &read.history;
             let shown = interval(history, at.unwrap_or(read.now), read.now);
-            history.last_active_time(read.now).is_some()
+            history.last_active_time(at.unwrap_or(read.now)).is_some()
                 && shown.is_some_and(|shown| shown.started_at.is_some())
         };
-        let read = self.load_history(key, Timestamp::LATEST, SPANS_MORE, tells_all).await?;
+        let read = self.load_history(key, Timestamp::LATEST, SPANS_MORE..=SPANS_MAX, tells_all).await?;
         let (history, now) = (&read.history, at.unwrap_or(read.now));
         if let Some(start) = history.complete_from.filter(|_| at.is_some() && !history.reaches(now)) {
             let received = Some(Received::Text(now.to_string()));
@@ -78,7 +78,7 @@ impl Service {
         let text = if is_unknown {
             explanation_text::NOTHING_STORED.to_owned()
         } else if at.is_some() {
-            explanation_text::then(&facts, now, shown.as_ref(), read.now)
+            explanation_text::then(&facts, now, shown.as_ref(), read.now, history.complete_from)
         } else {
             explanation_text::now(&facts, shown.as_ref(), history.complete_from.filter(|start| *start <= now))
         };

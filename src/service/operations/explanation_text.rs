@@ -42,18 +42,25 @@ pub(super) fn now(facts: &Facts<'_>, shown: Option<&Shown<'_>>, start: Option<Ti
 }
 
 /// Explains the presence of an earlier instant: the reason, from when, and until when.
-pub(super) fn then(facts: &Facts<'_>, at: Timestamp, shown: Option<&Shown<'_>>, now: Timestamp) -> String {
+pub(super) fn then(
+    facts: &Facts<'_>,
+    at: Timestamp,
+    shown: Option<&Shown<'_>>,
+    now: Timestamp,
+    start: Option<Timestamp>,
+) -> String {
     let presence = facts.decision.presence;
-    let from = match shown {
-        Some(Shown { started_at: Some(from), .. }) => format!("from {from}"),
-        _ => "from before the history".to_owned(),
+    let from = match (shown, start) {
+        (Some(Shown { started_at: Some(from), .. }), _) => format!(" from {from}"),
+        (_, Some(_)) => " from before the history".to_owned(),
+        (_, None) => String::new(),
     };
     let until = match shown {
         Some(Shown { ended_at, .. }) if *ended_at < now => format!("until {ended_at}"),
         _ => "until now".to_owned(),
     };
     let reason = reason(facts, Tense::Past);
-    format!("At {at} the presence was {presence} because {reason}. It was shown {from} {until}.")
+    format!("At {at} the presence was {presence} because {reason}. It was shown{from} {until}.")
 }
 
 /// Tells why a pair was shown at an instant, in one sentence.

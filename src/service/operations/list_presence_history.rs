@@ -1,17 +1,22 @@
 //! Lists what was shown of a user, from when to when, and why.
 
+use std::time::Duration;
+
 use super::explanation_text::{Facts, cause};
 use crate::{
     presence::{History, INTERVALS_MAX, Pair, Part, Shown, Span, Timestamp, UserId, explain},
     service::{
         Caller, Error, Field, Input, Operation, Path, Received, Rule, Service, Violation,
-        history::{UserHistory, sort_newest_first, visible_spans},
+        history::{SPANS_MAX, UserHistory, sort_newest_first, visible_spans},
         validator::Validator,
     },
 };
 
 /// The number of intervals on a page if the request has no size.
 const PAGE_SIZE_DEFAULT: u32 = 100;
+
+/// How far the clock of the replica that made a token may be ahead.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(2);
 
 /// The number of spans that are read beyond the size of a page.
 const SPANS_MARGIN: u32 = 50;
@@ -150,7 +155,7 @@ impl ListPresenceHistory {
         let mut query = Query { user_id, from, to, parts, size, end: to };
         let end = match self.page_token {
             Input::Missing => return Ok(query),
-            Input::Value(token) => query.end_of(&token).filter(|end| *end <= now),
+            Input::Value(token) => query.end_of(&token).filter(|end| *end <= now + CLOCK_SKEW_MAX),
             Input::Unreadable(_) => None,
         };
         if end.is_none() {
@@ -185,7 +190,7 @@ impl Service {
         // Often each span begins an interval, and some fade.
         let spans_max = u32::try_from(query.size).unwrap_or(u32::MAX).saturating_add(SPANS_MARGIN);
         let before = query.end.unwrap_or(Timestamp::LATEST);
-        let read = self.load_history(user, before, spans_max, fills_page).await?;
+        let read = self.load_history(user, before, spans_max..=SPANS_MAX, fills_page).await?;
         let mut shown = query.page(&read);
         // The start of the last interval is unknown while the store has more spans.
         let is_cut = read.has_more && shown.last().is_some_and(|last| last.started_at.is_none());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +11,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{Stream, unfold},
 };
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -62,6 +63,7 @@ impl Service {
             service: Arc::clone(self),
             view,
             tenant_id: keys.first().map_or_else(Uuid::nil, |key| key.tenant_id),
+            untimed: Vec::new(),
             ready: VecDeque::new(),
             sent: HashMap::with_capacity(keys.len()),
             unsent: keys.len(),
@@ -87,7 +89,9 @@ struct WatchStream {
     view: View,
     /// The tenant of all users.
     tenant_id: Uuid,
-    /// Presences that the next calls return, with the times from the history.
+    /// Presences whose times have to be read from the history.
+    untimed: Vec<Presence>,
+    /// Presences that the next calls return.
     ready: VecDeque<Presence>,
     watcher: Watcher,
     /// The presence that was last sent of each user, by the user's number.
@@ -107,55 +111,76 @@ impl WatchStream {
         if let Some(presence) = self.ready.pop_front() {
             return Ok(WatchEvent::Presence(presence));
         }
-        if self.unsent == 0 && !self.snapshot_complete {
+        if self.unsent == 0 && !self.snapshot_complete && self.untimed.is_empty() {
             self.snapshot_complete = true;
             return Ok(WatchEvent::SnapshotComplete);
         }
         let quiet = sleep(self.heartbeat);
         tokio::pin!(quiet);
         loop {
+            if !self.untimed.is_empty() {
+                return self.add_times(quiet).await;
+            }
             tokio::select! {
                 biased;
                 error = &mut self.end => return Err(error),
                 update = self.watcher.next() => {
                     let Some(presence) = self.changed(update) else { continue };
-                    if self.view == View::Full {
-                        self.ready.push_back(presence);
-                        break;
+                    if self.view == View::Basic {
+                        return Ok(WatchEvent::Presence(presence));
                     }
-                    return Ok(WatchEvent::Presence(presence));
+                    self.untimed.push(presence);
+                    self.add_waiting();
                 }
                 () = &mut quiet => return Ok(WatchEvent::Heartbeat),
             }
         }
-        self.add_times().await
     }
 
-    /// Reads the presence in `ready`, and those of further updates, again with the times from the
-    /// history. While the database is unavailable it waits, as the hub does.
-    async fn add_times(&mut self) -> Result<WatchEvent, Error> {
-        while self.ready.len() < READ_TOGETHER
+    /// Adds the presences of further updates that wait, to read their times together.
+    fn add_waiting(&mut self) {
+        while self.untimed.len() < READ_TOGETHER
             && let Some(update) = self.watcher.try_next()
         {
             let changed = self.changed(update);
-            self.ready.extend(changed);
+            self.untimed.extend(changed);
         }
-        let key =
-            |presence: &Presence| UserKey { tenant_id: self.tenant_id, user_id: presence.user_id.clone() };
-        let keys: Vec<_> = self.ready.iter().map(key).collect();
+    }
+
+    /// Reads the presences in `untimed` again with the times from the history. While the database is
+    /// unavailable the stream sends heartbeats. Presences that can't be read are sent without times.
+    async fn add_times(&mut self, quiet: Pin<&mut Sleep>) -> Result<WatchEvent, Error> {
+        let tenant_id = self.tenant_id;
+        let key = |presence: &Presence| UserKey { tenant_id, user_id: presence.user_id.clone() };
+        let keys: Vec<_> = self.untimed.iter().map(key).collect();
         let Self { service, end, .. } = self;
-        let presences = loop {
-            tokio::select! {
-                biased;
-                error = &mut *end => return Err(error),
-                read = service.full_presences(ReadFrom::Primary, keys.clone()) => match read {
-                    Ok(presences) => break presences,
-                    Err(error) => debug!(%error, "reading the history for a watcher failed"),
-                },
+        let read = async {
+            loop {
+                match service.full_presences(ReadFrom::Primary, keys.clone()).await {
+                    Err(error) if error.retry_after.is_some() => {
+                        debug!(%error, "reading the history for a watcher failed");
+                        sleep(RETRY_DELAY).await;
+                    }
+                    read => return read,
+                }
             }
-            sleep(RETRY_DELAY).await;
         };
-        self.ready = presences.into_iter().map(|presence| presence.visible_to(&self.caller)).collect();
+        let read = tokio::select! {
+            biased;
+            error = &mut *end => return Err(error),
+            read = read => read,
+            () = quiet => return Ok(WatchEvent::Heartbeat),
+        };
+        let untimed = std::mem::take(&mut self.untimed);
+        self.ready = match read {
+            Ok(presences) => {
+                presences.into_iter().map(|presence| presence.visible_to(&self.caller)).collect()
+            }
+            Err(error) => {
+                debug!(%error, "the presences are sent without the times from the history");
+                untimed.into()
+            }
+        };
         self.ready
             .pop_front()
             .map(WatchEvent::Presence)

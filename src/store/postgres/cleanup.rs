@@ -57,6 +57,7 @@ pub(super) async fn remove_sessions(
     if sessions.is_empty() {
         return Ok(0);
     }
+    statements.prepare_write(now).await?;
     if statements.is_distributed() {
         let mut removed = 0;
         for SessionRow { key, set_at, .. } in sessions {
@@ -113,6 +114,7 @@ pub(super) async fn remove_users(statements: &Statements, users: &[UserRow]) -> 
     if users.is_empty() {
         return Ok(0);
     }
+    statements.prepare_write(statements.clock().now()).await?;
     if statements.is_distributed() {
         let mut removed = 0;
         for UserRow { key, set_at, .. } in users {

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub(super) const ERASE_USER: Sql = sql!("erase_user");
+const ERASE_SPANS: Sql = sql!("erase_spans");
 pub(super) const END_OF_CHUNK: Sql = sql!("end_of_chunk");
 /// The statements that remove the name of an author, one for each table.
 const ERASE_AUTHOR: [Sql; 3] =
@@ -54,7 +55,10 @@ pub(super) async fn erase_user(statements: &Statements, user: &UserKey) -> Resul
     let query = statements.query(&ERASE_USER).bind(user.tenant_id).bind(user.user_id.as_str());
     let rows = statements.run_notifying(&ERASE_USER, query, true).await?.rows;
     let removed: i64 = required(rows.first().map(|row| column(row, 3)).transpose()?)?;
-    Ok(removed.unsigned_abs())
+    // The statement sees no span of a write for whose rows it waited.
+    let query = statements.query(&ERASE_SPANS).bind(user.tenant_id).bind(user.user_id.as_str());
+    let spans = statements.run(&ERASE_SPANS, query).await?.affected;
+    Ok(removed.unsigned_abs() + spans)
 }
 
 /// [`crate::store::Store::export_user`].

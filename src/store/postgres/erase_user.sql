@@ -2,7 +2,7 @@
 --
 -- $1 tenant_id, $2 user_id
 --
--- Returns one row, with the number of removed rows.
+-- Returns one row, with the number of removed rows. The `case` is the column that Citus leaves out.
 with sessions as (
     delete from presence_sessions where tenant_id = $1::uuid and user_id = $2::text returning user_id
 ), settings as (
@@ -14,5 +14,5 @@ with sessions as (
            (select count(*) from sessions) + (select count(*) from settings) + (select count(*) from spans) as removed
 )
 select tenant_id, user_id, true as changed, removed,
-    case when removed >= 0 then pg_notify('presence_changes', tenant_id || ' ' || user_id) end
+    case when true then pg_notify('presence_changes', tenant_id || ' ' || user_id) end
 from written

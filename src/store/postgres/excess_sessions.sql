@@ -12,12 +12,15 @@ cross join lateral (
            row_number() over (
                order by set_at < $3, cleared_at is not null or expires_at <= $3, set_at desc
            ) as ordinal,
-           max(coalesce(cleared_at, expires_at)) filter (where availability is not null and (cleared_at is not null or expires_at <= $3)) over () as last_end,
-           coalesce(cleared_at, expires_at) as ends_at
+           row_number() over (
+               order by availability is not null and (cleared_at is not null or expires_at <= $3) desc,
+                        coalesce(cleared_at, expires_at) desc, session_id desc
+           ) as recency,
+           availability is not null and (cleared_at is not null or expires_at <= $3) as has_ended
     from presence_sessions
     where tenant_id = $1
       and user_id = requested.user_id
 ) as ranked
 where ranked.ordinal > 100
   and ranked.set_at < $3
-  and ranked.ends_at is distinct from ranked.last_end
+  and not (ranked.recency = 1 and ranked.has_ended)

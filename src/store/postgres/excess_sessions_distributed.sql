@@ -13,12 +13,16 @@ from (
                partition by tenant_id, user_id
                order by set_at < $3, cleared_at is not null or expires_at <= $3, set_at desc
            ) as ordinal,
-           max(coalesce(cleared_at, expires_at)) filter (where availability is not null and (cleared_at is not null or expires_at <= $3)) over (partition by tenant_id, user_id) as last_end,
-           coalesce(cleared_at, expires_at) as ends_at
+           row_number() over (
+               partition by tenant_id, user_id
+               order by availability is not null and (cleared_at is not null or expires_at <= $3) desc,
+                        coalesce(cleared_at, expires_at) desc, session_id desc
+           ) as recency,
+           availability is not null and (cleared_at is not null or expires_at <= $3) as has_ended
     from presence_sessions
     where tenant_id = $1
       and user_id = any($2::text[])
 ) as ranked
 where ordinal > 100
   and set_at < $3
-  and ends_at is distinct from last_end
+  and not (recency = 1 and has_ended)

@@ -1,6 +1,6 @@
 //! Reading the history and its size, and removing its spans.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::statement::{StatementResult, Statements, column};
 use crate::{
@@ -22,6 +22,9 @@ const HISTORY_SIZE_DISTRIBUTED: Sql = sql!("history_size_distributed");
 pub(super) const OLDEST_SPAN: Sql = sql!("oldest_span");
 /// For the doctor.
 pub(super) const OLD_SPANS: Sql = sql!("old_spans");
+
+/// The time whose spans one statement removes on Citus.
+const SLICE: Duration = Duration::from_mins(10);
 
 /// [`crate::store::Store::load_history`].
 pub(super) async fn load_history(
@@ -87,9 +90,7 @@ pub(super) async fn remove_spans(
 ) -> Result<u64, StoreError> {
     statements.move_history_start(now, before).await?;
     if statements.is_distributed() {
-        let query = statements.query(&REMOVE_SPANS_DISTRIBUTED).bind(before.as_millis());
-        statements.run(&REMOVE_SPANS_DISTRIBUTED, query).await?;
-        return Ok(0);
+        return remove_slice(statements, before, rows).await;
     }
     let query = statements.query(&REMOVE_SPANS).bind(before.as_millis()).bind(i64::from(rows));
     Ok(statements.run(&REMOVE_SPANS, query).await?.affected)
@@ -110,4 +111,16 @@ pub(super) async fn stats(statements: &Statements) -> Result<HistoryStats, Store
         bytes: bytes.unsigned_abs(),
         oldest_ended_at: oldest.rows.first().map_or(Ok(None), |row| row.time(0))?,
     })
+}
+
+/// Removes the oldest spans on Citus, where a statement can't remove a number of rows. Returns `rows`
+/// while more follow.
+async fn remove_slice(statements: &Statements, before: Timestamp, rows: u32) -> Result<u64, StoreError> {
+    let oldest = statements.run(&OLDEST_SPAN, statements.query(&OLDEST_SPAN)).await?.rows;
+    let oldest = oldest.first().map(|row| row.time(0)).transpose()?.flatten();
+    let Some(oldest) = oldest.filter(|oldest| *oldest < before) else { return Ok(0) };
+    let end = before.min(oldest + SLICE);
+    let query = statements.query(&REMOVE_SPANS_DISTRIBUTED).bind(end.as_millis());
+    statements.run(&REMOVE_SPANS_DISTRIBUTED, query).await?;
+    Ok(if end < before { rows.into() } else { 0 })
 }

@@ -29,7 +29,12 @@ cross join lateral (
            case part
                when 'preference' then p.preferred_set_at
                when 'message' then p.status_set_at
-               when 'locations' then greatest(p.manual_location_set_at, p.automatic_location_set_at)
+               when 'locations' then case
+                   when p.manual_location_type is not null
+                    and (p.automatic_location_type is null or p.manual_location_set_at >= p.automatic_location_set_at)
+                   then p.manual_location_set_at
+                   else p.automatic_location_set_at
+               end
            end,
            p.changed_at, null, null, null,
            p.preferred_availability, p.preferred_activity, p.preferred_expires_at,
@@ -47,7 +52,8 @@ cross join lateral (
                when 'preference' then p.preferred_set_by_application
                when 'message' then p.status_set_by_application
                when 'locations' then case
-                   when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                   when p.manual_location_type is not null
+                    and (p.automatic_location_type is null or p.manual_location_set_at >= p.automatic_location_set_at)
                    then p.manual_location_set_by_application
                    else p.automatic_location_set_by_application
                end
@@ -56,7 +62,8 @@ cross join lateral (
                when 'preference' then p.preferred_set_by_user
                when 'message' then p.status_set_by_user
                when 'locations' then case
-                   when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                   when p.manual_location_type is not null
+                    and (p.automatic_location_type is null or p.manual_location_set_at >= p.automatic_location_set_at)
                    then p.manual_location_set_by_user
                    else p.automatic_location_set_by_user
                end

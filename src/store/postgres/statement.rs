@@ -180,9 +180,7 @@ impl Statements {
         sql: &'static Sql,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        if let Some(start) = self.history().start_before(now) {
-            self.move_history_start(now, start).await?;
-        }
+        self.prepare_write(now).await?;
         let late_at = self.shared.clock.now() + self.late_after;
         let query = query.bind(self.history().keeps()).bind(late_at.as_millis());
         let rows = self.run_notifying(sql, query, true).await?.rows;
@@ -204,6 +202,14 @@ impl Statements {
         }
         self.history().count(appended);
         Ok(())
+    }
+
+    /// Prepares a write at `now`. Without history it moves the start of the complete history.
+    pub(super) async fn prepare_write(&self, now: Timestamp) -> Result<(), StoreError> {
+        match self.history().start_before(now) {
+            Some(start) => self.move_history_start(now, start).await,
+            None => Ok(()),
+        }
     }
 
     /// Moves the start of the complete history forward.

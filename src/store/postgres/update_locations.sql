@@ -9,7 +9,7 @@
 -- $13 the time after which the statement is late and changes nothing
 --
 -- A location that changes has the time `..._location_set_at`, also in `excluded`. Its other columns
--- are null if it is cleared. Of the two times the later tells who set the locations last.
+-- are null if it is cleared. The author of the two locations is that of the one that was set last.
 -- Returns one row. No row means that the statement was late.
 -- The columns of a subquery are in the order of the table, with no other assignment between: Citus
 -- needs that.
@@ -102,8 +102,8 @@ with written as (
                     and (
                         excluded.manual_location_type is distinct from p.manual_location_type
                         or excluded.manual_place_id is distinct from p.manual_place_id
-                        or excluded.manual_location_set_by_application is distinct from p.manual_location_set_by_application
-                        or excluded.manual_location_set_by_user is distinct from p.manual_location_set_by_user
+                        or excluded.manual_location_set_by_application is distinct from author.application
+                        or excluded.manual_location_set_by_user is distinct from author.name
                     )
                 ) or (
                     excluded.automatic_location_set_at is not null
@@ -111,10 +111,22 @@ with written as (
                     and (
                         excluded.automatic_location_type is distinct from p.automatic_location_type
                         or excluded.automatic_place_id is distinct from p.automatic_place_id
-                        or excluded.automatic_location_set_by_application is distinct from p.automatic_location_set_by_application
-                        or excluded.automatic_location_set_by_user is distinct from p.automatic_location_set_by_user
+                        or excluded.automatic_location_set_by_application is distinct from author.application
+                        or excluded.automatic_location_set_by_user is distinct from author.name
                     )
                 ) as changes
+                from (
+                    select case when p.manual_location_type is not null
+                             and (
+                                 p.automatic_location_type is null
+                                 or p.manual_location_set_at >= p.automatic_location_set_at
+                             ) then p.manual_location_set_by_application else p.automatic_location_set_by_application end as application,
+                           case when p.manual_location_type is not null
+                             and (
+                                 p.automatic_location_type is null
+                                 or p.manual_location_set_at >= p.automatic_location_set_at
+                             ) then p.manual_location_set_by_user else p.automatic_location_set_by_user end as name
+                ) as author
             ) as write
             left join (
                 select 'locations' as part,
@@ -129,31 +141,37 @@ with written as (
                            then 'changed'
                            else 'cleared'
                        end as end_reason,
-                       greatest(p.manual_location_set_at, p.automatic_location_set_at) as set_at,
                        case
-                           when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                           when p.manual_location_type is not null
+                             and (
+                                 p.automatic_location_type is null
+                                 or p.manual_location_set_at >= p.automatic_location_set_at
+                             )
+                           then p.manual_location_set_at
+                           else p.automatic_location_set_at
+                       end as set_at,
+                       case
+                           when p.manual_location_type is not null
+                             and (
+                                 p.automatic_location_type is null
+                                 or p.manual_location_set_at >= p.automatic_location_set_at
+                             )
                            then p.manual_location_set_by_application
                            else p.automatic_location_set_by_application
                        end as set_by_application,
                        case
-                           when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                           when p.manual_location_type is not null
+                             and (
+                                 p.automatic_location_type is null
+                                 or p.manual_location_set_at >= p.automatic_location_set_at
+                             )
                            then p.manual_location_set_by_user
                            else p.automatic_location_set_by_user
                        end as set_by_user
             ) as ended on write.changes and coalesce(p.manual_location_type, p.automatic_location_type) is not null
         )
     returning
-        tenant_id, user_id, case
-            when coalesce(manual_location_set_at, 0) >= coalesce(automatic_location_set_at, 0)
-            then manual_location_set_by_application
-            else automatic_location_set_by_application
-        end as set_by_application,
-        case
-            when coalesce(manual_location_set_at, 0) >= coalesce(automatic_location_set_at, 0)
-            then manual_location_set_by_user
-            else automatic_location_set_by_user
-        end as set_by_user,
-        coalesce(changed_at >= greatest(manual_location_set_at, automatic_location_set_at), false) as changed,
+        tenant_id, user_id, coalesce(changed_at >= greatest(manual_location_set_at, automatic_location_set_at), false) as changed,
         previous_part, previous_availability, previous_activity, previous_content,
         previous_manual_location_type, previous_manual_place_id,
         previous_automatic_location_type, previous_automatic_place_id,
@@ -171,8 +189,8 @@ with written as (
            previous_manual_location_type, previous_manual_place_id,
            previous_automatic_location_type, previous_automatic_place_id,
            previous_set_at, previous_set_by_application, previous_set_by_user, previous_end_reason,
-           case when previous_end_reason <> 'expired' then set_by_application end,
-           case when previous_end_reason <> 'expired' then set_by_user end
+           case when previous_end_reason <> 'expired' then $4 end,
+           case when previous_end_reason <> 'expired' then $5 end
     from written
     where previous_ended_at is not null
       and $12::boolean

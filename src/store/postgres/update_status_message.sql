@@ -76,8 +76,7 @@ with written as (
             ) as ended on p.status_content is not null and not write.repeats
         )
     returning
-        tenant_id, user_id, status_set_by_application as set_by_application, status_set_by_user as set_by_user,
-        coalesce(changed_at >= status_set_at, false) as changed,
+        tenant_id, user_id, coalesce(changed_at >= status_set_at, false) as changed,
         previous_part, previous_availability, previous_activity, previous_content,
         previous_manual_location_type, previous_manual_place_id,
         previous_automatic_location_type, previous_automatic_place_id,
@@ -95,8 +94,8 @@ with written as (
            previous_manual_location_type, previous_manual_place_id,
            previous_automatic_location_type, previous_automatic_place_id,
            previous_set_at, previous_set_by_application, previous_set_by_user, previous_end_reason,
-           case when previous_end_reason <> 'expired' then set_by_application end,
-           case when previous_end_reason <> 'expired' then set_by_user end
+           case when previous_end_reason <> 'expired' then $4 end,
+           case when previous_end_reason <> 'expired' then $5 end
     from written
     where previous_ended_at is not null
       and $8::boolean

@@ -81,17 +81,27 @@ pub(super) async fn erase_user(
     let removed = writer.release(connection, "erase_user", outcome);
     notifier.notify(|| vec![user.clone()]);
     let removed = removed?;
-    empty_log(writer).await?;
-    if has_remains(file, &user.user_id).await {
-        let mut connection = writer.acquire().await?;
-        let outcome = with_timeout(connection.execute(VACUUM)).await;
-        match writer.release(connection, "vacuum", outcome) {
-            Ok(_) => empty_log(writer).await?,
-            // The rows are removed all the same.
-            Err(error) => warn!(%error, "the database file can have remains of an erased user"),
-        }
+    // The rows are removed, whatever follows.
+    if let Err(error) = remove_remains(writer, file, &user.user_id).await {
+        warn!(%error, "the database file can have remains of an erased user");
     }
     Ok(removed)
+}
+
+/// Removes what the statements left in the files.
+async fn remove_remains(
+    writer: &ConnectionPool<Sqlite>,
+    file: &Path,
+    user_id: &UserId,
+) -> Result<(), StoreError> {
+    empty_log(writer).await?;
+    if has_remains(file, user_id).await {
+        let mut connection = writer.acquire().await?;
+        let outcome = with_timeout(connection.execute(VACUUM)).await;
+        writer.release(connection, "vacuum", outcome)?;
+        empty_log(writer).await?;
+    }
+    Ok(())
 }
 
 async fn empty_log(writer: &ConnectionPool<Sqlite>) -> Result<(), StoreError> {

@@ -48,12 +48,12 @@ where tenant_id = ?1
   and user_id = ?2
   and status_content is not null
 union all
-select user_id, null, null, null, max(coalesce(manual_location_set_at, 0), coalesce(automatic_location_set_at, 0)), null, null, null, null,
+select user_id, null, null, null, case when manual_location_type is not null and (automatic_location_type is null or manual_location_set_at >= automatic_location_set_at) then manual_location_set_at else automatic_location_set_at end, null, null, null, null,
        null, null, null, null, null, null,
        manual_location_type, manual_place_id, automatic_location_type, automatic_place_id,
        'locations', locations_started_at, null,
-       case when coalesce(manual_location_set_at, 0) >= coalesce(automatic_location_set_at, 0) then manual_location_set_by_application else automatic_location_set_by_application end,
-       case when coalesce(manual_location_set_at, 0) >= coalesce(automatic_location_set_at, 0) then manual_location_set_by_user else automatic_location_set_by_user end,
+       case when manual_location_type is not null and (automatic_location_type is null or manual_location_set_at >= automatic_location_set_at) then manual_location_set_by_application else automatic_location_set_by_application end,
+       case when manual_location_type is not null and (automatic_location_type is null or manual_location_set_at >= automatic_location_set_at) then manual_location_set_by_user else automatic_location_set_by_user end,
        null, null, null
 from presence_users
 where tenant_id = ?1

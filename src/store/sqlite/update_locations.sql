@@ -7,7 +7,7 @@
 -- ?9 whether the automatic location changes, ?10 automatic_location_type, ?11 automatic_place_id
 --
 -- A location that changes has the time `..._location_set_at`, also in `excluded`. Its other columns
--- are null if it is cleared. Of the two times the later tells who set the locations last.
+-- are null if it is cleared. The author of the two locations is that of the one that was set last.
 -- Returns one row.
 insert into presence_users as p (
     tenant_id, user_id, changed_at,
@@ -97,8 +97,8 @@ on conflict (tenant_id, user_id) do update set
                 and (
                     excluded.manual_location_type is not p.manual_location_type
                     or excluded.manual_place_id is not p.manual_place_id
-                    or excluded.manual_location_set_by_application is not p.manual_location_set_by_application
-                    or excluded.manual_location_set_by_user is not p.manual_location_set_by_user
+                    or excluded.manual_location_set_by_application is not author.application
+                    or excluded.manual_location_set_by_user is not author.name
                 )
             ) or (
                 excluded.automatic_location_set_at is not null
@@ -106,10 +106,22 @@ on conflict (tenant_id, user_id) do update set
                 and (
                     excluded.automatic_location_type is not p.automatic_location_type
                     or excluded.automatic_place_id is not p.automatic_place_id
-                    or excluded.automatic_location_set_by_application is not p.automatic_location_set_by_application
-                    or excluded.automatic_location_set_by_user is not p.automatic_location_set_by_user
+                    or excluded.automatic_location_set_by_application is not author.application
+                    or excluded.automatic_location_set_by_user is not author.name
                 )
             ) as changes
+            from (
+                select case when p.manual_location_type is not null
+                         and (
+                             p.automatic_location_type is null
+                             or p.manual_location_set_at >= p.automatic_location_set_at
+                         ) then p.manual_location_set_by_application else p.automatic_location_set_by_application end as application,
+                       case when p.manual_location_type is not null
+                         and (
+                             p.automatic_location_type is null
+                             or p.manual_location_set_at >= p.automatic_location_set_at
+                         ) then p.manual_location_set_by_user else p.automatic_location_set_by_user end as name
+            ) as author
         ) as write
         left join (
             select 'locations' as part,
@@ -124,14 +136,30 @@ on conflict (tenant_id, user_id) do update set
                        then 'changed'
                        else 'cleared'
                    end as end_reason,
-                   max(coalesce(p.manual_location_set_at, 0), coalesce(p.automatic_location_set_at, 0)) as set_at,
                    case
-                       when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                       when p.manual_location_type is not null
+                         and (
+                             p.automatic_location_type is null
+                             or p.manual_location_set_at >= p.automatic_location_set_at
+                         )
+                       then p.manual_location_set_at
+                       else p.automatic_location_set_at
+                   end as set_at,
+                   case
+                       when p.manual_location_type is not null
+                         and (
+                             p.automatic_location_type is null
+                             or p.manual_location_set_at >= p.automatic_location_set_at
+                         )
                        then p.manual_location_set_by_application
                        else p.automatic_location_set_by_application
                    end as set_by_application,
                    case
-                       when coalesce(p.manual_location_set_at, 0) >= coalesce(p.automatic_location_set_at, 0)
+                       when p.manual_location_type is not null
+                         and (
+                             p.automatic_location_type is null
+                             or p.manual_location_set_at >= p.automatic_location_set_at
+                         )
                        then p.manual_location_set_by_user
                        else p.automatic_location_set_by_user
                    end as set_by_user

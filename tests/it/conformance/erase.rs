@@ -6,11 +6,12 @@ use presenced::{
     presence::{Pair, Timestamp},
     store::{ClearSession, Invalidation, SetSession, UpdateUser},
 };
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{HOUR, IN_A_CALL, MINUTE, Subject, history::author, key, key_of, message, set, start, update};
-use crate::support::{database::Engine, on_every_engine};
+use crate::support::{database::Engine, on_every_engine, wait::eventually};
 
 on_every_engine![
     the_rows_of_the_user_are_removed_and_no_others,
@@ -131,4 +132,30 @@ async fn every_row_of_a_user_is_exported(engine: Engine) {
     assert_eq!((row["session_id"].as_str(), row["cleared_at"].as_i64()), (Some("a"), None));
     let set_at = Timestamp::from_millis(row["set_at"].as_i64().unwrap());
     assert_eq!((set_at, row["set_by_user"].is_null()), (start() + MINUTE, true));
+}
+
+/// SQLite has one writer, so no other write runs meanwhile.
+#[tokio::test]
+async fn a_span_of_a_write_for_which_the_erase_waits_is_removed() {
+    let subject = Subject::new(Engine::Postgres).await;
+    subject.fill(Uuid::nil(), "u").await;
+    let mut other = PgConnection::connect(subject.url()).await.unwrap();
+    let mut writing = other.begin().await.unwrap();
+    writing.execute("update presence_sessions set set_at = 1 where session_id = 'a'").await.unwrap();
+    let span = "insert into presence_history (tenant_id, user_id, part, session_id, started_at, ended_at, changed_at, \
+                set_at, end_reason) select tenant_id, user_id, 'session', session_id, 1, 1, 1, 1, 'changed' from \
+                presence_sessions where session_id = 'a'";
+    writing.execute(span).await.unwrap();
+    let store = subject.database.open(1);
+    let erased = tokio::spawn(async move { store.erase_user(&key("u", "x").user).await });
+    let mut admin = PgConnection::connect(subject.url()).await.unwrap();
+    eventually("the erase waits for the write", async || {
+        let waits = "select count(*) from pg_stat_activity where datname = current_database() and \
+                     wait_event_type = 'Lock'";
+        sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut admin).await.unwrap() == 1
+    })
+    .await;
+    writing.commit().await.unwrap();
+    assert_eq!(erased.await.unwrap().unwrap(), 6);
+    assert_eq!(subject.rows(Uuid::nil(), "u").await, BTreeMap::new());
 }

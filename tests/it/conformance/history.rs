@@ -24,6 +24,7 @@ on_every_engine![
     an_evicted_session_leaves_its_span,
     the_parts_of_a_users_row_leave_their_spans,
     a_repeated_part_ends_no_span,
+    the_locations_have_the_author_of_the_one_that_was_set_last,
     the_end_of_a_span_is_not_before_its_start,
     spans_of_concurrent_writers_neither_overlap_nor_leave_gaps,
     of_many_spans_those_that_ended_last_are_loaded,
@@ -268,6 +269,36 @@ async fn a_repeated_part_ends_no_span(engine: Engine) {
     let spans = subject.history(at(3), "u").await.spans;
     assert_eq!(spans.iter().filter(|span| span.end.is_some()).count(), 0, "{spans:#?}");
     assert_eq!(spans.iter().map(|span| span.started_at).collect::<Vec<_>>(), [at(0); 3]);
+}
+
+async fn the_locations_have_the_author_of_the_one_that_was_set_last(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let office = || Change::Set(WorkLocation { location_type: WorkLocationType::Office, place_id: None });
+    let by = async |minute, who: &str, manual, automatic| {
+        let change = UserChange::Locations { manual, automatic };
+        let update = UpdateUser { set_by: author(who, None), ..update("u", change) };
+        subject.store.update_user(at(minute), &update).await.unwrap();
+        let spans = subject.history(at(minute), "u").await.spans;
+        let current = spans.into_iter().find(|span| span.end.is_none()).unwrap();
+        (current.started_at, current.set_by.application_id.unwrap().to_string())
+    };
+    assert_eq!(by(0, "a", office(), Change::Keep).await, (at(0), "a".to_owned()));
+    let cleared = by(1, "b", Change::Keep, Change::Clear).await;
+    assert_eq!(cleared, (at(0), "a".to_owned()), "a clear of a missing location changes nothing");
+    assert_eq!(by(2, "b", Change::Keep, office()).await, (at(2), "b".to_owned()));
+    assert_eq!(by(3, "a", office(), Change::Keep).await, (at(3), "a".to_owned()), "another author");
+    assert_eq!(by(4, "a", office(), Change::Keep).await, (at(3), "a".to_owned()), "the same author");
+    assert_eq!(by(5, "c", Change::Clear, Change::Keep).await, (at(5), "b".to_owned()));
+    let spans = subject.history(at(6), "u").await.spans;
+    let ended: Vec<_> = spans.iter().filter(|span| span.end.is_some()).map(line).collect();
+    assert_eq!(
+        ended,
+        [
+            "0-2 locations true false by a, changed by b",
+            "2-3 locations true true by b, changed by a",
+            "3-5 locations true true by a, changed by c",
+        ]
+    );
 }
 
 async fn the_end_of_a_span_is_not_before_its_start(engine: Engine) {
