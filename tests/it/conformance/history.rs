@@ -1,6 +1,6 @@
 //! Spans: that each is appended once, with its author, and where the history ends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use presenced::{
     presence::{
@@ -321,7 +321,12 @@ async fn spans_of_concurrent_writers_neither_overlap_nor_leave_gaps(engine: Engi
     let users: Vec<String> = (0..10).map(|user| format!("u{user}")).collect();
     let rounds = number("PRESENCE_TEST_WRITER_ROUNDS", 40);
     let writers = (0..8_u64).map(|writer| {
-        let (store, users) = (subject.database.open(1), users.clone());
+        // A process has one writer of SQLite.
+        let store = match engine {
+            Engine::Sqlite => Arc::clone(&subject.store),
+            Engine::Postgres => subject.database.open(1),
+        };
+        let users = users.clone();
         tokio::spawn(async move {
             let mut random = fastrand::Rng::with_seed(writer);
             let (mut sets, mut ended) = (0, 0);
