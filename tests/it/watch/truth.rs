@@ -32,7 +32,8 @@ use crate::support::{
     wait::holds_in_time,
 };
 
-const USERS: usize = 20;
+/// The most users of one `BatchGetPresences`.
+const READ_MAX: usize = 650;
 const WATCHERS: usize = 20;
 const WRITES: usize = 100;
 const PAIRS: [&str; 4] = ["Available/Available", "Busy/InACall", "Away/Away", "DoNotDisturb/Presenting"];
@@ -146,6 +147,10 @@ impl Watching {
     }
 }
 
+fn users() -> usize {
+    number("PRESENCE_TEST_TRUTH_USERS", 20)
+}
+
 /// Writes one after the other, on a random replica.
 struct Writer {
     clients: [PresenceServiceClient<Channel>; 2],
@@ -167,7 +172,7 @@ impl Writer {
 
     /// Makes a random write for a random user. It may fail.
     async fn write(&mut self) {
-        let user_id = format!("u{}", fastrand::usize(..USERS));
+        let user_id = format!("u{}", fastrand::usize(..users()));
         let session_id = format!("app{}", fastrand::usize(..2));
         let key = (user_id.clone(), session_id.clone());
         let client = &mut self.clients[fastrand::usize(..2)];
@@ -280,6 +285,14 @@ impl World {
 
     /// Reads users on a replica, with retries until a read succeeds.
     async fn read(&self, replica: usize, users: &[String]) -> HashMap<String, Shown> {
+        let mut presences = HashMap::new();
+        for part in users.chunks(READ_MAX) {
+            presences.extend(self.read_part(replica, part).await);
+        }
+        presences
+    }
+
+    async fn read_part(&self, replica: usize, users: &[String]) -> HashMap<String, Shown> {
         let mut client = PresenceServiceClient::new(connect(self.addresses()[replica]).await);
         loop {
             let request = BatchGetPresencesRequest { user_ids: users.to_vec(), ..Default::default() };
@@ -315,7 +328,7 @@ async fn every_watcher_converges_to_a_fresh_read() {
     let rounds = number("PRESENCE_TEST_TRUTH_ROUNDS", 10);
     let mut world = World::new().await;
     let counts = world.counts.clone();
-    let users: Vec<String> = (0..USERS).map(|user| format!("u{user}")).collect();
+    let users: Vec<String> = (0..users()).map(|user| format!("u{user}")).collect();
     let (mut watching, mut watchers) = (JoinSet::new(), Vec::new());
     for watcher in 0..WATCHERS {
         let one = Watching { known: Arc::default(), counts: counts.clone() };
