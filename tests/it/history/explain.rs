@@ -2,7 +2,10 @@
 
 use presenced::grpc::pb::ExplainPresenceRequest;
 
-use super::{MINUTE, at, client, get, grpc, json_minutes, json_span, minutes, set, span, start, text};
+use super::{
+    MINUTE, at, client, get, grpc, json_minutes, json_span, json_times, minutes, set, span, start, text,
+    times,
+};
 use crate::{
     graph::TestApi,
     support::{
@@ -56,8 +59,7 @@ async fn explain_at(api: &TestApi, user: &str, minute: Option<i64>) -> Explained
         read: minutes(response.read_time.as_ref()),
         next: minutes(response.next_transition_time.as_ref()),
         sequence: presence.sequence_number.clone(),
-        times: [&presence.change_time, &presence.last_active_time, &presence.history_start_time]
-            .map(|time| minutes(time.as_ref())),
+        times: times(presence),
     };
 
     let mut path = format!("/v1.0/users/{}/presence/explain", encode(user));
@@ -83,8 +85,7 @@ async fn explain_at(api: &TestApi, user: &str, minute: Option<i64>) -> Explained
         read: json_minutes(&body["readDateTime"]),
         next: json_minutes(&body["nextTransitionDateTime"]),
         sequence: presence["sequenceNumber"].as_str().unwrap().to_owned(),
-        times: ["lastChangeDateTime", "lastActiveDateTime", "historyStartDateTime"]
-            .map(|name| json_minutes(&presence[name])),
+        times: json_times(presence),
     };
     assert_eq!(explained, same, "both APIs, at {minute:?}");
     explained

@@ -2,7 +2,7 @@
 
 use presenced::grpc::pb::{BatchSetPresencesRequest, GetPresenceRequest, PresenceView, SetPresenceRequest};
 
-use super::{MINUTE, Page, Query, client, get, grpc, minutes, page, set, start, text};
+use super::{MINUTE, Page, Query, client, get, grpc, page, set, start, text, times};
 use serde_json::json;
 
 use crate::{
@@ -279,8 +279,7 @@ async fn many_hidden_changes_hide_neither_starts_nor_intervals(engine: Engine) {
     let request = GetPresenceRequest { user_id: "u".to_owned(), view };
     let response = grpc(api.server.addresses).get_presence(request).await.unwrap().into_inner();
     let presence = response.presence.unwrap();
-    let times = [&presence.change_time, &presence.last_active_time, &presence.history_start_time];
-    assert_eq!(times.map(|time| minutes(time.as_ref())), ["1", "71", ""]);
+    assert_eq!(times(&presence), ["1", "71", ""]);
     let explained = get(&api, &format!("/v1.0/users/u/presence/explain?at={}", text(0))).await;
     assert_eq!(explained.body["presence"]["availability"], "Available", "{}", explained.body);
 }

@@ -13,8 +13,8 @@ use std::{fmt::Write as _, time::Duration};
 use presenced::{
     app::Addresses,
     grpc::pb::{
-        HistoryPart, HistorySpan, ListPresenceHistoryRequest, ListPresenceHistoryResponse, WorkLocation,
-        presence_service_client::PresenceServiceClient,
+        HistoryPart, HistorySpan, ListPresenceHistoryRequest, ListPresenceHistoryResponse, Presence,
+        WorkLocation, presence_service_client::PresenceServiceClient,
     },
 };
 use reqwest::Client as HttpClient;
@@ -75,11 +75,31 @@ fn minutes(time: Option<&prost_types::Timestamp>) -> String {
 }
 
 fn json_minutes(value: &Value) -> String {
-    let time = value.as_str().map(|text| {
+    minutes(json_time(value).as_ref())
+}
+
+fn json_time(value: &Value) -> Option<prost_types::Timestamp> {
+    value.as_str().map(|text| {
         let time: jiff::Timestamp = text.parse().unwrap();
         prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
-    });
-    minutes(time.as_ref())
+    })
+}
+
+/// The change time, the last active time and the start of the history, in minutes.
+fn times(presence: &Presence) -> [String; 3] {
+    let start = history_start(presence.history_start_time.as_ref());
+    [minutes(presence.change_time.as_ref()), minutes(presence.last_active_time.as_ref()), start]
+}
+
+fn json_times(presence: &Value) -> [String; 3] {
+    let start = history_start(json_time(&presence["historyStartDateTime"]).as_ref());
+    [json_minutes(&presence["lastChangeDateTime"]), json_minutes(&presence["lastActiveDateTime"]), start]
+}
+
+/// The start of the history in minutes. It is empty if nothing that the test did was removed, whether
+/// or not the service's own first cleanup, which runs a few seconds after its start, has moved it.
+fn history_start(time: Option<&prost_types::Timestamp>) -> String {
+    minutes(time.filter(|time| time.seconds * 1_000 >= START.as_millis()))
 }
 
 /// A request for history. Times are minutes from the start; an absent value is not sent.
@@ -158,7 +178,7 @@ impl Page {
             causes: intervals.iter().map(|interval| interval.cause.clone()).collect(),
             spans: intervals.iter().map(|interval| interval.spans.iter().map(span).collect()).collect(),
             token: response.next_page_token.clone(),
-            start: minutes(response.history_start_time.as_ref()),
+            start: history_start(response.history_start_time.as_ref()),
         }
     }
 
@@ -179,7 +199,7 @@ impl Page {
             causes: intervals.iter().map(|interval| interval["cause"].as_str().unwrap().to_owned()).collect(),
             spans: intervals.iter().map(spans).collect(),
             token: token.map_or_else(String::new, |(_, token)| token.into_owned()),
-            start: json_minutes(&body["historyStartDateTime"]),
+            start: history_start(json_time(&body["historyStartDateTime"]).as_ref()),
         }
     }
 }

@@ -237,7 +237,9 @@ async fn an_unknown_view_is_refused() {
 
 /// Moves the start of the history, as the cleanup does.
 pub(super) async fn remove_history(server: &Server, minutes: i64) {
-    let sql = "insert into presence_leases (name, owner, taken_at, until) values ('history', $1, $2, $2)";
+    // The service's own first cleanup may have stored a start already.
+    let sql = "insert into presence_leases (name, owner, taken_at, until) values ('history', $1, $2, $2)
+        on conflict (name) do update set until = excluded.until";
     let (url, until) = (&server.database.url, START.as_millis() + minutes * 60_000);
     let owner = uuid::Uuid::nil();
     if url.starts_with("sqlite:") {

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::{
-    MINUTE, Query, client, get, grpc, json_minutes, minutes, page, refusals::remove_history, set, start,
-    start_with, text,
+    MINUTE, Query, client, get, grpc, json_minutes, page, refusals::remove_history, set, start, start_with,
+    text, times,
 };
 use crate::{
     graph::TestApi,
@@ -39,12 +39,6 @@ on_every_engine![
     the_times_survive_the_cleanup_and_a_restart,
     without_history_only_the_present_is_known,
 ];
-
-/// The change time, the last active time and the start of the history, in minutes.
-fn times(presence: &Presence) -> [String; 3] {
-    [&presence.change_time, &presence.last_active_time, &presence.history_start_time]
-        .map(|time| minutes(time.as_ref()))
-}
 
 async fn read(api: &TestApi, user: &str, view: PresenceView) -> Presence {
     let request = GetPresenceRequest { user_id: user.to_owned(), view: view.into() };
