@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{refusal::Refusal, state::HttpState};
+use super::{properties::from_json, refusal::Refusal, state::HttpState};
 use crate::{server::TURN_BYTES, service::Input, settings::LimitSettings};
 
 /// The longest list whose elements are read; every list has a lower limit.
@@ -32,8 +32,8 @@ const SEND_JSON: &str = "Send a JSON object with the header Content-Type: applic
 /// The JSON object in a request's body of at most [`ACTION_MAX_BYTES`]. An empty body
 /// counts as an empty object.
 ///
-/// Properties that `T` does not have are ignored, as SDKs send some. A property of the
-/// wrong type is reported with the other violations: see [`text`].
+/// The names of properties may have any case. Properties that `T` does not have are
+/// ignored, as SDKs send some. A property of the wrong type is reported with the other violations: see [`text`].
 #[derive(Debug, Default)]
 pub(super) struct Json<T>(pub(super) T);
 
@@ -199,7 +199,7 @@ fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
     }
     // serde would read an array as a struct, element by element.
     let read = if text.starts_with('{') {
-        serde_json::from_str(text)
+        from_json(text)
     } else {
         serde_json::from_str::<bool>(text).map(|_| T::default())
     };
@@ -227,9 +227,10 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<S
     Value::deserialize(deserializer).map(text_of)
 }
 
-/// Reads a property as a text that may be empty; `null` counts as missing.
+/// Reads a property as a text that may be empty; `null` counts as empty.
 pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
+        Value::Null => Input::Value(String::new()),
         Value::String(text) => Input::Value(text),
         other => text_of(other),
     })
@@ -247,7 +248,7 @@ pub(super) fn texts<'de, D: Deserializer<'de>>(
 pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<Input<T>, D::Error> {
-    Value::deserialize(deserializer).map(object_of)
+    <&RawValue>::deserialize(deserializer).map(|object| object_in(object.get()))
 }
 
 /// Reads a property as a list of objects; `null` counts as missing.
@@ -275,8 +276,12 @@ fn list_in<T>(json: &str, element: impl Fn(&str) -> Input<T>) -> Input<Vec<Input
 fn object_in<T: DeserializeOwned>(json: &str) -> Input<T> {
     match json {
         "null" => Input::Missing,
-        json if json.starts_with('{') => serde_json::from_str(json)
-            .map_or_else(|_| Input::Unreadable("an object of another kind".to_owned()), Input::Value),
+        // Only a property that is given twice makes an object unreadable: the types of values
+        // are checked later.
+        json if json.starts_with('{') => from_json(json).map_or_else(
+            |_| Input::Unreadable("an object with a property that is given more than once".to_owned()),
+            Input::Value,
+        ),
         json => unreadable(json),
     }
 }
@@ -291,15 +296,6 @@ fn unreadable<T>(json: &str) -> Input<T> {
         _ => "a number",
     };
     Input::Unreadable(found.to_owned())
-}
-
-fn object_of<T: DeserializeOwned>(value: Value) -> Input<T> {
-    match value {
-        Value::Null => Input::Missing,
-        value @ Value::Object(_) => serde_json::from_value(value)
-            .map_or_else(|_| Input::Unreadable("an object of another kind".to_owned()), Input::Value),
-        other => Input::Unreadable(type_of(&other).to_owned()),
-    }
 }
 
 fn text_of(value: Value) -> Input<String> {

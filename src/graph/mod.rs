@@ -16,6 +16,7 @@ mod odata;
 mod openapi;
 mod operations;
 mod paths;
+mod properties;
 mod refusal;
 mod requests;
 mod responses;

@@ -1,6 +1,6 @@
 //! The request bodies. `/openapi.json` publishes the doc comments of their types.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use strum::VariantArray as _;
 use utoipa::{
     ToSchema,
@@ -107,7 +107,8 @@ impl SetUserPreferredPresenceBody {
 #[serde(rename_all = "camelCase")]
 #[schema(as = SetStatusMessageRequest)]
 pub(super) struct SetStatusMessageBody {
-    #[serde(default, deserialize_with = "object")]
+    /// `null` removes the status message.
+    #[serde(default, deserialize_with = "removable")]
     #[schema(value_type = StatusMessageBody, required = true)]
     status_message: Input<StatusMessageBody>,
 }
@@ -117,7 +118,8 @@ pub(super) struct SetStatusMessageBody {
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewStatusMessage)]
 pub(super) struct StatusMessageBody {
-    #[serde(default, deserialize_with = "object")]
+    /// `null` removes the status message.
+    #[serde(default, deserialize_with = "removable")]
     #[schema(value_type = ItemBody, required = true)]
     message: Input<ItemBody>,
     /// When the message expires; must be in the future. Without it, the message does not
@@ -127,12 +129,19 @@ pub(super) struct StatusMessageBody {
     expiry_date_time: Input<DateTimeTimeZone>,
 }
 
+impl Removal for StatusMessageBody {
+    fn removal() -> Self {
+        Self { message: Input::Value(ItemBody::removal()), expiry_date_time: Input::Missing }
+    }
+}
+
 /// The text of a status message. Graph: itemBody.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewItemBody)]
 pub(super) struct ItemBody {
-    /// At most 280 Unicode characters. An empty text removes the status message.
+    /// At most 280 Unicode characters. An empty text and `null` remove the
+    /// status message.
     #[serde(default, deserialize_with = "any_text")]
     #[schema(value_type = String, required = true, max_length = 280, example = "In the workshop until noon")]
     content: Input<String>,
@@ -140,6 +149,12 @@ pub(super) struct ItemBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "text")]
     content_type: Input<String>,
+}
+
+impl Removal for ItemBody {
+    fn removal() -> Self {
+        Self { content: Input::Value(String::new()), content_type: Input::Missing }
+    }
 }
 
 /// A local time. Graph: dateTimeTimeZone.
@@ -209,6 +224,18 @@ pub(super) struct GetPresencesByUserIdBody {
     #[serde(default, deserialize_with = "texts")]
     #[schema(required = true, schema_with = user_ids)]
     pub(super) ids: Input<Vec<Input<String>>>,
+}
+
+/// An object of a status message, which `null` removes.
+trait Removal: DeserializeOwned {
+    /// The object that removes the status message.
+    fn removal() -> Self;
+}
+
+/// Reads a property as an object; `null` counts as its [`Removal`].
+fn removable<'de, D: Deserializer<'de>, T: Removal>(deserializer: D) -> Result<Input<T>, D::Error> {
+    let read = object(deserializer)?;
+    Ok(if matches!(read, Input::Missing) { Input::Value(T::removal()) } else { read })
 }
 
 /// The input of a property that must be an object with `properties` and is `found`.

@@ -63,7 +63,7 @@ impl Validator {
     pub(super) fn user_ids(&mut self, given: Input<Vec<Input<String>>>, max: usize) -> Option<Vec<UserId>> {
         let given = self.required(Field::UserIds, given, Rule::UserIds { max })?;
         if given.is_empty() {
-            self.add(Field::UserIds, Rule::Required, None);
+            self.add(Field::UserIds, Rule::NotEmpty { of: "id" }, None);
             return None;
         }
         if given.len() > max {

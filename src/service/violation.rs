@@ -30,6 +30,11 @@ pub struct Violation {
 pub enum Rule {
     /// The field is required.
     Required,
+    /// A list that must not be empty.
+    NotEmpty {
+        /// What the list has.
+        of: &'static str,
+    },
     /// A user id.
     UserId,
     /// A session id or a place id.
@@ -121,7 +126,7 @@ impl Violation {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match (&self.rule, &self.received) {
-            (Rule::Required, _) => Reason::FieldRequired,
+            (Rule::Required | Rule::NotEmpty { .. }, _) => Reason::FieldRequired,
             (Rule::Items { .. }, _) => Reason::TooMany,
             (Rule::Duration { .. }, _) => Reason::DurationOutOfRange,
             (Rule::Pair(_), Some(Received::Pair(_))) => Reason::PairNotAllowed,
@@ -143,6 +148,7 @@ impl Violation {
         let is_duration = matches!(self.received, Some(Received::Duration(_)));
         match (self.rule, api) {
             (Rule::Required, _) => "is required".to_owned(),
+            (Rule::NotEmpty { of }, _) => format!("must have at least one {of}"),
             (Rule::UserId, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters without `/`"),
             (Rule::Id, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters"),
             (Rule::UserIds { max }, _) => format!("must be a list of 1 to {max} user ids"),

@@ -13,7 +13,7 @@ use http::{
     uri::Authority,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
@@ -65,7 +65,7 @@ struct BatchItem {
     /// The JSON body.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    body: Value,
+    body: Option<Box<RawValue>>,
     /// The ids of the requests that must succeed first.
     #[serde(default, deserialize_with = "texts")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -113,7 +113,9 @@ pub(super) struct PlannedItem {
 /// Makes requests of the items, or returns the violations of all items; no item runs then.
 pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<PlannedItem>, Refusal> {
     let items = match body.requests {
-        Input::Value(items) if items.is_empty() => return Err(Refusal::field("requests", "is required")),
+        Input::Value(items) if items.is_empty() => {
+            return Err(Refusal::field("requests", "must have at least one request"));
+        }
         Input::Value(items) if items.len() > BATCH_ITEMS_MAX => {
             let problem = format!("must have at most {BATCH_ITEMS_MAX} items, got {}", items.len());
             return Err(Refusal::field("requests", &problem));
@@ -131,9 +133,16 @@ pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<
         let mut refuse = |field: &str, problem: &str| {
             violations.push((format!("requests[{index}]{field}"), problem.to_owned()));
         };
-        let Input::Value(item) = item else {
-            refuse("", "must be an object");
-            continue;
+        let item = match item {
+            Input::Value(item) => item,
+            Input::Missing => {
+                refuse("", "must be an object");
+                continue;
+            }
+            Input::Unreadable(found) => {
+                refuse("", &format!("must be an object, got {found}"));
+                continue;
+            }
         };
         let depends_on = depends_on(item.depends_on, &indexes, &mut refuse);
         let method = method(&item.method, &mut refuse);
@@ -142,12 +151,10 @@ pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<
         if let (Input::Value(id), Some(method), Some(uri), Some(mut headers)) =
             (item.id, method, uri, headers)
         {
-            let body = if item.body.is_null() {
-                Body::empty()
-            } else {
+            let body = item.body.map_or_else(Body::empty, |body| {
                 headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-                item.body.to_string().into()
-            };
+                body.get().to_owned().into()
+            });
             let mut request = Request::new(body);
             (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
             planned.push(PlannedItem { id, request: canonicalize(request), depends_on });
@@ -225,14 +232,7 @@ fn url(
     let absolute = ["http://", "https://"]
         .iter()
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-    // The Graph client for JavaScript keeps the version in a relative URL.
-    let versioned =
-        VERSIONS.iter().any(|version| text.strip_prefix(version).is_some_and(|rest| rest.starts_with('/')));
-    let url = if absolute || versioned {
-        text
-    } else {
-        format!("{}/{}", enclosing.version, text.strip_prefix('/').unwrap_or(&text))
-    };
+    let url = if absolute { text } else { with_version(&text, enclosing.version) };
     let Ok(uri) = url.parse::<Uri>() else { return refuse(INVALID_URL) };
     let is_own = |host: &Authority| {
         enclosing.host.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host.as_str()))
@@ -252,6 +252,14 @@ fn url(
         return refuse(INVALID_URL);
     };
     Some(path)
+}
+
+/// A relative URL with the version of the batch, unless it names one itself: the Graph client for
+/// JavaScript keeps it. The slash at the start may be missing.
+fn with_version(url: &str, version: &str) -> String {
+    let path = format!("/{}", url.strip_prefix('/').unwrap_or(url));
+    let names_version = |version: &&str| path.strip_prefix(version).is_some_and(|rest| rest.starts_with('/'));
+    if VERSIONS.iter().any(names_version) { path } else { format!("{version}{path}") }
 }
 
 /// Whether a path behind the version is that of an export, which is no JSON value.

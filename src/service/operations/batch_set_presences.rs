@@ -16,7 +16,7 @@ impl Service {
         let mut validator = Validator::new();
         let number = requests.len();
         if number == 0 {
-            validator.add(Field::Requests, Rule::Required, None);
+            validator.add(Field::Requests, Rule::NotEmpty { of: "request" }, None);
         }
         if number > REQUESTS_MAX {
             let rule = Rule::Items { max: REQUESTS_MAX };

@@ -3,6 +3,7 @@
 mod batch;
 mod manners;
 mod openapi;
+mod properties;
 mod shapes;
 
 use reqwest::{Client, Method, Response, header::HeaderMap};

@@ -271,9 +271,9 @@ async fn invalid_fields_of_a_status_message_are_named() {
             json!({ "statusMessage": { "message": { "content": 5, "contentType": "html" } } }),
             &["statusMessage.message.contentType", CONTENT],
         ),
-        (message(&Value::Null, &Value::Null), &[CONTENT]),
         (json!({}), &[CONTENT]),
-        (json!({ "statusMessage": null }), &[CONTENT]),
+        (json!({ "statusMessage": {} }), &[CONTENT]),
+        (json!({ "statusMessage": { "message": {} } }), &[CONTENT]),
         (json!({ "statusMessage": "hi" }), &[CONTENT]),
         (json!({ "statusMessage": { "message": "hi" } }), &[CONTENT]),
     ] {
