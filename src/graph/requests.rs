@@ -162,7 +162,7 @@ impl Removal for ItemBody {
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewDateTimeTimeZone)]
 pub(super) struct DateTimeTimeZone {
-    /// A date and time without an offset.
+    /// A date and time. It may have an offset, which must be that of `timeZone`, if given.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, example = "2036-10-18T17:05:33.2079781")]
     date_time: Input<String>,

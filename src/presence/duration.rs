@@ -11,14 +11,15 @@ static ISO_8601: SpanParser = SpanParser::new();
 #[error("not a duration")]
 pub struct DurationError;
 
-/// Parses a duration: ISO 8601 (`PT1H30M`, `P1D`), or one of the two forms in which Graph's
-/// official Python SDK sends a `timedelta` (`1:00:00`, `1 day, 0:00:00`).
+/// Parses a duration: ISO 8601 (`PT1H30M`, `P1D`), the two forms in which Graph's official
+/// Python SDK sends a `timedelta` (`1:00:00`, `1 day, 0:00:00`), or that in which .NET writes
+/// a `TimeSpan` (`1.02:00:00.5000000`).
 ///
 /// A day has 24 hours and a week 7 days. Years and months have no fixed length and are
 /// refused, as are negative durations.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     match text.bytes().next() {
-        Some(first) if first.is_ascii_digit() => parse_timedelta(text).ok_or(DurationError),
+        Some(first) if first.is_ascii_digit() => parse_clock(text).ok_or(DurationError),
         _ => {
             let span = ISO_8601.parse_span(text).map_err(|_| DurationError)?;
             let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| DurationError)?;
@@ -27,21 +28,24 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
-/// Parses Python's `str(timedelta)`: `[D day[s], ]H:MM:SS[.ffffff]`.
-fn parse_timedelta(text: &str) -> Option<Duration> {
-    let (days, clock) = match text.split_once(", ") {
-        Some((days, clock)) => (digits(days.strip_suffix(" days").or(days.strip_suffix(" day"))?, 9)?, clock),
-        None => (0, text),
+/// Parses Python's `str(timedelta)`, `[D day[s], ]H:MM:SS[.ffffff]`, and .NET's
+/// `TimeSpan.ToString()`, `[D.]HH:MM:SS[.fffffff]`.
+fn parse_clock(text: &str) -> Option<Duration> {
+    let [hours, minutes, seconds] = text.split(':').collect::<Vec<_>>().try_into().ok()?;
+    let (days, hours) = match (hours.split_once(", "), hours.split_once('.')) {
+        (Some((days, hours)), _) => (days.strip_suffix(" days").or(days.strip_suffix(" day"))?, hours),
+        (None, Some(parts)) => parts,
+        (None, None) => ("0", hours),
     };
-    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "000000"));
-    let [hours, minutes, seconds] = clock.split(':').collect::<Vec<_>>().try_into().ok()?;
-    let (hours, micros) = (digits(hours, 2)?, digits(fraction, 6).filter(|_| fraction.len() == 6)?);
+    let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    let nanos = u32::try_from(digits(fraction, 9).and(digits(&format!("{fraction:0<9}"), 9))?).ok()?;
+    let (days, hours) = (digits(days, 9)?, digits(hours, 2)?);
     let (minutes, seconds) = (two_digits(minutes)?, two_digits(seconds)?);
     if hours > 23 || minutes > 59 || seconds > 59 {
         return None;
     }
     let seconds = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
-    Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
+    Some(Duration::new(seconds, nanos))
 }
 
 /// Parses a decimal number of 1 to `max` digits.
@@ -89,6 +93,18 @@ mod tests {
     }
 
     #[test]
+    fn parses_nets_timespan() {
+        for (text, millis) in [
+            ("00:05:00", 300_000),
+            ("00:30:01.2345678", 1_801_234),
+            ("0.01:00:00", 3_600_000),
+            ("1.02:00:00.5000000", 93_600_500),
+        ] {
+            assert_eq!(parse_duration(text).map(|length| length.as_millis()), Ok(millis), "{text}");
+        }
+    }
+
+    #[test]
     fn refuses_other_texts() {
         for text in [
             "",
@@ -109,7 +125,11 @@ mod tests {
             "PT5M ",
             " PT5M",
             "5 minutes",
-            "0:05:00.5",
+            "0:05:00.",
+            "0:05:00.+5",
+            ".01:00:00",
+            "1.2.01:00:00",
+            "1 day, 1.00:00:00",
             "PT1000000000000000000000000000000S",
             "1000000000000000000000000000000:00:00",
             "PT5M\0",

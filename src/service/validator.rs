@@ -224,15 +224,19 @@ impl Validator {
 
     fn local_time(&mut self, date_time: Input<String>, time_zone: Input<String>) -> Option<Timestamp> {
         let zone = match time_zone {
-            Input::Missing => Some("UTC".to_owned()),
-            given => self.required(Field::TimeZone, given, Rule::TimeZone),
+            Input::Missing => Some(None),
+            given => self.required(Field::TimeZone, given, Rule::TimeZone).map(Some),
         };
         let time = self.required(Field::ExpireTime, date_time, Rule::Time);
         let (time, zone) = time.zip(zone)?;
-        let (field, rule, received) = match parse_zoned_time(&time, &zone) {
+        let (field, rule, received) = match parse_zoned_time(&time, zone.as_deref()) {
             Ok(at) => return Some(at),
             Err(ZonedTimeError::Time) => (Field::ExpireTime, Rule::Time, quote(&time)),
-            Err(ZonedTimeError::Zone) => (Field::TimeZone, Rule::TimeZone, quote(&zone)),
+            Err(ZonedTimeError::Zone) => (Field::TimeZone, Rule::TimeZone, quote(&zone.unwrap_or_default())),
+            Err(ZonedTimeError::Offset) => {
+                let received = format!("{} in {}", quote(&time), quote(&zone.unwrap_or_default()));
+                (Field::ExpireTime, Rule::OffsetOfZone, received)
+            }
         };
         self.add(field, rule, Some(Received::Text(received)));
         None

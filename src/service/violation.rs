@@ -69,6 +69,8 @@ pub enum Rule {
     ContentType,
     /// A point in time.
     Time,
+    /// A date and time that has the offset of its time zone, if it has one.
+    OffsetOfZone,
     /// A point in time after `now`.
     Future {
         /// The service's time.
@@ -176,7 +178,10 @@ impl Violation {
             (Rule::ContentType, _) => "must be \"text\"".to_owned(),
             (Rule::Time | Rule::Instant, Api::Grpc) => "must be a Timestamp before year 10000".to_owned(),
             (Rule::Time, Api::Http) => {
-                "must be a date and time without an offset, such as 2026-11-22T17:30:00".to_owned()
+                "must be a date and time, such as 2026-11-22T17:30:00 or 2026-11-22T17:30:00+01:00".to_owned()
+            }
+            (Rule::OffsetOfZone, _) => {
+                format!("must have no offset, or that of `{}`", Field::TimeZone.name(api))
             }
             (Rule::Future { now }, _) => format!("must be later than now ({now})"),
             (Rule::TimeZone, _) => "must be a Windows or IANA time zone, such as Pacific Standard Time or \

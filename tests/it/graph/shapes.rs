@@ -220,6 +220,9 @@ async fn a_status_message_ends_at_a_time_in_a_windows_or_iana_zone() {
         ("2026-11-22T04:00:00", json!("Europe/Berlin")),
         ("2026-11-22T03:00:00", json!("UTC")),
         ("2026-11-22T03:00", Value::Null),
+        ("2026-11-22T03:00:00.0000000Z", json!("UTC")),
+        ("2026-11-22T04:00:00.0000000+01:00", Value::Null),
+        ("2026-11-22T04:00:00+01:00", json!("Europe/Berlin")),
     ] {
         let api = TestApi::new().await;
         let ends = json!({ "dateTime": date_time, "timeZone": time_zone });
@@ -258,7 +261,7 @@ async fn invalid_fields_of_a_status_message_are_named() {
         (message(&text, &ends("2026-11-22T03:00:00", "Middle-earth")), &[ZONE]),
         (message(&text, &ends("2026-11-22T02:50:00", "UTC")), &[ENDS]),
         (message(&text, &ends("2026-11-22T03:30:00", "Europe/Berlin")), &[ENDS]),
-        (message(&text, &ends("2026-11-22T03:00:00Z", "UTC")), &[ENDS]),
+        (message(&text, &ends("2026-11-22T03:00:00Z", "Europe/Berlin")), &[ENDS]),
         (message(&text, &ends("tomorrow", "Middle-earth")), &[ZONE]),
         (message(&text, &json!({ "timeZone": "UTC" })), &[ENDS]),
         (message(&text, &json!({ "dateTime": 5, "timeZone": 6 })), &[ZONE, ENDS]),
@@ -280,6 +283,13 @@ async fn invalid_fields_of_a_status_message_are_named() {
         let response = api.act("setStatusMessage", &body).await;
         response.is_refused(400, "InvalidArgument");
         assert_eq!(response.targets(), targets, "{body}");
+        if body["statusMessage"]["expiryDateTime"]["dateTime"] == "2026-11-22T03:00:00Z" {
+            assert_eq!(
+                response.message(),
+                "`statusMessage.expiryDateTime.dateTime` must have no offset, or that of \
+                 `statusMessage.expiryDateTime.timeZone`, got \"2026-11-22T03:00:00Z\" in \"Europe/Berlin\"."
+            );
+        }
         if body["statusMessage"]["expiryDateTime"].is_string() {
             assert!(
                 response.message().contains("an object with dateTime and timeZone"),

@@ -121,7 +121,7 @@ impl Client {
         match self {
             Self::Grpc(client) => {
                 let expire_time = (!ends.is_empty()).then(|| {
-                    let at = parse_zoned_time(ends, "UTC").unwrap().as_millis();
+                    let at = parse_zoned_time(ends, None).unwrap().as_millis();
                     prost_types::Timestamp { seconds: at / 1_000, nanos: 0 }
                 });
                 let request = SetStatusMessageRequest {
