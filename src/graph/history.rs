@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{
     odata::options,
     refusal::Refusal,
-    responses::{PresenceJson, WorkLocationJson, date_time},
+    responses::{PresenceJson, WorkLocationJson, utc},
     schemas::{shown_activity, shown_availability},
 };
 use crate::{
@@ -259,6 +259,7 @@ impl From<Span> for SpanJson {
     fn from(span: Span) -> Self {
         let (set_by_application, set_by_user) = texts(&span.set_by);
         let mut json = Self {
+            part: span.part().into(),
             start_date_time: utc(span.started_at),
             end_date_time: span.ended_at.map(utc),
             set_date_time: utc(span.set_at),
@@ -274,29 +275,21 @@ impl From<Span> for SpanJson {
             let (availability, activity) = words(pair);
             (json.availability, json.activity) = (Some(availability), Some(activity));
         };
-        json.part = match span.value {
+        match span.value {
             SpanValue::Session { session_id, pair, .. } => {
                 show(pair);
                 json.session_id = Some(session_id.to_string());
-                "session"
             }
-            SpanValue::Preferred(pair) => {
-                show(pair);
-                "preference"
-            }
-            SpanValue::StatusMessage(content) => {
-                json.content = Some(content);
-                "message"
-            }
+            SpanValue::Preferred(pair) => show(pair),
+            SpanValue::StatusMessage(content) => json.content = Some(content),
             SpanValue::Locations { manual, automatic } => {
                 let location = |location: Option<WorkLocation>, source| {
                     location.map(|location| Some((location, source)).into())
                 };
                 json.manual_location = location(manual, WorkLocationSource::Manual);
                 json.automatic_location = location(automatic, WorkLocationSource::Automatic);
-                "locations"
             }
-        };
+        }
         json
     }
 }
@@ -350,10 +343,6 @@ fn words(pair: Pair) -> (&'static str, &'static str) {
 fn texts(author: &Author) -> (Option<String>, Option<String>) {
     let application = author.application_id.as_ref().map(ToString::to_string);
     (application, author.user_id.as_ref().map(ToString::to_string))
-}
-
-fn utc(at: Timestamp) -> String {
-    date_time(at) + "Z"
 }
 
 /// The number of rows that were removed.

@@ -1,5 +1,6 @@
 //! The OpenAPI document, made from the table of operations and the types of the bodies.
 
+use strum::VariantArray as _;
 use utoipa::openapi::{
     ArrayBuilder, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, Object, ObjectBuilder,
     OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
@@ -19,7 +20,10 @@ use super::{
     refusal,
     schemas::{self, RegisterSchema, Schemas, register},
 };
-use crate::{presence::INTERVALS_MAX, service::ReadFrom};
+use crate::{
+    presence::{INTERVALS_MAX, Part},
+    service::ReadFrom,
+};
 
 const JSON: &str = "application/json";
 
@@ -240,8 +244,7 @@ fn query(option: QueryOption) -> Parameter {
         ),
         QueryOption::To => ("to", "Only what was shown before this time. The default is now.", instant()),
         QueryOption::Parts => {
-            let parts =
-                schemas::one_of(["session", "preference", "message", "locations"].map(ToOwned::to_owned));
+            let parts = schemas::one_of(Part::VARIANTS.iter().map(|part| <&str>::from(part).to_owned()));
             let schema = ArrayBuilder::new().items(RefOr::T(parts)).min_items(Some(1)).build().into();
             ("parts", "The parts whose spans to include, separated by commas. The default is none.", schema)
         }

@@ -204,9 +204,9 @@ impl From<Presence> for PresenceJson {
             status_message: presence.status_message.map(Into::into),
             sequence_number: presence.sequence_number.to_string(),
             work_location: presence.work_location.into(),
-            last_change_date_time: utc(presence.times.and_then(|times| times.change_time)),
-            last_active_date_time: utc(presence.times.and_then(|times| times.last_active_time)),
-            history_start_date_time: utc(presence.times.and_then(|times| times.history_start)),
+            last_change_date_time: presence.times.and_then(|times| times.change_time).map(utc),
+            last_active_date_time: presence.times.and_then(|times| times.last_active_time).map(utc),
+            history_start_date_time: presence.times.and_then(|times| times.history_start).map(utc),
         }
     }
 }
@@ -218,7 +218,7 @@ impl From<StatusMessage> for StatusMessageJson {
             expiry_date_time: message
                 .expires_at
                 .map(|at| DateTimeTimeZoneJson { date_time: date_time(at), time_zone: "UTC" }),
-            published_date_time: message.published_at.map(|at| date_time(at) + "Z"),
+            published_date_time: message.published_at.map(utc),
         }
     }
 }
@@ -240,12 +240,13 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
     }
 }
 
-fn utc(at: Option<Timestamp>) -> Option<String> {
-    at.map(|at| date_time(at) + "Z")
+/// A date and time in UTC.
+pub(super) fn utc(at: Timestamp) -> String {
+    date_time(at) + "Z"
 }
 
 /// Graph's format of a date and time: seven fractional digits, no zone.
-pub(super) fn date_time(at: Timestamp) -> String {
+fn date_time(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.as_millis())
         .map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.7f").to_string())
         .unwrap_or_default()

@@ -38,14 +38,14 @@ fn parse_clock(text: &str) -> Option<Duration> {
         (None, None) => ("0", hours),
     };
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
-    let nanos = u32::try_from(digits(fraction, 9).and(digits(&format!("{fraction:0<9}"), 9))?).ok()?;
+    let fraction = digits(fraction, 9).map(|_| format!("{fraction:0<9}"))?;
     let (days, hours) = (digits(days, 9)?, digits(hours, 2)?);
     let (minutes, seconds) = (two_digits(minutes)?, two_digits(seconds)?);
     if hours > 23 || minutes > 59 || seconds > 59 {
         return None;
     }
     let seconds = ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
-    Some(Duration::new(seconds, nanos))
+    Some(Duration::new(seconds, fraction.parse().ok()?))
 }
 
 /// Parses a decimal number of 1 to `max` digits.

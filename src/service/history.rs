@@ -125,12 +125,9 @@ impl Service {
             let presence = Presence::compute(user.user_id.clone(), &read.user, now);
             let mut times = times(&read, now);
             if read.has_more && is_partial(&times) {
-                let partial = |read: &UserHistory| is_partial(&self::times(read, now));
-                read = self
-                    .load_history(user, Timestamp::LATEST, SPANS_SOME..=SPANS_MAX_FOR_TIMES, |read| {
-                        !partial(read)
-                    })
-                    .await?;
+                let enough = |read: &UserHistory| !is_partial(&self::times(read, now));
+                let spans = SPANS_SOME..=SPANS_MAX_FOR_TIMES;
+                read = self.load_history(user, Timestamp::LATEST, spans, enough).await?;
                 times = self::times(&read, now);
             }
             presences.push(Presence { times: Some(times), ..presence });

@@ -23,39 +23,31 @@ pub(super) fn at_position<T>(results: &mut [T], position: Option<usize>) -> Resu
         .ok_or_else(|| StoreError::Data("a row names a key that was not requested".to_owned()))
 }
 
-/// The users of one tenant that `load` reads with one statement.
-pub(super) struct TenantUsers<'a> {
+/// The users of one tenant that one statement reads, each with a `T` of its rows.
+pub(super) struct TenantUsers<'a, T> {
     pub(super) tenant_id: Uuid,
     /// The ids, sorted, each once.
     pub(super) user_ids: Vec<&'a str>,
-    users: Vec<User>,
+    users: Vec<T>,
 }
 
-impl<'a> TenantUsers<'a> {
+impl<'a, T: Clone + Default> TenantUsers<'a, T> {
     /// Splits keys by tenant, sorted by tenant.
     pub(super) fn split(keys: &'a [UserKey]) -> Vec<Self> {
         let tenants = keys::by_tenant(keys).into_iter().map(|(tenant_id, user_ids)| {
-            let users = vec![User::default(); user_ids.len()];
+            let users = vec![T::default(); user_ids.len()];
             Self { tenant_id, user_ids, users }
         });
         tenants.collect()
     }
 
-    /// Adds the rows of the statement.
-    pub(super) fn add<R: Row>(&mut self, now: Timestamp, rows: &[R]) -> Result<(), StoreError> {
-        for row in rows {
-            let index = self.user_ids.binary_search(&required(row.text(0)?)?).ok();
-            let user = at_position(&mut self.users, index)?;
-            match row.text(1)? {
-                Some(session_id) => add_session(user, session_id, now, row)?,
-                None => add_user_row(user, row)?,
-            }
-        }
-        Ok(())
+    /// Returns the user that a row names.
+    pub(super) fn of(&mut self, user_id: &str) -> Result<&mut T, StoreError> {
+        at_position(&mut self.users, self.user_ids.binary_search(&user_id).ok())
     }
 
     /// Returns the user of each key.
-    pub(super) fn join(mut tenants: Vec<Self>, keys: &[UserKey]) -> Vec<User> {
+    pub(super) fn join(mut tenants: Vec<Self>, keys: &[UserKey]) -> Vec<T> {
         let is_distinct = tenants.iter().map(|tenant| tenant.users.len()).sum::<usize>() == keys.len();
         let user = |key: &UserKey| {
             let tenant = tenants.binary_search_by_key(&key.tenant_id, |tenant| tenant.tenant_id).ok()?;
@@ -65,6 +57,20 @@ impl<'a> TenantUsers<'a> {
             Some(if is_distinct { std::mem::take(user) } else { user.clone() })
         };
         keys.iter().map(user).map(Option::unwrap_or_default).collect()
+    }
+}
+
+impl TenantUsers<'_, User> {
+    /// Adds the rows of the statement.
+    pub(super) fn add<R: Row>(&mut self, now: Timestamp, rows: &[R]) -> Result<(), StoreError> {
+        for row in rows {
+            let user = self.of(required(row.text(0)?)?)?;
+            match row.text(1)? {
+                Some(session_id) => add_session(user, session_id, now, row)?,
+                None => add_user_row(user, row)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -6,8 +6,8 @@ use super::statement::{StatementResult, Statements, column};
 use crate::{
     presence::Timestamp,
     store::{
-        HistoryStats, LoadHistory, StoreError, StoredHistory, UserKey, keys,
-        rows::{Row, add_history, at_position, required},
+        HistoryStats, LoadHistory, StoreError, StoredHistory,
+        rows::{Row, TenantUsers, add_history, required},
         sql::{Sql, sql},
     },
 };
@@ -33,41 +33,31 @@ pub(super) async fn load_history(
     load: &LoadHistory,
 ) -> Result<Vec<StoredHistory>, StoreError> {
     let sql = if statements.is_distributed() { &LOAD_HISTORY_DISTRIBUTED } else { &LOAD_HISTORY };
-    let (mut tenants, mut start) = (BTreeMap::new(), None);
-    for (tenant_id, user_ids) in keys::by_tenant(&load.users) {
+    let (mut tenants, mut start) = (TenantUsers::<StoredHistory>::split(&load.users), None);
+    for tenant in &mut tenants {
         let query = statements
             .query(sql)
-            .bind(tenant_id)
-            .bind(&user_ids)
+            .bind(tenant.tenant_id)
+            .bind(&tenant.user_ids)
             .bind(load.before.as_millis())
             .bind(i64::from(load.spans_max));
         let StatementResult { rows, .. } = statements.run(sql, query).await?;
-        let mut rows_of = vec![Vec::new(); user_ids.len()];
+        let mut rows_of = BTreeMap::<_, Vec<_>>::new();
         for row in &rows {
             match required(row.text(0)?)? {
                 "" => start = row.time(20)?,
-                user_id => at_position(&mut rows_of, user_ids.binary_search(&user_id).ok())?.push(row),
+                user_id => rows_of.entry(user_id).or_default().push(row),
             }
         }
-        let mut users = Vec::with_capacity(user_ids.len());
-        for rows in &rows_of {
-            let mut stored = StoredHistory::default();
-            add_history(&mut stored, now, load.spans_max, rows)?;
-            users.push(Some(stored));
+        for (user_id, rows) in &rows_of {
+            add_history(tenant.of(user_id)?, now, load.spans_max, rows)?;
         }
-        tenants.insert(tenant_id, (user_ids, users));
     }
     if statements.is_distributed() {
         // Read after the spans: the start moves before spans are removed or left out.
         start = self::start(statements).await?;
     }
-    let is_distinct = tenants.values().map(|(user_ids, _)| user_ids.len()).sum::<usize>() == load.users.len();
-    let mut take = |key: &UserKey| {
-        let (user_ids, users) = tenants.get_mut(&key.tenant_id)?;
-        let user = users.get_mut(user_ids.binary_search(&key.user_id.as_str()).ok()?)?;
-        if is_distinct { user.take() } else { user.clone() }
-    };
-    let mut histories: Vec<_> = load.users.iter().map(|key| take(key).unwrap_or_default()).collect();
+    let mut histories = TenantUsers::join(tenants, &load.users);
     for stored in &mut histories {
         stored.begin_at(start);
     }
