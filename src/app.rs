@@ -313,6 +313,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     if let Some(replica) = &replica {
         info!(store = replica.describe(), "read replica configured");
     }
+    let hub = Hub::new(settings.streams.watch_users_max, metrics.watch(), database.invalidation_switch());
     Ok(Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
@@ -326,7 +327,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         clock,
         health: Health::new(grpc::SERVICE_NAME, metrics.clone()).await,
         streams: Streams {
-            hub: Hub::new(settings.streams.watch_users_max, metrics.watch()),
+            hub,
             held: metrics.hold_streams(),
             settings: settings.streams,
             stop: stop.clone(),

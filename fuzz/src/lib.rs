@@ -82,11 +82,12 @@ impl Apis {
             database.migrate().await.expect("a schema");
             let limits = Limits { batch_max: 500, queue_max: 20_000, concurrent_statements: 1 };
             let store = database.open(Batches::connections(limits));
+            let switch = database.invalidation_switch();
             // The database exists while this connection is open.
             std::mem::forget(database);
             let batches = Batches::start(&store, &Clock::new(), &metrics, limits);
             let streams = Streams {
-                hub: Hub::new(1, metrics.watch()),
+                hub: Hub::new(1, metrics.watch(), switch),
                 held: metrics.hold_streams(),
                 settings: open.streams,
                 stop: stop.clone(),

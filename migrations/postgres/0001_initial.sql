@@ -16,7 +16,9 @@ create table presence_sessions (
     set_at                      bigint           not null,
     expires_at                  bigint           not null,
     observed_at                 bigint           not null,
+    observed_by_caller          boolean          not null,
     holder                      uuid,
+    previous_holder             uuid,
     set_by_application          text collate "C",
     set_by_user                 text collate "C",
     opened_at                   bigint           not null,
@@ -58,7 +60,9 @@ comment on column presence_sessions.activity is 'The activity that was set, e.g.
 comment on column presence_sessions.set_at is 'The time of the last set, refresh or extension; an Available session fades 5 and 10 minutes later';
 comment on column presence_sessions.expires_at is 'The time at which the session expires; the session is live until then';
 comment on column presence_sessions.observed_at is 'The time of the newest observation that the row reflects; never shown';
+comment on column presence_sessions.observed_by_caller is 'Whether the caller of the last set or clear gave that time';
 comment on column presence_sessions.holder is 'The token of the stream that holds the session; null if none does';
+comment on column presence_sessions.previous_holder is 'The token of the stream from which the last write took the session; null if it took it from none';
 comment on column presence_sessions.set_by_application is 'The application that set the session; null without access tokens';
 comment on column presence_sessions.set_by_user is 'The user for whom the application set the session; null if it acted for itself';
 comment on column presence_sessions.opened_at is 'The time at which the session last became live; never goes back';
@@ -275,7 +279,7 @@ select tenant_id, user_id, session_id, availability, activity,
        to_timestamp(cleared_at / 1000.0)          as cleared_at,
        cleared_by_application, cleared_by_user,
        to_timestamp(observed_at / 1000.0)         as observed_at,
-       holder, set_by_application, set_by_user,
+       observed_by_caller, holder, previous_holder, set_by_application, set_by_user,
        previous_availability, previous_activity,
        to_timestamp(previous_started_at / 1000.0) as previous_started_at,
        to_timestamp(previous_ended_at / 1000.0)   as previous_ended_at,

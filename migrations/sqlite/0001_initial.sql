@@ -11,7 +11,9 @@ create table presence_sessions (
     set_at                      integer not null, -- The time of the last set, refresh or extension; an Available session fades 5 and 10 minutes later
     expires_at                  integer not null, -- The time at which the session expires; the session is live until then
     observed_at                 integer not null, -- The time of the newest observation that the row reflects; never shown
+    observed_by_caller          integer not null, -- Whether the caller of the last set or clear gave that time: 1 or 0
     holder                      text,             -- The token of the stream that holds the session; null if none does
+    previous_holder             text,             -- The token of the stream from which the last write took the session; null if it took it from none
     set_by_application          text,             -- The application that set the session; null without access tokens
     set_by_user                 text,             -- The user for whom the application set the session; null if it acted for itself
     opened_at                   integer not null, -- The time at which the session last became live; never goes back
@@ -219,7 +221,7 @@ select tenant_id, user_id, session_id, availability, activity,
        strftime('%Y-%m-%dT%H:%M:%fZ', cleared_at / 1000.0, 'unixepoch')          as cleared_at,
        cleared_by_application, cleared_by_user,
        strftime('%Y-%m-%dT%H:%M:%fZ', observed_at / 1000.0, 'unixepoch')         as observed_at,
-       holder, set_by_application, set_by_user,
+       observed_by_caller, holder, previous_holder, set_by_application, set_by_user,
        previous_availability, previous_activity,
        strftime('%Y-%m-%dT%H:%M:%fZ', previous_started_at / 1000.0, 'unixepoch') as previous_started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', previous_ended_at / 1000.0, 'unixepoch')   as previous_ended_at,

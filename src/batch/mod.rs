@@ -45,8 +45,8 @@ use runner::{PendingCall, Results, Runner};
 
 pub use runner::CALL_TIMEOUT;
 pub use statement::{
-    AuthorChunk, ClearSessions, CountUsers, EraseAuthor, EraseUser, ExportUser, ExtendSessions, HistoryOf,
-    ListPage, Load, LoadHistories, SetSessions, Statement, UpdateUsers,
+    AuthorChunk, ClearSessions, CountUsers, CurrentHolds, EraseAuthor, EraseUser, ExportUser, ExtendSessions,
+    HistoryOf, ListPage, Load, LoadHistories, SetSessions, Statement, UpdateUsers,
 };
 
 /// The limits of a batcher.
@@ -80,6 +80,8 @@ pub struct Batches {
     pub clear_sessions: Batcher<ClearSessions>,
     /// The batcher of [`Store::extend_sessions`].
     pub extend_sessions: Batcher<ExtendSessions>,
+    /// The batcher of [`Store::current_holds`].
+    pub current_holds: Batcher<CurrentHolds>,
     /// The batcher of [`Store::update_user`].
     pub update_user: Batcher<UpdateUsers>,
     /// The batcher of [`Store::erase_author`].
@@ -147,7 +149,7 @@ impl Reads {
 
 impl Batches {
     /// Returns the number of connections that the batchers use: one for each concurrent
-    /// statement of the three hot methods, one for extensions, for which no client waits, one for
+    /// statement of the three hot methods, one for held sessions, for which no client waits, one for
     /// the history, and one that the rare methods share.
     #[must_use]
     pub fn connections(limits: Limits) -> u32 {
@@ -164,6 +166,7 @@ impl Batches {
             set_sessions: Batcher::start(store, clock, metrics, limits),
             clear_sessions: Batcher::start(store, clock, metrics, limits),
             extend_sessions: Batcher::start(store, clock, metrics, extend),
+            current_holds: Batcher::start(store, clock, metrics, extend),
             update_user: Batcher::start(store, clock, metrics, rare),
             erase_author: Batcher::start(store, clock, metrics, rare),
             erase_user: Batcher::start(store, clock, metrics, rare),

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::{
     presence::{Timestamp, User, UserId},
     store::{
-        ClearSession, ListUsers, LoadHistory, SetSession, Store, StoreError, StoredHistory, UpdateUser,
-        UserKey,
+        ClearOutcome, ClearSession, ExtendSession, Hold, ListUsers, LoadHistory, SetOutcome, SetSession,
+        Store, StoreError, StoredHistory, UpdateUser, UserKey,
     },
 };
 
@@ -59,23 +59,26 @@ pub struct SetSessions;
 impl Statement for SetSessions {
     const NAME: &'static str = "set_sessions";
     type Item = SetSession;
-    type Output = ();
+    type Output = SetOutcome;
 
     fn group(store: &dyn Store, item: &Self::Item) -> u32 {
         store.group(&item.key.user)
     }
 
     fn write_of(item: &Self::Item) -> Option<(u64, u64)> {
-        Some((hash(&item.key), hash(&(item.pair, &item.set_by))))
+        Some((hash(&item.key), hash(&(item.pair, &item.set_by, item.observed, item.holder))))
     }
 
-    async fn execute(store: &dyn Store, now: Timestamp, items: &[SetSession]) -> Result<Vec<()>, StoreError> {
-        store.set_sessions(now, items).await?;
-        Ok(vec![(); items.len()])
+    async fn execute(
+        store: &dyn Store,
+        now: Timestamp,
+        items: &[SetSession],
+    ) -> Result<Vec<SetOutcome>, StoreError> {
+        store.set_sessions(now, items).await
     }
 }
 
-/// [`Store::clear_sessions`]. The result is whether the call ended the session.
+/// [`Store::clear_sessions`].
 #[derive(Debug)]
 pub struct ClearSessions;
 
@@ -83,41 +86,68 @@ pub struct ClearSessions;
 impl Statement for ClearSessions {
     const NAME: &'static str = "clear_sessions";
     type Item = ClearSession;
-    type Output = bool;
+    type Output = ClearOutcome;
 
     fn group(store: &dyn Store, item: &Self::Item) -> u32 {
         store.group(&item.key.user)
+    }
+
+    fn write_of(item: &Self::Item) -> Option<(u64, u64)> {
+        Some((hash(&item.key), hash(&(item.observed, item.holder))))
     }
 
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
         items: &[ClearSession],
-    ) -> Result<Vec<bool>, StoreError> {
+    ) -> Result<Vec<ClearOutcome>, StoreError> {
         store.clear_sessions(now, items).await
     }
 }
 
-/// [`Store::extend_sessions`]. The result is whether the session was extended.
+/// [`Store::extend_sessions`]. The result is the expiry of the session, if the extension applies.
 #[derive(Debug)]
 pub struct ExtendSessions;
 
 #[async_trait]
 impl Statement for ExtendSessions {
     const NAME: &'static str = "extend_sessions";
-    type Item = SetSession;
-    type Output = bool;
+    type Item = ExtendSession;
+    type Output = Option<Timestamp>;
 
     fn group(store: &dyn Store, item: &Self::Item) -> u32 {
         store.group(&item.key.user)
     }
 
+    fn write_of(item: &Self::Item) -> Option<(u64, u64)> {
+        Some((hash(&item.key), hash(&(item.holder, item.change))))
+    }
+
     async fn execute(
         store: &dyn Store,
         now: Timestamp,
-        items: &[SetSession],
-    ) -> Result<Vec<bool>, StoreError> {
+        items: &[ExtendSession],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
         store.extend_sessions(now, items).await
+    }
+}
+
+/// [`Store::current_holds`].
+#[derive(Debug)]
+pub struct CurrentHolds;
+
+#[async_trait]
+impl Statement for CurrentHolds {
+    const NAME: &'static str = "current_holds";
+    type Item = Hold;
+    type Output = bool;
+
+    fn group(store: &dyn Store, item: &Self::Item) -> u32 {
+        store.group(&item.user)
+    }
+
+    async fn execute(store: &dyn Store, _now: Timestamp, items: &[Hold]) -> Result<Vec<bool>, StoreError> {
+        store.current_holds(items).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! A stream of presences as Server-Sent Events, for browsers and curl.
+//! Streams of Server-Sent Events, for browsers and curl.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::{ids::Ids, odata::Select, refusal::Refusal, responses::PresenceProperties};
 use crate::{
     clock::Clock,
-    service::{Error, WatchEvent},
+    presence::Timestamp,
+    service::{Error, HoldEvent, WatchEvent},
 };
 
 /// How long a browser waits before it reopens a stream that has ended.
@@ -19,9 +20,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// With "no", nginx passes each event on at once instead of buffering.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The stream as a response. The events have no ids: a client that reconnects begins
-/// with a snapshot, so it has nothing to resume.
-pub(super) fn response(
+/// The presences of watched users as a response. The events have no ids: a client that reconnects
+/// begins with a snapshot, so it has nothing to resume.
+pub(super) fn of_watch(
     events: impl Stream<Item = Result<WatchEvent, Error>> + Send + 'static,
     select: Select,
     ids: Ids,
@@ -33,11 +34,46 @@ pub(super) fn response(
         }
         Ok(WatchEvent::SnapshotComplete) => named("snapshotComplete", "{}"),
         Ok(WatchEvent::Heartbeat) => named("heartbeat", "{}"),
-        Err(error) => named("error", &Refusal::from(error).into_body(&ids, clock.now())),
+        Err(error) => failure(error, &ids, &clock),
     });
     let retry = sse::Event::default().retry(RETRY);
-    let events = stream::iter([retry]).chain(events).map(Ok::<_, Infallible>);
-    ([(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], Sse::new(events)).into_response()
+    respond(stream::iter([retry]).chain(events))
+}
+
+/// The events of a held session as a response.
+pub(super) fn of_hold(
+    events: impl Stream<Item = Result<HoldEvent, Error>> + Send + 'static,
+    ids: Ids,
+    clock: Clock,
+) -> Response {
+    respond(events.map(move |event| match event {
+        Ok(HoldEvent::Set(at)) => named("sessionSet", &json(&SessionExpiry::new(at))),
+        Ok(HoldEvent::Extended(at)) => named("sessionExtended", &json(&SessionExpiry::new(at))),
+        Err(error) => failure(error, &ids, &clock),
+    }))
+}
+
+/// When a held session expires, as the data of an event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionExpiry {
+    expiry_date_time: String,
+}
+
+impl SessionExpiry {
+    fn new(at: Timestamp) -> Self {
+        Self { expiry_date_time: at.to_string() }
+    }
+}
+
+fn respond(events: impl Stream<Item = sse::Event> + Send + 'static) -> Response {
+    let events = Sse::new(events.map(Ok::<_, Infallible>));
+    ([(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], events).into_response()
+}
+
+/// The last event of a stream that failed.
+fn failure(error: Error, ids: &Ids, clock: &Clock) -> sse::Event {
+    named("error", &Refusal::from(error).into_body(ids, clock.now()))
 }
 
 fn named(name: &str, data: &str) -> sse::Event {

@@ -20,8 +20,8 @@ use super::{
     odata::{ListOptions, NoOptions, Select, ServiceRoot, UserIds},
     refusal::Refusal,
     requests::{
-        ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
-        SetUserPreferredPresenceBody,
+        ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
+        SetStatusMessageBody, SetUserPreferredPresenceBody,
     },
     responses::{collection, entity, json, lines},
     state::HttpState,
@@ -157,8 +157,19 @@ pub(super) async fn clear_presence(
     User(user_id): User,
     Json(body): Json<ClearPresenceBody>,
 ) -> ActionResult {
-    state.service.clear_presence(&caller, user_id, body.session_id).await?;
+    state.service.clear_presence(&caller, body.for_user(user_id)).await?;
     Ok(StatusCode::OK)
+}
+
+pub(super) async fn hold_presence(
+    State(state): State<Arc<HttpState>>,
+    Extension(caller): Extension<Caller>,
+    User(user_id): User,
+    ids: Ids,
+    Json(body): Json<HoldPresenceBody>,
+) -> Result<Response, Refusal> {
+    let events = state.service.keep_presence(&caller, body.for_user(user_id)).await?;
+    Ok(events::of_hold(events, ids, state.clock.clone()))
 }
 
 pub(super) async fn set_user_preferred_presence(
@@ -276,5 +287,5 @@ pub(super) async fn watch_presences(
     select: Select,
 ) -> Result<Response, Refusal> {
     let events = state.service.watch_presences(&caller, user_ids, USER_IDS_MAX, select.view())?;
-    Ok(events::response(events, select, ids, state.clock.clone()))
+    Ok(events::of_watch(events, select, ids, state.clock.clone()))
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     presence::{
         Author, DecidingRule, Pair, Part, Session, Span, SpanEnd, SpanValue, Timestamp, WorkLocation,
-        WorkLocationSource,
+        WorkLocationSource, parse_instant,
     },
     service::{Explanation, HistoryPage, Input, Interval, ListPresenceHistory},
 };
@@ -83,9 +83,8 @@ impl HistoryOptions {
 
 /// A date and time with an offset. A `+` that was not encoded arrives as a space.
 fn instant(text: Option<&String>) -> Input<Timestamp> {
-    let parse = |text: &str| text.replace(' ', "+").parse::<jiff::Timestamp>().ok();
     let input = text.cloned().map_or(Input::Missing, Input::text);
-    input.parse_with(|text| Some(Timestamp::from_millis(parse(text)?.as_millisecond())))
+    input.parse_with(|text| parse_instant(&text.replace(' ', "+")))
 }
 
 /// A page of what was shown of a user, newest first.

@@ -10,8 +10,8 @@ use super::{
     history::{ErasedJson, ExplanationJson, HistoryJson},
     paths::WATCH_PATH,
     requests::{
-        ClearPresenceBody, GetPresencesByUserIdBody, SetLocationBody, SetPresenceBody, SetStatusMessageBody,
-        SetUserPreferredPresenceBody,
+        ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
+        SetStatusMessageBody, SetUserPreferredPresenceBody,
     },
     responses::{CollectionJson, PresenceJson},
     schemas::{RegisterSchema, register},
@@ -96,7 +96,7 @@ pub(super) const DEFAULT: HttpOperation = HttpOperation {
 };
 
 /// The operations on one user's presence, below each of [`PRESENCE_PATHS`].
-const PRESENCE_OPERATIONS: [HttpOperation; 14] = [
+const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
     HttpOperation {
         name: "get_presence",
         method: HttpMethod::Get,
@@ -127,6 +127,21 @@ const PRESENCE_OPERATIONS: [HttpOperation; 14] = [
         description: "Returns 404 if no such session is live: it never existed, has expired, or was cleared.",
         body: Some(register::<ClearPresenceBody>),
         response: OperationResponse::EmptyOrNotFound,
+        ..DEFAULT
+    },
+    HttpOperation {
+        name: "keep_presence",
+        path: "/holdPresence",
+        route: || post(handlers::hold_presence),
+        summary: "Hold a session",
+        description: "A stream of Server-Sent Events. The session lives while the client reads it: first a \
+                      `sessionSet`, then a `sessionExtended` every half of `grace`, both with \
+                      `expiryDateTime`. Before the service ends the stream, it sends an `error` event whose \
+                      data is an Error. The end of the response never clears the session: it stays for `grace` \
+                      to one and a half times `grace`, unless clearPresence ends it. A batch cannot contain this \
+                      operation. An extension.",
+        body: Some(register::<HoldPresenceBody>),
+        response: OperationResponse::Events,
         ..DEFAULT
     },
     HttpOperation {

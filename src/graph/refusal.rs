@@ -115,6 +115,7 @@ impl From<Error> for Refusal {
             Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken"),
             Kind::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Kind::OtherUser => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Kind::FailedPrecondition => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
             Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "serviceNotAvailable"),

@@ -12,8 +12,11 @@ use super::{
     schemas::{camel_case, one_of, user_id},
 };
 use crate::{
-    presence::{Pair, USER_IDS_MAX, WorkLocationType, parse_duration},
-    service::{Expiry, Input, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence},
+    presence::{Pair, USER_IDS_MAX, WorkLocationType, parse_duration, parse_instant},
+    service::{
+        ClearPresence, Expiry, HoldPresence, Input, SetLocation, SetPresence, SetStatusMessage,
+        SetUserPreferredPresence,
+    },
 };
 
 /// The session to open or refresh.
@@ -42,6 +45,12 @@ pub(super) struct SetPresenceBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, example = "PT1H")]
     expiration_duration: Input<String>,
+    /// When the application observed what it sets: a date and time with an offset, at most 5
+    /// seconds in the future. A write that was observed before what the session reflects is refused
+    /// with 412. An extension.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T17:30:00.125Z")]
+    observed_date_time: Input<String>,
 }
 
 impl SetPresenceBody {
@@ -52,6 +61,49 @@ impl SetPresenceBody {
             availability: self.availability.parse(),
             activity: self.activity.parse(),
             expiration_duration: self.expiration_duration.parse_with(|text| parse_duration(text).ok()),
+            observed_time: self.observed_date_time.parse_with(parse_instant),
+        }
+    }
+}
+
+/// The session to hold.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = HoldPresenceRequest)]
+pub(super) struct HoldPresenceBody {
+    /// The id of the session: 1 to 128 visible ASCII characters.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
+    session_id: Input<String>,
+    /// The availability; see setPresence.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = session_availability)]
+    availability: Input<String>,
+    /// The activity; see setPresence.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(required = true, schema_with = session_activity)]
+    activity: Input<String>,
+    /// How long the session outlives the response: an ISO 8601 duration from PT5S to PT5M. The
+    /// default is PT15S.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, example = "PT15S")]
+    grace: Input<String>,
+    /// When the application observed what it sets; see setPresence.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T17:30:00.125Z")]
+    observed_date_time: Input<String>,
+}
+
+impl HoldPresenceBody {
+    pub(super) fn for_user(self, user_id: Input<String>) -> HoldPresence {
+        HoldPresence {
+            user_id,
+            session_id: self.session_id,
+            availability: self.availability.parse(),
+            activity: self.activity.parse(),
+            grace: self.grace.parse_with(|text| parse_duration(text).ok()),
+            observed_time: self.observed_date_time.parse_with(parse_instant),
         }
     }
 }
@@ -66,7 +118,20 @@ pub(super) struct ClearPresenceBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
-    pub(super) session_id: Input<String>,
+    session_id: Input<String>,
+    /// When the application observed that the session ended: a date and time with an offset, at most
+    /// 5 seconds in the future. A later setPresence that was observed before is refused with 412. An
+    /// extension.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T17:30:00.125Z")]
+    observed_date_time: Input<String>,
+}
+
+impl ClearPresenceBody {
+    pub(super) fn for_user(self, user_id: Input<String>) -> ClearPresence {
+        let observed_time = self.observed_date_time.parse_with(parse_instant);
+        ClearPresence { user_id, session_id: self.session_id, observed_time }
+    }
 }
 
 /// The preferred presence to set.

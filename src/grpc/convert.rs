@@ -9,8 +9,9 @@ use crate::{
         Timestamp, WorkLocation, WorkLocationSource, WorkLocationType,
     },
     service::{
-        Expiry, Explanation, HistoryPage, HoldEvent, HoldPresence, Input, Interval, ListPresenceHistory,
-        Presence, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence, View, WatchEvent,
+        ClearOutcome, ClearPresence, Expiry, Explanation, HistoryPage, HoldEvent, HoldPresence, Input,
+        Interval, ListPresenceHistory, Presence, SetLocation, SetOutcome, SetPresence, SetStatusMessage,
+        SetUserPreferredPresence, View, WatchEvent,
     },
 };
 
@@ -22,6 +23,38 @@ impl From<pb::SetPresenceRequest> for SetPresence {
             availability: availability(request.availability),
             activity: activity(request.activity),
             expiration_duration: request.expiration_duration.map_or(Input::Missing, duration),
+            observed_time: optional_instant(request.observed_time),
+        }
+    }
+}
+
+impl From<pb::ClearPresenceRequest> for ClearPresence {
+    fn from(request: pb::ClearPresenceRequest) -> Self {
+        Self {
+            user_id: Input::text(request.user_id),
+            session_id: Input::text(request.session_id),
+            observed_time: optional_instant(request.observed_time),
+        }
+    }
+}
+
+/// The proto's outcome.
+impl From<SetOutcome> for pb::SetOutcome {
+    fn from(outcome: SetOutcome) -> Self {
+        match outcome {
+            SetOutcome::Set => Self::Set,
+            SetOutcome::Stale => Self::StaleWrite,
+        }
+    }
+}
+
+/// The proto's outcome.
+impl From<ClearOutcome> for pb::ClearOutcome {
+    fn from(outcome: ClearOutcome) -> Self {
+        match outcome {
+            ClearOutcome::Cleared => Self::Cleared,
+            ClearOutcome::NotLive => Self::NotLive,
+            ClearOutcome::Stale => Self::StaleWrite,
         }
     }
 }
@@ -34,7 +67,27 @@ impl From<pb::HoldPresenceRequest> for HoldPresence {
             availability: availability(request.availability),
             activity: activity(request.activity),
             grace: request.grace.map_or(Input::Missing, duration),
+            observed_time: optional_instant(request.observed_time),
         }
+    }
+}
+
+impl From<pb::KeepPresenceRequest> for HoldPresence {
+    fn from(request: pb::KeepPresenceRequest) -> Self {
+        let pb::KeepPresenceRequest { user_id, session_id, availability, activity, grace, observed_time } =
+            request;
+        pb::HoldPresenceRequest { user_id, session_id, availability, activity, grace, observed_time }.into()
+    }
+}
+
+impl From<HoldEvent> for pb::KeepPresenceResponse {
+    fn from(event: HoldEvent) -> Self {
+        use pb::{hold_presence_response::Event as Held, keep_presence_response::Event};
+        let event = pb::HoldPresenceResponse::from(event).event.map(|event| match event {
+            Held::SessionSet(set) => Event::SessionSet(set),
+            Held::SessionExtended(extended) => Event::SessionExtended(extended),
+        });
+        Self { event }
     }
 }
 
@@ -139,7 +192,7 @@ impl From<pb::SetStatusMessageRequest> for SetStatusMessage {
             user_id: Input::text(request.user_id),
             content: Input::Value(request.content),
             content_type: Input::Missing,
-            expiry: Expiry::At(request.expire_time.map_or(Input::Missing, |time| instant(&time))),
+            expiry: Expiry::At(optional_instant(request.expire_time)),
         }
     }
 }
@@ -206,8 +259,8 @@ impl From<pb::ListPresenceHistoryRequest> for ListPresenceHistory {
     fn from(request: pb::ListPresenceHistoryRequest) -> Self {
         Self {
             user_id: Input::text(request.user_id),
-            from: request.from.map_or(Input::Missing, |at| instant(&at)),
-            to: request.to.map_or(Input::Missing, |at| instant(&at)),
+            from: optional_instant(request.from),
+            to: optional_instant(request.to),
             parts: request.parts.into_iter().map(part).collect(),
             page_size: match request.page_size {
                 0 => Input::Missing,
@@ -329,8 +382,12 @@ fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: millis.div_euclid(1_000), nanos }
 }
 
-/// A Timestamp, rounded down to a millisecond.
-pub(super) fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
+/// An optional Timestamp, rounded down to a millisecond.
+pub(super) fn optional_instant(time: Option<prost_types::Timestamp>) -> Input<Timestamp> {
+    time.map_or(Input::Missing, |time| instant(&time))
+}
+
+fn instant(time: &prost_types::Timestamp) -> Input<Timestamp> {
     match u32::try_from(time.nanos) {
         Ok(nanos @ 0..1_000_000_000) if (YEAR_1..YEAR_10000).contains(&time.seconds) => {
             Input::Value(Timestamp::from_millis(time.seconds * 1_000 + i64::from(nanos / 1_000_000)))

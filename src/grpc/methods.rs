@@ -25,12 +25,13 @@ impl Method {
     }
 }
 
-const METHODS: [Method; 22] = [
+const METHODS: [Method; 24] = [
     protected("/presence.v1.PresenceService/SetPresence", "set_presence"),
     protected("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     protected("/presence.v1.PresenceService/GetPresence", "get_presence"),
     protected("/presence.v1.PresenceService/BatchGetPresences", "batch_get_presences"),
     protected("/presence.v1.PresenceService/BatchSetPresences", "batch_set_presences"),
+    protected("/presence.v1.PresenceService/BatchClearPresences", "batch_clear_presences"),
     protected("/presence.v1.PresenceService/SetUserPreferredPresence", "set_user_preferred_presence"),
     protected("/presence.v1.PresenceService/ClearUserPreferredPresence", "clear_user_preferred_presence"),
     protected("/presence.v1.PresenceService/SetStatusMessage", "set_status_message"),
@@ -44,6 +45,7 @@ const METHODS: [Method; 22] = [
     protected("/presence.v1.PresenceService/ExportPresence", "export_presence"),
     protected(WATCH, "watch_presences"),
     protected("/presence.v1.PresenceService/HoldPresence", "hold_presence"),
+    protected("/presence.v1.PresenceService/KeepPresence", "keep_presence"),
     public("/grpc.health.v1.Health/Check", "health_check"),
     public("/grpc.health.v1.Health/Watch", "health_watch"),
     public("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "reflection"),
@@ -88,6 +90,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 18);
+        assert_eq!(methods, 20);
     }
 }

@@ -9,19 +9,21 @@ use futures_util::{
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
-    convert::{instant, set_location, view},
+    convert::{optional_instant, set_location, view},
     pb::{
-        BatchGetPresencesRequest, BatchGetPresencesResponse, BatchSetPresencesRequest,
-        BatchSetPresencesResponse, ClearAutomaticLocationRequest, ClearAutomaticLocationResponse,
-        ClearLocationRequest, ClearLocationResponse, ClearPresenceRequest, ClearPresenceResponse,
+        self, BatchClearPresencesRequest, BatchClearPresencesResponse, BatchGetPresencesRequest,
+        BatchGetPresencesResponse, BatchSetPresencesRequest, BatchSetPresencesResponse,
+        ClearAutomaticLocationRequest, ClearAutomaticLocationResponse, ClearLocationRequest,
+        ClearLocationResponse, ClearPresenceRequest, ClearPresenceResponse,
         ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, ErasePresenceRequest,
         ErasePresenceResponse, ExplainPresenceRequest, ExplainPresenceResponse, ExportPresenceRequest,
         ExportPresenceResponse, GetPresenceRequest, GetPresenceResponse, HoldPresenceRequest,
-        HoldPresenceResponse, ListPresenceHistoryRequest, ListPresenceHistoryResponse,
-        SetAutomaticLocationRequest, SetAutomaticLocationResponse, SetManualLocationRequest,
-        SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse, SetStatusMessageRequest,
-        SetStatusMessageResponse, SetUserPreferredPresenceRequest, SetUserPreferredPresenceResponse,
-        WatchPresencesRequest, WatchPresencesResponse, presence_service_server::PresenceService,
+        HoldPresenceResponse, KeepPresenceRequest, KeepPresenceResponse, ListPresenceHistoryRequest,
+        ListPresenceHistoryResponse, SetAutomaticLocationRequest, SetAutomaticLocationResponse,
+        SetManualLocationRequest, SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse,
+        SetStatusMessageRequest, SetStatusMessageResponse, SetUserPreferredPresenceRequest,
+        SetUserPreferredPresenceResponse, WatchPresencesRequest, WatchPresencesResponse,
+        presence_service_server::PresenceService,
     },
     status::to_status,
 };
@@ -86,8 +88,7 @@ impl PresenceService for Handler {
         request: Request<ClearPresenceRequest>,
     ) -> Result<Response<ClearPresenceResponse>, Status> {
         let (caller, message, status) = unpack(request)?;
-        let (user_id, session_id) = (Input::text(message.user_id), Input::text(message.session_id));
-        self.service.clear_presence(&caller, user_id, session_id).await.map_err(status)?;
+        self.service.clear_presence(&caller, message.into()).await.map_err(status)?;
         Ok(Response::new(ClearPresenceResponse {}))
     }
 
@@ -123,8 +124,20 @@ impl PresenceService for Handler {
     ) -> Result<Response<BatchSetPresencesResponse>, Status> {
         let (caller, message, status) = unpack(request)?;
         let requests = message.requests.into_iter().map(Into::into).collect();
-        self.service.batch_set_presences(&caller, requests).await.map_err(status)?;
-        Ok(Response::new(BatchSetPresencesResponse {}))
+        let outcomes = self.service.batch_set_presences(&caller, requests).await.map_err(status)?;
+        let outcomes = outcomes.into_iter().map(|outcome| pb::SetOutcome::from(outcome).into()).collect();
+        Ok(Response::new(BatchSetPresencesResponse { outcomes }))
+    }
+
+    async fn batch_clear_presences(
+        &self,
+        request: Request<BatchClearPresencesRequest>,
+    ) -> Result<Response<BatchClearPresencesResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let requests = message.requests.into_iter().map(Into::into).collect();
+        let outcomes = self.service.batch_clear_presences(&caller, requests).await.map_err(status)?;
+        let outcomes = outcomes.into_iter().map(|outcome| pb::ClearOutcome::from(outcome).into()).collect();
+        Ok(Response::new(BatchClearPresencesResponse { outcomes }))
     }
 
     async fn set_user_preferred_presence(
@@ -198,7 +211,7 @@ impl PresenceService for Handler {
         request: Request<ExplainPresenceRequest>,
     ) -> Result<Response<ExplainPresenceResponse>, Status> {
         let (caller, message, status) = unpack(request)?;
-        let at = message.at.map_or(Input::Missing, |at| instant(&at));
+        let at = optional_instant(message.at);
         let explanation = self.service.explain_presence(&caller, Input::text(message.user_id), at).await;
         Ok(Response::new(explanation.map_err(status)?.into()))
     }
@@ -259,6 +272,17 @@ impl PresenceService for Handler {
             Err(_) => Err(Error::message_malformed("The stream broke, or its message cannot be decoded.")),
         });
         let events = self.service.hold_presence(&caller, messages.boxed()).await.map_err(status)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
+    }
+
+    type KeepPresenceStream = BoxStream<'static, Result<KeepPresenceResponse, Status>>;
+
+    async fn keep_presence(
+        &self,
+        request: Request<KeepPresenceRequest>,
+    ) -> Result<Response<Self::KeepPresenceStream>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let events = self.service.keep_presence(&caller, message.into()).await.map_err(status)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
     }
 }

@@ -39,6 +39,7 @@ const fn code(kind: Kind) -> Code {
         Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Forbidden | Kind::OtherUser => Code::PermissionDenied,
         Kind::NotFound => Code::NotFound,
+        Kind::FailedPrecondition => Code::FailedPrecondition,
         Kind::ResourceExhausted => Code::ResourceExhausted,
         Kind::Unavailable => Code::Unavailable,
         Kind::DeadlineExceeded => Code::DeadlineExceeded,
@@ -69,6 +70,7 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::Stopping => ErrorReason::Stopping,
         Reason::StreamTooOld => ErrorReason::StreamTooOld,
         Reason::SessionTaken => ErrorReason::SessionTaken,
+        Reason::StaleWrite => ErrorReason::StaleWrite,
         Reason::Internal => ErrorReason::Internal,
     }
 }

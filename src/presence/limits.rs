@@ -1,6 +1,11 @@
-//! The maximum numbers of items in one request.
+//! The limits of requests.
 
-/// Sessions in one `BatchSetPresences` request.
+use std::time::Duration;
+
+/// How far a time of observation may be ahead of the service's clock, because clocks differ.
+pub const OBSERVED_AHEAD_MAX: Duration = Duration::from_secs(5);
+
+/// Sessions in one `BatchSetPresences` or `BatchClearPresences` request.
 pub const REQUESTS_MAX: usize = 1_000;
 
 /// Users in one read of many users, in a page of a list, and in a watch over

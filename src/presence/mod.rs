@@ -20,7 +20,9 @@ pub use aggregate::{DecidingRule, Decision, Presence, PresenceTimes, explain, pr
 pub use duration::{DurationError, parse_duration};
 pub use history::{History, Shown};
 pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId};
-pub use limits::{BATCH_ITEMS_MAX, INTERVALS_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX};
+pub use limits::{
+    BATCH_ITEMS_MAX, INTERVALS_MAX, OBSERVED_AHEAD_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX,
+};
 pub use pair::{Activity, Availability, Pair, UnknownWord};
 pub use session::{
     AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX, GRACE_MIN,
@@ -32,4 +34,4 @@ pub use user::{
     PREFERRED_EXPIRATION_MAX, PreferredPresence, STATUS_MESSAGE_MAX_CHARS, SequenceNumber, StatusMessage,
     User, WorkLocation, WorkLocationSource, WorkLocationType, preferred_expiration_default,
 };
-pub use zone::{ZonedTimeError, parse_zoned_time};
+pub use zone::{ZonedTimeError, parse_instant, parse_zoned_time};

@@ -19,6 +19,14 @@ pub enum ZonedTimeError {
     Zone,
 }
 
+/// Parses a date and time with an offset, such as `2026-11-22T17:30:00Z`. Rounds down to a
+/// millisecond.
+#[must_use]
+pub fn parse_instant(time: &str) -> Option<Timestamp> {
+    let micros = time.parse::<jiff::Timestamp>().ok()?.as_microsecond();
+    Some(Timestamp::from_millis(micros.div_euclid(1_000)))
+}
+
 /// Parses a local time such as `2026-10-18T17:05:33.2079781` in a time zone with a Windows
 /// name (`Pacific Standard Time`) or an IANA name (`America/Los_Angeles`); UTC if it is
 /// missing. Graph: dateTimeTimeZone.

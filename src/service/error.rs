@@ -8,7 +8,7 @@ use super::{Reason, Violation, permission::AnyOf};
 use crate::{
     batch::BatchError,
     presence::SessionId,
-    store::StoreError,
+    store::{SetOutcome, StoreError},
     telemetry::{Api, RequestId},
 };
 
@@ -36,6 +36,8 @@ pub enum Kind {
     OtherUser,
     /// The resource does not exist.
     NotFound,
+    /// The state of the resource does not allow the request.
+    FailedPrecondition,
     /// A limit is reached.
     ResourceExhausted,
     /// The store or the service is unavailable; a write may have happened.
@@ -173,9 +175,24 @@ impl Error {
         Self::new(Kind::NotFound, Reason::SessionNotFound, public, None)
     }
 
+    /// The error of a set that did not apply.
+    pub(super) fn of_set(outcome: SetOutcome) -> Result<(), Self> {
+        match outcome {
+            SetOutcome::Set => Ok(()),
+            SetOutcome::Stale => Err(Self::stale_write()),
+        }
+    }
+
+    /// The session reflects a later observation than that of the request.
+    pub(super) fn stale_write() -> Self {
+        let public = "The session already reflects a later observation. Nothing changed; do not retry.";
+        Self::new(Kind::FailedPrecondition, Reason::StaleWrite, public, None)
+    }
+
     /// Another call or stream took the session from this stream.
     pub(super) fn session_taken() -> Self {
-        let public = "This stream no longer holds the session: another call or stream cleared or changed it.";
+        let public = "This stream no longer holds the session: another call or stream set or cleared it. Do \
+                      not open another stream for it.";
         Self::new(Kind::NotFound, Reason::SessionTaken, public, None)
     }
 

@@ -47,6 +47,8 @@ pub enum Field {
     To,
     /// The parts of a history.
     Parts,
+    /// When an application observed what it writes.
+    ObservedTime,
 }
 
 /// The position of a field in a request.
@@ -86,6 +88,7 @@ impl Field {
             Self::From => ("from", "from"),
             Self::To => ("to", "to"),
             Self::Parts => ("parts", "parts"),
+            Self::ObservedTime => ("observed_time", "observedDateTime"),
         };
         match api {
             Api::Grpc => proto,

@@ -8,6 +8,8 @@ mod caller;
 mod error;
 mod field;
 mod history;
+mod hold_message;
+mod hold_stream;
 mod input;
 mod operations;
 mod permission;
@@ -21,16 +23,21 @@ mod violation;
 
 use crate::{batch::Batches, clock::Clock};
 
-pub use crate::presence::Presence;
+pub use crate::{
+    presence::Presence,
+    store::{ClearOutcome, SetOutcome},
+};
 
 pub use caller::{Caller, Grant, Permissions, SessionIds};
 pub use error::{Error, Kind, VIOLATIONS_MAX};
 pub use field::{Field, Path};
 pub use history::View;
+pub use hold_message::HoldPresence;
+pub use hold_stream::HoldEvent;
 pub use input::{Expiry, Input};
 pub use operations::{
-    Explanation, HistoryPage, HoldEvent, HoldPresence, Interval, ListPresenceHistory, Page, SetLocation,
-    SetPresence, SetStatusMessage, SetUserPreferredPresence, WatchEvent,
+    ClearPresence, Explanation, HistoryPage, Interval, ListPresenceHistory, Page, SetLocation, SetPresence,
+    SetStatusMessage, SetUserPreferredPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
 pub use reason::Reason;

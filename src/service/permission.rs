@@ -17,6 +17,8 @@ pub enum Operation {
     BatchGetPresences,
     /// `BatchSetPresences`.
     BatchSetPresences,
+    /// `BatchClearPresences`.
+    BatchClearPresences,
     /// `SetUserPreferredPresence`.
     SetUserPreferredPresence,
     /// `ClearUserPreferredPresence`.
@@ -37,6 +39,8 @@ pub enum Operation {
     WatchPresences,
     /// `HoldPresence`.
     HoldPresence,
+    /// `KeepPresence`.
+    KeepPresence,
     /// `ExplainPresence`.
     ExplainPresence,
     /// `ListPresenceHistory`.
@@ -156,10 +160,14 @@ impl Operation {
             }
             Self::ExplainPresence | Self::ListPresenceHistory => READ_DETAILS,
             Self::ExportPresence | Self::ErasePresence => MANAGE,
-            Self::ClearPresence | Self::ClearUserPreferredPresence | Self::ClearStatusMessage => CLEAR,
+            Self::ClearPresence
+            | Self::BatchClearPresences
+            | Self::ClearUserPreferredPresence
+            | Self::ClearStatusMessage => CLEAR,
             Self::SetPresence
             | Self::BatchSetPresences
             | Self::HoldPresence
+            | Self::KeepPresence
             | Self::SetUserPreferredPresence
             | Self::SetStatusMessage
             | Self::SetAutomaticLocation

@@ -45,6 +45,8 @@ pub enum Reason {
     StreamTooOld,
     /// Another call or stream took the session from this stream.
     SessionTaken,
+    /// The session reflects a later observation.
+    StaleWrite,
     /// The service has a fault.
     Internal,
 }

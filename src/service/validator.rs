@@ -8,9 +8,11 @@ use std::time::Duration;
 use super::{Error, Expiry, Field, Input, Path, Received, Rule, View, Violation, input::quote};
 use crate::presence::{
     Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
-    GRACE_MIN, PREFERRED_EXPIRATION_MAX, Pair, Part, PlaceId, STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp,
-    UserId, WorkLocationType, ZonedTimeError, parse_zoned_time, preferred_expiration_default,
+    GRACE_MIN, OBSERVED_AHEAD_MAX, PREFERRED_EXPIRATION_MAX, Pair, Part, PlaceId, REQUESTS_MAX,
+    STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp, UserId, WorkLocationType, ZonedTimeError,
+    parse_zoned_time, preferred_expiration_default,
 };
+use crate::store::Observed;
 
 /// The shortest preferred presence: the service rounds durations down to a millisecond.
 const PREFERRED_EXPIRATION_MIN: Duration = Duration::from_millis(1);
@@ -29,11 +31,6 @@ impl Validator {
         Self { item: None, violations: Vec::new() }
     }
 
-    /// Starts the checks of the item of `requests` at `index`.
-    pub(super) fn start_item(&mut self, index: usize) {
-        self.item = Some(index);
-    }
-
     /// The value if there are no violations. A check that returned `None` has recorded one, so
     /// `value` is `None` only together with a violation.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
@@ -47,6 +44,29 @@ impl Validator {
     pub(super) fn add(&mut self, field: Field, rule: Rule, received: Option<Received>) {
         let path = self.item.map_or(Path::Field(field), |index| Path::InRequest(index, field));
         self.violations.push(Violation { path, rule, received });
+    }
+
+    /// Validates the items of a batch, of which there must be 1 to [`REQUESTS_MAX`].
+    pub(super) fn requests<T, V>(
+        requests: Vec<T>,
+        validate: impl Fn(T, &mut Self) -> Option<V>,
+    ) -> Result<Vec<V>, Error> {
+        let (mut validator, number) = (Self::new(), requests.len());
+        if number == 0 {
+            validator.add(Field::Requests, Rule::NotEmpty { of: "request" }, None);
+        }
+        if number > REQUESTS_MAX {
+            let rule = Rule::Items { max: REQUESTS_MAX };
+            validator.add(Field::Requests, rule, Some(Received::Text(number.to_string())));
+            return validator.finish(None);
+        }
+        let mut valid = Vec::with_capacity(number);
+        for (index, request) in requests.into_iter().enumerate() {
+            validator.item = Some(index);
+            valid.extend(validate(request, &mut validator));
+        }
+        validator.item = None;
+        validator.finish(Some(valid))
     }
 
     /// A user id; required.
@@ -273,6 +293,19 @@ impl Validator {
             return None;
         }
         Some(at)
+    }
+
+    /// When an application observed what it writes: at most [`OBSERVED_AHEAD_MAX`] after `now`.
+    pub(super) fn observed(&mut self, given: Input<Timestamp>, now: Timestamp) -> Option<Observed> {
+        let at = match given {
+            Input::Missing => return Some(Observed::Now),
+            given => self.required(Field::ObservedTime, given, Rule::Instant)?,
+        };
+        if at > now + OBSERVED_AHEAD_MAX {
+            self.add(Field::ObservedTime, Rule::NotAhead { now }, Some(Received::Text(at.to_string())));
+            return None;
+        }
+        Some(Observed::At(at))
     }
 
     /// The parts whose spans to return.

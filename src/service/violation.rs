@@ -10,7 +10,7 @@ use strum::VariantArray as _;
 
 use super::{Field, Path, Reason};
 use crate::{
-    presence::{ID_MAX_CHARS, Pair, Timestamp, WorkLocationType},
+    presence::{ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Timestamp, WorkLocationType},
     telemetry::Api,
 };
 
@@ -95,6 +95,11 @@ pub enum Rule {
     Instant,
     /// A point in time that is not after `now`.
     Past {
+        /// The service's time.
+        now: Timestamp,
+    },
+    /// A point in time that is at most [`OBSERVED_AHEAD_MAX`] after `now`.
+    NotAhead {
         /// The service's time.
         now: Timestamp,
     },
@@ -198,6 +203,9 @@ impl Violation {
                 "must be a date and time with an offset, such as 2026-11-22T17:30:00Z".to_owned()
             }
             (Rule::Past { now }, _) => format!("must not be later than now ({now})"),
+            (Rule::NotAhead { now }, _) => {
+                format!("must be at most {} s later than now ({now})", OBSERVED_AHEAD_MAX.as_secs())
+            }
             (Rule::WithinHistory { start }, _) => {
                 format!("must not be before the start of the history ({start})")
             }

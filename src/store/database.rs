@@ -18,7 +18,7 @@ use super::{
     InvalidationFeed, OpenError, Store,
     connection::{PoolOptions, connect_first, unreachable},
     history::HistoryMode,
-    invalidation::Notifier,
+    invalidation::{InvalidationSwitch, Notifier},
     postgres::{self, Listener, PostgresStore, Shards, Shared},
     schema,
     sqlite::{self, SqliteStore},
@@ -359,6 +359,16 @@ impl Database {
         match &self.engine {
             Engine::Postgres { direct, .. } => InvalidationFeed::from_listener(Listener::new(direct.clone())),
             Engine::Sqlite { notifier, .. } => InvalidationFeed::from_notifier(notifier),
+        }
+    }
+
+    /// Returns the switch of the invalidations of this process. PostgreSQL notifies its replicas in
+    /// any case.
+    #[must_use]
+    pub fn invalidation_switch(&self) -> InvalidationSwitch {
+        match &self.engine {
+            Engine::Postgres { .. } => InvalidationSwitch::new(),
+            Engine::Sqlite { notifier, .. } => notifier.switch(),
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
     UserKey,
-    invalidation::{Invalidation, InvalidationSwitch, Notifier},
+    invalidation::{Invalidation, Notifier},
     postgres::Listener,
 };
 
@@ -19,7 +19,7 @@ enum Source {
     /// A connection that listens for notifications of all replicas.
     Postgres(Box<Listener>),
     /// A channel in this process, the only one that uses the SQLite database.
-    Process { receiver: broadcast::Receiver<Vec<UserKey>>, switch: InvalidationSwitch, started: bool },
+    Process { receiver: broadcast::Receiver<Vec<UserKey>>, started: bool },
 }
 
 impl InvalidationFeed {
@@ -28,18 +28,7 @@ impl InvalidationFeed {
     }
 
     pub(super) fn from_notifier(notifier: &Notifier) -> Self {
-        let (receiver, switch) = (notifier.receiver(), notifier.switch());
-        Self(Source::Process { receiver, switch, started: false })
-    }
-
-    /// Returns the switch of these invalidations. PostgreSQL notifies its replicas in any
-    /// case.
-    #[must_use]
-    pub fn switch(&self) -> InvalidationSwitch {
-        match &self.0 {
-            Source::Postgres(_) => InvalidationSwitch::new(),
-            Source::Process { switch, .. } => switch.clone(),
-        }
+        Self(Source::Process { receiver: notifier.receiver(), started: false })
     }
 
     /// Waits for the next invalidation.

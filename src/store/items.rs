@@ -37,7 +37,28 @@ pub(super) fn author_columns(author: &Author) -> (Option<&str>, Option<&str>) {
     (author.application_id.as_ref().map(SessionId::as_str), author.user_id.as_ref().map(UserId::as_str))
 }
 
-/// A session to open, refresh or extend.
+/// The time at which an application observed what it writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Observed {
+    /// The caller gave no time. The write counts as observed now, or one millisecond after what the
+    /// session reflects, so it is never stale.
+    #[default]
+    Now,
+    /// The time that the caller gave. The write is stale if the session reflects a later observation.
+    At(Timestamp),
+}
+
+impl Observed {
+    /// The time that the caller gave, if any, as a column.
+    pub(super) fn column(self) -> Option<i64> {
+        match self {
+            Self::Now => None,
+            Self::At(at) => Some(at.as_millis()),
+        }
+    }
+}
+
+/// A session to open or refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetSession {
     /// The key of the session.
@@ -46,8 +67,50 @@ pub struct SetSession {
     pub pair: Pair,
     /// The time from `now` until the session expires.
     pub expires_after: Duration,
-    /// The author. An extension keeps that of the set.
+    /// The author.
     pub set_by: Author,
+    /// When the application observed the pair.
+    pub observed: Observed,
+    /// The token of the stream that holds the session from then on; `None` if none does.
+    pub holder: Option<Uuid>,
+}
+
+/// The result of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetOutcome {
+    /// The session was opened or refreshed.
+    Set,
+    /// The session reflects a later observation; nothing changed.
+    Stale,
+}
+
+/// A held session to extend, or to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendSession {
+    /// The key of the session.
+    pub key: SessionKey,
+    /// The token of the stream that holds the session.
+    pub holder: Uuid,
+    /// The time from `now` until the session expires.
+    pub expires_after: Duration,
+    /// The new pair, and when the application observed it; `None` only extends the session.
+    pub change: Option<(Pair, Observed)>,
+}
+
+impl ExtendSession {
+    /// The columns of the pair, which are null if it stays.
+    pub(super) fn pair_columns(&self) -> (Option<&'static str>, Option<&'static str>) {
+        self.change.map(|(pair, _)| (pair.availability.into(), pair.activity.into())).unzip()
+    }
+
+    /// The columns `observed_at`, which is 0 if it stays, and `observed_by_caller`.
+    pub(super) fn observed_columns(&self, now: Timestamp) -> (i64, bool) {
+        match self.change {
+            None => (0, false),
+            Some((_, Observed::Now)) => (now.as_millis(), false),
+            Some((_, Observed::At(at))) => (at.as_millis(), true),
+        }
+    }
 }
 
 /// A session to end.
@@ -57,6 +120,30 @@ pub struct ClearSession {
     pub key: SessionKey,
     /// The author of the clear.
     pub cleared_by: Author,
+    /// When the application observed that the session ended.
+    pub observed: Observed,
+    /// The session ends only if the stream with this token holds it; `None` ends it in any case.
+    pub holder: Option<Uuid>,
+}
+
+/// The result of a clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClearOutcome {
+    /// The session was live, and this call ended it.
+    Cleared,
+    /// The session is missing or has ended, or the holder does not hold it.
+    NotLive,
+    /// The session reflects a later observation; nothing changed.
+    Stale,
+}
+
+/// A stream that holds a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The user of the session.
+    pub user: UserKey,
+    /// The token of the stream.
+    pub holder: Uuid,
 }
 
 /// A change to one of the two locations of a user.

@@ -3,58 +3,153 @@
 //! `on conflict` refuses a second write to a row, the rows of an update have no order, and
 //! a row that two callers read needs to be sent only once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use uuid::Uuid;
 
-use super::{ClearSession, SetSession, UserKey};
+use super::{
+    ClearOutcome, ClearSession, ExtendSession, Observed, SessionKey, SetOutcome, SetSession, UserKey,
+};
+use crate::presence::Timestamp;
 
-/// Returns the last set of each key, in key order. A fixed order of locks prevents
-/// deadlocks between two calls.
-pub(super) fn last_of_each(sets: &[SetSession]) -> Vec<&SetSession> {
-    let mut last: Vec<&SetSession> =
-        sets.iter().map(|set| (&set.key, set)).collect::<HashMap<_, _>>().into_values().collect();
-    last.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    last
+/// A write of a session with a time of observation.
+pub(super) trait Observation {
+    /// Whether the last of several writes with the same time applies, or the first.
+    const LAST_APPLIES: bool;
+
+    fn key(&self) -> &SessionKey;
+
+    fn observed(&self) -> Observed;
 }
 
-/// Returns the first clear of each key, with its position in `clears`, in key order.
-pub(super) fn first_of_each(clears: &[ClearSession]) -> Vec<(&ClearSession, usize)> {
-    let mut first: Vec<_> = clears
-        .iter()
-        .enumerate()
-        .rev()
-        .map(|(position, clear)| (&clear.key, (clear, position)))
-        .collect::<HashMap<_, _>>()
-        .into_values()
-        .collect();
-    first.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
-    first
+impl Observation for SetSession {
+    const LAST_APPLIES: bool = true;
+
+    fn key(&self) -> &SessionKey {
+        &self.key
+    }
+
+    fn observed(&self) -> Observed {
+        self.observed
+    }
 }
 
-/// Returns the longest extension of each session and pair, in rounds: each session is once in a
-/// round, in key order. Streams that hold one session with different pairs make a second round.
-pub(super) fn longest_of_each(held: &[SetSession]) -> Vec<Vec<&SetSession>> {
-    let mut longest: HashMap<_, &SetSession> = HashMap::with_capacity(held.len());
-    for set in held {
-        let kept = longest.entry((&set.key, set.pair)).or_insert(set);
-        if kept.expires_after < set.expires_after {
-            *kept = set;
+impl Observation for ClearSession {
+    const LAST_APPLIES: bool = false;
+
+    fn key(&self) -> &SessionKey {
+        &self.key
+    }
+
+    fn observed(&self) -> Observed {
+        self.observed
+    }
+}
+
+/// The write of a call that applies to a session.
+pub(super) struct Newest<'a, W> {
+    pub(super) write: &'a W,
+    /// The position of the write in the call.
+    pub(super) position: usize,
+    /// The time of the write; [`Observed::Now`] if any write of the session in the call has none.
+    pub(super) observed: Observed,
+    at: Timestamp,
+}
+
+/// Returns the write of each session that was observed last, in key order. A write without a time
+/// was observed at `now`. A fixed order of locks prevents deadlocks between two calls.
+pub(super) fn newest_of_each<W: Observation>(now: Timestamp, writes: &[W]) -> Vec<Newest<'_, W>> {
+    let mut newest: HashMap<_, Newest<'_, W>> = HashMap::with_capacity(writes.len());
+    for (position, write) in writes.iter().enumerate() {
+        let observed = write.observed();
+        let at = match observed {
+            Observed::Now => now,
+            Observed::At(at) => at,
+        };
+        let write = Newest { write, position, observed, at };
+        match newest.entry(write.write.key()) {
+            Entry::Vacant(entry) => drop(entry.insert(write)),
+            Entry::Occupied(mut entry) => {
+                let kept = entry.get_mut();
+                let is_timed = kept.observed != Observed::Now && observed != Observed::Now;
+                if at > kept.at || (at == kept.at && W::LAST_APPLIES) {
+                    *kept = write;
+                }
+                kept.observed = if is_timed { Observed::At(kept.at) } else { Observed::Now };
+            }
         }
     }
-    let mut longest: Vec<_> = longest.into_values().collect();
-    longest.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let mut rounds: Vec<Vec<&SetSession>> = Vec::new();
-    let (mut last, mut number) = (None, 0);
-    for set in longest {
-        number = if last == Some(&set.key) { number + 1 } else { 0 };
-        last = Some(&set.key);
-        match rounds.get_mut(number) {
-            Some(round) => round.push(set),
-            None => rounds.push(vec![set]),
+    let mut newest: Vec<_> = newest.into_values().collect();
+    newest.sort_unstable_by(|a, b| a.write.key().cmp(b.write.key()));
+    newest
+}
+
+/// Whether a write may be stale.
+pub(super) fn may_be_stale<W>(writes: &[Newest<'_, W>]) -> bool {
+    writes.iter().any(|newest| newest.observed != Observed::Now)
+}
+
+/// Returns the outcome of each set: those of a session that was not written are stale.
+pub(super) fn set_outcomes(sets: &[SetSession], written: &HashSet<SessionKey>) -> Vec<SetOutcome> {
+    let outcome = |set: &SetSession| {
+        if written.contains(&set.key) { SetOutcome::Set } else { SetOutcome::Stale }
+    };
+    sets.iter().map(outcome).collect()
+}
+
+/// Returns the outcome of each clear. `written` has the sessions that were written, and whether they
+/// were live.
+pub(super) fn clear_outcomes(
+    clears: &[ClearSession],
+    newest: &[Newest<'_, ClearSession>],
+    written: &HashMap<SessionKey, bool>,
+) -> Vec<ClearOutcome> {
+    let mut outcomes = vec![ClearOutcome::NotLive; clears.len()];
+    for clear in newest {
+        let outcome = match (written.get(&clear.write.key), clear.observed) {
+            (Some(true), _) => ClearOutcome::Cleared,
+            (None, Observed::At(_)) => ClearOutcome::Stale,
+            (Some(false), _) | (None, Observed::Now) => continue,
+        };
+        if let Some(slot) = outcomes.get_mut(clear.position) {
+            *slot = outcome;
         }
+    }
+    outcomes
+}
+
+/// Extensions of different sessions, in key order, with their positions in the call.
+pub(super) type Round<'a> = Vec<(&'a ExtendSession, usize)>;
+
+/// Returns the extensions in rounds: the second extension of a session is in the second round.
+pub(super) fn rounds(held: &[ExtendSession]) -> Vec<Round<'_>> {
+    let mut rounds: Vec<Round<'_>> = Vec::new();
+    let mut numbers: HashMap<_, usize> = HashMap::with_capacity(held.len());
+    for (position, extension) in held.iter().enumerate() {
+        let number = numbers.entry(&extension.key).or_default();
+        match rounds.get_mut(*number) {
+            Some(round) => round.push((extension, position)),
+            None => rounds.push(vec![(extension, position)]),
+        }
+        *number += 1;
+    }
+    for round in &mut rounds {
+        round.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
     }
     rounds
+}
+
+/// Notes the expiry of the sessions that a round extended.
+pub(super) fn note_extended(
+    outcomes: &mut [Option<Timestamp>],
+    round: &Round<'_>,
+    extended: &HashMap<SessionKey, Timestamp>,
+) {
+    for (extension, position) in round {
+        if let Some(outcome) = outcomes.get_mut(*position) {
+            *outcome = extended.get(&extension.key).copied();
+        }
+    }
 }
 
 /// Returns the user ids of each tenant once.

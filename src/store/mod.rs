@@ -49,8 +49,9 @@ pub use history::InspectedHistory;
 pub use inspect::Inspector;
 pub use invalidation::{Invalidation, InvalidationSwitch};
 pub use items::{
-    Change, ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, SessionKey, SessionRow, SetSession,
-    StoredHistory, UpdateUser, UserChange, UserKey, UserRow,
+    Change, ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory,
+    Observed, SessionKey, SessionRow, SetOutcome, SetSession, StoredHistory, UpdateUser, UserChange, UserKey,
+    UserRow,
 };
 pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
 pub use reach::{Cause, Unreached};
@@ -111,8 +112,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 1. A set opens a session that is not live and refreshes a session that is live.
     /// 2. The session then shows the pair, was last set at `now`, and expires at `now` +
     ///    `expires_after`.
-    /// 3. If a call sets one key several times, the last set applies.
-    /// 4. All sets of a call apply, or none does. They are durable when the call returns.
+    /// 3. If a call sets one key several times, the set that was observed last applies, of equal ones
+    ///    the last. A set without a time was observed at `now`.
+    /// 4. All sets of a call apply that are not stale, or none does. They are durable when the call
+    ///    returns.
     /// 5. A user keeps [`SESSIONS_MAX`] sessions. Opening more removes ended sessions first,
     ///    then the sessions that were set longest ago. It never removes a session that the
     ///    call itself set. A refresh costs nothing for this. The removal follows the commit; the
@@ -123,41 +126,61 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    have ended or faded within [`SETTLES_AFTER`] counts as ended or faded.
     /// 7. `changed_at` moves forward on every change, beyond every end and fade that a reader may
     ///    have seen. If `now` is not later, it moves by one millisecond.
-    /// 8. Watchers are notified of the users whose `changed_at` moved
-    ///    ([`InvalidationFeed`]). A plain refresh notifies no watcher.
+    /// 8. Watchers and streams are notified of the users whose `changed_at` moved, and of those with a
+    ///    session that was taken from its stream ([`InvalidationFeed`]). A plain refresh notifies
+    ///    none.
     /// 9. A failed call may still apply, but it undoes no write of a call that began after
     ///    the failure. This also holds for the other methods that write.
     /// 10. A write that reaches the database more than [`LATE_AFTER`] after it began changes
     ///     nothing, and the call fails.
-    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError>;
+    /// 11. A set that was observed before what the session reflects is stale: it changes nothing. One
+    ///     that was observed at the same time is not stale. This also holds for clears and for changes
+    ///     of held sessions.
+    /// 12. A set takes a held session from its stream, and gives it to the stream of the set, if any.
+    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<Vec<SetOutcome>, StoreError>;
 
-    /// Ends sessions. Returns one result per clear, in the order of `clears`: `true` if this
-    /// call ended the session.
+    /// Ends sessions. Returns one result per clear, in the order of `clears`.
     ///
     /// 1. A live session ends. The time of its end is behind every time at which the session
     ///    changed, or expires within [`SETTLES_AFTER`].
-    /// 2. The result is `false` for a missing or ended session.
-    /// 3. If a call clears one key several times, the first clear ends the session.
+    /// 2. A missing or ended session is not live. A clear for a stream does not end a session that the
+    ///    stream does not hold.
+    /// 3. If a call clears one key several times, the clear that was observed last ends the session,
+    ///    of equal ones the first. A clear without a time was observed at `now`.
     /// 4. The sessions of other users and tenants are unaffected.
-    /// 5. Watchers are notified of the users whose session ended, and of no other user.
-    /// 6. The result `false` is true of every set that began before: a clear waits for a set of
-    ///    the session that has not committed, and ends it. If it cannot wait so long, it fails.
+    /// 5. Watchers and streams are notified of the users whose session ended or was taken from its
+    ///    stream, and of no other user.
+    /// 6. "Not live" is true of every set that began before: a clear waits for a set of the session
+    ///    that has not committed, and ends it. If it cannot wait so long, it fails.
     /// 7. A cleared session that is missing gets a row without a pair, a mark. It shows nowhere,
     ///    and counts for the limit of sessions.
-    async fn clear_sessions(&self, now: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError>;
+    async fn clear_sessions(
+        &self,
+        now: Timestamp,
+        clears: &[ClearSession],
+    ) -> Result<Vec<ClearOutcome>, StoreError>;
 
-    /// Extends held sessions. Returns one result per session, in the order of `held`: `true`
-    /// if the session was extended.
+    /// Extends or changes held sessions. Returns one result per session, in the order of `held`: the
+    /// expiry of the session, or `None` if the extension does not apply.
     ///
-    /// 1. A session that shows the pair and was not cleared is set at `now` and expires at
-    ///    `now` + `expires_after`. A later expiry is kept.
-    /// 2. An expired session becomes live again.
-    /// 3. A session that was cleared, shows another pair, or is missing stays so, and its result is
-    ///    `false`.
-    /// 4. If a call extends one session several times, the longest extension applies.
-    /// 5. `changed_at` moves, and watchers are notified, as for a set.
-    /// 6. The extension of a missing session leaves no row.
-    async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError>;
+    /// 1. A session that the stream holds is set at `now` and expires at `now` + `expires_after`. A
+    ///    later expiry is kept.
+    /// 2. A change also sets the pair. It does not apply if it is stale. An extension without a change
+    ///    keeps the pair and the time of observation.
+    /// 3. An expired session becomes live again.
+    /// 4. A session that was cleared, that the stream does not hold, or that is missing stays so.
+    /// 5. If a call extends one session several times, all extensions apply in their order.
+    /// 6. `changed_at` moves, and watchers are notified, as for a set.
+    /// 7. The extension of a missing session leaves no row.
+    async fn extend_sessions(
+        &self,
+        now: Timestamp,
+        held: &[ExtendSession],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError>;
+
+    /// Returns for each stream whether it still holds a session of the user: one that was not cleared,
+    /// and was not set by another caller. It may have expired.
+    async fn current_holds(&self, holds: &[Hold]) -> Result<Vec<bool>, StoreError>;
 
     /// Reads users. Returns one user per key, in the order of `users`.
     ///

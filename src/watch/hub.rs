@@ -17,7 +17,7 @@ use crate::{
     batch::{BatchError, Batcher, Limits, Load},
     clock::Clock,
     presence::{Timestamp, User},
-    store::{Invalidation, InvalidationFeed, InvalidationSwitch, Store, StoreError, UserKey},
+    store::{Invalidation, InvalidationFeed, Store, StoreError, UserKey},
     telemetry::Metrics,
 };
 
@@ -68,14 +68,11 @@ pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
     };
     let load = Arc::new(Batcher::start(&store, &clock, &metrics, limits));
     let (sender, receiver) = mpsc::channel(INVALIDATIONS_WAITING_MAX);
-    let switch = invalidations.switch();
-    switch.set(false);
     // Dropping the set ends the task.
     let mut forwarder = JoinSet::new();
     forwarder.spawn(forward(invalidations, sender));
     let users = Users::new(hub.metrics().clone());
-    let running =
-        Running { hub, users, switch, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
+    let running = Running { hub, users, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
     stop.run_until_cancelled(running.run(receiver)).await;
     drop(forwarder);
     store.close().await;
@@ -95,8 +92,6 @@ struct Outcome {
 struct Running {
     hub: Hub,
     users: Users,
-    /// Turns invalidations on while any user is watched.
-    switch: InvalidationSwitch,
     load: Arc<Batcher<Load>>,
     clock: Clock,
     reads: JoinSet<Outcome>,
@@ -111,7 +106,7 @@ impl Running {
         let mut ticks = interval(TICK);
         loop {
             // This precedes the reads, so that a later commit sends an invalidation.
-            self.switch.set(!self.users.is_empty());
+            self.hub.holds().set_switch(!self.users.is_empty());
             self.begin_reads();
             let transition: OptionFuture<_> =
                 self.users.next_due().map(|at| self.clock.wait_until(at)).into();
@@ -148,6 +143,7 @@ impl Running {
     }
 
     fn invalidate(&mut self, invalidation: Invalidation) {
+        self.hub.holds().invalidate(&invalidation);
         match invalidation {
             Invalidation::Users(keys) => {
                 self.hub.metrics().invalidations.inc_by(u64::try_from(keys.len()).unwrap_or(u64::MAX));

@@ -8,6 +8,7 @@
 //! when the presence changes with time. If the presence differs, the hub sends it to the
 //! watchers, which run on the workers.
 
+mod holds;
 mod hub;
 mod mailbox;
 mod users;
@@ -16,9 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::{clock::Stopwatch, store::UserKey, telemetry::WatchMetrics};
+use crate::{
+    clock::Stopwatch,
+    store::{InvalidationSwitch, UserKey},
+    telemetry::WatchMetrics,
+};
 use mailbox::Mailbox;
 
+pub use holds::{HeldUser, Holds};
 pub use hub::{CONNECTIONS, Sources, run};
 pub use mailbox::PresenceUpdate;
 
@@ -33,6 +39,7 @@ struct Shared {
     /// One permit for each user of each watcher.
     permits: Arc<Semaphore>,
     metrics: WatchMetrics,
+    holds: Holds,
 }
 
 /// The watchers that began or ended since the hub last emptied the inbox.
@@ -45,10 +52,12 @@ struct Inbox {
 impl Hub {
     /// Creates a hub. It works only while it is [`run`]. All watchers together may follow
     /// `users_max` users; a user counts once for each watcher.
+    /// `switch` is that of the invalidations.
     #[must_use]
-    pub fn new(users_max: u32, metrics: WatchMetrics) -> Self {
+    pub fn new(users_max: u32, metrics: WatchMetrics, switch: InvalidationSwitch) -> Self {
         let permits = Arc::new(Semaphore::new(usize::try_from(users_max).unwrap_or(usize::MAX)));
-        Self(Arc::new(Shared { inbox: Mutex::default(), inbox_filled: Notify::new(), permits, metrics }))
+        let (inbox, inbox_filled, holds) = (Mutex::default(), Notify::new(), Holds::new(switch));
+        Self(Arc::new(Shared { inbox, inbox_filled, permits, metrics, holds }))
     }
 
     /// Begins to follow users, which must be distinct. Returns `None` at the limit of watched
@@ -61,6 +70,12 @@ impl Hub {
         self.inbox().opened.push((users, Arc::clone(&mailbox)));
         self.0.inbox_filled.notify_one();
         Some(Watcher { hub: self.clone(), mailbox, _permit: permit })
+    }
+
+    /// Returns the streams that hold sessions. They hear of changes only while the hub is [`run`].
+    #[must_use]
+    pub fn holds(&self) -> &Holds {
+        &self.0.holds
     }
 
     /// Returns the metrics of watching.

@@ -14,8 +14,9 @@ use presenced::{
     clock::{Clock, ManualClock, Stopwatch},
     presence::{Pair, Timestamp, User, UserId},
     store::{
-        ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow,
-        SetSession, Store, StoreError, StoredHistory, UpdateUser, UserChange, UserKey, UserRow,
+        ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory,
+        PoolUse, SessionKey, SessionRow, SetOutcome, SetSession, Store, StoreError, StoredHistory,
+        UpdateUser, UserChange, UserKey, UserRow,
     },
     telemetry::{Api, Metrics, RequestTimer, Traces},
 };
@@ -55,22 +56,35 @@ impl FakeStore {
 #[async_trait]
 impl Store for FakeStore {
     /// Fails for `Offline`, as a constraint of a database does.
-    async fn set_sessions(&self, _: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+    async fn set_sessions(&self, _: Timestamp, sets: &[SetSession]) -> Result<Vec<SetOutcome>, StoreError> {
         self.statement(sets.iter().map(|set| set.key.user.user_id.to_string()).collect()).await?;
         if sets.iter().any(|set| set.pair == Pair::OFFLINE) {
             return Err(StoreError::Data("an invalid row".into()));
         }
-        Ok(())
+        Ok(vec![SetOutcome::Set; sets.len()])
     }
 
-    async fn clear_sessions(&self, _: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError> {
+    async fn clear_sessions(
+        &self,
+        _: Timestamp,
+        clears: &[ClearSession],
+    ) -> Result<Vec<ClearOutcome>, StoreError> {
         self.statement(clears.iter().map(|clear| clear.key.user.user_id.to_string()).collect()).await?;
-        Ok((0..clears.len()).map(|position| position == 0).collect())
+        let outcome = |position| if position == 0 { ClearOutcome::Cleared } else { ClearOutcome::NotLive };
+        Ok((0..clears.len()).map(outcome).collect())
     }
 
-    async fn extend_sessions(&self, _: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+    async fn extend_sessions(
+        &self,
+        now: Timestamp,
+        held: &[ExtendSession],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
         self.statement(held.iter().map(|set| set.key.user.user_id.to_string()).collect()).await?;
-        Ok(vec![true; held.len()])
+        Ok(vec![Some(now); held.len()])
+    }
+
+    async fn current_holds(&self, holds: &[Hold]) -> Result<Vec<bool>, StoreError> {
+        Ok(vec![true; holds.len()])
     }
 
     async fn load(&self, _: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {
@@ -449,7 +463,7 @@ async fn the_first_of_several_clears_in_a_batch_ends_the_session() {
     fixture.release(10);
     assert_eq!(
         [other.await.unwrap(), first.await.unwrap(), second.await.unwrap()],
-        [[true], [true], [false]]
+        [[ClearOutcome::Cleared], [ClearOutcome::Cleared], [ClearOutcome::NotLive]]
     );
 }
 

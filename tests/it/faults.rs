@@ -186,6 +186,7 @@ async fn an_unavailable_store_returns_a_retry_delay_and_no_internals() {
         availability: 2,
         activity: 2,
         expiration_duration: None,
+        observed_time: None,
     };
     let status = client.set_presence(request).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -287,6 +288,7 @@ async fn a_full_queue_is_429_with_a_retry_delay() {
         availability: 2,
         activity: 2,
         expiration_duration: None,
+        observed_time: None,
     };
     let mut batches = JoinSet::new();
     let mut send_batch = || {
@@ -323,8 +325,8 @@ async fn a_row_that_cannot_be_read_is_500_for_its_user_only_and_is_not_shown() {
     let bench = Bench::new().await;
     let mut connection = PgConnection::connect(&bench.database.url).await.unwrap();
     let row = "insert into presence_sessions (tenant_id, user_id, session_id, availability, activity, opened_at, \
-               started_at, changed_at, set_at, expires_at, observed_at) values ('00000000-0000-0000-0000-000000000000', \
-               'broken', 'not an id', 'Away', 'Away', 0, 0, 0, 0, 9000000000000, 0)";
+               started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller) values ('00000000-0000-0000-0000-000000000000', \
+               'broken', 'not an id', 'Away', 'Away', 0, 0, 0, 0, 9000000000000, 0, false)";
     connection.execute(row).await.unwrap();
     let get = |user: &str| {
         reqwest::get(format!("http://{}/v1.0/users/{user}/presence", bench.app.addresses().http))

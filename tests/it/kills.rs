@@ -87,6 +87,7 @@ async fn write(writer: usize, at: SocketAddr, signer: Arc<Signer>, stop: Arc<Ato
                 availability: availability.into(),
                 activity: activity.into(),
                 expiration_duration: None,
+                observed_time: None,
             });
             authorize(request.metadata_mut());
             let known = match client.set_presence(request).await {
@@ -95,7 +96,7 @@ async fn write(writer: usize, at: SocketAddr, signer: Arc<Signer>, stop: Arc<Ato
             };
             outcomes.sets.insert(application, known);
         } else {
-            let mut request = Request::new(ClearPresenceRequest { user_id, session_id });
+            let mut request = Request::new(ClearPresenceRequest { user_id, session_id, observed_time: None });
             authorize(request.metadata_mut());
             let known = match client.clear_presence(request).await {
                 Ok(_) => Known::Acknowledged,

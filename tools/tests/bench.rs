@@ -127,8 +127,11 @@ async fn load_opens_a_session_for_every_user_and_clear_clears_it() {
         report(server.address(api), &arguments).await;
         for user in [0, 517, 999] {
             assert_eq!(server.presence(user).await, (Availability::Busy, Activity::InACall));
-            let request =
-                ClearPresenceRequest { user_id: format!("bench-{user}"), session_id: api.to_owned() };
+            let request = ClearPresenceRequest {
+                user_id: format!("bench-{user}"),
+                session_id: api.to_owned(),
+                observed_time: None,
+            };
             server.client.clone().clear_presence(request).await.unwrap();
         }
     }

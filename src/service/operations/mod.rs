@@ -1,6 +1,7 @@
 //! The operations: one file each, named as its RPC. Each validates, authorizes, and calls the
 //! store.
 
+mod batch_clear_presences;
 mod batch_get_presences;
 mod batch_set_presences;
 mod clear_presence;
@@ -12,6 +13,7 @@ mod explanation_text;
 mod export_presence;
 mod get_presence;
 mod hold_presence;
+mod keep_presence;
 mod list_presence_history;
 mod list_presences;
 mod locations;
@@ -20,8 +22,8 @@ mod set_status_message;
 mod set_user_preferred_presence;
 mod watch_presences;
 
+pub use clear_presence::ClearPresence;
 pub use explain_presence::Explanation;
-pub use hold_presence::{HoldEvent, HoldPresence};
 pub use list_presence_history::{HistoryPage, Interval, ListPresenceHistory};
 pub use list_presences::Page;
 pub use locations::SetLocation;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    presence::{Activity, Availability, Pair, SessionId, UserId},
+    presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
     service::{Caller, Error, Input, Operation, Service, validator::Validator},
-    store::SetSession,
+    store::{Observed, SetSession},
 };
 
 /// A session to open or refresh, as a caller sent it.
@@ -21,6 +21,8 @@ pub struct SetPresence {
     pub activity: Input<Activity>,
     /// 5 to 240 minutes; 5 if missing.
     pub expiration_duration: Input<Duration>,
+    /// When the application observed the pair; now if missing.
+    pub observed_time: Input<Timestamp>,
 }
 
 /// A valid [`SetPresence`] that is not authorized yet.
@@ -29,20 +31,23 @@ pub(super) struct ValidSetPresence {
     session_id: SessionId,
     pair: Pair,
     expires_after: Duration,
+    observed: Observed,
 }
 
 impl SetPresence {
     /// The valid request; `None` if `validator` recorded a violation.
-    pub(super) fn validate(self, validator: &mut Validator) -> Option<ValidSetPresence> {
+    pub(super) fn validate(self, validator: &mut Validator, now: Timestamp) -> Option<ValidSetPresence> {
         let user_id = validator.user_id(self.user_id);
         let session_id = validator.session_id(self.session_id);
         let pair = validator.session_pair(self.availability, self.activity);
         let expires_after = validator.session_expiration(self.expiration_duration);
+        let observed = validator.observed(self.observed_time, now);
         Some(ValidSetPresence {
             user_id: user_id?,
             session_id: session_id?,
             pair: pair?,
             expires_after: expires_after?,
+            observed: observed?,
         })
     }
 }
@@ -50,9 +55,9 @@ impl SetPresence {
 impl ValidSetPresence {
     /// The session to set, if the caller has the permission.
     pub(super) fn authorize(self, caller: &Caller, operation: Operation) -> Result<SetSession, Error> {
-        let Self { user_id, session_id, pair, expires_after } = self;
+        let Self { user_id, session_id, pair, expires_after, observed } = self;
         let key = caller.authorize_session(operation, user_id, session_id)?;
-        Ok(SetSession { key, pair, expires_after, set_by: caller.author() })
+        Ok(SetSession { key, pair, expires_after, set_by: caller.author(), observed, holder: None })
     }
 }
 
@@ -60,8 +65,8 @@ impl Service {
     /// Opens or refreshes one session. The result is durable when this returns.
     pub async fn set_presence(&self, caller: &Caller, request: SetPresence) -> Result<(), Error> {
         let mut validator = Validator::new();
-        let set = request.validate(&mut validator);
+        let set = request.validate(&mut validator, self.clock.now());
         let set = validator.finish(set)?.authorize(caller, Operation::SetPresence)?;
-        Ok(self.batches.set_sessions.call_one(set).await?)
+        Error::of_set(self.batches.set_sessions.call_one(set).await?)
     }
 }

@@ -11,8 +11,9 @@ use super::{Shards, cleanup, clear, erase, extend, history, load, room, set, sta
 use crate::{
     presence::{Author, Pair, SessionId, Timestamp},
     store::{
-        Change, ClearSession, Lease, ListUsers, LoadHistory, SessionKey, SessionRow, SetSession, StoreError,
-        UpdateUser, UserChange, UserKey, UserRow, connection::PoolOptions,
+        Change, ClearSession, ExtendSession, Hold, Lease, ListUsers, LoadHistory, Observed, SessionKey,
+        SessionRow, SetSession, StoreError, UpdateUser, UserChange, UserKey, UserRow,
+        connection::PoolOptions, keys,
     },
 };
 
@@ -67,6 +68,8 @@ async fn reads(statements: &Statements) -> Result<(), FailedStatement> {
     let user = UserKey::placeholder();
     let tenant_id = user.tenant_id;
     named(load::LOAD.name, load::load(statements, NOW, std::slice::from_ref(&user)).await)?;
+    let hold = Hold { user: user.clone(), holder: tenant_id };
+    named(extend::CURRENT_HOLDS.name, extend::current_holds(statements, &[hold]).await)?;
     let load = LoadHistory { users: vec![user], before: NOW, spans_max: 1 };
     named(history::LOAD_HISTORY.name, history::load_history(statements, NOW, &load).await)?;
     let list = ListUsers { tenant_id, after: None, limit: 1 };
@@ -78,15 +81,14 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
     let user = UserKey::placeholder();
     let key = SessionKey { user: user.clone(), session_id: SessionId::placeholder() };
     let set_by = Author::default();
-    let set = SetSession { key: key.clone(), pair: Pair::AWAY, expires_after: Duration::ZERO, set_by };
-    let sets = [set];
-    let clear = ClearSession { key: key.clone(), cleared_by: Author::default() };
-    named(set::SET_SESSIONS.name, set::write(statements, NOW, &sets).await)?;
-    named(clear::CLEAR_SESSIONS.name, clear::write(statements, NOW, &[(&clear, 0)]).await)?;
-    named(
-        extend::EXTEND_SESSIONS.name,
-        extend::write(statements, NOW, &sets.iter().collect::<Vec<_>>()).await,
-    )?;
+    let (expires_after, observed, holder) = (Duration::ZERO, Observed::Now, None);
+    let set = [SetSession { key: key.clone(), pair: Pair::AWAY, expires_after, set_by, observed, holder }];
+    named(set::SET_SESSIONS.name, set::write(statements, NOW, &keys::newest_of_each(NOW, &set)).await)?;
+    let clear = [ClearSession { key: key.clone(), cleared_by: Author::default(), observed, holder }];
+    let clear = keys::newest_of_each(NOW, &clear);
+    named(clear::CLEAR_SESSIONS.name, clear::write(statements, NOW, &clear).await)?;
+    let held = ExtendSession { key: key.clone(), holder: user.tenant_id, expires_after, change: None };
+    named(extend::EXTEND_SESSIONS.name, extend::write(statements, NOW, &vec![(&held, 0)]).await)?;
     let locations = UserChange::Locations { manual: Change::Clear, automatic: Change::Clear };
     for (sql, change) in [
         (users::UPDATE_PREFERRED, UserChange::Preferred(None)),

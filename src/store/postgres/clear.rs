@@ -1,18 +1,20 @@
 //! Ending sessions.
 
+use std::collections::HashMap;
+
 use sqlx::postgres::PgRow;
 
 use super::{
     committed,
-    common::{bind_keys, session_key},
+    common::{WrittenSession, bind_keys, written_sessions},
     room,
     statement::{Statements, column},
 };
 use crate::{
     presence::Timestamp,
     store::{
-        ClearSession, StoreError, author_columns, keys,
-        rows::at_position,
+        ClearOutcome, ClearSession, StoreError, author_columns,
+        keys::{self, Newest},
         sql::{Sql, sql},
     },
 };
@@ -24,36 +26,35 @@ pub(super) async fn clear_sessions(
     statements: &Statements,
     now: Timestamp,
     clears: &[ClearSession],
-) -> Result<Vec<bool>, StoreError> {
-    let mut results = vec![false; clears.len()];
+) -> Result<Vec<ClearOutcome>, StoreError> {
     if clears.is_empty() {
-        return Ok(results);
+        return Ok(Vec::new());
     }
-    let distinct = keys::first_of_each(clears);
-    let mut marked = Vec::new();
-    for row in write(statements, now, &distinct).await? {
-        let (key, ended) = (session_key(&row, 4)?, column(&row, 2)?);
-        let found = distinct.binary_search_by(|(clear, _)| clear.key.cmp(&key)).ok();
-        let position = found.and_then(|index| distinct.get(index)).map(|(_, position)| *position);
-        *at_position(&mut results, position)? = ended;
-        if column(&row, 5)? {
-            marked.push(key.user);
+    let newest = keys::newest_of_each(now, clears);
+    let (mut marked, mut written) = (Vec::new(), HashMap::with_capacity(newest.len()));
+    let rows = write(statements, now, &newest).await?;
+    for WrittenSession { key, row } in written_sessions(statements, &CLEAR_SESSIONS, rows)? {
+        if column(&row, 7)? {
+            marked.push(key.user.clone());
         }
+        written.insert(key, column(&row, 6)?);
     }
-    committed::sessions(statements, now, clears.iter().map(|clear| &clear.key)).await?;
+    committed::sessions(statements, now, &newest, |key| written.contains_key(key)).await?;
     room::make(statements, now, &marked).await;
-    Ok(results)
+    Ok(keys::clear_outcomes(clears, &newest, &written))
 }
 
 pub(super) async fn write(
     statements: &Statements,
     now: Timestamp,
-    clears: &[(&ClearSession, usize)],
+    clears: &[Newest<'_, ClearSession>],
 ) -> Result<Vec<PgRow>, StoreError> {
-    let authors = || clears.iter().map(|(clear, _)| author_columns(&clear.cleared_by));
-    let query = bind_keys(statements, &CLEAR_SESSIONS, clears.iter().map(|(clear, _)| &clear.key))
-        .bind(authors().map(|(application, _)| application).collect::<Vec<_>>())
-        .bind(authors().map(|(_, user)| user).collect::<Vec<_>>())
+    let all = || clears.iter().map(|newest| newest.write);
+    let query = bind_keys(statements, &CLEAR_SESSIONS, all().map(|clear| &clear.key))
+        .bind(all().map(|clear| author_columns(&clear.cleared_by).0).collect::<Vec<_>>())
+        .bind(all().map(|clear| author_columns(&clear.cleared_by).1).collect::<Vec<_>>())
+        .bind(clears.iter().map(|newest| newest.observed.column()).collect::<Vec<_>>())
+        .bind(all().map(|clear| clear.holder).collect::<Vec<_>>())
         .bind(now.as_millis());
     statements.write(now, &CLEAR_SESSIONS, query).await
 }

@@ -1,12 +1,14 @@
 -- Ends sessions; see Store::clear_sessions.
 --
--- $1 tenant_id, $2 user_id, $3 session_id, $4 cleared_by_application, $5 cleared_by_user: one array
--- for each column, with each key once
--- $6 now
--- $7 whether spans that end are kept
--- $8 the time after which the statement is late and changes nothing
+-- $1 tenant_id, $2 user_id, $3 session_id, $4 cleared_by_application, $5 cleared_by_user,
+-- $6 observed_at, $7 holder: one array for each column, with each key once
+-- $8 now
+-- $9 whether spans that end are kept
+-- $10 the time after which the statement is late and changes nothing
 --
--- Returns one row for each session. No row means that the statement was late.
+-- Returns one row for each session that was written: all but stale ones, and those that the holder
+-- does not hold any more. If none was written, it returns one row without a key. Each row says
+-- whether the statement was on time.
 -- The rows are locked in the order of `order by`, which is that of the key. The columns of a
 -- subquery are in the order of the table, with no other assignment between: Citus needs that.
 --
@@ -17,19 +19,27 @@
 with written as (
     insert into presence_sessions as s (
         tenant_id, user_id, session_id, opened_at, started_at, changed_at, set_at, expires_at,
-        cleared_at, cleared_by_application, cleared_by_user, observed_at
+        cleared_at, cleared_by_application, cleared_by_user, observed_at, observed_by_caller, holder
     )
     select key.tenant_id, key.user_id, key.session_id, 0, 0, 0, 0, at.now,
-           at.now, key.cleared_by_application, key.cleared_by_user, at.now
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) as key (
-        tenant_id, user_id, session_id, cleared_by_application, cleared_by_user
+           at.now, key.cleared_by_application, key.cleared_by_user,
+           coalesce(key.observed_at, at.now), key.observed_at is not null, key.holder
+    from unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[]
+    ) as key (
+        tenant_id, user_id, session_id, cleared_by_application, cleared_by_user, observed_at, holder
     )
-    cross join (select $6::bigint as now) as at
-    where extract(epoch from statement_timestamp()) * 1000 <= $8::bigint
+    cross join (select $8::bigint as now) as at
+    where extract(epoch from statement_timestamp()) * 1000 <= $10::bigint
     order by key.tenant_id, key.user_id collate "C", key.session_id collate "C"
     on conflict (tenant_id, user_id, session_id) do update set
-        observed_at = greatest(excluded.observed_at, s.observed_at + 1),
-        holder      = null,
+        observed_at        = case
+            when excluded.observed_by_caller then excluded.observed_at
+            else greatest(excluded.observed_at, s.observed_at + 1)
+        end,
+        observed_by_caller = excluded.observed_by_caller,
+        holder             = null,
+        previous_holder    = case when s.holder is distinct from excluded.holder then s.holder end,
         (
             started_at, cleared_at, cleared_by_application, cleared_by_user,
             previous_availability, previous_activity,
@@ -54,8 +64,10 @@ with written as (
                    null, null, null, null, null, null, null, null, null
             where s.cleared_at is not null or s.expires_at <= excluded.cleared_at
         )
+    where (not excluded.observed_by_caller or s.observed_at <= excluded.observed_at)
+      and (excluded.holder is null or s.holder = excluded.holder)
     returning
-        tenant_id, user_id, session_id, availability, cleared_by_application, cleared_by_user,
+        tenant_id, user_id, session_id, availability, previous_holder, cleared_by_application, cleared_by_user,
         previous_availability, previous_activity,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
@@ -72,10 +84,20 @@ with written as (
            previous_end_reason, cleared_by_application, cleared_by_user
     from written
     where previous_ended_at is not null
-      and $7::boolean
+      and $9::boolean
 )
-select tenant_id, user_id, previous_ended_at is not null as changed,
-       $7 and previous_ended_at is not null as appended,
-       session_id, availability is null as marked,
-    case when previous_ended_at is not null then pg_notify('presence_changes', tenant_id || ' ' || user_id) end
+select tenant_id, user_id,
+       previous_ended_at is not null or previous_holder is not null as changed,
+       $9 and previous_ended_at is not null as appended,
+       statement.is_on_time,
+       session_id,
+       previous_ended_at is not null as ended,
+       availability is null as marked,
+    case
+        when previous_ended_at is not null or previous_holder is not null
+        then pg_notify('presence_changes', tenant_id || ' ' || user_id)
+    end
 from written
+right join (
+    select extract(epoch from statement_timestamp()) * 1000 <= $10::bigint as is_on_time
+) as statement on true

@@ -2,10 +2,11 @@
 //!
 //! Citus commits a write to one shard in one phase. If the worker node dies before it commits, the
 //! coordinator logs "failed to commit transaction on NODE" as a warning, and reports success. So a
-//! write is read back before it is acknowledged. Every set and clear moves `observed_at` to `now`
-//! or later. An extension is not read back: a lost one is repeated within half the grace.
+//! write is read back before it is acknowledged. Every set and clear moves `observed_at` to its time
+//! of observation or later. An extension is not read back: a lost one is repeated within half the
+//! grace.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::{
     common::{bind_keys, session_key},
@@ -14,7 +15,9 @@ use super::{
 use crate::{
     presence::Timestamp,
     store::{
-        SessionKey, StoreError, UserKey,
+        Observed, SessionKey, StoreError, UserKey,
+        keys::{Newest, Observation},
+        rows::{Row, required},
         sql::{Sql, sql},
     },
 };
@@ -22,20 +25,29 @@ use crate::{
 const COMMITTED_SESSIONS: Sql = sql!("committed_sessions");
 const COMMITTED_USER: Sql = sql!("committed_user");
 
-/// Fails if a write of these sessions was lost.
-pub(super) async fn sessions<'q>(
+/// Fails if a write of these sessions was lost. `is_written` says whether the statement wrote one.
+pub(super) async fn sessions<W: Observation>(
     statements: &Statements,
     now: Timestamp,
-    keys: impl Iterator<Item = &'q SessionKey> + Clone,
+    writes: &[Newest<'_, W>],
+    is_written: impl Fn(&SessionKey) -> bool,
 ) -> Result<(), StoreError> {
     if !statements.is_distributed() {
         return Ok(());
     }
-    let query = bind_keys(statements, &COMMITTED_SESSIONS, keys.clone()).bind(now.as_millis());
-    let rows = statements.run(&COMMITTED_SESSIONS, query).await?.rows;
-    let committed: Result<HashSet<_>, _> = rows.iter().map(|row| session_key(row, 2)).collect();
-    let committed = committed?;
-    check(keys.clone().all(|key| committed.contains(key)))
+    let writes = || writes.iter().filter(|newest| is_written(newest.write.key()));
+    let query = bind_keys(statements, &COMMITTED_SESSIONS, writes().map(|newest| newest.write.key()));
+    let mut stored = HashMap::new();
+    for row in statements.run(&COMMITTED_SESSIONS, query).await?.rows {
+        stored.insert(session_key(&row, 2)?, required(row.time(3)?)?);
+    }
+    check(writes().all(|newest| {
+        let observed_at = match newest.observed {
+            Observed::Now => now,
+            Observed::At(at) => at,
+        };
+        stored.get(newest.write.key()).is_some_and(|stored| *stored >= observed_at)
+    }))
 }
 
 /// Fails if a write of this user's row was lost.

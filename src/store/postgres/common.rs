@@ -5,9 +5,7 @@ use sqlx::{Postgres, postgres::PgArguments, postgres::PgRow, query::Query};
 use super::statement::{Statements, column};
 use crate::{
     presence::Timestamp,
-    store::{
-        SessionKey, SetSession, StoreError, UserKey, rows::Row, rows::parse_stored, rows::required, sql::Sql,
-    },
+    store::{SessionKey, StoreError, UserKey, rows::Row, rows::parse_stored, rows::required, sql::Sql},
 };
 
 /// The channel of `pg_notify`. A payload is a user, `TENANT USER`.
@@ -26,17 +24,30 @@ pub(super) fn bind_keys<'q>(
         .bind(keys.map(|key| key.session_id.as_str()).collect::<Vec<_>>())
 }
 
-/// Returns a statement whose first parameters are the columns of the sessions.
-pub(super) fn bind_sessions<'q>(
+/// A session that a statement wrote, and the row that it returned.
+pub(super) struct WrittenSession {
+    pub(super) key: SessionKey,
+    pub(super) row: PgRow,
+}
+
+/// Returns the sessions that a statement wrote, from its rows. Their columns 0, 1 and 5 are the key, 2
+/// is whether replicas must be notified, 3 whether it appended a span, and 4 whether it was on time.
+pub(super) fn written_sessions(
     statements: &Statements,
-    sql: &'static Sql,
-    now: Timestamp,
-    sets: &[&'q SetSession],
-) -> Query<'q, Postgres, PgArguments> {
-    bind_keys(statements, sql, sets.iter().map(|set| &set.key))
-        .bind(sets.iter().map(|set| <&str>::from(set.pair.availability)).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| <&str>::from(set.pair.activity)).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| (now + set.expires_after).as_millis()).collect::<Vec<_>>())
+    sql: &Sql,
+    rows: Vec<PgRow>,
+) -> Result<Vec<WrittenSession>, StoreError> {
+    let mut written = Vec::with_capacity(rows.len());
+    for row in rows {
+        if !column::<bool>(&row, 4)? {
+            return Err(statements.late(sql));
+        }
+        // If it wrote no session, its row has no key.
+        if row.text(1)?.is_some() {
+            written.push(WrittenSession { key: session_key(&row, 5)?, row });
+        }
+    }
+    Ok(written)
 }
 
 /// Decodes a user's key from the first two columns.

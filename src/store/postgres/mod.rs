@@ -29,8 +29,9 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::{
-    ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession,
-    Store, StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
+    ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory, PoolUse,
+    SessionKey, SessionRow, SetOutcome, SetSession, Store, StoreError, StoredHistory, UpdateUser, UserKey,
+    UserRow,
     connection::PoolOptions,
     sql::{Sql, sql},
 };
@@ -79,16 +80,28 @@ impl PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<Vec<SetOutcome>, StoreError> {
         set::set_sessions(&self.statements, now, sets).await
     }
 
-    async fn clear_sessions(&self, now: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError> {
+    async fn clear_sessions(
+        &self,
+        now: Timestamp,
+        clears: &[ClearSession],
+    ) -> Result<Vec<ClearOutcome>, StoreError> {
         clear::clear_sessions(&self.statements, now, clears).await
     }
 
-    async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+    async fn extend_sessions(
+        &self,
+        now: Timestamp,
+        held: &[ExtendSession],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
         extend::extend_sessions(&self.statements, now, held).await
+    }
+
+    async fn current_holds(&self, holds: &[Hold]) -> Result<Vec<bool>, StoreError> {
+        extend::current_holds(&self.statements, holds).await
     }
 
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {

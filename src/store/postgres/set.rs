@@ -1,17 +1,20 @@
 //! Opening and refreshing sessions.
 
+use std::collections::HashSet;
+
 use sqlx::postgres::PgRow;
 
 use super::{
     committed,
-    common::{bind_sessions, user_key},
+    common::{WrittenSession, bind_keys, written_sessions},
     room,
     statement::{Statements, column},
 };
 use crate::{
     presence::Timestamp,
     store::{
-        SetSession, StoreError, author_columns, keys,
+        SetOutcome, SetSession, StoreError, author_columns,
+        keys::{self, Newest},
         sql::{Sql, sql},
     },
 };
@@ -23,30 +26,38 @@ pub(super) async fn set_sessions(
     statements: &Statements,
     now: Timestamp,
     sets: &[SetSession],
-) -> Result<(), StoreError> {
+) -> Result<Vec<SetOutcome>, StoreError> {
     if sets.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let mut opened = Vec::new();
-    for row in write(statements, now, sets).await? {
-        if column(&row, 4)? {
-            opened.push(user_key(&row)?);
+    let newest = keys::newest_of_each(now, sets);
+    let (mut opened, mut written) = (Vec::new(), HashSet::with_capacity(newest.len()));
+    let rows = write(statements, now, &newest).await?;
+    for WrittenSession { key, row } in written_sessions(statements, &SET_SESSIONS, rows)? {
+        if column(&row, 6)? {
+            opened.push(key.user.clone());
         }
+        written.insert(key);
     }
-    committed::sessions(statements, now, sets.iter().map(|set| &set.key)).await?;
+    committed::sessions(statements, now, &newest, |key| written.contains(key)).await?;
     room::make(statements, now, &opened).await;
-    Ok(())
+    Ok(keys::set_outcomes(sets, &written))
 }
 
 pub(super) async fn write(
     statements: &Statements,
     now: Timestamp,
-    sets: &[SetSession],
+    sets: &[Newest<'_, SetSession>],
 ) -> Result<Vec<PgRow>, StoreError> {
-    let sets = keys::last_of_each(sets);
-    let query = bind_sessions(statements, &SET_SESSIONS, now, &sets)
-        .bind(sets.iter().map(|set| author_columns(&set.set_by).0).collect::<Vec<_>>())
-        .bind(sets.iter().map(|set| author_columns(&set.set_by).1).collect::<Vec<_>>())
+    let all = || sets.iter().map(|newest| newest.write);
+    let query = bind_keys(statements, &SET_SESSIONS, all().map(|set| &set.key))
+        .bind(all().map(|set| <&str>::from(set.pair.availability)).collect::<Vec<_>>())
+        .bind(all().map(|set| <&str>::from(set.pair.activity)).collect::<Vec<_>>())
+        .bind(all().map(|set| (now + set.expires_after).as_millis()).collect::<Vec<_>>())
+        .bind(all().map(|set| author_columns(&set.set_by).0).collect::<Vec<_>>())
+        .bind(all().map(|set| author_columns(&set.set_by).1).collect::<Vec<_>>())
+        .bind(sets.iter().map(|newest| newest.observed.column()).collect::<Vec<_>>())
+        .bind(all().map(|set| set.holder).collect::<Vec<_>>())
         .bind(now.as_millis());
     statements.write(now, &SET_SESSIONS, query).await
 }

@@ -1,12 +1,14 @@
 -- Opens or refreshes sessions; see Store::set_sessions.
 --
 -- $1 tenant_id, $2 user_id, $3 session_id, $4 availability, $5 activity, $6 expires_at,
--- $7 set_by_application, $8 set_by_user: one array for each column, with each key once
--- $9 now
--- $10 whether spans that end are kept
--- $11 the time after which the statement is late and changes nothing
+-- $7 set_by_application, $8 set_by_user, $9 observed_at, $10 holder: one array for each column, with
+-- each key once
+-- $11 now
+-- $12 whether spans that end are kept
+-- $13 the time after which the statement is late and changes nothing
 --
--- Returns one row for each session. No row means that the statement was late.
+-- Returns one row for each session that was written: all but stale ones. If none was written, it
+-- returns one row without a key. Each row says whether the statement was on time.
 -- The rows are locked in the order of `order by`, which is that of the key. The columns of a
 -- subquery are in the order of the table, with no other assignment between: Citus needs that.
 --
@@ -16,25 +18,35 @@
 with written as (
     insert into presence_sessions as s (
         tenant_id, user_id, session_id, availability, activity,
-        opened_at, started_at, changed_at, set_at, expires_at, observed_at,
+        opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller, holder,
         set_by_application, set_by_user
     )
     select new.tenant_id, new.user_id, new.session_id, new.availability, new.activity,
-           at.now, at.now, at.now, at.now, new.expires_at, at.now,
+           at.now, at.now, at.now, at.now, new.expires_at,
+           coalesce(new.observed_at, at.now), new.observed_at is not null, new.holder,
            new.set_by_application, new.set_by_user
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[]) as new (
-        tenant_id, user_id, session_id, availability, activity, expires_at, set_by_application, set_by_user
+    from unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[],
+        $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::uuid[]
+    ) as new (
+        tenant_id, user_id, session_id, availability, activity,
+        expires_at, set_by_application, set_by_user, observed_at, holder
     )
-    cross join (select $9::bigint as now) as at
-    where extract(epoch from statement_timestamp()) * 1000 <= $11::bigint
+    cross join (select $11::bigint as now) as at
+    where extract(epoch from statement_timestamp()) * 1000 <= $13::bigint
     order by new.tenant_id, new.user_id collate "C", new.session_id collate "C"
     on conflict (tenant_id, user_id, session_id) do update set
         availability       = excluded.availability,
         activity           = excluded.activity,
         set_at             = excluded.set_at,
         expires_at         = excluded.expires_at,
-        observed_at        = greatest(excluded.observed_at, s.observed_at + 1),
-        holder             = null,
+        observed_at        = case
+            when excluded.observed_by_caller then excluded.observed_at
+            else greatest(excluded.observed_at, s.observed_at + 1)
+        end,
+        observed_by_caller = excluded.observed_by_caller,
+        holder             = excluded.holder,
+        previous_holder    = case when s.holder is distinct from excluded.holder then s.holder end,
         set_by_application = excluded.set_by_application,
         set_by_user        = excluded.set_by_user,
         (
@@ -81,8 +93,10 @@ with written as (
                        s.set_by_application, s.set_by_user
             ) as ended on s.cleared_at is null and (writes.changes or writes.is_by_another)
         )
+    where not excluded.observed_by_caller or s.observed_at <= excluded.observed_at
     returning
-        tenant_id, user_id, session_id, opened_at, changed_at, set_at, set_by_application, set_by_user,
+        tenant_id, user_id, session_id, opened_at, changed_at, set_at, previous_holder,
+        set_by_application, set_by_user,
         previous_availability, previous_activity,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
@@ -101,10 +115,19 @@ with written as (
            case when previous_end_reason = 'changed' then set_by_user end
     from written
     where previous_ended_at is not null
-      and $10::boolean
+      and $12::boolean
 )
-select tenant_id, user_id, changed_at >= set_at as changed,
-       $10 and previous_ended_at is not null as appended,
+select tenant_id, user_id,
+       (changed_at >= set_at or previous_holder is not null) is true as changed,
+       $12 and previous_ended_at is not null as appended,
+       statement.is_on_time,
+       session_id,
        opened_at >= set_at as opened,
-    case when changed_at >= set_at then pg_notify('presence_changes', tenant_id || ' ' || user_id) end
+    case
+        when changed_at >= set_at or previous_holder is not null
+        then pg_notify('presence_changes', tenant_id || ' ' || user_id)
+    end
 from written
+right join (
+    select extract(epoch from statement_timestamp()) * 1000 <= $13::bigint as is_on_time
+) as statement on true

@@ -185,13 +185,19 @@ impl Statements {
         let query = query.bind(self.history().keeps()).bind(late_at.as_millis());
         let rows = self.run_notifying(sql, query, true).await?.rows;
         if rows.is_empty() {
-            self.shared.clock.doubt();
-            let text =
-                format!("{} reached the database more than {:?} after it began", sql.name, self.late_after);
-            return Err(StoreError::Unavailable(text));
+            return Err(self.late(sql));
         }
         self.count_appended(&rows, 3)?;
         Ok(rows)
+    }
+
+    /// The error of a late write.
+    pub(super) fn late(&self, sql: &Sql) -> StoreError {
+        self.shared.clock.doubt();
+        StoreError::Unavailable(format!(
+            "{} reached the database more than {:?} after it began",
+            sql.name, self.late_after
+        ))
     }
 
     /// Counts the spans that a statement appended, by a column of its rows.

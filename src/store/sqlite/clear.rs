@@ -1,16 +1,17 @@
 //! Ending sessions.
 
-use sqlx::Sqlite;
+use std::collections::HashMap;
 
-use super::common::{json, session_key};
+use sqlx::{Row as _, Sqlite};
+
+use super::common::{changed_users, json, session_key};
 use crate::{
     presence::Timestamp,
     store::{
-        ClearSession, StoreError, author_columns,
+        ClearOutcome, ClearSession, StoreError, author_columns,
         connection::{ConnectionPool, with_timeout},
         invalidation::Notifier,
-        keys,
-        rows::at_position,
+        keys::{self, Newest},
         sql::{Sql, sql},
     },
 };
@@ -24,42 +25,41 @@ pub(super) async fn clear_sessions(
     notifier: &Notifier,
     now: Timestamp,
     clears: &[ClearSession],
-) -> Result<Vec<bool>, StoreError> {
-    let distinct = keys::first_of_each(clears);
-    let rows: Vec<_> = distinct
+) -> Result<Vec<ClearOutcome>, StoreError> {
+    let newest = keys::newest_of_each(now, clears);
+    let rows: Vec<_> = newest
         .iter()
-        .map(|(ClearSession { key, cleared_by }, _)| {
+        .map(|Newest { write: ClearSession { key, cleared_by, holder, .. }, observed, .. }| {
             let (application, user) = author_columns(cleared_by);
             let tenant_id = key.user.tenant_id.to_string();
-            (tenant_id, key.user.user_id.as_str(), key.session_id.as_str(), application, user)
+            let (user_id, session_id) = (key.user.user_id.as_str(), key.session_id.as_str());
+            let holder = holder.map(|holder| holder.to_string());
+            (tenant_id, user_id, session_id, application, user, observed.column(), holder)
         })
         .collect();
     let query = match rows.as_slice() {
-        [(tenant_id, user_id, session_id, application, user)] => sqlx::query(CLEAR_SESSION.text)
-            .bind(tenant_id)
-            .bind(*user_id)
-            .bind(*session_id)
-            .bind(*application)
-            .bind(*user),
+        [(tenant_id, user_id, session_id, application, user, observed_at, holder)] => {
+            let query = sqlx::query(CLEAR_SESSION.text).bind(tenant_id).bind(*user_id).bind(*session_id);
+            query.bind(*application).bind(*user).bind(*observed_at).bind(holder)
+        }
         rows => sqlx::query(CLEAR_SESSIONS.text).bind(json(rows)?),
     };
     let mut connection = writer.acquire().await?;
     let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
     let rows = writer.release(connection, CLEAR_SESSIONS.name, outcome);
-    let ended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(session_key).collect());
-    notifier.notify(|| match &ended {
-        Ok(ended) => ended.iter().map(|key| key.user.clone()).collect(),
+    let rows = rows.and_then(|rows| {
+        let written: Result<HashMap<_, bool>, StoreError> =
+            rows.iter().map(|row| Ok((session_key(row)?, row.try_get(3)?))).collect();
+        let changed: Result<Vec<_>, StoreError> =
+            rows.iter().map(|row| Ok((session_key(row)?, row.try_get(4)?))).collect();
+        Ok((written?, changed?))
+    });
+    notifier.notify(|| match &rows {
+        Ok((_, changed)) => changed_users(changed),
         // The failed statement may still have been applied.
         Err(_) => clears.iter().map(|clear| clear.key.user.clone()).collect(),
     });
-
-    let mut results = vec![false; clears.len()];
-    for ended in ended? {
-        let found = distinct.binary_search_by(|(clear, _)| clear.key.cmp(&ended)).ok();
-        let position = found.and_then(|index| distinct.get(index)).map(|(_, position)| *position);
-        *at_position(&mut results, position)? = true;
-    }
-    Ok(results)
+    Ok(keys::clear_outcomes(clears, &newest, &rows?.0))
 }
 
 #[cfg(test)]
@@ -68,15 +68,8 @@ mod tests {
 
     #[test]
     fn both_statements_do_the_same() {
-        let write = |sql: &Sql| {
-            let (_, text) = sql.text.split_once("update presence_sessions")?;
-            let (values, rest) = text.split_once("\nwhere ")?;
-            let (values, _) = values.split_once("\nfrom ").unwrap_or((values, ""));
-            let (_, condition) = rest.split_once("\n  and cleared_at")?;
-            let text = format!("{values}{condition}").replace("?6", "?2");
-            Some(text.replace("?4", "key.value ->> 3").replace("?5", "key.value ->> 4"))
-        };
-        assert_eq!(write(&CLEAR_SESSION), write(&CLEAR_SESSIONS));
-        assert!(write(&CLEAR_SESSION).is_some());
+        let conflict = |sql: &Sql| sql.text.rsplit_once("\non conflict").map(|(_, text)| text);
+        assert_eq!(conflict(&CLEAR_SESSION), conflict(&CLEAR_SESSIONS));
+        assert!(conflict(&CLEAR_SESSION).is_some());
     }
 }

@@ -1,29 +1,47 @@
--- Ends one session, and returns it if it ended it; see clear_sessions.sql, which does it for
--- several.
+-- Ends one session; see clear_sessions.sql, which does it for several.
 --
--- ?1 tenant_id, ?2 user_id, ?3 session_id, ?4 cleared_by_application, ?5 cleared_by_user
--- ?6 now
-update presence_sessions
-set started_at                  = max(started_at, ?6),
-    cleared_at                  = max(
-        ?6,
-        changed_at + 1,
-        case when expires_at <= ?6 + 3000 then expires_at + 1 else 0 end
-    ),
-    cleared_by_application      = ?4,
-    cleared_by_user             = ?5,
-    observed_at                 = max(?6, observed_at + 1),
-    holder                      = null,
-    previous_availability       = availability,
-    previous_activity           = activity,
-    previous_started_at         = started_at,
-    previous_ended_at           = max(started_at, ?6),
-    previous_end_reason         = 'cleared',
-    previous_changed_at         = changed_at,
-    previous_set_at             = set_at,
-    previous_set_by_application = set_by_application,
-    previous_set_by_user        = set_by_user
-where tenant_id = ?1 and user_id = ?2 and session_id = ?3
-  and cleared_at is null
-  and expires_at > ?6
-returning tenant_id, user_id, session_id
+-- ?1 tenant_id, ?2 user_id, ?3 session_id, ?4 cleared_by_application, ?5 cleared_by_user,
+-- ?6 observed_at, ?7 holder
+-- ?8 now
+insert into presence_sessions as s (
+    tenant_id, user_id, session_id, opened_at, started_at, changed_at, set_at, expires_at,
+    cleared_at, cleared_by_application, cleared_by_user, observed_at, observed_by_caller, holder
+)
+values (?1, ?2, ?3, 0, 0, 0, 0, ?8, ?8, ?4, ?5, coalesce(?6, ?8), ?6 is not null, ?7)
+on conflict (tenant_id, user_id, session_id) do update set
+    observed_at        = case
+        when excluded.observed_by_caller then excluded.observed_at
+        else max(excluded.observed_at, s.observed_at + 1)
+    end,
+    observed_by_caller = excluded.observed_by_caller,
+    holder             = null,
+    previous_holder    = case when s.holder is not excluded.holder then s.holder end,
+    (
+        started_at, cleared_at, cleared_by_application, cleared_by_user,
+        previous_availability, previous_activity,
+        previous_started_at, previous_ended_at, previous_end_reason,
+        previous_changed_at, previous_set_at,
+        previous_set_by_application, previous_set_by_user
+    ) = (
+        select max(s.started_at, excluded.cleared_at),
+               max(
+                   excluded.cleared_at,
+                   s.changed_at + 1,
+                   case when s.expires_at <= excluded.cleared_at + 3000 then s.expires_at + 1 else 0 end
+               ),
+               excluded.cleared_by_application, excluded.cleared_by_user,
+               s.availability, s.activity,
+               s.started_at, max(s.started_at, excluded.cleared_at), 'cleared',
+               s.changed_at, s.set_at,
+               s.set_by_application, s.set_by_user
+        where s.cleared_at is null and s.expires_at > excluded.cleared_at
+        union all
+        select s.started_at, s.cleared_at, s.cleared_by_application, s.cleared_by_user,
+               null, null, null, null, null, null, null, null, null
+        where s.cleared_at is not null or s.expires_at <= excluded.cleared_at
+    )
+where (not excluded.observed_by_caller or s.observed_at <= excluded.observed_at)
+  and (excluded.holder is null or s.holder = excluded.holder)
+returning tenant_id, user_id, session_id,
+          previous_ended_at is not null as ended,
+          previous_ended_at is not null or previous_holder is not null as changed

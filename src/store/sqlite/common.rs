@@ -9,7 +9,10 @@ use sqlx::{
 
 use crate::{
     presence::Timestamp,
-    store::{SessionKey, SetSession, StoreError, UserKey, author_columns, rows::Row, rows::parse_stored},
+    store::{
+        SessionKey, SetSession, StoreError, UserKey, author_columns, keys::Newest, rows::Row,
+        rows::parse_stored,
+    },
 };
 
 /// A session as the parameters of a statement.
@@ -23,11 +26,14 @@ pub(super) struct SessionColumns<'a>(
     i64,
     Option<&'a str>,
     Option<&'a str>,
+    Option<i64>,
+    Option<String>,
 );
 
 impl<'a> SessionColumns<'a> {
-    /// The key, the pair, `expires_at` and the author.
-    pub(super) fn new(now: Timestamp, set: &'a SetSession) -> Self {
+    /// The key, the pair, `expires_at`, the author, `observed_at` and the holder.
+    pub(super) fn new(now: Timestamp, newest: &Newest<'a, SetSession>) -> Self {
+        let set = newest.write;
         let (application, user) = author_columns(&set.set_by);
         Self(
             set.key.user.tenant_id.to_string(),
@@ -38,19 +44,36 @@ impl<'a> SessionColumns<'a> {
             (now + set.expires_after).as_millis(),
             application,
             user,
+            newest.observed.column(),
+            set.holder.map(|holder| holder.to_string()),
         )
     }
 
-    /// Binds the columns as eight parameters.
+    /// Binds the columns as ten parameters.
     pub(super) fn bind(
         self,
         query: Query<'a, Sqlite, SqliteArguments>,
     ) -> Query<'a, Sqlite, SqliteArguments> {
-        let Self(tenant_id, user_id, session_id, availability, activity, expires_at, application, user) =
-            self;
+        let Self(
+            tenant_id,
+            user_id,
+            session_id,
+            availability,
+            activity,
+            expires_at,
+            application,
+            user,
+            observed_at,
+            holder,
+        ) = self;
         let query = query.bind(tenant_id).bind(user_id).bind(session_id).bind(availability).bind(activity);
-        query.bind(expires_at).bind(application).bind(user)
+        query.bind(expires_at).bind(application).bind(user).bind(observed_at).bind(holder)
     }
+}
+
+/// Returns the users of the sessions of which replicas must be notified.
+pub(super) fn changed_users(written: &[(SessionKey, bool)]) -> Vec<UserKey> {
+    written.iter().filter(|(_, changed)| *changed).map(|(key, _)| key.user.clone()).collect()
 }
 
 /// Encodes rows as one parameter for `json_each`.

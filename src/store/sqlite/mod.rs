@@ -23,8 +23,9 @@ use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    ClearSession, HistoryStats, Lease, ListUsers, LoadHistory, PoolUse, SessionKey, SessionRow, SetSession,
-    Store, StoreError, StoredHistory, UpdateUser, UserKey, UserRow,
+    ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory, PoolUse,
+    SessionKey, SessionRow, SetOutcome, SetSession, Store, StoreError, StoredHistory, UpdateUser, UserKey,
+    UserRow,
     connection::{ConnectionPool, PoolOptions, with_timeout},
     history::HistoryMode,
     invalidation::Notifier,
@@ -104,19 +105,31 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<(), StoreError> {
+    async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<Vec<SetOutcome>, StoreError> {
         self.prepare_write(now).await?;
         set::set_sessions(&self.writer, &self.notifier, now, sets).await
     }
 
-    async fn clear_sessions(&self, now: Timestamp, clears: &[ClearSession]) -> Result<Vec<bool>, StoreError> {
+    async fn clear_sessions(
+        &self,
+        now: Timestamp,
+        clears: &[ClearSession],
+    ) -> Result<Vec<ClearOutcome>, StoreError> {
         self.prepare_write(now).await?;
         clear::clear_sessions(&self.writer, &self.notifier, now, clears).await
     }
 
-    async fn extend_sessions(&self, now: Timestamp, held: &[SetSession]) -> Result<Vec<bool>, StoreError> {
+    async fn extend_sessions(
+        &self,
+        now: Timestamp,
+        held: &[ExtendSession],
+    ) -> Result<Vec<Option<Timestamp>>, StoreError> {
         self.prepare_write(now).await?;
         extend::extend_sessions(&self.writer, &self.notifier, now, held).await
+    }
+
+    async fn current_holds(&self, holds: &[Hold]) -> Result<Vec<bool>, StoreError> {
+        extend::current_holds(&self.readers, holds).await
     }
 
     async fn load(&self, now: Timestamp, users: &[UserKey]) -> Result<Vec<User>, StoreError> {

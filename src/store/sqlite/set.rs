@@ -1,16 +1,15 @@
 //! Opening and refreshing sessions.
 
-use sqlx::Sqlite;
+use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
-use super::common::{SessionColumns, json};
+use super::common::{SessionColumns, changed_users, json, session_key};
 use crate::{
     presence::Timestamp,
     store::{
-        SetSession, StoreError,
+        SessionKey, SetOutcome, SetSession, StoreError,
         connection::{ConnectionPool, with_timeout},
-        invalidation::{Notifier, parse_user},
+        invalidation::Notifier,
         keys,
-        rows::Row,
         sql::{Sql, sql},
     },
 };
@@ -24,13 +23,13 @@ pub(super) async fn set_sessions(
     notifier: &Notifier,
     now: Timestamp,
     sets: &[SetSession],
-) -> Result<(), StoreError> {
-    let sets = keys::last_of_each(sets);
+) -> Result<Vec<SetOutcome>, StoreError> {
+    let newest = keys::newest_of_each(now, sets);
     let mut connection = writer.acquire().await?;
-    // The statement returns a row for each session, so it does so only for watchers.
-    let was_on = notifier.is_on();
-    let text = |sql: &Sql| if was_on { sql.text } else { sql.without_returning() };
-    let query = match sets.as_slice() {
+    // Rows cost time, so the statement returns them only where they are needed.
+    let returns = notifier.is_on() || keys::may_be_stale(&newest);
+    let text = |sql: &Sql| if returns { sql.text } else { sql.without_returning() };
+    let query = match newest.as_slice() {
         [set] => SessionColumns::new(now, set).bind(sqlx::query(text(&SET_SESSION))),
         sets => {
             let rows: Vec<_> = sets.iter().map(|set| SessionColumns::new(now, set)).collect();
@@ -38,17 +37,24 @@ pub(super) async fn set_sessions(
         }
     };
     let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
-    let changed = writer.release(connection, SET_SESSIONS.name, outcome);
-    notifier.notify(|| match &changed {
-        Ok(rows) if was_on => {
-            let users = rows.iter().filter_map(|row| row.text(0).ok().flatten());
-            users.filter_map(parse_user).collect()
-        }
+    let rows = writer.release(connection, SET_SESSIONS.name, outcome);
+    let written: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
+    notifier.notify(|| match &written {
+        Ok(written) if returns => changed_users(written),
         // Invalidations were turned on meanwhile, or the failed statement may still have been
         // applied.
         _ => sets.iter().map(|set| set.key.user.clone()).collect(),
     });
-    changed.map(drop)
+    let written = written?;
+    if !returns {
+        return Ok(vec![SetOutcome::Set; sets.len()]);
+    }
+    Ok(keys::set_outcomes(sets, &written.into_iter().map(|(key, _)| key).collect()))
+}
+
+/// Decodes a session that was written, and whether replicas must be notified.
+fn decode(row: &SqliteRow) -> Result<(SessionKey, bool), StoreError> {
+    Ok((session_key(row)?, row.try_get(3)?))
 }
 
 #[cfg(test)]

@@ -1,21 +1,28 @@
 -- Opens or refreshes one session; see set_sessions.sql, which does it for several.
 --
 -- ?1 tenant_id, ?2 user_id, ?3 session_id, ?4 availability, ?5 activity, ?6 expires_at,
--- ?7 set_by_application, ?8 set_by_user
--- ?9 now
+-- ?7 set_by_application, ?8 set_by_user, ?9 observed_at, ?10 holder
+-- ?11 now
 insert into presence_sessions as s (
     tenant_id, user_id, session_id, availability, activity,
-    opened_at, started_at, changed_at, set_at, expires_at, observed_at,
+    opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller, holder,
     set_by_application, set_by_user
 )
-values (?1, ?2, ?3, ?4, ?5, ?9, ?9, ?9, ?9, ?6, ?9, ?7, ?8)
+values (
+    ?1, ?2, ?3, ?4, ?5, ?11, ?11, ?11, ?11, ?6, coalesce(?9, ?11), ?9 is not null, ?10, ?7, ?8
+)
 on conflict (tenant_id, user_id, session_id) do update set
     availability       = excluded.availability,
     activity           = excluded.activity,
     set_at             = excluded.set_at,
     expires_at         = excluded.expires_at,
-    observed_at        = max(excluded.observed_at, s.observed_at + 1),
-    holder             = null,
+    observed_at        = case
+        when excluded.observed_by_caller then excluded.observed_at
+        else max(excluded.observed_at, s.observed_at + 1)
+    end,
+    observed_by_caller = excluded.observed_by_caller,
+    holder             = excluded.holder,
+    previous_holder    = case when s.holder is not excluded.holder then s.holder end,
     set_by_application = excluded.set_by_application,
     set_by_user        = excluded.set_by_user,
     (
@@ -44,6 +51,7 @@ on conflict (tenant_id, user_id, session_id) do update set
                        or s.set_by_user is not excluded.set_by_user as is_by_another
             from (
                 select case
+                           when s.availability is null then 0
                            when s.cleared_at is not null then s.cleared_at
                            when s.expires_at <= excluded.set_at + 3000 then s.expires_at
                            when s.availability <> 'Available' then null
@@ -61,4 +69,5 @@ on conflict (tenant_id, user_id, session_id) do update set
                    s.set_by_application, s.set_by_user
         ) as ended on s.cleared_at is null and (writes.changes or writes.is_by_another)
     )
-returning case when changed_at >= set_at then tenant_id || ' ' || user_id end
+where not excluded.observed_by_caller or s.observed_at <= excluded.observed_at
+returning tenant_id, user_id, session_id, changed_at >= set_at or previous_holder is not null

@@ -1,22 +1,23 @@
 -- Opens or refreshes sessions; see Store::set_sessions.
 --
 -- ?1 the sessions, a JSON array of arrays: tenant_id, user_id, session_id, availability, activity,
--- expires_at, set_by_application, set_by_user
+-- expires_at, set_by_application, set_by_user, observed_at, holder
 -- ?2 now
 --
--- Returns the user of each session that watchers must read again. The store leaves the clause
--- out while there is no watcher. A trigger keeps the spans that end; see append_spans.sql.
+-- Returns each session that was written, which is all but stale ones, and whether replicas must be
+-- notified. The store leaves the clause out if it needs neither. A trigger keeps the spans that end;
+-- see append_spans.sql.
 --
 -- `seen_at` is an end or a fade that a reader may see before this write commits, which is at most
 -- SETTLES_AFTER, 3000 ms, after now. 300000 ms are INACTIVE_AFTER and 600000 ms AWAY_AFTER.
 -- Without `where true`, SQLite would parse `on conflict` as the `on` of a join.
 insert into presence_sessions as s (
     tenant_id, user_id, session_id, availability, activity,
-    opened_at, started_at, changed_at, set_at, expires_at, observed_at,
+    opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller, holder,
     set_by_application, set_by_user
 )
 select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-       ?2, ?2, ?2, ?2, value ->> 5, ?2,
+       ?2, ?2, ?2, ?2, value ->> 5, coalesce(value ->> 8, ?2), value ->> 8 is not null, value ->> 9,
        value ->> 6, value ->> 7
 from json_each(?1)
 where true
@@ -25,8 +26,13 @@ on conflict (tenant_id, user_id, session_id) do update set
     activity           = excluded.activity,
     set_at             = excluded.set_at,
     expires_at         = excluded.expires_at,
-    observed_at        = max(excluded.observed_at, s.observed_at + 1),
-    holder             = null,
+    observed_at        = case
+        when excluded.observed_by_caller then excluded.observed_at
+        else max(excluded.observed_at, s.observed_at + 1)
+    end,
+    observed_by_caller = excluded.observed_by_caller,
+    holder             = excluded.holder,
+    previous_holder    = case when s.holder is not excluded.holder then s.holder end,
     set_by_application = excluded.set_by_application,
     set_by_user        = excluded.set_by_user,
     (
@@ -55,6 +61,7 @@ on conflict (tenant_id, user_id, session_id) do update set
                        or s.set_by_user is not excluded.set_by_user as is_by_another
             from (
                 select case
+                           when s.availability is null then 0
                            when s.cleared_at is not null then s.cleared_at
                            when s.expires_at <= excluded.set_at + 3000 then s.expires_at
                            when s.availability <> 'Available' then null
@@ -72,4 +79,5 @@ on conflict (tenant_id, user_id, session_id) do update set
                    s.set_by_application, s.set_by_user
         ) as ended on s.cleared_at is null and (writes.changes or writes.is_by_another)
     )
-returning case when changed_at >= set_at then tenant_id || ' ' || user_id end
+where not excluded.observed_by_caller or s.observed_at <= excluded.observed_at
+returning tenant_id, user_id, session_id, changed_at >= set_at or previous_holder is not null

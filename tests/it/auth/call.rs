@@ -65,6 +65,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         availability: Availability::Busy.into(),
         activity: Activity::InACall.into(),
         expiration_duration: None,
+        observed_time: None,
     };
     let prefer = SetUserPreferredPresenceRequest {
         user_id: user_id.clone(),

@@ -129,7 +129,8 @@ async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
         other.request(BatchGetPresencesRequest { user_ids: vec![user_id.clone()], ..Default::default() });
     let many = grpc.batch_get_presences(many).await.unwrap().into_inner();
     assert_eq!(words(&many.presences[0]), format!("{USER} Offline/Offline"));
-    let clear = other.request(ClearPresenceRequest { user_id: user_id.clone(), session_id });
+    let clear =
+        other.request(ClearPresenceRequest { user_id: user_id.clone(), session_id, observed_time: None });
     assert_eq!(grpc.clear_presence(clear).await.unwrap_err().code(), Code::NotFound);
 
     // An item of a batch uses its own token, or else the batch's.

@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use presenced::{
     clock::Stopwatch,
     presence::Pair,
-    store::{Database, SessionKey, SetSession, Store, StoreError, UpdateUser},
+    store::{Database, ExtendSession, SessionKey, SetSession, Store, StoreError, UpdateUser},
 };
 use sqlx::{Connection, PgConnection};
 use tokio::task::JoinSet;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, key, message, set, start, update};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, extension, hold, key, message, start, update};
 use crate::support::{database::Engine, number, wait::eventually};
 
 /// The number of keys in a batch.
@@ -39,7 +39,11 @@ fn random_keys() -> Vec<SessionKey> {
 
 fn random_sets() -> Vec<SetSession> {
     let pair = [Pair::AVAILABLE, Pair::AWAY, IN_A_CALL][fastrand::usize(..3)];
-    random_keys().into_iter().map(|key| SetSession { key, ..set("u", "s", pair, HOUR) }).collect()
+    random_keys().into_iter().map(|key| SetSession { key, ..hold("u", "s", pair, HOUR) }).collect()
+}
+
+fn random_extensions() -> Vec<ExtendSession> {
+    random_keys().into_iter().map(|key| ExtendSession { key, ..extension("u", "s", HOUR) }).collect()
 }
 
 /// Removes a page of the sessions that were not set since they were read.
@@ -56,9 +60,9 @@ async fn run(store: Arc<dyn Store>, length: Duration) -> Result<usize, StoreErro
     while stopwatch.elapsed() < length {
         let now = start() + fastrand::u32(..1_000) * (MINUTE / 1_000);
         match fastrand::u32(..10) {
-            0..4 => store.set_sessions(now, &random_sets()).await?,
+            0..4 => drop(store.set_sessions(now, &random_sets()).await?),
             4..6 => drop(store.clear_sessions(now, &clears(&random_keys())).await?),
-            6..8 => drop(store.extend_sessions(now, &random_sets()).await?),
+            6..8 => drop(store.extend_sessions(now, &random_extensions()).await?),
             8 => {
                 let update = UpdateUser { user: random_key().user, ..update("u", message("hi")) };
                 store.update_user(now, &update).await?;

@@ -10,7 +10,10 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, history::author, key, key_of, message, set, start, update};
+use super::{
+    HOUR, IN_A_CALL, MINUTE, Subject, clear_of, extension, history::author, key, key_of, message, set, start,
+    update,
+};
 use crate::support::{database::Engine, on_every_engine, wait::eventually};
 
 on_every_engine![
@@ -84,8 +87,8 @@ async fn an_extension_of_an_erased_session_fails_and_leaves_no_row(engine: Engin
     let subject = Subject::new(engine).await;
     subject.fill(Uuid::nil(), "u").await;
     subject.store.erase_user(&key("u", "x").user).await.unwrap();
-    let held = [set("u", "a", Pair::AWAY, HOUR)];
-    assert_eq!(subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap(), [false]);
+    let held = [extension("u", "a", HOUR)];
+    assert_eq!(subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap(), [None]);
     assert_eq!(subject.rows(Uuid::nil(), "u").await, BTreeMap::new());
 }
 
@@ -97,7 +100,7 @@ async fn the_name_of_the_user_as_author_is_removed_and_nothing_else(engine: Engi
             let session = SetSession { set_by: boss.clone(), ..set(user, "a", pair, HOUR) };
             subject.set(start(), &[session]).await;
         }
-        let clear = ClearSession { key: key(user, "a"), cleared_by: boss.clone() };
+        let clear = ClearSession { cleared_by: boss.clone(), ..clear_of(&key(user, "a")) };
         subject.store.clear_sessions(start() + MINUTE, &[clear]).await.unwrap();
         let update = UpdateUser { set_by: boss.clone(), ..update(user, message("hi")) };
         subject.store.update_user(start(), &update).await.unwrap();

@@ -7,10 +7,15 @@ use presenced::{
         AWAY_AFTER, Author, EndReason, INACTIVE_AFTER, Pair, SessionId, Span, SpanValue, Timestamp, UserId,
         WorkLocation, WorkLocationType,
     },
-    store::{Change, ClearSession, Database, LoadHistory, SetSession, StoredHistory, UpdateUser, UserChange},
+    store::{
+        Change, ClearOutcome, ClearSession, Database, LoadHistory, SetSession, StoredHistory, UpdateUser,
+        UserChange,
+    },
 };
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, key, message, set, start, update};
+use super::{
+    HOUR, IN_A_CALL, MINUTE, Subject, clear_of, clears, extension, hold, key, message, set, start, update,
+};
 use crate::support::{database::Engine, number, on_every_engine};
 
 on_every_engine![
@@ -110,8 +115,8 @@ async fn a_new_author_ends_a_span_even_if_the_value_stays(engine: Engine) {
         let changed_at = subject.only(at(minute)).await.changed_at;
         assert_eq!(changed_at, at(0), "watchers see no change");
     }
-    let clear = ClearSession { key: key("u", "a"), cleared_by: author("admin", None) };
-    assert_eq!(subject.store.clear_sessions(at(3), &[clear]).await.unwrap(), [true]);
+    let clear = ClearSession { cleared_by: author("admin", None), ..clear_of(&key("u", "a")) };
+    assert_eq!(subject.store.clear_sessions(at(3), &[clear]).await.unwrap(), [ClearOutcome::Cleared]);
     let spans = subject.history(at(4), "u").await.spans;
     let who: Vec<_> = spans.iter().map(|span| (&span.set_by, &span.end.as_ref().unwrap().by)).collect();
     assert_eq!(
@@ -157,8 +162,9 @@ async fn the_end_of_an_expired_value_is_its_expiry(engine: Engine) {
 
 async fn an_extension_ends_the_span_of_a_session_that_had_expired(engine: Engine) {
     let subject = Subject::new(engine).await;
-    let held = [SetSession { set_by: author("app", None), ..set("u", "a", IN_A_CALL, MINUTE) }];
-    subject.set(at(0), &held).await;
+    let set = SetSession { set_by: author("app", None), ..hold("u", "a", IN_A_CALL, MINUTE) };
+    subject.set(at(0), std::slice::from_ref(&set)).await;
+    let held = [extension("u", "a", MINUTE)];
     for seconds in [20, 40] {
         subject.store.extend_sessions(at(0) + Duration::from_secs(seconds), &held).await.unwrap();
     }
@@ -167,7 +173,7 @@ async fn an_extension_ends_the_span_of_a_session_that_had_expired(engine: Engine
     let expired = at(1) + Duration::from_secs(40);
     assert_eq!(subject.ended().await, [(at(0), expired, EndReason::Expired)]);
     let spans = subject.history(at(5), "u").await.spans;
-    assert_eq!((spans[1].started_at, &spans[1].set_by), (at(5), &held[0].set_by));
+    assert_eq!((spans[1].started_at, &spans[1].set_by), (at(5), &set.set_by));
 }
 
 async fn the_cleanup_appends_the_spans_of_what_it_removes(engine: Engine) {
@@ -340,7 +346,7 @@ async fn spans_of_concurrent_writers_neither_overlap_nor_leave_gaps(engine: Engi
                     let pair = [Pair::AWAY, IN_A_CALL][random.usize(..2)];
                     // Each set has another author, so each is a change.
                     let by = author(&format!("w{writer}-{round}"), None);
-                    let set = |key| SetSession { key, pair, expires_after: HOUR, set_by: by.clone() };
+                    let set = |key| SetSession { key, set_by: by.clone(), ..set("u", "s", pair, HOUR) };
                     let mut distinct = keys.clone();
                     distinct.sort();
                     distinct.dedup();
@@ -348,7 +354,7 @@ async fn spans_of_concurrent_writers_neither_overlap_nor_leave_gaps(engine: Engi
                     store.set_sessions(now, &keys.into_iter().map(set).collect::<Vec<_>>()).await.unwrap();
                 } else {
                     let results = store.clear_sessions(now, &clears(&keys)).await.unwrap();
-                    ended += results.into_iter().filter(|ended| *ended).count();
+                    ended += results.into_iter().filter(|outcome| *outcome == ClearOutcome::Cleared).count();
                 }
             }
             (sets, ended)

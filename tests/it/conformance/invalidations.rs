@@ -9,7 +9,7 @@ use presenced::{
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, message, set, start, update};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, extension, hold, key, message, set, start, update};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
@@ -136,10 +136,12 @@ async fn a_clear_notifies_watchers_only_of_the_users_whose_session_ended(engine:
 
 async fn an_extension_notifies_watchers_as_a_set_does(engine: Engine) {
     let mut consumer = Consumer::new(engine).await;
-    consumer.users_after_set(start(), &["u", "v", "w"], IN_A_CALL, MINUTE).await;
+    let sets = ["u", "v", "w"].map(|user| hold(user, "a", IN_A_CALL, MINUTE));
+    consumer.subject.set(start(), &sets).await;
+    assert_eq!(consumer.users().await, ["u", "v", "w"]);
     consumer.subject.clear(start(), &[key("w", "a")]).await;
     assert_eq!(consumer.users().await, ["w"]);
-    let held = ["u", "v", "w"].map(|user| set(user, "a", IN_A_CALL, MINUTE));
+    let held = ["u", "v", "w"].map(|user| extension(user, "a", MINUTE));
     consumer.subject.store.extend_sessions(start() + MINUTE / 2, &held[..1]).await.unwrap();
     assert_eq!(consumer.users().await, [""; 0], "a plain refresh");
     consumer.subject.store.extend_sessions(start() + MINUTE, &held).await.unwrap();

@@ -11,6 +11,7 @@ mod invalidations;
 mod late;
 mod list_users;
 mod load;
+mod observed;
 mod set_sessions;
 mod update_user;
 
@@ -20,7 +21,10 @@ use std::{sync::Arc, time::Duration};
 
 use presenced::{
     presence::{Activity, Author, Availability, Pair, Session, SessionId, Timestamp, User, UserId},
-    store::{ClearSession, Database, SessionKey, SetSession, Store, UpdateUser, UserChange, UserKey},
+    store::{
+        ClearOutcome, ClearSession, Database, ExtendSession, Observed, SessionKey, SetSession, Store,
+        UpdateUser, UserChange, UserKey,
+    },
 };
 use uuid::Uuid;
 
@@ -57,8 +61,10 @@ impl Subject {
         self.store.set_sessions(now, sets).await.unwrap();
     }
 
+    /// Clears sessions. Returns for each whether it was live.
     pub async fn clear(&self, now: Timestamp, keys: &[SessionKey]) -> Vec<bool> {
-        self.store.clear_sessions(now, &clears(keys)).await.unwrap()
+        let outcomes = self.store.clear_sessions(now, &clears(keys)).await.unwrap();
+        outcomes.into_iter().map(|outcome| outcome == ClearOutcome::Cleared).collect()
     }
 
     /// Loads the user `user`.
@@ -94,7 +100,13 @@ pub fn key_of(tenant_id: Uuid, user: &str, session: &str) -> SessionKey {
 
 /// Clears of these sessions, without an author.
 pub fn clears(keys: &[SessionKey]) -> Vec<ClearSession> {
-    keys.iter().map(|key| ClearSession { key: key.clone(), cleared_by: Author::default() }).collect()
+    keys.iter().map(clear_of).collect()
+}
+
+/// A clear of this session, without an author and a time.
+pub fn clear_of(key: &SessionKey) -> ClearSession {
+    let cleared_by = Author::default();
+    ClearSession { key: key.clone(), cleared_by, observed: Observed::Now, holder: None }
 }
 
 /// A change to a user's row, without an author.
@@ -108,7 +120,21 @@ pub fn message(content: &str) -> UserChange {
 }
 
 pub fn set(user: &str, session: &str, pair: Pair, expires_after: Duration) -> SetSession {
-    SetSession { key: key(user, session), pair, expires_after, set_by: Author::default() }
+    let set_by = Author::default();
+    SetSession { key: key(user, session), pair, expires_after, set_by, observed: Observed::Now, holder: None }
+}
+
+/// The token of the stream that holds sessions.
+pub const HOLDER: Uuid = Uuid::from_u128(1);
+
+/// A set that gives the session to the stream [`HOLDER`].
+pub fn hold(user: &str, session: &str, pair: Pair, expires_after: Duration) -> SetSession {
+    SetSession { holder: Some(HOLDER), ..set(user, session, pair, expires_after) }
+}
+
+/// An extension by the stream [`HOLDER`].
+pub fn extension(user: &str, session: &str, expires_after: Duration) -> ExtendSession {
+    ExtendSession { key: key(user, session), holder: HOLDER, expires_after, change: None }
 }
 
 pub const fn start() -> Timestamp {

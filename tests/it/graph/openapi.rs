@@ -61,6 +61,6 @@ async fn every_operation_of_the_document_is_served_in_both_versions() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 47);
+    assert_eq!(operations, 50);
     assert_eq!(document["openapi"], Value::from("3.1.0"));
 }

@@ -46,6 +46,7 @@ fn set(
         availability: availability.into(),
         activity: activity.into(),
         expiration_duration: Some(prost_types::Duration { seconds: minutes * 60, nanos: 0 }),
+        observed_time: None,
     }
 }
 
@@ -100,7 +101,7 @@ async fn every_error_has_a_reason() {
         assert!(message.contains("between 300s and 14400s, got "), "{message}");
     }
 
-    let request = ClearPresenceRequest { user_id: "u".into(), session_id: "a".into() };
+    let request = ClearPresenceRequest { user_id: "u".into(), session_id: "a".into(), observed_time: None };
     let status = client.clear_presence(request).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ERROR_REASON_SESSION_NOT_FOUND"));
 }

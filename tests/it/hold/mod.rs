@@ -128,6 +128,7 @@ fn message(user: &str, session: &str, pair: &str) -> HoldPresenceRequest {
         availability: availability_number(availability),
         activity: activity_number(activity),
         grace: None,
+        observed_time: None,
     }
 }
 

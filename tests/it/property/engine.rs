@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use presenced::{
     presence::{Author, Pair, Timestamp, presence_of},
-    store::{SetSession, UpdateUser, UserChange},
+    store::{Observed, SetSession, UpdateUser, UserChange},
 };
 use proptest::{
     collection::vec,
@@ -124,6 +124,8 @@ impl Comparison<'_> {
                         pair: *pair,
                         expires_after: Duration::from_mins(*minutes),
                         set_by: Author::default(),
+                        observed: Observed::Now,
+                        holder: None,
                     })
                     .collect();
                 self.subject.set(now, &ours).await;

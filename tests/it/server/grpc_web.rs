@@ -51,6 +51,7 @@ fn set_request(user: &str, pair: &str) -> SetPresenceRequest {
         availability: availability_number(availability),
         activity: activity_number(activity),
         expiration_duration: None,
+        observed_time: None,
     }
 }
 

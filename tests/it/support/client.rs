@@ -67,6 +67,7 @@ impl Client {
                     availability: availability_number(availability),
                     activity: activity_number(activity),
                     expiration_duration: proto_duration(expiration),
+                    observed_time: None,
                 };
                 done(client.clone().set_presence(request).await)
             }
@@ -185,8 +186,11 @@ impl Client {
     pub async fn clear(&self, user: &str, session: &str) -> Outcome {
         match self {
             Self::Grpc(client) => {
-                let request =
-                    ClearPresenceRequest { user_id: user.to_owned(), session_id: session.to_owned() };
+                let request = ClearPresenceRequest {
+                    user_id: user.to_owned(),
+                    session_id: session.to_owned(),
+                    observed_time: None,
+                };
                 done(client.clone().clear_presence(request).await)
             }
             Self::Http(http, base) => {

@@ -179,7 +179,10 @@ impl Writer {
         let (what, done) = match fastrand::u8(..8) {
             0 | 1 => (
                 "writes: clear",
-                client.clear_presence(ClearPresenceRequest { user_id, session_id }).await.is_ok(),
+                client
+                    .clear_presence(ClearPresenceRequest { user_id, session_id, observed_time: None })
+                    .await
+                    .is_ok(),
             ),
             2 => {
                 self.messages += 1;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use presenced::{
     presence::Pair,
-    store::{Database, SessionKey, Store, StoreError},
+    store::{ClearOutcome, Database, SessionKey, Store, StoreError},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::task::JoinHandle;
 
-use super::{HOUR, MINUTE, Subject, Write, assert_unavailable, clears, key, message, set, start};
+use super::{HOUR, MINUTE, Subject, Write, assert_unavailable, clears, hold, key, message, set, start};
 use crate::support::{
     database::{Cluster, Engine},
     proxy::{Network, Proxy},
@@ -118,7 +118,10 @@ impl Stalling {
     /// Begins a clear of the sessions `a` and `b` of the user `u`.
     fn clear(&self) -> JoinHandle<Result<Vec<bool>, StoreError>> {
         let works = Arc::clone(&self.works);
-        tokio::spawn(async move { works.clear_sessions(start() + 2 * MINUTE, &clears(&keys())).await })
+        tokio::spawn(async move {
+            let outcomes = works.clear_sessions(start() + 2 * MINUTE, &clears(&keys())).await?;
+            Ok(outcomes.into_iter().map(|outcome| outcome == ClearOutcome::Cleared).collect())
+        })
     }
 
     async fn live_sessions(&self) -> usize {
@@ -175,7 +178,7 @@ async fn a_clear_that_cannot_wait_fails(mut stalling: Stalling) {
 async fn no_newer_write_is_undone(mut stalling: Stalling) {
     for write in Write::ALL {
         for session in ["a", "b"] {
-            stalling.works.set_sessions(start(), &[set("u", session, Pair::AWAY, HOUR)]).await.unwrap();
+            stalling.works.set_sessions(start(), &[hold("u", session, Pair::AWAY, HOUR)]).await.unwrap();
         }
         let older = stalling.begin(write, "u").await;
         let works = Arc::clone(&stalling.works);

@@ -13,7 +13,7 @@ use presenced::{
 };
 use sqlx::{Connection, PgConnection};
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, key, set, start, update};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, clears, extension, hold, key, set, start, update};
 use crate::support::{
     database::Engine,
     proxy::{Network, Proxy},
@@ -53,14 +53,14 @@ impl Write {
         match self {
             Self::Set => {
                 let sets = ["a", "b"].map(|session| set(user, session, IN_A_CALL, HOUR));
-                store.set_sessions(now, &sets).await
+                store.set_sessions(now, &sets).await.map(drop)
             }
             Self::Clear => {
                 let keys = ["a", "b"].map(|session| key(user, session));
                 store.clear_sessions(now, &clears(&keys)).await.map(drop)
             }
             Self::Extend => {
-                let held = ["a", "b"].map(|session| set(user, session, Pair::AWAY, HOUR));
+                let held = ["a", "b"].map(|session| extension(user, session, HOUR));
                 store.extend_sessions(now, &held).await.map(drop)
             }
             Self::Update => store.update_user(now, &message(user, Some("the write's"))).await,
@@ -85,7 +85,7 @@ impl Far {
     async fn new() -> Self {
         let near = Subject::new(Engine::Postgres).await;
         for user in Write::ALL.map(Write::user) {
-            near.set(start(), &["a", "b"].map(|session| set(user, session, Pair::AWAY, MINUTE))).await;
+            near.set(start(), &["a", "b"].map(|session| hold(user, session, Pair::AWAY, MINUTE))).await;
             near.store.update_user(start(), &message(user, Some("at first"))).await.unwrap();
         }
         let mut admin = PgConnection::connect(near.url()).await.unwrap();

@@ -29,7 +29,11 @@ pub(crate) fn message(call: &Call, session_id: &str) -> (&'static str, Vec<u8>) 
         ),
         Call::Clear(user) => (
             "/presence.v1.PresenceService/ClearPresence",
-            framed(&pb::ClearPresenceRequest { user_id: user_id(*user), session_id: session_id.to_owned() }),
+            framed(&pb::ClearPresenceRequest {
+                user_id: user_id(*user),
+                session_id: session_id.to_owned(),
+                observed_time: None,
+            }),
         ),
         Call::BatchSet(users) => (
             "/presence.v1.PresenceService/BatchSetPresences",
@@ -55,6 +59,7 @@ fn set(user: u32, pair: Pair, session_id: &str) -> pb::SetPresenceRequest {
         availability: pair.availability.into(),
         activity: pair.activity.into(),
         expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
+        observed_time: None,
     }
 }
 

@@ -29,10 +29,12 @@ pub(crate) fn rows() {
     // inserts, and over the index by their names.
     among.execute(&format!(
         "insert into presence_sessions
-             (tenant_id, user_id, session_id, availability, activity, set_at, changed_at, expires_at)
+             (tenant_id, user_id, session_id, availability, activity,
+              opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller)
          select '00000000-0000-0000-0000-000000000000', 'bench-' || (n * 7919 % {ROWS}), 'bench', 'Busy', 'InACall',
-                now(), now(), now() + interval '1 hour'
-         from generate_series(0::int8, {ROWS} - 1) as n"
+                at.now, at.now, at.now, at.now, at.now + 3600000, at.now, false
+         from generate_series(0::int8, {ROWS} - 1) as n,
+              (select (extract(epoch from now()) * 1000)::bigint as now) as at"
     ));
     for database in [&alone, &among] {
         database.execute("vacuum analyze");

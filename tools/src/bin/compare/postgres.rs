@@ -17,9 +17,10 @@ const CLIENTS: [u32; 6] = [4, 8, 16, 32, 64, 128];
 /// The statement of a set, for one session.
 const UPSERT: &str = r"
 insert into presence_sessions as s
-    (tenant_id, user_id, session_id, availability, activity, opened_at, changed_at, set_at, expires_at, observed_at)
+    (tenant_id, user_id, session_id, availability, activity,
+     opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller)
 select '00000000-0000-0000-0000-000000000000'::uuid, 'bench-' || :user, 'bench', 'Busy', 'InACall',
-       at.now, at.now, at.now, at.now + 3600000, at.now
+       at.now, at.now, at.now, at.now, at.now + 3600000, at.now, false
 from (select (extract(epoch from now()) * 1000)::bigint as now) as at
 on conflict (tenant_id, user_id, session_id) do update set
     availability = excluded.availability,

@@ -141,6 +141,7 @@ async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, length: Duratio
             availability: availability.into(),
             activity: activity.into(),
             expiration_duration: None,
+            observed_time: None,
         };
         let (mut client, probes) = (client.clone(), Arc::clone(probes));
         tokio::spawn(async move {

@@ -90,12 +90,12 @@ fn write_rows(database: &Postgres, schedule: Schedule, users: u32) {
     database.execute(&format!(
         "insert into presence_sessions
              (tenant_id, user_id, session_id, availability, activity,
-              opened_at, changed_at, set_at, expires_at, observed_at)
+              opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller)
          select '00000000-0000-0000-0000-000000000000', 'due-' || n, 'bench',
                 case n % 2 when 0 then 'Busy' else 'Available' end,
                 case n % 2 when 0 then 'InACall' else 'Available' end,
-                due - 300000, due - 300000, due - 300000,
-                due + case n % 2 when 0 then 0 else 3600000 end, due - 300000
+                due - 300000, due - 300000, due - 300000, due - 300000,
+                due + case n % 2 when 0 then 0 else 3600000 end, due - 300000, false
          from generate_series(0, {users} - 1) as n,
               lateral (select (case when n < {apart} then {first} + n * {APART_MS} else {together} end)::bigint) as at (due)"
     ));

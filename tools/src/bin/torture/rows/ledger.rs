@@ -244,10 +244,15 @@ impl Writer {
                     availability: availability.into(),
                     activity: activity.into(),
                     expiration_duration: Some(LIFETIME),
+                    observed_time: None,
                 };
                 self.client.set_presence(request).await.map(drop)
             }
-            None => self.client.clear_presence(ClearPresenceRequest { user_id, session_id }).await.map(drop),
+            None => self
+                .client
+                .clear_presence(ClearPresenceRequest { user_id, session_id, observed_time: None })
+                .await
+                .map(drop),
         }
     }
 

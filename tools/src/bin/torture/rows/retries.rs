@@ -128,6 +128,7 @@ async fn set_all(client: &Client, users: usize, availability: Availability) -> u
             availability: availability.into(),
             activity: activity.into(),
             expiration_duration: None,
+            observed_time: None,
         };
         let mut client = client.clone();
         calls.spawn(async move { client.set_presence(request).await.is_ok() });
