@@ -83,6 +83,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
         admin.metrics.set_pool_connections(pool, "idle", idle);
     }
     admin.metrics.set_history_spans(admin.database.spans_appended());
+    admin.metrics.set_sessions_evicted(admin.database.evictions());
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], admin.metrics.encode())
 }
 

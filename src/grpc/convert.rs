@@ -44,6 +44,7 @@ impl From<SetOutcome> for pb::SetOutcome {
         match outcome {
             SetOutcome::Set => Self::Set,
             SetOutcome::Stale => Self::StaleWrite,
+            SetOutcome::NoRoom => Self::TooManySessions,
         }
     }
 }

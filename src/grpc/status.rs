@@ -71,6 +71,7 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::StreamTooOld => ErrorReason::StreamTooOld,
         Reason::SessionTaken => ErrorReason::SessionTaken,
         Reason::StaleWrite => ErrorReason::StaleWrite,
+        Reason::TooManySessions => ErrorReason::TooManySessions,
         Reason::Internal => ErrorReason::Internal,
     }
 }

@@ -8,7 +8,7 @@ use super::{Reason, Violation, permission::AnyOf};
 use crate::{
     batch::BatchError,
     presence::SessionId,
-    store::{SetOutcome, StoreError},
+    store::{SESSIONS_MAX, SetOutcome, StoreError},
     telemetry::{Api, RequestId},
 };
 
@@ -180,7 +180,17 @@ impl Error {
         match outcome {
             SetOutcome::Set => Ok(()),
             SetOutcome::Stale => Err(Self::stale_write()),
+            SetOutcome::NoRoom => Err(Self::too_many_sessions()),
         }
+    }
+
+    /// The user has too many live sessions.
+    fn too_many_sessions() -> Self {
+        let public = format!(
+            "The user has {SESSIONS_MAX} live sessions, the maximum, so the session was not opened. Clear \
+             sessions that have ended."
+        );
+        Self::new(Kind::ResourceExhausted, Reason::TooManySessions, public, None)
     }
 
     /// The session reflects a later observation than that of the request.

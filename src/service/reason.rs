@@ -47,6 +47,8 @@ pub enum Reason {
     SessionTaken,
     /// The session reflects a later observation.
     StaleWrite,
+    /// The user has too many live sessions.
+    TooManySessions,
     /// The service has a fault.
     Internal,
 }

@@ -20,8 +20,9 @@ use super::{
     history::HistoryMode,
     invalidation::{InvalidationSwitch, Notifier},
     postgres::{self, Listener, PostgresStore, Shards, Shared},
+    room::Evictions,
     schema,
-    sqlite::{self, SqliteStore},
+    sqlite::{self, Room, SqliteStore},
 };
 use crate::clock::{DatabaseClock, Stopwatch};
 
@@ -44,6 +45,7 @@ pub struct Database {
     /// The clock that follows the database's.
     clock: DatabaseClock,
     history: Arc<HistoryMode>,
+    evictions: Arc<Evictions>,
 }
 
 enum Engine {
@@ -119,13 +121,14 @@ impl Database {
             connection_max_age: CONNECTION_MAX_AGE,
             clock: DatabaseClock::new(),
             history: Arc::new(HistoryMode::new(true)),
+            evictions: Arc::new(Evictions::new()),
         })
     }
 
     async fn connect_to(engine: Engine) -> Result<Self, OpenError> {
         let clock = DatabaseClock::new();
-        let history = Arc::new(HistoryMode::new(true));
-        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock, history };
+        let (history, evictions) = (Arc::new(HistoryMode::new(true)), Arc::new(Evictions::new()));
+        let database = Self { engine, connection_max_age: CONNECTION_MAX_AGE, clock, history, evictions };
         let connected = match &database.engine {
             Engine::Postgres { pgbouncer, .. } => {
                 let through_pgbouncer = async {
@@ -163,6 +166,12 @@ impl Database {
     #[must_use]
     pub fn with_history(self, keeps: bool) -> Self {
         Self { history: Arc::new(HistoryMode::new(keeps)), ..self }
+    }
+
+    /// The number of live sessions that the stores of this process cleared for lack of room.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions.number()
     }
 
     /// The number of spans that the stores of this process appended to the history, without those of
@@ -307,11 +316,7 @@ impl Database {
 
     async fn check_statements(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
         let waiting = Stopwatch::start();
-        let store = PostgresStore::new(
-            options,
-            PoolOptions::ONE,
-            Shared { clock: self.clock.clone(), shards: self.shards(), history: Arc::clone(&self.history) },
-        );
+        let store = PostgresStore::new(options, PoolOptions::ONE, self.shared(self.shards()));
         loop {
             // This is also the first sample of the database's clock.
             let failed = match store.database_time().await {
@@ -336,19 +341,25 @@ impl Database {
     #[must_use]
     pub fn open(&self, connections: u32) -> Arc<dyn Store> {
         let pool = PoolOptions { size: connections, max_age: self.connection_max_age };
-        let (clock, history) = (self.clock.clone(), Arc::clone(&self.history));
         match &self.engine {
             Engine::Postgres { direct, pgbouncer, shards } => {
-                let shared = Shared { clock, shards: shards.get().cloned(), history };
+                let shared = self.shared(shards.get().cloned());
                 Arc::new(match pgbouncer {
                     Some(pgbouncer) => PostgresStore::through_pgbouncer(pgbouncer, pool, shared),
                     None => PostgresStore::new(direct, pool, shared),
                 })
             }
             Engine::Sqlite { options, notifier, .. } => {
-                Arc::new(SqliteStore::new(options, pool, clock, history, notifier.clone()))
+                let (clock, history) = (self.clock.clone(), Arc::clone(&self.history));
+                let (evictions, notifier) = (Arc::clone(&self.evictions), notifier.clone());
+                Arc::new(SqliteStore::new(options, pool, clock, history, Room { evictions, notifier }))
             }
         }
+    }
+
+    fn shared(&self, shards: Option<Arc<Shards>>) -> Shared {
+        let (clock, history) = (self.clock.clone(), Arc::clone(&self.history));
+        Shared { clock, shards, history, evictions: Arc::clone(&self.evictions) }
     }
 
     /// Opens the feed of invalidations from all stores of the database, including those of

@@ -82,6 +82,8 @@ pub enum SetOutcome {
     Set,
     /// The session reflects a later observation; nothing changed.
     Stale,
+    /// The user, or the application, has too many live sessions. The session was cleared again.
+    NoRoom,
 }
 
 /// A held session to extend, or to change.

@@ -89,10 +89,16 @@ pub(super) fn may_be_stale<W>(writes: &[Newest<'_, W>]) -> bool {
     writes.iter().any(|newest| newest.observed != Observed::Now)
 }
 
-/// Returns the outcome of each set: those of a session that was not written are stale.
-pub(super) fn set_outcomes(sets: &[SetSession], written: &HashSet<SessionKey>) -> Vec<SetOutcome> {
-    let outcome = |set: &SetSession| {
-        if written.contains(&set.key) { SetOutcome::Set } else { SetOutcome::Stale }
+/// Returns the outcome of each set. Those of a session that was not written are stale.
+pub(super) fn set_outcomes(
+    sets: &[SetSession],
+    is_written: impl Fn(&SessionKey) -> bool,
+    evicted: &HashSet<SessionKey>,
+) -> Vec<SetOutcome> {
+    let outcome = |set: &SetSession| match is_written(&set.key) {
+        true if evicted.contains(&set.key) => SetOutcome::NoRoom,
+        true => SetOutcome::Set,
+        false => SetOutcome::Stale,
     };
     sets.iter().map(outcome).collect()
 }

@@ -29,6 +29,7 @@ mod items;
 mod keys;
 mod postgres;
 mod reach;
+mod room;
 mod rows;
 mod schema;
 mod sql;
@@ -74,6 +75,10 @@ pub const SETTLES_AFTER: Duration = Duration::from_secs(3);
 /// session ids a caller invents.
 pub const SESSIONS_MAX: usize = 100;
 
+/// The number of live sessions that one application may have of one user. So an application that never
+/// clears its sessions takes no room from others.
+pub const APPLICATION_SESSIONS_MAX: usize = 20;
+
 /// The age at which a write counts as late.
 ///
 /// A write whose caller gave up can stay in the network and reach the database later. It
@@ -116,10 +121,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    the last. A set without a time was observed at `now`.
     /// 4. All sets of a call apply that are not stale, or none does. They are durable when the call
     ///    returns.
-    /// 5. A user keeps [`SESSIONS_MAX`] sessions. Opening more removes ended sessions first,
-    ///    then the sessions that were set longest ago. It never removes a session that the
-    ///    call itself set. A refresh costs nothing for this. The removal follows the commit; the
-    ///    next opening removes an excess that remains.
+    /// 5. An application has [`APPLICATION_SESSIONS_MAX`] live sessions of a user. Opening more clears
+    ///    those of its sessions that were set longest ago. A user keeps [`SESSIONS_MAX`] sessions:
+    ///    opening more removes those that ended first. If that many are live, the session that was just
+    ///    opened is cleared again. A live session of another application is never cleared. A
+    ///    refresh costs nothing for this. It follows the commit; the next opening makes up for a
+    ///    failure.
     /// 6. `changed_at` becomes `now` if the set changes what watchers see: the pair differs,
     ///    the session had ended, an `Available` session had begun to fade, or the session
     ///    now ends earlier. A plain refresh leaves `changed_at` unchanged. A session that would

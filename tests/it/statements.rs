@@ -87,7 +87,7 @@ async fn a_plan_for_an_empty_table_looks_each_user_up_by_the_key() {
     connection.execute("set plan_cache_mode = force_generic_plan; set enable_seqscan = off").await.unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres");
     let tenant = "'00000000-0000-0000-0000-000000000000'";
-    for (name, arguments, scans) in [("load", "array['u']", 2), ("excess_sessions", "array['u'], 1", 1)] {
+    for (name, arguments, scans) in [("load", "array['u']", 2), ("crowded_sessions", "array['u'], 1", 1)] {
         let text = fs::read_to_string(folder.join(format!("{name}.sql"))).unwrap();
         connection.execute(AssertSqlSafe(format!("prepare {name} as {text}"))).await.unwrap();
         let explain = AssertSqlSafe(format!("explain execute {name} ({tenant}, {arguments})"));

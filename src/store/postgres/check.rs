@@ -3,7 +3,7 @@
 //!
 //! Each statement runs for a user that does not exist, in a transaction that is rolled back.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -99,9 +99,11 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
         named(sql.name, users::write(statements, NOW, &update).await)?;
     }
     let user_ids = [user.user_id.as_str()];
-    named(room::EXCESS_SESSIONS.name, room::excess(statements, NOW, user.tenant_id, &user_ids).await)?;
+    let crowded = room::crowded(statements, NOW, user.tenant_id, &user_ids, &HashSet::new()).await;
+    named(room::CROWDED_SESSIONS.name, crowded)?;
     named(cleanup::SCAN_SESSIONS.name, cleanup::scan_sessions(statements, NOW, Some(&key), 1).await)?;
     let row = SessionRow { key, set_at: NOW, unused_from: None };
+    named(room::EVICT_SESSION.name, room::evict(statements, NOW, &row).await)?;
     named(cleanup::REMOVE_SESSIONS.name, cleanup::remove_sessions(statements, NOW, &[row]).await)?;
     named(cleanup::SCAN_USERS.name, cleanup::scan_users(statements, NOW, Some(&user), 1).await)?;
     let row = UserRow { key: user.clone(), set_at: NOW, unused_from: None };

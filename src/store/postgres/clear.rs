@@ -35,7 +35,7 @@ pub(super) async fn clear_sessions(
     let rows = write(statements, now, &newest).await?;
     for WrittenSession { key, row } in written_sessions(statements, &CLEAR_SESSIONS, rows)? {
         if column(&row, 7)? {
-            marked.push(key.user.clone());
+            marked.push(key.clone());
         }
         written.insert(key, column(&row, 6)?);
     }

@@ -35,13 +35,13 @@ pub(super) async fn set_sessions(
     let rows = write(statements, now, &newest).await?;
     for WrittenSession { key, row } in written_sessions(statements, &SET_SESSIONS, rows)? {
         if column(&row, 6)? {
-            opened.push(key.user.clone());
+            opened.push(key.clone());
         }
         written.insert(key);
     }
     committed::sessions(statements, now, &newest, |key| written.contains(key)).await?;
-    room::make(statements, now, &opened).await;
-    Ok(keys::set_outcomes(sets, &written))
+    let evicted = room::make(statements, now, &opened).await;
+    Ok(keys::set_outcomes(sets, |key| written.contains(key), &evicted))
 }
 
 pub(super) async fn write(

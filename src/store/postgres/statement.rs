@@ -19,6 +19,7 @@ use crate::{
         LATE_AFTER, PoolUse, StoreError,
         connection::{ConnectionPool, PoolOptions, STATEMENT_TIMEOUT, with_timeout},
         history::HistoryMode,
+        room::Evictions,
         sql::{Sql, sql},
     },
 };
@@ -67,6 +68,7 @@ pub(in crate::store) struct Shared {
     /// The shards, if Citus distributes the tables.
     pub(in crate::store) shards: Option<Arc<Shards>>,
     pub(in crate::store) history: Arc<HistoryMode>,
+    pub(in crate::store) evictions: Arc<Evictions>,
 }
 
 /// The result of a statement.
@@ -119,7 +121,8 @@ impl Statements {
         shards: Option<Arc<Shards>>,
     ) -> Self {
         let (clock, history) = (DatabaseClock::new(), Arc::new(HistoryMode::new(true)));
-        let own = Self::on_own_connections(options, pool, Shared { clock, shards, history });
+        let shared = Shared { clock, shards, history, evictions: Arc::new(Evictions::new()) };
+        let own = Self::on_own_connections(options, pool, shared);
         Self { begin: Some("begin".into()), rolls_back: true, ..own }
     }
 
@@ -233,6 +236,11 @@ impl Statements {
     /// The state of the history of this process.
     pub(super) fn history(&self) -> &HistoryMode {
         &self.shared.history
+    }
+
+    /// The evictions of this process.
+    pub(super) fn evictions(&self) -> &Evictions {
+        &self.shared.evictions
     }
 
     async fn in_transaction(

@@ -19,7 +19,7 @@ use crate::{
 };
 
 const SCAN_SESSIONS: Sql = sql!("scan_sessions");
-const REMOVE_SESSIONS: Sql = sql!("remove_sessions");
+pub(super) const REMOVE_SESSIONS: Sql = sql!("remove_sessions");
 const SCAN_USERS: Sql = sql!("scan_users");
 const REMOVE_USERS: Sql = sql!("remove_users");
 const TAKE_LEASE: Sql = sql!("take_lease");
@@ -65,12 +65,17 @@ pub(super) async fn remove_sessions(
     writer: &ConnectionPool<Sqlite>,
     sessions: &[SessionRow],
 ) -> Result<u64, StoreError> {
+    removed(writer, &REMOVE_SESSIONS, removal_columns(sessions)?).await
+}
+
+/// The parameter of [`REMOVE_SESSIONS`].
+pub(super) fn removal_columns(sessions: &[SessionRow]) -> Result<String, StoreError> {
     let columns = |row: &SessionRow| {
         let SessionKey { user, session_id } = &row.key;
         let key = (user.tenant_id.to_string(), user.user_id.to_string(), session_id.to_string());
         (key.0, key.1, key.2, row.set_at.as_millis())
     };
-    removed(writer, &REMOVE_SESSIONS, json(&sessions.iter().map(columns).collect::<Vec<_>>())?).await
+    json(&sessions.iter().map(columns).collect::<Vec<_>>())
 }
 
 /// [`crate::store::Store::scan_users`].

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use sqlx::{Row as _, Sqlite};
 
-use super::common::{changed_users, json, session_key};
+use super::{
+    common::{changed_users, json, session_key},
+    room::{self, Room},
+};
 use crate::{
     presence::Timestamp,
     store::{
         ClearOutcome, ClearSession, StoreError, author_columns,
         connection::{ConnectionPool, with_timeout},
-        invalidation::Notifier,
         keys::{self, Newest},
         sql::{Sql, sql},
     },
@@ -22,7 +24,7 @@ const CLEAR_SESSIONS: Sql = sql!("clear_sessions");
 /// [`crate::store::Store::clear_sessions`].
 pub(super) async fn clear_sessions(
     writer: &ConnectionPool<Sqlite>,
-    notifier: &Notifier,
+    room: &Room,
     now: Timestamp,
     clears: &[ClearSession],
 ) -> Result<Vec<ClearOutcome>, StoreError> {
@@ -46,6 +48,7 @@ pub(super) async fn clear_sessions(
     };
     let mut connection = writer.acquire().await?;
     let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
+    room::after_write(room, &mut connection, &outcome, now, clears.iter().map(|clear| &clear.key)).await;
     let rows = writer.release(connection, CLEAR_SESSIONS.name, outcome);
     let rows = rows.and_then(|rows| {
         let written: Result<HashMap<_, bool>, StoreError> =
@@ -54,7 +57,7 @@ pub(super) async fn clear_sessions(
             rows.iter().map(|row| Ok((session_key(row)?, row.try_get(4)?))).collect();
         Ok((written?, changed?))
     });
-    notifier.notify(|| match &rows {
+    room.notifier.notify(|| match &rows {
         Ok((_, changed)) => changed_users(changed),
         // The failed statement may still have been applied.
         Err(_) => clears.iter().map(|clear| clear.key.user.clone()).collect(),

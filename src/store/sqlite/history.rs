@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+/// The triggers that note users without room.
+const NOTE_CROWDED_USERS: Sql = sql!("note_crowded_users");
 /// The triggers that append spans.
 const APPEND_SPANS: Sql = sql!("append_spans");
 const LOAD_HISTORY: Sql = sql!("load_history");
@@ -30,13 +32,17 @@ pub(super) const OLDEST_SPAN: Sql = sql!("oldest_span");
 /// For the doctor.
 pub(super) const OLD_SPANS: Sql = sql!("old_spans");
 
-/// Makes a writing connection append spans, and counts them.
+/// Makes a writing connection note users without room, and append spans, which it counts.
 #[derive(Debug)]
-pub(super) struct AppendSpans(pub(super) Arc<HistoryMode>);
+pub(super) struct WriterSetup(pub(super) Arc<HistoryMode>);
 
 #[async_trait]
-impl Setup<SqliteConnection> for AppendSpans {
+impl Setup<SqliteConnection> for WriterSetup {
     async fn prepare(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(NOTE_CROWDED_USERS.text).execute(&mut *connection).await?;
+        if !self.0.keeps() {
+            return Ok(());
+        }
         sqlx::raw_sql(APPEND_SPANS.text).execute(&mut *connection).await?;
         // SQLite calls the hook for rows with a rowid, which only the history has. So a refresh
         // doesn't call it.

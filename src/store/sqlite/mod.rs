@@ -13,6 +13,7 @@ mod history;
 mod inspect;
 mod load;
 mod options;
+mod room;
 mod set;
 mod users;
 
@@ -38,6 +39,7 @@ use crate::{
 
 pub use inspect::{SqliteFile, SqliteInspector};
 pub(super) use options::{describe, parse};
+pub(super) use room::Room;
 
 /// The page cache of the writer. SQLite's default of 2 MiB would read most of 100,000
 /// sessions from the file again, one by one, to set them.
@@ -60,6 +62,7 @@ pub(super) struct SqliteStore {
     clock: DatabaseClock,
     history: Arc<HistoryMode>,
     notifier: Notifier,
+    room: Room,
 }
 
 impl SqliteStore {
@@ -69,7 +72,7 @@ impl SqliteStore {
         readers: PoolOptions,
         clock: DatabaseClock,
         history: Arc<HistoryMode>,
-        notifier: Notifier,
+        room: Room,
     ) -> Self {
         let writer = options
             .clone()
@@ -78,17 +81,14 @@ impl SqliteStore {
             // Removed data is overwritten, for Store::erase_user.
             .pragma("secure_delete", "on");
         let writer = ConnectionPool::new(writer, PoolOptions { size: 1, ..readers });
-        let appends = history.keeps().then(|| history::AppendSpans(Arc::clone(&history)));
         Self {
             file: options.get_filename().to_owned(),
-            writer: match appends {
-                Some(appends) => writer.with_setup(appends),
-                None => writer,
-            },
+            writer: writer.with_setup(history::WriterSetup(Arc::clone(&history))),
             readers: ConnectionPool::new(options.clone(), readers),
             clock,
             history,
-            notifier,
+            notifier: room.notifier.clone(),
+            room,
         }
     }
 }
@@ -107,7 +107,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn set_sessions(&self, now: Timestamp, sets: &[SetSession]) -> Result<Vec<SetOutcome>, StoreError> {
         self.prepare_write(now).await?;
-        set::set_sessions(&self.writer, &self.notifier, now, sets).await
+        set::set_sessions(&self.writer, &self.room, now, sets).await
     }
 
     async fn clear_sessions(
@@ -116,7 +116,7 @@ impl Store for SqliteStore {
         clears: &[ClearSession],
     ) -> Result<Vec<ClearOutcome>, StoreError> {
         self.prepare_write(now).await?;
-        clear::clear_sessions(&self.writer, &self.notifier, now, clears).await
+        clear::clear_sessions(&self.writer, &self.room, now, clears).await
     }
 
     async fn extend_sessions(

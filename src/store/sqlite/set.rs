@@ -1,14 +1,18 @@
 //! Opening and refreshing sessions.
 
+use std::collections::HashSet;
+
 use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
-use super::common::{SessionColumns, changed_users, json, session_key};
+use super::{
+    common::{SessionColumns, changed_users, json, session_key},
+    room::{self, Room},
+};
 use crate::{
     presence::Timestamp,
     store::{
         SessionKey, SetOutcome, SetSession, StoreError,
         connection::{ConnectionPool, with_timeout},
-        invalidation::Notifier,
         keys,
         sql::{Sql, sql},
     },
@@ -20,13 +24,14 @@ const SET_SESSIONS: Sql = sql!("set_sessions");
 /// [`crate::store::Store::set_sessions`].
 pub(super) async fn set_sessions(
     writer: &ConnectionPool<Sqlite>,
-    notifier: &Notifier,
+    room: &Room,
     now: Timestamp,
     sets: &[SetSession],
 ) -> Result<Vec<SetOutcome>, StoreError> {
     let newest = keys::newest_of_each(now, sets);
     let mut connection = writer.acquire().await?;
     // Rows cost time, so the statement returns them only where they are needed.
+    let notifier = &room.notifier;
     let returns = notifier.is_on() || keys::may_be_stale(&newest);
     let text = |sql: &Sql| if returns { sql.text } else { sql.without_returning() };
     let query = match newest.as_slice() {
@@ -37,6 +42,8 @@ pub(super) async fn set_sessions(
         }
     };
     let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
+    let evicted =
+        room::after_write(room, &mut connection, &outcome, now, sets.iter().map(|set| &set.key)).await;
     let rows = writer.release(connection, SET_SESSIONS.name, outcome);
     let written: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
     notifier.notify(|| match &written {
@@ -47,9 +54,10 @@ pub(super) async fn set_sessions(
     });
     let written = written?;
     if !returns {
-        return Ok(vec![SetOutcome::Set; sets.len()]);
+        return Ok(keys::set_outcomes(sets, |_| true, &evicted));
     }
-    Ok(keys::set_outcomes(sets, &written.into_iter().map(|(key, _)| key).collect()))
+    let written: HashSet<_> = written.into_iter().map(|(key, _)| key).collect();
+    Ok(keys::set_outcomes(sets, |key| written.contains(key), &evicted))
 }
 
 /// Decodes a session that was written, and whether replicas must be notified.

@@ -43,6 +43,7 @@ struct Families {
     connections_timed_out: Family<TimedOutLabels, Counter>,
     keys: KeyMetrics,
     sessions_removed: Counter,
+    sessions_evicted: Counter,
     history: HistoryMetrics,
     hold_streams: Gauge,
     watch: WatchMetrics,
@@ -111,7 +112,7 @@ impl Metrics {
         let connections = Family::default();
         let connections_refused = Family::default();
         let connections_timed_out = Family::default();
-        let sessions_removed = Counter::default();
+        let (sessions_removed, sessions_evicted) = (Counter::default(), Counter::default());
 
         let mut registry = Registry::with_prefix("presence");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -165,6 +166,11 @@ impl Metrics {
             "Ended sessions removed after the retention time",
             sessions_removed.clone(),
         );
+        registry.register(
+            "sessions_evicted",
+            "Live sessions cleared because their application or their user had too many",
+            sessions_evicted.clone(),
+        );
         let history = HistoryMetrics::register(&mut registry);
         let hold_streams = Gauge::default();
         registry.register("hold_streams", "Open streams that hold a session", hold_streams.clone());
@@ -187,6 +193,7 @@ impl Metrics {
             connections_timed_out,
             keys,
             sessions_removed,
+            sessions_evicted,
             history,
             hold_streams,
             watch,
@@ -267,6 +274,12 @@ impl Metrics {
     /// Counts ended sessions that were removed after the retention time.
     pub fn sessions_removed(&self, sessions: u64) {
         self.0.sessions_removed.inc_by(sessions);
+    }
+
+    /// Sets the number of live sessions that this process cleared for lack of room.
+    pub fn set_sessions_evicted(&self, sessions: u64) {
+        // Of two concurrent scrapes, the later may have the lower number.
+        self.0.sessions_evicted.inner().fetch_max(sessions, Ordering::Relaxed);
     }
 
     /// Sets the number of spans that this process appended to the history.

@@ -26,7 +26,6 @@ on_every_engine![
     the_end_of_an_expired_value_is_its_expiry,
     an_extension_ends_the_span_of_a_session_that_had_expired,
     the_cleanup_appends_the_spans_of_what_it_removes,
-    an_evicted_session_leaves_its_span,
     the_parts_of_a_users_row_leave_their_spans,
     a_repeated_part_ends_no_span,
     the_locations_have_the_author_of_the_one_that_was_set_last,
@@ -37,8 +36,6 @@ on_every_engine![
     removed_spans_move_the_start_of_the_complete_history,
     a_replica_without_history_moves_the_start_ahead_of_its_writes,
 ];
-
-const TICK: Duration = Duration::from_millis(1);
 
 pub fn author(application: &str, user: Option<&str>) -> Author {
     Author {
@@ -202,16 +199,6 @@ async fn the_cleanup_appends_the_spans_of_what_it_removes(engine: Engine) {
             (at(0), at(2), EndReason::Expired),
         ]
     );
-}
-
-async fn an_evicted_session_leaves_its_span(engine: Engine) {
-    let subject = Subject::new(engine).await;
-    for number in 0..=100_u32 {
-        subject.set(start() + number * TICK, &[set("u", &format!("s{number:03}"), IN_A_CALL, HOUR)]).await;
-    }
-    let spans = subject.history(at(1), "u").await.spans;
-    assert_eq!(spans.len(), 101);
-    assert_eq!(subject.ended().await, [(start(), start() + 100 * TICK, EndReason::Evicted)]);
 }
 
 async fn the_parts_of_a_users_row_leave_their_spans(engine: Engine) {

@@ -12,6 +12,7 @@ mod late;
 mod list_users;
 mod load;
 mod observed;
+mod room;
 mod set_sessions;
 mod update_user;
 

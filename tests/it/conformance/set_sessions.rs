@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use presenced::{
-    presence::{INACTIVE_AFTER, Pair, Session, SessionId, Timestamp},
-    store::{SESSIONS_MAX, SETTLES_AFTER, SetSession, StoreError},
+    presence::{INACTIVE_AFTER, Pair, Session, SessionId},
+    store::{SETTLES_AFTER, StoreError},
 };
 
 use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
@@ -15,9 +15,6 @@ on_every_engine![
     the_last_of_several_sets_of_one_key_applies,
     all_sets_are_durable_when_the_call_returns,
     all_sets_apply_or_none_does,
-    opening_more_sessions_removes_ended_ones_first,
-    then_it_removes_the_sessions_that_were_set_longest_ago,
-    it_never_removes_a_session_that_the_call_itself_set,
     changed_at_becomes_now_if_the_pair_differs,
     changed_at_becomes_now_if_the_session_had_ended,
     changed_at_becomes_now_if_the_session_had_begun_to_fade,
@@ -186,62 +183,11 @@ async fn changed_at_moves_forward_on_every_change(engine: Engine) {
 
 async fn one_call_can_set_a_thousand_sessions(engine: Engine) {
     let subject = Subject::new(engine).await;
-    let sets: Vec<_> = (0..1_000).map(|n| set("u", &format!("s{n:04}"), IN_A_CALL, HOUR)).collect();
+    let users: Vec<_> = (0..10).map(|user| format!("u{user}")).collect();
+    let sets_of = |user| (0..100).map(move |n| set(user, &format!("s{n:04}"), IN_A_CALL, HOUR));
+    let sets: Vec<_> = users.iter().flat_map(|user| sets_of(user)).collect();
     subject.set(start(), &sets).await;
-    assert_eq!(subject.load(start(), "u").await.len(), 1_000);
-}
-
-/// Returns sets of `number` sessions of the user `u`. Their ids begin with `prefix`.
-fn many(prefix: &str, number: usize, expires_after: Duration) -> Vec<SetSession> {
-    (0..number).map(|index| set("u", &format!("{prefix}-{index}"), IN_A_CALL, expires_after)).collect()
-}
-
-/// Counts the live sessions of the user `u` whose ids begin with `prefix`.
-async fn live(subject: &Subject, now: Timestamp, prefix: &str) -> usize {
-    let sessions = subject.load(now, "u").await;
-    sessions.iter().filter(|session| session.session_id.as_str().starts_with(prefix)).count()
-}
-
-async fn opening_more_sessions_removes_ended_ones_first(engine: Engine) {
-    let subject = Subject::new(engine).await;
-    subject.set(start(), &many("live", 60, HOUR)).await;
-    subject.set(start() + MINUTE, &many("expired", 20, 5 * MINUTE)).await;
-    subject.set(start() + MINUTE, &many("cleared", 20, HOUR)).await;
-    let cleared: Vec<_> = many("cleared", 20, HOUR).into_iter().map(|set| set.key).collect();
-    subject.clear(start() + 2 * MINUTE, &cleared).await;
-    subject.set(start() + MINUTE, &[set("other", "a", IN_A_CALL, HOUR)]).await;
-
-    let now = start() + 10 * MINUTE;
-    subject.set(now, &many("new", 40, HOUR)).await;
-    assert_eq!((live(&subject, now, "live").await, live(&subject, now, "new").await), (60, 40));
-    assert_eq!(subject.user(now, "u").await.changed_at, None, "no ended session remains");
-    assert_eq!(subject.load(now, "other").await.len(), 1);
-}
-
-async fn then_it_removes_the_sessions_that_were_set_longest_ago(engine: Engine) {
-    let subject = Subject::new(engine).await;
-    let now = |minutes: u32| start() + minutes * MINUTE;
-    subject.set(now(0), &many("old", 50, 4 * HOUR)).await;
-    subject.set(now(1), &many("newer", 50, 4 * HOUR)).await;
-    subject.set(now(2), &many("old", 10, 4 * HOUR)).await;
-    assert_eq!(subject.load(now(2), "u").await.len(), SESSIONS_MAX, "a refresh opens nothing");
-    subject.set(now(3), &many("new", 60, 4 * HOUR)).await;
-    let kept = [live(&subject, now(3), "old").await, live(&subject, now(3), "newer").await];
-    // The 40 old sessions without a refresh were removed, and 20 newer ones.
-    assert_eq!(kept, [10, 30]);
-    for index in 0..30 {
-        subject.set(now(4 + index), &[set("u", &format!("one-{index}"), IN_A_CALL, 4 * HOUR)]).await;
+    for user in &users {
+        assert_eq!(subject.load(start(), user).await.len(), 100);
     }
-    assert_eq!((live(&subject, now(34), "newer").await, subject.load(now(34), "u").await.len()), (0, 100));
-}
-
-async fn it_never_removes_a_session_that_the_call_itself_set(engine: Engine) {
-    let subject = Subject::new(engine).await;
-    subject.set(start(), &many("old", 10, HOUR)).await;
-    let now = start() + MINUTE;
-    subject.set(now, &[many("new", 150, HOUR), many("old", 5, HOUR)].concat()).await;
-    assert_eq!((live(&subject, now, "new").await, live(&subject, now, "old").await), (150, 5));
-    // The next opening removes the excess.
-    subject.set(now + MINUTE, &[set("u", "one", IN_A_CALL, HOUR)]).await;
-    assert_eq!(subject.load(now + MINUTE, "u").await.len(), SESSIONS_MAX);
 }

@@ -1,0 +1,44 @@
+-- Returns the sessions for which users of one tenant have no room; see Store::set_sessions.
+--
+-- $1 tenant_id, $2 user_id: an array
+-- $3 now
+--
+-- `action` is what makes room: evict a live session beyond the 20 of its application
+-- (APPLICATION_SESSIONS_MAX), which is the one that set it or else the part of the session id before
+-- the first colon; refuse a live session beyond the user's 100 (SESSIONS_MAX), in the order in which
+-- they were opened; remove an ended session beyond 100. The session that ended last is kept, because
+-- its end is part of the sequence number. Each user is
+-- looked up by the key, as in load.sql.
+select crowded.tenant_id, crowded.user_id, crowded.session_id, crowded.set_at, crowded.action
+from unnest($2::text[]) as requested (user_id)
+cross join lateral (
+    select tenant_id, user_id, session_id, set_at,
+           case
+               when is_live and of_application > 20 then 'evict'
+               when is_live and row_number() over (
+                   partition by is_live and of_application <= 20 order by opened_at, session_id
+               ) > 100 then 'refuse'
+               when not is_live and not is_last and live + of_ended > 100 then 'remove'
+           end as action
+    from (
+        select tenant_id, user_id, session_id, set_at, opened_at, is_live,
+               count(*) filter (where is_live) over () as live,
+               row_number() over (partition by is_live, application order by set_at desc, session_id) as of_application,
+               row_number() over (partition by is_live order by ended_at desc, session_id desc) as of_ended,
+               not is_mark and row_number() over (
+                   partition by is_live or is_mark order by ended_at desc, session_id desc
+               ) = 1 as is_last
+        from (
+            select tenant_id, user_id, session_id, set_at, opened_at,
+                   availability is null as is_mark,
+                   cleared_at is null and expires_at > $3 as is_live,
+                   coalesce(cleared_at, expires_at) as ended_at,
+                   coalesce(set_by_application, split_part(session_id, ':', 1)) as application
+            from presence_sessions
+            where tenant_id = $1
+              and user_id = requested.user_id
+            offset 0
+        ) as s
+    ) as ranked
+) as crowded
+where crowded.action is not null
