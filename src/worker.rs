@@ -43,6 +43,8 @@ pub struct Parts {
     pub authenticator: Authenticator,
     /// The TLS of the gRPC API and of the HTTP API; none if they are unencrypted.
     pub tls: Option<(Tls, Tls)>,
+    /// Whether the HTTP API refuses unknown properties and query options.
+    pub reject_unknown: bool,
     /// Origins whose pages may call the HTTP API.
     pub cors_origins: Arc<[String]>,
     /// Whether clients may read descriptions of the API without authentication.
@@ -187,6 +189,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
         traces: parts.traces.clone(),
         limits: parts.client_limits,
         encrypted: parts.tls.is_some(),
+        reject_unknown: parts.reject_unknown,
         cors_origins: Arc::clone(&parts.cors_origins),
     };
     let graph = graph::HttpApi::new(graph, parts.reflection).map_err(io::Error::other)?;

@@ -110,6 +110,7 @@ impl Apis {
                 metrics,
                 traces: Traces::off(),
                 limits: open.limits,
+                reject_unknown: false,
                 encrypted: false,
                 cors_origins: std::sync::Arc::default(),
                 web: grpc::Web::new(grpc.clone()),

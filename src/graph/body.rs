@@ -9,14 +9,19 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tokio::{
     runtime::{Builder, Runtime},
     task::yield_now,
     time::timeout,
 };
 
-use super::{properties::from_json, refusal::Refusal, state::HttpState};
+use super::{
+    properties::{self, Entries, Findings, Step, Text, at, object_in_body, refuse_value},
+    refusal::Refusal,
+    state::HttpState,
+    unknown::Unknown,
+};
 use crate::{server::TURN_BYTES, service::Input, settings::LimitSettings};
 
 /// The longest list whose elements are read; every list has a lower limit.
@@ -32,8 +37,8 @@ const SEND_JSON: &str = "Send a JSON object with the header Content-Type: applic
 /// The JSON object in a request's body of at most [`ACTION_MAX_BYTES`]. An empty body
 /// counts as an empty object.
 ///
-/// The names of properties may have any case. Properties that `T` does not have are
-/// ignored, as SDKs send some. A property of the wrong type is reported with the other violations: see [`text`].
+/// The names of properties may have any case. Properties that `T` does not have are collected as
+/// [`Unknown`]. A property of the wrong type is reported with the other violations: see [`text`].
 #[derive(Debug, Default)]
 pub(super) struct Json<T>(pub(super) T);
 
@@ -48,8 +53,9 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let limits = Arc::<HttpState>::from_ref(state).limits;
         let max = ACTION_MAX_BYTES.min(limits.message_max());
+        let unknown = Unknown::of(request.extensions());
         let body = read_body(request, &limits, max).await?;
-        parse(&body).map(Self)
+        accept(parse(&body)?, unknown).map(Self)
     }
 }
 
@@ -67,13 +73,15 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let limits = Arc::<HttpState>::from_ref(state).limits;
+        let unknown = Unknown::of(request.extensions());
         let body = read_body(request, &limits, limits.message_max()).await?;
         if body.len() <= TURN_BYTES {
-            return parse(&body).map(Self);
+            return accept(parse(&body)?, unknown).map(Self);
         }
         // On this thread, parsing would block the worker's other requests.
         let parsed = PARSER.spawn_blocking(move || parse(&body)).await;
-        parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string()))).map(Self)
+        let parsed = parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string())));
+        accept(parsed?, unknown).map(Self)
     }
 }
 
@@ -87,6 +95,23 @@ static PARSER: LazyLock<Runtime> = LazyLock::new(|| {
         .build()
         .expect("a runtime without drivers needs nothing from the system")
 });
+
+/// No properties.
+#[derive(Default, Deserialize)]
+struct Nothing {}
+
+/// Reads the body of a request whose operation has none, so that its properties are not ignored in
+/// silence. Clients send nothing, an empty object, or `null`.
+pub(super) async fn read_unused(request: Request, limits: &LimitSettings) -> Result<Request, Refusal> {
+    let (parts, body) = request.into_parts();
+    let bytes = read_within(body, limits, ACTION_MAX_BYTES.min(limits.message_max())).await?;
+    if !matches!(bytes.trim_ascii(), b"" | b"null") {
+        check_content_type(&parts.headers)?;
+        let read = parse(&bytes)?;
+        let Nothing {} = accept(read, Unknown::of(&parts.extensions))?;
+    }
+    Ok(Request::from_parts(parts, Body::empty()))
+}
 
 /// Gives this thread the lowest priority, so that it runs only on an idle core.
 fn use_idle_priority() {
@@ -107,7 +132,11 @@ fn use_idle_priority() {
 /// bytes, and arrive before the timeout.
 async fn read_body(request: Request, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
     check_content_type(request.headers())?;
-    let body = request.into_body();
+    read_within(request.into_body(), limits, max).await
+}
+
+/// Reads at most `max` bytes within the timeout.
+async fn read_within(body: Body, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
     // From Content-Length. The size of a compressed body is known only after
     // decompression, so `collect` checks it.
     if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
@@ -186,7 +215,18 @@ fn looks_like_form(text: &str) -> bool {
     })
 }
 
-fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
+/// The value of a body, unless reading it found something to refuse.
+fn accept<T>((value, findings): (T, Findings), unknown: Option<Unknown>) -> Result<T, Refusal> {
+    if !findings.invalid.is_empty() {
+        return Err(Refusal::fields(findings.invalid));
+    }
+    if let Some(unknown) = unknown {
+        unknown.add(findings.unknown)?;
+    }
+    Ok(value)
+}
+
+fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<(T, Findings), Refusal> {
     /// Graph's own text.
     const UNREADABLE: &str = "Unable to read JSON request payload.";
 
@@ -195,26 +235,22 @@ fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
     // PowerShell sends a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_ascii();
     if text.is_empty() {
-        return Ok(T::default());
+        return Ok(Default::default());
     }
     // serde would read an array as a struct, element by element.
     let read = if text.starts_with('{') {
-        from_json(text)
+        properties::read(text)
     } else {
-        serde_json::from_str::<bool>(text).map(|_| T::default())
+        serde_json::from_str::<bool>(text).map(|_| Default::default())
     };
     match read {
-        Ok(value) if text.starts_with('{') => Ok(value),
+        Ok(read) if text.starts_with('{') => Ok(read),
         Ok(_) => Err(Refusal::bad_request(format!("{UNREADABLE} It must be a JSON object."))),
         Err(_) if looks_like_form(text) => {
             Err(Refusal::bad_request(format!("{UNREADABLE} It looks like a form. {SEND_JSON}")))
         }
         Err(error) => {
-            let problem = match (error.is_data(), text.starts_with('{')) {
-                (true, true) => "A property is given more than once",
-                (true, false) => "It must be a JSON object",
-                (false, _) => "It is not valid JSON",
-            };
+            let problem = if error.is_data() { "It must be a JSON object" } else { "It is not valid JSON" };
             let (line, column) = (error.line(), error.column());
             Err(Refusal::bad_request(format!("{UNREADABLE} {problem}: line {line}, column {column}.")))
         }
@@ -224,15 +260,14 @@ fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Refusal> {
 /// Reads a property as a text; `null` and `""` count as missing. A value of another type
 /// becomes [`Input::Unreadable`], which is reported with the other violations.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
-    Value::deserialize(deserializer).map(text_of)
+    <&RawValue>::deserialize(deserializer).map(|text| text_in(text.get()))
 }
 
 /// Reads a property as a text that may be empty; `null` counts as empty.
 pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Null => Input::Value(String::new()),
-        Value::String(text) => Input::Value(text),
-        other => text_of(other),
+    Ok(match <&RawValue>::deserialize(deserializer)?.get() {
+        "null" | "\"\"" => Input::Value(String::new()),
+        json => text_in(json),
     })
 }
 
@@ -240,8 +275,28 @@ pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Inp
 pub(super) fn texts<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Input<Vec<Input<String>>>, D::Error> {
-    let text_in = |json: &str| serde_json::from_str(json).map_or_else(|_| unreadable(json), text_of);
     <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), text_in))
+}
+
+/// Texts under any names, in their order.
+pub(super) type NamedTexts = Vec<(String, Input<String>)>;
+
+/// Reads a property as an object with texts under any names; `null` counts as missing.
+pub(super) fn named_texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<NamedTexts>, D::Error> {
+    let json = <&RawValue>::deserialize(deserializer)?.get();
+    if json == "null" {
+        return Ok(Input::Missing);
+    }
+    let Ok(Entries(entries)) = serde_json::from_str(json) else { return Ok(unreadable(json)) };
+    let mut texts = Vec::with_capacity(entries.len());
+    for (Text(name), json) in entries {
+        match name {
+            Ok(name) if json.get() == "\"\"" => texts.push((name, Input::Value(String::new()))),
+            Ok(name) => texts.push((name, text_in(json.get()))),
+            Err(problem) => refuse_value(problem),
+        }
+    }
+    Ok(Input::Value(texts))
 }
 
 /// Reads a property as an object; `null` counts as missing.
@@ -268,7 +323,11 @@ fn list_in<T>(json: &str, element: impl Fn(&str) -> Input<T>) -> Input<Vec<Input
         Ok(elements) if elements.len() > LIST_MAX => {
             Input::Unreadable(format!("a list of {} elements", elements.len()))
         }
-        Ok(elements) => Input::Value(elements.into_iter().map(|json| element(json.get())).collect()),
+        Ok(elements) => {
+            let elements = elements.into_iter().enumerate();
+            let read = |(index, json): (usize, &RawValue)| at(Step::Index(index), || element(json.get()));
+            Input::Value(elements.map(read).collect())
+        }
         Err(_) => unreadable(json),
     }
 }
@@ -276,12 +335,22 @@ fn list_in<T>(json: &str, element: impl Fn(&str) -> Input<T>) -> Input<Vec<Input
 fn object_in<T: DeserializeOwned>(json: &str) -> Input<T> {
     match json {
         "null" => Input::Missing,
-        // Only a property that is given twice makes an object unreadable: the types of values
-        // are checked later.
-        json if json.starts_with('{') => from_json(json).map_or_else(
-            |_| Input::Unreadable("an object with a property that is given more than once".to_owned()),
-            Input::Value,
-        ),
+        json if json.starts_with('{') => object_in_body(json).map_or_else(|_| unreadable(json), Input::Value),
+        json => unreadable(json),
+    }
+}
+
+fn text_in(json: &str) -> Input<String> {
+    match json {
+        "null" => Input::Missing,
+        json if json.starts_with('"') => match serde_json::from_str(json) {
+            Ok(Text(Ok(text))) => Input::text(text),
+            Ok(Text(Err(problem))) => {
+                refuse_value(problem);
+                Input::Missing
+            }
+            Err(_) => unreadable(json),
+        },
         json => unreadable(json),
     }
 }
@@ -296,23 +365,4 @@ fn unreadable<T>(json: &str) -> Input<T> {
         _ => "a number",
     };
     Input::Unreadable(found.to_owned())
-}
-
-fn text_of(value: Value) -> Input<String> {
-    match value {
-        Value::Null => Input::Missing,
-        Value::String(text) => Input::text(text),
-        other => Input::Unreadable(type_of(&other).to_owned()),
-    }
-}
-
-const fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
 }

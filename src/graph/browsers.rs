@@ -13,7 +13,7 @@ use http::{
 use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{docs, refusal::Refusal, state::HttpState};
+use super::{docs, preferences::PREFERENCE_APPLIED, refusal::Refusal, state::HttpState, unknown::IGNORED};
 
 /// For responses of the API: a browser must neither render nor run them.
 const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -74,7 +74,8 @@ pub(super) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidHeade
     let origins: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| origin.parse()).collect();
     let exposed = ["request-id", "client-request-id"].map(HeaderName::from_static);
     let grpc = [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS];
-    let exposed = exposed.into_iter().chain([CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE]).chain(grpc);
+    let own = [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, IGNORED, PREFERENCE_APPLIED];
+    let exposed = exposed.into_iter().chain(own).chain(grpc);
     let layer = CorsLayer::new()
         .allow_origin(origins?)
         .allow_methods([Method::GET, Method::POST])

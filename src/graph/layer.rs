@@ -1,23 +1,27 @@
 //! The work around every operation: request ids, metrics, logs, authentication, and
 //! the bodies of errors.
 
-use std::pin::pin;
+use std::{convert::Infallible, pin::pin};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::Request,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header::CONTENT_ENCODING};
-use tower::{Service, ServiceExt};
+use tower::{Service, ServiceExt, service_fn};
 use tower_http::decompression::RequestDecompression;
+use tracing::debug;
 
 use super::{
+    body::read_unused,
     ids::Ids,
     paths::VERSIONS,
+    preferences::{Handling, PREFERENCE_APPLIED},
     refusal::{Refusal, finish},
     routes::{Route, RouteTable},
     state::HttpState,
+    unknown::IGNORED,
 };
 use crate::telemetry::{Api, RequestTimer};
 
@@ -33,8 +37,21 @@ impl RouteTable {
         }
 
         let ids = Ids::of(timer.id, request.headers());
+        // A batch has passed its own preference on.
+        let preferred =
+            Handling::of(request.headers()).or_else(|| request.extensions().get::<Handling>().copied());
+        let (unknown, applied) = Handling::apply(preferred, state.reject_unknown);
+        request.extensions_mut().insert(unknown.clone());
         let response = timer.work(pin!(run(state, route, request))).await;
-        let response = complete(response, state, ids);
+        let mut response = complete(response, state, ids);
+        if let Some(names) = unknown.header() {
+            state.metrics.input_ignored(timer.operation);
+            debug!(operation = timer.operation, ?names, request_id = %timer.id, "unknown input ignored");
+            response.headers_mut().insert(IGNORED, names);
+        }
+        if let Some(applied) = applied {
+            response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+        }
         timer.finish(code_name(response.status()), response.status().as_u16());
         response
     }
@@ -50,13 +67,26 @@ async fn run(state: &HttpState, route: Option<&Route>, mut request: Request) -> 
         }
     }
     let Some(route) = route else { return not_found(request.uri().path()).into_response() };
-    let mut methods = route.methods.clone();
-    let response = if !route.public && request.headers().contains_key(CONTENT_ENCODING) {
-        RequestDecompression::new(methods).oneshot(request).await.map(|response| response.map(Body::new))
-    } else {
-        methods.call(request).await
-    };
-    response.unwrap_or_else(|never| match never {})
+    if route.public || !request.headers().contains_key(CONTENT_ENCODING) {
+        return operate(state, route, request).await;
+    }
+    let within = service_fn(|request: http::Request<_>| async {
+        Ok::<_, Infallible>(operate(state, route, request.map(Body::new)).await)
+    });
+    let response = RequestDecompression::new(within).oneshot(request).await;
+    response.map_or_else(|never| match never {}, |response| response.map(Body::new))
+}
+
+/// Runs the operation.
+async fn operate(state: &HttpState, route: &Route, mut request: Request) -> Response {
+    let is_unused = !route.takes_body && route.serves(request.method());
+    if is_unused && !request.body().is_end_stream() {
+        request = match read_unused(request, &state.limits).await {
+            Ok(request) => request,
+            Err(refusal) => return refusal.into_response(),
+        };
+    }
+    route.methods.clone().call(request).await.unwrap_or_else(|never| match never {})
 }
 
 /// The refusal of a path that has no route.

@@ -16,6 +16,7 @@ mod odata;
 mod openapi;
 mod operations;
 mod paths;
+mod preferences;
 mod properties;
 mod refusal;
 mod requests;
@@ -23,6 +24,7 @@ mod responses;
 mod routes;
 mod schemas;
 mod state;
+mod unknown;
 
 use std::{
     convert::Infallible,
@@ -100,7 +102,7 @@ impl HttpApi {
         let batchable = Arc::new(batchable);
         let batch = batch::methods(Arc::clone(&batchable), Arc::clone(&state));
         for version in VERSIONS {
-            others.add(Route::new(batch::OPERATION.name, version, BATCH_PATH, batch.clone()))?;
+            others.add(Route::new(&batch::OPERATION, version, BATCH_PATH, batch.clone()))?;
         }
         if reflection {
             docs::add_routes(&mut others)?;
@@ -118,7 +120,7 @@ fn tables(state: &Arc<HttpState>) -> Result<(RouteTable, RouteTable), InsertErro
         for (path, operation) in operations::all() {
             let methods: MethodRouter = (operation.route)().with_state(Arc::clone(state));
             let table = if operation.response.is_stream() { &mut streams } else { &mut batchable };
-            table.add(Route::new(operation.name, version, &path, methods))?;
+            table.add(Route::new(&operation, version, &path, methods))?;
         }
     }
     Ok((batchable, streams))

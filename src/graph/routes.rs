@@ -3,9 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use axum::{extract::Request, routing::MethodRouter};
+use http::Method;
 use matchit::{InsertError, Router};
+use utoipa::openapi::HttpMethod;
 
-use super::{matched::Matched, state::HttpState};
+use super::{matched::Matched, operations::HttpOperation, state::HttpState};
 use crate::telemetry::RequestId;
 
 /// An operation at one path.
@@ -17,6 +19,10 @@ pub(super) struct Route {
     pub(super) path: String,
     /// Whether the operation needs no token.
     pub(super) public: bool,
+    /// The operation's method; HEAD is also served if it is GET.
+    pub(super) method: Method,
+    /// Whether the operation has a request body.
+    pub(super) takes_body: bool,
     /// `/v1.0` or `/beta`; empty for a path without a version.
     version: &'static str,
     /// Whether the path is below `/communications`.
@@ -28,19 +34,40 @@ pub(super) struct Route {
 impl Route {
     /// An operation of the API at a path behind the version.
     pub(super) fn new(
-        operation: &'static str,
+        operation: &HttpOperation,
         version: &'static str,
         path: &str,
         methods: MethodRouter,
     ) -> Self {
-        let communications = path.starts_with("/communications/");
-        let path = format!("{version}{path}");
-        Self { operation, path, public: false, version, communications, methods }
+        Self {
+            operation: operation.name,
+            path: format!("{version}{path}"),
+            public: false,
+            method: if operation.method == HttpMethod::Get { Method::GET } else { Method::POST },
+            takes_body: operation.body.is_some(),
+            version,
+            communications: path.starts_with("/communications/"),
+            methods,
+        }
     }
 
     /// A resource without data of users, which needs no token.
     pub(super) fn public(operation: &'static str, path: &str, methods: MethodRouter) -> Self {
-        Self { operation, path: path.to_owned(), public: true, version: "", communications: false, methods }
+        Self {
+            operation,
+            path: path.to_owned(),
+            public: true,
+            method: Method::GET,
+            takes_body: false,
+            version: "",
+            communications: false,
+            methods,
+        }
+    }
+
+    /// Whether a request with this method runs the operation.
+    pub(super) fn serves(&self, method: &Method) -> bool {
+        *method == self.method || (*method == Method::HEAD && self.method == Method::GET)
     }
 }
 

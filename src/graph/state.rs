@@ -28,6 +28,8 @@ pub struct HttpState {
     pub limits: LimitSettings,
     /// Whether this API itself serves TLS.
     pub encrypted: bool,
+    /// Whether requests with unknown properties or query options are refused.
+    pub reject_unknown: bool,
     /// Origins whose pages may call from a browser.
     pub cors_origins: Arc<[String]>,
     /// Serves requests in gRPC-Web.

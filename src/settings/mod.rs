@@ -13,7 +13,7 @@ mod variables;
 
 use std::{env, net::SocketAddr, str::FromStr, time::Duration};
 
-use clap::{Args, builder::BoolishValueParser};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use crate::{presence::REQUESTS_MAX, telemetry::LogFormat};
 use parse::{at_least_one, duration, positive_duration};
@@ -89,6 +89,11 @@ pub struct Settings {
     /// Any client that reaches the gRPC or HTTP address can then read and change every presence.
     #[arg(long, env = "PRESENCE_ALLOW_INSECURE", global = true, value_parser = BoolishValueParser::new())]
     pub allow_insecure: bool,
+
+    /// Handling of JSON properties and query options that the HTTP API does not know.
+    #[arg(long, env = "PRESENCE_UNKNOWN_PROPERTIES", default_value = "accept", global = true)]
+    #[arg(value_enum, value_name = "HANDLING")]
+    pub unknown_properties: UnknownProperties,
 
     /// No migrations at start. The service exits if the database lacks one.
     #[arg(long, env = "PRESENCE_NO_MIGRATE", global = true, value_parser = BoolishValueParser::new())]
@@ -205,6 +210,16 @@ impl Settings {
     pub fn check_database(&self) -> Result<(), String> {
         self.postgres.check(&self.database_url)
     }
+}
+
+/// What happens to a request with properties or query options that the HTTP API does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UnknownProperties {
+    /// They are ignored, and the response header presence-ignored names them. A request with Prefer:
+    /// handling=strict is refused.
+    Accept,
+    /// The request is refused.
+    Reject,
 }
 
 /// The number of workers for a database that takes concurrent writes.

@@ -149,6 +149,7 @@ fn spelling(name: &HeaderName) -> String {
         "cache-control" => "Cache-Control",
         "content-type" => "Content-Type",
         "odata-version" => "OData-Version",
+        "preference-applied" => "Preference-Applied",
         "retry-after" => "Retry-After",
         "www-authenticate" => "WWW-Authenticate",
         other => other,

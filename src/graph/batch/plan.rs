@@ -13,15 +13,16 @@ use http::{
     uri::Authority,
 };
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
     graph::{
-        body::{objects, text, texts},
+        body::{NamedTexts, named_texts, objects, text, texts},
         matched::Matched,
         odata::authority,
         paths::{BATCH_PATH, VERSIONS, WATCH_PATH, canonicalize},
+        preferences::Handling,
         refusal::Refusal,
     },
     presence::BATCH_ITEMS_MAX,
@@ -59,9 +60,9 @@ struct BatchItem {
     #[schema(value_type = String, required = true, example = "/users/fa8bf3dc-eca7-46b7-bad1-db199b62afc3/presence")]
     url: Input<String>,
     /// The request headers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named_texts")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
-    headers: Value,
+    headers: Input<NamedTexts>,
     /// The JSON body.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -70,6 +71,10 @@ struct BatchItem {
     #[serde(default, deserialize_with = "texts")]
     #[schema(value_type = Option<Vec<String>>)]
     depends_on: Input<Vec<Input<String>>>,
+    /// As the Python SDK writes it.
+    #[serde(default, rename = "depends_on", deserialize_with = "texts")]
+    #[schema(ignore)]
+    depends_on_in_python: Input<Vec<Input<String>>>,
 }
 
 /// The request that contains the batch, from which the items inherit headers.
@@ -79,6 +84,8 @@ pub(super) struct EnclosingRequest {
     version: &'static str,
     host: Option<Authority>,
     headers: HeaderMap,
+    /// The preference of the batch, for items without one.
+    handling: Option<Handling>,
 }
 
 impl<S: Sync> FromRequestParts<S> for EnclosingRequest {
@@ -97,7 +104,7 @@ impl<S: Sync> FromRequestParts<S> for EnclosingRequest {
         if let Some(value) = host.as_ref().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
             headers.insert(HOST, value);
         }
-        Ok(Self { version, host, headers })
+        Ok(Self { version, host, headers, handling: Handling::of(&parts.headers) })
     }
 }
 
@@ -144,7 +151,8 @@ pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<
                 continue;
             }
         };
-        let depends_on = depends_on(item.depends_on, &indexes, &mut refuse);
+        let mut depends_on = depends_on(item.depends_on, &indexes, &mut refuse);
+        depends_on.extend(self::depends_on(item.depends_on_in_python, &indexes, &mut refuse));
         let method = method(&item.method, &mut refuse);
         let uri = url(item.url, enclosing, &mut refuse);
         let headers = headers(item.headers, enclosing, &mut refuse);
@@ -157,6 +165,9 @@ pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<
             });
             let mut request = Request::new(body);
             (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+            if let Some(handling) = enclosing.handling {
+                request.extensions_mut().insert(handling);
+            }
             planned.push(PlannedItem { id, request: canonicalize(request), depends_on });
         }
     }
@@ -275,27 +286,37 @@ fn is_export(path: &str) -> bool {
 /// The item's headers, which replace the inherited ones. Headers of connections are
 /// ignored.
 fn headers(
-    input: Value,
+    input: Input<NamedTexts>,
     enclosing: &EnclosingRequest,
     refuse: &mut impl FnMut(&str, &str),
 ) -> Option<HeaderMap> {
     const CONNECTION_HEADERS: [&str; 5] =
         ["host", "connection", "content-length", "transfer-encoding", "content-encoding"];
     let input = match input {
-        Value::Null => serde_json::Map::new(),
-        Value::Object(input) => input,
-        _ => {
+        Input::Missing => Vec::new(),
+        Input::Value(input) => input,
+        Input::Unreadable(_) => {
             refuse(".headers", "must be an object");
             return None;
         }
     };
-    let mut headers = enclosing.headers.clone();
+    let (mut headers, mut given) = (enclosing.headers.clone(), Vec::new());
     for (name, value) in input {
         let header = name.parse::<HeaderName>().ok();
-        let text = value.as_str().and_then(|text| HeaderValue::from_str(text).ok());
+        let text = match value {
+            Input::Value(text) => HeaderValue::from_str(&text).ok(),
+            Input::Missing | Input::Unreadable(_) => None,
+        };
         match header.zip(text) {
             Some((name, _)) if CONNECTION_HEADERS.contains(&name.as_str()) => {}
-            Some((name, text)) => drop(headers.insert(name, text)),
+            Some((name, _)) if given.contains(&name) => {
+                refuse(".headers", &format!("must not have {name} more than once"));
+                return None;
+            }
+            Some((name, text)) => {
+                given.push(name.clone());
+                headers.insert(name, text);
+            }
             None => {
                 refuse(".headers", "must contain only valid header names and values");
                 return None;

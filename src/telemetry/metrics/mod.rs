@@ -35,6 +35,7 @@ struct Families {
     statement_errors: Family<StatementLabels, Counter>,
     batch_members: Family<StatementLabels, Histogram, fn() -> Histogram>,
     calls_given_up: Family<StatementLabels, Counter>,
+    ignored_input: Family<IgnoredLabels, Counter>,
     pool_connections: Family<PoolLabels, Gauge>,
     ready: Gauge,
     clock_skew: Gauge<f64, AtomicU64>,
@@ -61,6 +62,11 @@ struct RequestLabels {
 struct OperationLabels {
     operation: &'static str,
     api: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IgnoredLabels {
+    operation: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -107,6 +113,7 @@ impl Metrics {
         let statement_errors = Family::default();
         let batch_members = Family::new_with_constructor(members as fn() -> Histogram);
         let calls_given_up = Family::default();
+        let ignored_input = Family::default();
         let pool_connections = Family::default();
         let (ready, clock_skew) = (Gauge::default(), Gauge::default());
         let connections = Family::default();
@@ -124,6 +131,8 @@ impl Metrics {
             Unit::Seconds,
             request_duration.clone(),
         );
+        let help = "Requests with properties or query options that were ignored because they are unknown";
+        registry.register("ignored_input", help, ignored_input.clone());
         registry.register_with_unit(
             "statement_duration",
             "Time of a batch's statement, including the wait for a connection",
@@ -185,6 +194,7 @@ impl Metrics {
             statement_errors,
             batch_members,
             calls_given_up,
+            ignored_input,
             pool_connections,
             ready,
             clock_skew,
@@ -215,6 +225,11 @@ impl Metrics {
             .request_duration
             .get_or_create(&OperationLabels { operation, api })
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts a request whose unknown properties or query options were ignored.
+    pub fn input_ignored(&self, operation: &'static str) {
+        self.0.ignored_input.get_or_create(&IgnoredLabels { operation }).inc();
     }
 
     /// The metrics of one statement of the store.

@@ -5,6 +5,7 @@ mod manners;
 mod openapi;
 mod properties;
 mod shapes;
+mod unknown;
 
 use reqwest::{Client, Method, Response, header::HeaderMap};
 use serde_json::Value;

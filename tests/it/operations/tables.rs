@@ -99,6 +99,8 @@ async fn the_metrics_are_what_is_kept_in_docs() {
         client.get("u").await;
         client.clear("u", "app").await;
     }
+    let unknown = reqwest::Client::new().post(format!("http://{}/v1.0/$batch", addresses.http));
+    unknown.body(r#"{"unknown":1}"#).send().await.unwrap();
     // One that says nothing is closed, and counted.
     let _silent = TcpStream::connect(addresses.http).unwrap();
     let mut text = String::new();

@@ -45,7 +45,7 @@ async fn pages_of_named_origins_may_call_and_no_others() {
         [
             ("origin", origin),
             ("access-control-request-method", "POST"),
-            ("access-control-request-headers", "authorization,content-type"),
+            ("access-control-request-headers", "authorization,content-type,prefer"),
         ]
     };
     let server = Server::start_with(
@@ -56,11 +56,14 @@ async fn pages_of_named_origins_may_call_and_no_others() {
     let allowed = send(&server, Method::OPTIONS, path, &preflight(ORIGIN)).await;
     assert_eq!(allowed.status(), 200);
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some(ORIGIN));
-    assert_eq!(header(&allowed, "access-control-allow-headers"), Some("authorization,content-type"));
+    assert_eq!(header(&allowed, "access-control-allow-headers"), Some("authorization,content-type,prefer"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), None);
     let get = send(&server, Method::GET, "/v1.0/users/a/presence", &[("origin", ORIGIN)]).await;
     assert_eq!(header(&get, "access-control-allow-origin"), Some(ORIGIN));
-    assert!(header(&get, "access-control-expose-headers").unwrap().contains("request-id"));
+    let exposed = header(&get, "access-control-expose-headers").unwrap();
+    for name in ["request-id", "presence-ignored", "preference-applied"] {
+        assert!(exposed.split(',').any(|exposed| exposed == name), "{exposed}");
+    }
     for stranger in ["https://evil.example", "null", "https://app.example.com.evil.example"] {
         let refused = send(&server, Method::OPTIONS, path, &preflight(stranger)).await;
         assert_eq!(refused.status(), 403, "{stranger}");
