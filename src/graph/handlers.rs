@@ -17,7 +17,7 @@ use super::{
     history::{ErasedJson, ExplainOptions, ExplanationJson, HistoryOptions, history},
     ids::Ids,
     matched::Matched,
-    odata::{ListOptions, NoOptions, Select, ServiceRoot, UserIds},
+    odata::{ListOptions, Select, ServiceRoot, UserIds},
     refusal::Refusal,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
@@ -127,7 +127,6 @@ pub(super) async fn erase_presence(
     State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-    _: NoOptions,
 ) -> Result<Response, Refusal> {
     json(&ErasedJson { removed_rows: state.service.erase_presence(&caller, user_id).await? })
 }
@@ -136,7 +135,6 @@ pub(super) async fn export_presence(
     State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     User(user_id): User,
-    _: NoOptions,
 ) -> Result<Response, Refusal> {
     Ok(lines(&state.service.export_presence(&caller, user_id).await?))
 }
@@ -273,7 +271,6 @@ pub(super) async fn count_presences(
     State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
-    _: NoOptions,
 ) -> Result<Response, Refusal> {
     let count = state.service.count_presences(&caller, from).await?;
     Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())

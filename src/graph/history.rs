@@ -1,13 +1,14 @@
 //! The history and the explanation of a presence: query options and response bodies. Extensions:
 //! Graph has neither.
 
+use std::convert::Infallible;
+
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     odata::options,
-    refusal::Refusal,
     responses::{PresenceJson, WorkLocationJson, utc},
     schemas::{shown_activity, shown_availability},
 };
@@ -36,19 +37,19 @@ pub(super) struct HistoryOptions {
 }
 
 impl<S: Sync> FromRequestParts<S> for ExplainOptions {
-    type Rejection = Refusal;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let [at] = options(parts, ["at"])?;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let [at] = options(parts, ["at"]);
         Ok(Self { at: instant(at.as_ref()) })
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for HistoryOptions {
-    type Rejection = Refusal;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let [from, to, parts, top, token] = options(parts, ["from", "to", "parts", "$top", "$skiptoken"])?;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let [from, to, parts, top, token] = options(parts, ["from", "to", "parts", "$top", "$skiptoken"]);
         Ok(Self { from, to, parts, top, token })
     }
 }

@@ -16,12 +16,13 @@ use tracing::debug;
 use super::{
     body::read_unused,
     ids::Ids,
+    odata::unknown_options,
     paths::VERSIONS,
     preferences::{Handling, PREFERENCE_APPLIED},
     refusal::{Refusal, finish},
     routes::{Route, RouteTable},
     state::HttpState,
-    unknown::IGNORED,
+    unknown::{IGNORED, Unknown},
 };
 use crate::telemetry::{Api, RequestTimer};
 
@@ -79,14 +80,26 @@ async fn run(state: &HttpState, route: Option<&Route>, mut request: Request) -> 
 
 /// Runs the operation.
 async fn operate(state: &HttpState, route: &Route, mut request: Request) -> Response {
-    let is_unused = !route.takes_body && route.serves(request.method());
-    if is_unused && !request.body().is_end_stream() {
-        request = match read_unused(request, &state.limits).await {
+    if route.serves(request.method()) {
+        request = match check(state, route, request).await {
             Ok(request) => request,
             Err(refusal) => return refusal.into_response(),
         };
     }
     route.methods.clone().call(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// Checks what the handler does not read: other query options, and a body that it does not need.
+async fn check(state: &HttpState, route: &Route, request: Request) -> Result<Request, Refusal> {
+    let query = request.uri().query().unwrap_or_default();
+    let unknown = unknown_options(query, &route.input)?;
+    if let Some(collected) = Unknown::of(request.extensions()) {
+        collected.add(unknown)?;
+    }
+    if route.input.body || request.body().is_end_stream() {
+        return Ok(request);
+    }
+    read_unused(request, &state.limits).await
 }
 
 /// The refusal of a path that has no route.

@@ -9,7 +9,12 @@ use axum::{
 use http::{HeaderMap, header::HOST, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{matched::Matched, refusal::Refusal, state::HttpState};
+use super::{
+    matched::Matched,
+    refusal::Refusal,
+    state::HttpState,
+    unknown::{COLLECTED_MAX, UnknownName},
+};
 use crate::{
     presence::UserId,
     service::{Input, View},
@@ -37,6 +42,28 @@ pub(super) const EXTENSIONS: [&str; 3] = ["lastChangeDateTime", "lastActiveDateT
 /// The preference that adds [`EXTENSIONS`].
 const INCLUDE_EXTENSIONS: &str = "include-extensions";
 
+/// The query option with the users to watch, which may be repeated.
+pub(super) const IDS: &str = "ids";
+
+/// The query options that OData defines.
+const SYSTEM_OPTIONS: [&str; 15] = [
+    "apply",
+    "compute",
+    "count",
+    "deltatoken",
+    "expand",
+    "filter",
+    "format",
+    "index",
+    "orderby",
+    "schemaversion",
+    "search",
+    "select",
+    "skip",
+    "skiptoken",
+    "top",
+];
+
 /// The properties of a presence that the response has: `$select` and the header `Prefer`.
 #[derive(Debug)]
 pub(super) struct Select {
@@ -60,7 +87,7 @@ impl<S: Sync> FromRequestParts<S> for Select {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let [select] = options(parts, ["$select"])?;
+        let [select] = options(parts, ["$select"]);
         Self::parse(select, &parts.headers)
     }
 }
@@ -69,7 +96,7 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"])?;
+        let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"]);
         let input = |text: Option<String>| text.map_or(Input::Missing, Input::text);
         Ok(Self {
             select: Select::parse(select, &parts.headers)?,
@@ -88,7 +115,7 @@ impl<S: Sync> FromRequestParts<S> for UserIds {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        let lists: Vec<_> = query.filter(|(name, _)| name == "ids").map(|(_, list)| list).collect();
+        let lists: Vec<_> = query.filter(|(name, _)| is_same(name, IDS)).map(|(_, list)| list).collect();
         let ids = match lists.as_slice() {
             [] => return Ok(Self(Input::Missing)),
             // Split after decoding, as browsers encode the commas of a list.
@@ -100,43 +127,69 @@ impl<S: Sync> FromRequestParts<S> for UserIds {
     }
 }
 
-/// The query options of an operation that has none.
-#[derive(Debug)]
-pub(super) struct NoOptions;
-
-impl<S: Sync> FromRequestParts<S> for NoOptions {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let [] = options(parts, [])?;
-        Ok(Self)
-    }
+/// The input that an operation reads; any other is unknown to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// Whether the operation has a request body.
+    pub(super) body: bool,
+    /// The query options.
+    pub(super) options: Vec<&'static str>,
+    /// Whether the response has data, which a query option of OData may change.
+    pub(super) has_data: bool,
 }
 
-/// The values of the allowed query options. Other options that begin with `$` are
-/// refused, as the response would not be the requested one. Parameters without `$` are
-/// ignored.
-pub(super) fn options<const N: usize>(
-    parts: &Parts,
-    allowed: [&str; N],
-) -> Result<[Option<String>; N], Refusal> {
-    let mut values = [const { None }; N];
-    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        let index = allowed.iter().position(|option| *option == name);
-        match index.and_then(|index| values.get_mut(index)) {
-            Some(option @ None) => *option = Some(value.into_owned()),
-            Some(Some(_)) => return Err(Refusal::field(&name, "is given more than once")),
-            None if name.starts_with('$') => {
-                let problem = match allowed.join(", ").as_str() {
+/// The values of query options, which [`unknown_options`] has checked.
+pub(super) fn options<const N: usize>(parts: &Parts, names: [&str; N]) -> [Option<String>; N] {
+    let query = parts.uri.query().unwrap_or_default().as_bytes();
+    names.map(|option| {
+        let mut options = form_urlencoded::parse(query);
+        options.find(|(name, _)| is_same(name, option)).map(|(_, value)| value.into_owned())
+    })
+}
+
+/// Returns the names of query options that the operation does not know. Refuses options that are
+/// given twice, and those of OData if the response has data: it would not be the requested one.
+pub(super) fn unknown_options(query: &str, known: &Known) -> Result<Vec<UnknownName>, Refusal> {
+    let Known { options: known, has_data, .. } = known;
+    let (mut given, mut unknown) = (Vec::new(), Vec::new());
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        let option = known.iter().find(|option| is_same(&name, option));
+        match option {
+            Some(option) if *option != IDS && given.contains(option) => {
+                return Err(Refusal::field(&name, "is given more than once"));
+            }
+            Some(option) => given.push(*option),
+            // A parameter alias of OData.
+            None if name.starts_with('@') => {}
+            None if *has_data && is_of_odata(&name) => {
+                let problem = match known.join(", ").as_str() {
                     "" => "is not supported by this operation".to_owned(),
-                    allowed => format!("is not supported by this operation. Supported: {allowed}"),
+                    known => format!("is not supported by this operation. Supported: {known}"),
                 };
                 return Err(Refusal::field(&name, &problem));
+            }
+            None if unknown.len() < COLLECTED_MAX => {
+                let name = UnknownName::option(&name, known);
+                if !unknown.contains(&name) {
+                    unknown.push(name);
+                }
             }
             None => {}
         }
     }
-    Ok(values)
+    Ok(unknown)
+}
+
+/// Whether two names are of the same query option: case and a `$` at the start do not matter.
+fn is_same(name: &str, other: &str) -> bool {
+    fn bare(name: &str) -> &str {
+        name.strip_prefix('$').unwrap_or(name)
+    }
+    bare(name).eq_ignore_ascii_case(bare(other))
+}
+
+fn is_of_odata(name: &str) -> bool {
+    name.starts_with('$') || SYSTEM_OPTIONS.iter().any(|option| is_same(name, option))
 }
 
 impl Select {

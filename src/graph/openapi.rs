@@ -214,13 +214,12 @@ fn read_from() -> Parameter {
 }
 
 fn query(option: QueryOption) -> Parameter {
-    let (name, about, schema) = match option {
+    let (about, schema) = match option {
         QueryOption::Select => {
             let properties = PROPERTIES.iter().chain(&EXTENSIONS).map(ToString::to_string);
             let properties = schemas::one_of(properties);
             let schema = ArrayBuilder::new().items(RefOr::T(properties)).min_items(Some(1)).build().into();
             (
-                "$select",
                 "The properties of a presence to return, separated by commas. The default is all of Graph's.",
                 schema,
             )
@@ -231,22 +230,18 @@ fn query(option: QueryOption) -> Parameter {
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
                 .minimum(Some(1))
                 .maximum(Some(crate::presence::USER_IDS_MAX));
-            ("$top", "The number of presences on a page. The default is 100.", Schema::from(number.build()))
+            ("The number of presences on a page. The default is 100.", Schema::from(number.build()))
         }
-        QueryOption::SkipToken => {
-            ("$skiptoken", "The start of the page, from @odata.nextLink.", schemas::user_id())
+        QueryOption::SkipToken => ("The start of the page, from @odata.nextLink.", schemas::user_id()),
+        QueryOption::At => ("The instant to explain. The default is now.", instant()),
+        QueryOption::From => {
+            ("Only what was shown after this time. The default is the start of the history.", instant())
         }
-        QueryOption::At => ("at", "The instant to explain. The default is now.", instant()),
-        QueryOption::From => (
-            "from",
-            "Only what was shown after this time. The default is the start of the history.",
-            instant(),
-        ),
-        QueryOption::To => ("to", "Only what was shown before this time. The default is now.", instant()),
+        QueryOption::To => ("Only what was shown before this time. The default is now.", instant()),
         QueryOption::Parts => {
             let parts = schemas::one_of(Part::VARIANTS.iter().map(|part| <&str>::from(part).to_owned()));
             let schema = ArrayBuilder::new().items(RefOr::T(parts)).min_items(Some(1)).build().into();
-            ("parts", "The parts whose spans to include, separated by commas. The default is none.", schema)
+            ("The parts whose spans to include, separated by commas. The default is none.", schema)
         }
         QueryOption::IntervalsTop => {
             let number = ObjectBuilder::new()
@@ -254,17 +249,16 @@ fn query(option: QueryOption) -> Parameter {
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
                 .minimum(Some(1))
                 .maximum(Some(INTERVALS_MAX));
-            ("$top", "The number of intervals on a page. The default is 100.", Schema::from(number.build()))
+            ("The number of intervals on a page. The default is 100.", Schema::from(number.build()))
         }
         QueryOption::IntervalsSkipToken => {
             let text = Object::with_type(Type::String);
-            ("$skiptoken", "The start of the page, from @odata.nextLink.", text.into())
+            ("The start of the page, from @odata.nextLink.", text.into())
         }
         QueryOption::Ids => {
             let ids = ArrayBuilder::new().items(RefOr::T(schemas::user_id())).min_items(Some(1));
             let ids = ids.max_items(Some(crate::presence::USER_IDS_MAX));
             (
-                "ids",
                 "The user ids, separated by commas, which may be encoded. If the parameter is repeated, each value \
                  is one id, which may contain a comma.",
                 ids.build().into(),
@@ -272,7 +266,7 @@ fn query(option: QueryOption) -> Parameter {
         }
     };
     ParameterBuilder::new()
-        .name(name)
+        .name(option.name())
         .parameter_in(ParameterIn::Query)
         .required(if option == QueryOption::Ids { Required::True } else { Required::False })
         .description(Some(about))

@@ -8,6 +8,7 @@ use utoipa::openapi::HttpMethod;
 use super::{
     handlers,
     history::{ErasedJson, ExplanationJson, HistoryJson},
+    odata::IDS,
     paths::WATCH_PATH,
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
@@ -59,6 +60,11 @@ pub(super) enum OperationResponse {
 }
 
 impl OperationResponse {
+    /// Whether the response has data, which a query option may change.
+    pub(super) const fn has_data(self) -> bool {
+        !matches!(self, Self::Empty | Self::EmptyOrNotFound | Self::EmptyOrNoContent)
+    }
+
     /// Whether a batch can't contain the response, because it lasts or is no JSON value.
     pub(super) const fn is_stream(self) -> bool {
         matches!(self, Self::Events | Self::Lines)
@@ -79,6 +85,21 @@ pub(super) enum QueryOption {
     Parts,
     IntervalsTop,
     IntervalsSkipToken,
+}
+
+impl QueryOption {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Select => "$select",
+            Self::Top | Self::IntervalsTop => "$top",
+            Self::SkipToken | Self::IntervalsSkipToken => "$skiptoken",
+            Self::Ids => IDS,
+            Self::At => "at",
+            Self::From => "from",
+            Self::To => "to",
+            Self::Parts => "parts",
+        }
+    }
 }
 
 /// The fields that most operations share: a POST without a body and query options.

@@ -14,15 +14,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::unknown::UnknownName;
-
-/// The unknown names of a body that are kept.
-const NAMES_MAX: usize = 100;
+use super::unknown::{COLLECTED_MAX, UnknownName};
 
 /// What reading a body found beside its value.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    /// The properties that no struct has, at most [`NAMES_MAX`].
+    /// The properties that no struct has, at most [`COLLECTED_MAX`].
     pub(super) unknown: Vec<UnknownName>,
     /// Properties that make the body invalid: their names, and the problem of each.
     pub(super) invalid: Vec<(String, String)>,
@@ -95,7 +92,7 @@ fn refuse_property(name: &str, problem: &str) {
 /// Notes that the object that is read, which has the properties `known`, has another one.
 fn note_unknown(name: &str, known: &[&str]) {
     READING.with_borrow_mut(|reading| {
-        if reading.findings.unknown.len() < NAMES_MAX {
+        if reading.findings.unknown.len() < COLLECTED_MAX {
             let path = path_to(&reading.path, name);
             reading.findings.unknown.push(UnknownName::property(path, name, known));
         }

@@ -7,7 +7,7 @@ use http::Method;
 use matchit::{InsertError, Router};
 use utoipa::openapi::HttpMethod;
 
-use super::{matched::Matched, operations::HttpOperation, state::HttpState};
+use super::{matched::Matched, odata::Known, operations::HttpOperation, state::HttpState};
 use crate::telemetry::RequestId;
 
 /// An operation at one path.
@@ -21,8 +21,8 @@ pub(super) struct Route {
     pub(super) public: bool,
     /// The operation's method; HEAD is also served if it is GET.
     pub(super) method: Method,
-    /// Whether the operation has a request body.
-    pub(super) takes_body: bool,
+    /// The input that the operation reads.
+    pub(super) input: Known,
     /// `/v1.0` or `/beta`; empty for a path without a version.
     version: &'static str,
     /// Whether the path is below `/communications`.
@@ -44,7 +44,11 @@ impl Route {
             path: format!("{version}{path}"),
             public: false,
             method: if operation.method == HttpMethod::Get { Method::GET } else { Method::POST },
-            takes_body: operation.body.is_some(),
+            input: Known {
+                body: operation.body.is_some(),
+                options: operation.query.iter().map(|option| option.name()).collect(),
+                has_data: operation.response.has_data(),
+            },
             version,
             communications: path.starts_with("/communications/"),
             methods,
@@ -58,7 +62,7 @@ impl Route {
             path: path.to_owned(),
             public: true,
             method: Method::GET,
-            takes_body: false,
+            input: Known::default(),
             version: "",
             communications: false,
             methods,

@@ -11,6 +11,8 @@ use super::refusal::Refusal;
 /// The response header that names what was ignored.
 pub(super) const IGNORED: HeaderName = HeaderName::from_static("presence-ignored");
 
+/// The names that are collected of a body, and of a query.
+pub(super) const COLLECTED_MAX: usize = 100;
 /// The names in [`IGNORED`], which then ends with `...`.
 const NAMES_MAX: usize = 20;
 /// The bytes of a name in [`IGNORED`], which then ends with `...`.
@@ -35,6 +37,11 @@ impl UnknownName {
     /// A property of an object that has the properties `known`.
     pub(super) fn property(path: String, name: &str, known: &[&str]) -> Self {
         Self { path, problem: problem("property", name, known) }
+    }
+
+    /// A query option of an operation that has the options `known`.
+    pub(super) fn option(name: &str, known: &[&str]) -> Self {
+        Self { path: format!("?{name}"), problem: problem("query option", name, known) }
     }
 }
 
@@ -123,7 +130,7 @@ mod tests {
         let header = unknown.header().unwrap();
         let expected = format!("a, b.c[3].d, caf%C3%A9%2C%20%22x%22%0D%0A, {}...", "y".repeat(100));
         assert_eq!(header.to_str().unwrap(), expected);
-        unknown.add(vec![UnknownName::property("o".to_owned(), "o", &[]); 100]).unwrap();
+        unknown.add(vec![UnknownName::option("o", &[]); 100]).unwrap();
         let header = unknown.header().unwrap();
         let names: Vec<_> = header.to_str().unwrap().split(", ").collect();
         assert_eq!((names.len(), names.last()), (21, Some(&"...")));

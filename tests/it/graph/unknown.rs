@@ -1,6 +1,6 @@
-//! Properties that the service does not know: they are named, or refused.
+//! Properties and query options that the service does not know: they are named, or refused.
 
-use reqwest::Method;
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{JsonResponse, TestApi, USER};
@@ -10,6 +10,24 @@ const STRICT: [(&str, &str); 1] = [("prefer", "handling=strict")];
 
 fn path(action: &str) -> String {
     format!("/v1.0/users/{USER}/presence/{action}")
+}
+
+async fn send(
+    api: &TestApi,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &'static str,
+) -> Response {
+    let mut request = api.http.request(method, format!("{}{path}", api.server.graph())).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
 async fn post(api: &TestApi, path: &str, headers: &[(&str, &str)], body: &str) -> JsonResponse {
@@ -266,4 +284,90 @@ async fn text_that_is_not_unicode_is_named() {
         (200, Some("statusMessage.message.x"))
     );
     assert_eq!(api.presence().await["statusMessage"]["message"]["content"], "😀");
+}
+
+#[tokio::test]
+async fn an_unknown_query_option_is_ignored_and_named() {
+    let api = TestApi::new().await;
+    let set = r#"{"sessionId":"app","availability":"Busy","activity":"InACall"}"#;
+    let (presence, list) = (path("").trim_end_matches('/').to_owned(), "/v1.0/communications/presences");
+    for (method, path, query, ignored) in [
+        (Method::GET, list, "availability=Busy", "?availability"),
+        (Method::GET, list, "%24top=5&page=2&a%20b=1&page=3", "?page, ?a%20b"),
+        (Method::GET, &*presence, "user=x", "?user"),
+        (Method::GET, "/v1.0/communications/presences/$count", "availability=Busy", "?availability"),
+        (Method::GET, &path("explain"), "when=now", "?when"),
+        (Method::GET, &path("history"), "since=now", "?since"),
+        (Method::GET, &path("export"), "type=csv", "?type"),
+        (Method::POST, &path("setPresence"), "expirationDuration=PT1H", "?expirationDuration"),
+        // An action returns nothing that the options of OData could change.
+        (Method::POST, &path("setPresence"), "$select=id&x", "?$select, ?x"),
+        (Method::POST, &path("clearLocation"), "x=1", "?x"),
+        (Method::POST, &path("erase"), "everything", "?everything"),
+        (Method::GET, "/openapi.json", "x", "?x"),
+    ] {
+        let path = format!("{path}?{query}");
+        let body = if path.contains("setPresence") { set } else { "" };
+        let response = send(&api, method.clone(), &path, &[], body).await;
+        assert_eq!(
+            (response.status(), header(&response, "presence-ignored")),
+            (StatusCode::OK, Some(ignored))
+        );
+        let response = send(&api, method, &path, &STRICT, body).await;
+        assert_eq!(
+            (response.status(), header(&response, "presence-ignored")),
+            (StatusCode::BAD_REQUEST, None)
+        );
+        assert_eq!(header(&response, "preference-applied"), Some("handling=strict"));
+        let text = response.text().await.unwrap();
+        assert!(
+            text.contains(&format!("`{}`", ignored.split(", ").next().unwrap().replace("%20", " "))),
+            "{text}"
+        );
+    }
+    let message = "`?tops` is an unknown query option; the nearest known name is `$top`.";
+    assert_eq!(api.send(Method::GET, &format!("{list}?tops=5"), &STRICT, "").await.message(), message);
+    // An alias of OData.
+    assert_eq!(api.get(&format!("{list}?@p=1")).await.header("presence-ignored"), None);
+    let url = "/communications/presences?availability=Busy";
+    let batch = json!({ "requests": [{ "id": "1", "method": "GET", "url": url }] });
+    let response = api.post("/v1.0/$batch?y=1", batch.to_string()).await;
+    assert_eq!(response.header("presence-ignored"), Some("?y"));
+    assert_eq!(response.body["responses"][0]["headers"]["presence-ignored"], "?availability");
+}
+
+#[tokio::test]
+async fn a_query_option_is_the_same_in_any_case_and_without_the_dollar_sign() {
+    let api = TestApi::new().await;
+    for user in ["a", "b"] {
+        let set = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });
+        api.post(&format!("/v1.0/users/{user}/presence/setPresence"), set.to_string()).await;
+    }
+    let list = "/v1.0/communications/presences";
+    for query in ["$top=1&$select=id", "top=1&select=id", "$TOP=1&SELECT=id", "%24Top=1&%24Select=id"] {
+        let response = api.get(&format!("{list}?{query}")).await;
+        assert_eq!(
+            (&response.body["value"], response.header("presence-ignored")),
+            (&json!([{ "id": "a" }]), None)
+        );
+        let skip = if query.contains("TOP") { "SKIPTOKEN" } else { "skiptoken" };
+        let next = api.get(&format!("{list}?{query}&{skip}=a")).await;
+        assert_eq!(next.body["value"], json!([{ "id": "b" }]), "{query}");
+    }
+    for (query, target) in [
+        ("$top=1&top=1", "top"),
+        ("TOP=1&$top=1", "$top"),
+        ("filter=x", "filter"),
+        ("$Filter=x", "$Filter"),
+        ("orderby=x", "orderby"),
+        ("EXPAND=x", "EXPAND"),
+        ("count=true", "count"),
+        ("$other=x", "$other"),
+    ] {
+        let response = api.get(&format!("{list}?{query}")).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), [target]);
+    }
+    let past = api.get(&format!("{}?$AT=2026-11-22T02:00:00Z", path("explain"))).await;
+    assert_eq!(past.body["readDateTime"], "2026-11-22T02:00:00.0000000Z");
 }
