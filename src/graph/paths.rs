@@ -3,7 +3,8 @@
 //! * `/users('{id}')/presence`, OData's key syntax, is `/users/{id}/presence`;
 //! * `…/microsoft.graph.setPresence`, as Graph PowerShell writes it, is
 //!   `…/setPresence`;
-//! * `…/presence/`, with a slash at the end, is `…/presence`.
+//! * `…/presence/`, with a slash at the end, is `…/presence`;
+//! * `/V1.0/Users/{id}/Presence` is `/v1.0/users/{id}/presence`, with the id as it is.
 
 use std::borrow::Cow;
 
@@ -21,6 +22,35 @@ pub(super) const BATCH_PATH: &str = "/$batch";
 
 /// The segments that a key may follow.
 const KEYED: [&str; 2] = ["users", "presences"];
+/// The segment behind `presences` that is no id.
+const COUNT: &str = "$count";
+/// The words of all paths of the API; a test compares them with the table of operations.
+const WORDS: [&str; 24] = [
+    "v1.0",
+    "beta",
+    "$batch",
+    "users",
+    "me",
+    "presence",
+    "communications",
+    "presences",
+    COUNT,
+    "getPresencesByUserId",
+    "watchPresences",
+    "setPresence",
+    "clearPresence",
+    "setUserPreferredPresence",
+    "clearUserPreferredPresence",
+    "setStatusMessage",
+    "setManualLocation",
+    "setAutomaticLocation",
+    "clearAutomaticLocation",
+    "clearLocation",
+    "explain",
+    "history",
+    "erase",
+    "export",
+];
 const NAMESPACE: &str = "microsoft.graph.";
 /// A percent-encoded quotation mark.
 const QUOTE: &str = "%27";
@@ -37,16 +67,12 @@ pub(super) fn canonicalize<B>(mut request: Request<B>) -> Request<B> {
 fn canonical(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let trimmed = path.trim_end_matches('/');
-    if trimmed.len() == path.len()
-        && !path.contains('(')
-        && !path.contains("%28")
-        && !path.contains(NAMESPACE)
-    {
+    let is_canonical = |(is_id, segment)| key(segment).is_none() && spelled(is_id, segment) == segment;
+    if trimmed.len() == path.len() && segments(trimmed).all(is_canonical) {
         return None;
     }
     let mut canonical = String::with_capacity(path.len());
-    let mut previous = "";
-    for segment in trimmed.split('/').skip(1) {
+    for (is_id, segment) in segments(trimmed) {
         canonical.push('/');
         match key(segment) {
             Some((name, id)) => {
@@ -54,11 +80,8 @@ fn canonical(uri: &Uri) -> Option<Uri> {
                 canonical.push('/');
                 canonical.push_str(&id);
             }
-            // The segment behind these is an id, even one that begins with the namespace.
-            None if KEYED.contains(&previous) => canonical.push_str(segment),
-            None => canonical.push_str(segment.strip_prefix(NAMESPACE).unwrap_or(segment)),
+            None => canonical.push_str(spelled(is_id, segment)),
         }
-        previous = segment;
     }
     if let Some(query) = uri.query() {
         canonical.push('?');
@@ -69,9 +92,44 @@ fn canonical(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// The segments of a path, each with whether it is an id.
+fn segments(path: &str) -> impl Iterator<Item = (bool, &str)> {
+    let (mut segments, mut behind_keyed) = (path.split('/').skip(1).peekable(), false);
+    std::iter::from_fn(move || {
+        let segment = segments.next()?;
+        let is_count = segments.peek().is_none() && segment.eq_ignore_ascii_case(COUNT);
+        let is_id = behind_keyed && !is_count;
+        // An id may be `users`.
+        behind_keyed = !is_id && keyed(segment).is_some();
+        Some((is_id, segment))
+    })
+}
+
+/// The canonical spelling of a segment; an id stays as it is.
+fn spelled(is_id: bool, segment: &str) -> &str {
+    if is_id { segment } else { word(without_namespace(segment)) }
+}
+
+/// The word of the API's paths that a segment is in another case; else the segment.
+fn word(segment: &str) -> &str {
+    WORDS.iter().find(|word| word.eq_ignore_ascii_case(segment)).unwrap_or(&segment)
+}
+
+fn without_namespace(segment: &str) -> &str {
+    match segment.split_at_checked(NAMESPACE.len()) {
+        Some((namespace, name)) if namespace.eq_ignore_ascii_case(NAMESPACE) => name,
+        _ => segment,
+    }
+}
+
+/// The canonical spelling of a segment that a key may follow.
+fn keyed(segment: &str) -> Option<&'static str> {
+    KEYED.into_iter().find(|keyed| keyed.eq_ignore_ascii_case(segment))
+}
+
 /// Splits `users('{id}')` into the name and the id, still percent-encoded. A quotation
 /// mark in an id is doubled.
-fn key(segment: &str) -> Option<(&str, Cow<'_, str>)> {
+fn key(segment: &str) -> Option<(&'static str, Cow<'_, str>)> {
     let (name, rest) = segment.split_once('(').or_else(|| segment.split_once("%28"))?;
     let quoted = rest.strip_suffix(')').or_else(|| rest.strip_suffix("%29"))?;
     let quoted = quoted.strip_prefix('\'').or_else(|| quoted.strip_prefix(QUOTE))?;
@@ -83,7 +141,7 @@ fn key(segment: &str) -> Option<(&str, Cow<'_, str>)> {
         Cow::Borrowed(id)
     };
     // An empty id would lead to another path.
-    (KEYED.contains(&name) && !id.is_empty()).then_some((name, id))
+    keyed(name).filter(|_| !id.is_empty()).map(|name| (name, id))
 }
 
 #[cfg(test)]
@@ -111,6 +169,13 @@ mod tests {
             ),
             ("/v1.0/users/a/presence/microsoft.graph.setPresence", "/v1.0/users/a/presence/setPresence"),
             ("http://host/v1.0/users('a')/presence", "http://host/v1.0/users/a/presence"),
+            ("/V1.0/Users/Ada/Presence/SetPresence", "/v1.0/users/Ada/presence/setPresence"),
+            ("/BETA/USERS('Ada')/PRESENCE?X=Y", "/beta/users/Ada/presence?X=Y"),
+            ("/v1.0/Communications/Presences/$Count", "/v1.0/communications/presences/$count"),
+            ("/v1.0/me/presence/Microsoft.Graph.ClearPresence", "/v1.0/me/presence/clearPresence"),
+            ("/v1.0/$Batch", "/v1.0/$batch"),
+            ("/v1.0/users/Users/Presence", "/v1.0/users/Users/presence"),
+            ("/v1.0/users/$COUNT/Presence", "/v1.0/users/$COUNT/presence"),
         ] {
             assert_eq!(canonicalized(uri), expected);
         }
@@ -126,6 +191,8 @@ mod tests {
             "/v1.0/others('a')/presence",
             "/v1.0/users/microsoft.graph.bot/presence",
             "/v1.0/communications/presences/microsoft.graph.bot",
+            "/v1.0/users/ME/presence",
+            "/v1.0/Other/Ada",
         ] {
             assert_eq!(canonicalized(uri), uri);
         }

@@ -168,7 +168,7 @@ pub(super) fn plan(body: BatchBody, enclosing: &EnclosingRequest) -> Result<Vec<
             if let Some(handling) = enclosing.handling {
                 request.extensions_mut().insert(handling);
             }
-            planned.push(PlannedItem { id, request: canonicalize(request), depends_on });
+            planned.push(PlannedItem { id, request, depends_on });
         }
     }
     if violations.is_empty() { Ok(planned) } else { Err(Refusal::fields(violations)) }
@@ -244,7 +244,8 @@ fn url(
         .iter()
         .any(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
     let url = if absolute { text } else { with_version(&text, enclosing.version) };
-    let Ok(uri) = url.parse::<Uri>() else { return refuse(INVALID_URL) };
+    let Ok(request) = Request::builder().uri(url).body(()) else { return refuse(INVALID_URL) };
+    let uri = canonicalize(request).uri().clone();
     let is_own = |host: &Authority| {
         enclosing.host.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(host.as_str()))
     };
@@ -253,7 +254,7 @@ fn url(
     }
     let path = uri.path();
     let behind_version = VERSIONS.iter().find_map(|version| path.strip_prefix(version)).unwrap_or_default();
-    match behind_version.trim_end_matches('/') {
+    match behind_version {
         BATCH_PATH | "/%24batch" => return refuse("must not be a batch"),
         WATCH_PATH => return refuse("must not be a stream"),
         path if is_export(path) => return refuse("must not be an export"),
@@ -269,7 +270,10 @@ fn url(
 /// JavaScript keeps it. The slash at the start may be missing.
 fn with_version(url: &str, version: &str) -> String {
     let path = format!("/{}", url.strip_prefix('/').unwrap_or(url));
-    let names_version = |version: &&str| path.strip_prefix(version).is_some_and(|rest| rest.starts_with('/'));
+    let names_version = |version: &&str| {
+        let split = path.split_at_checked(version.len());
+        split.is_some_and(|(start, rest)| start.eq_ignore_ascii_case(version) && rest.starts_with('/'))
+    };
     if VERSIONS.iter().any(names_version) { path } else { format!("{version}{path}") }
 }
 

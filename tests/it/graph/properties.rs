@@ -106,6 +106,42 @@ async fn an_item_of_a_batch_may_name_the_version() {
 }
 
 #[tokio::test]
+async fn the_words_of_a_path_may_have_any_case() {
+    let api = TestApi::new().await;
+    let document = serde_json::to_value(presenced::graph::document()).unwrap();
+    let mut operations = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            for path in [path.to_uppercase(), path.to_lowercase()] {
+                let path = format!("/V1.0{}", path.replace("{ID}", "u").replace("{id}", "u"));
+                let response = api.http.request(method.clone(), format!("{}{path}", api.server.graph()));
+                let status = response.send().await.unwrap().status();
+                assert!(![404, 405].contains(&status.as_u16()), "{method} {path}: {status}");
+                operations += 1;
+            }
+        }
+    }
+    assert_eq!(operations, 2 * 47);
+
+    // An id keeps its case.
+    let set = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });
+    let response = api.post("/V1.0/Users/Ada/Presence/SetPresence", set.to_string()).await;
+    assert_eq!(response.status, 200);
+    let url = ["/Users/Ada/Presence", "V1.0/users('Ada')/PRESENCE", "/v1.0/Communications/presences/ada"];
+    let item = |(index, url): (usize, &&str)| json!({ "id": index.to_string(), "method": "GET", "url": url });
+    let requests: Vec<_> = url.iter().enumerate().map(item).collect();
+    let response = api.post("/v1.0/$Batch", json!({ "requests": requests }).to_string()).await;
+    let shown = |index: usize| response.body["responses"][index]["body"]["activity"].clone();
+    assert_eq!([0, 1, 2].map(shown), ["InACall", "InACall", "Offline"], "{}", response.body);
+    for url in ["/$BATCH", "/Communications/WatchPresences", "/Me/Presence/EXPORT"] {
+        let body = json!({ "requests": [{ "id": "1", "method": "GET", "url": url }] });
+        let response = api.post("/v1.0/$batch", body.to_string()).await;
+        assert_eq!(response.targets(), ["requests[0].url"], "{url}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_list_must_have_at_least_one_element() {
     let api = TestApi::new().await;
     let bulk = "/v1.0/communications/getPresencesByUserId";
