@@ -8,7 +8,10 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONTENT_ENCODING, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE},
+};
 use tower::{Service, ServiceExt, service_fn};
 use tower_http::decompression::RequestDecompression;
 use tracing::debug;
@@ -89,8 +92,12 @@ async fn operate(state: &HttpState, route: &Route, mut request: Request) -> Resp
     route.methods.clone().call(request).await.unwrap_or_else(|never| match never {})
 }
 
-/// Checks what the handler does not read: other query options, and a body that it does not need.
+/// Checks what the handler does not read: conditions, other query options, and a body that it does
+/// not need.
 async fn check(state: &HttpState, route: &Route, request: Request) -> Result<Request, Refusal> {
+    if route.method == Method::POST {
+        refuse_conditions(request.headers())?;
+    }
     let query = request.uri().query().unwrap_or_default();
     let unknown = unknown_options(query, &route.input)?;
     if let Some(collected) = Unknown::of(request.extensions()) {
@@ -100,6 +107,22 @@ async fn check(state: &HttpState, route: &Route, request: Request) -> Result<Req
         return Ok(request);
     }
     read_unused(request, &state.limits).await
+}
+
+/// Refuses a write with a condition: one that is not checked must not look checked. A condition of
+/// a read only avoids a transfer.
+fn refuse_conditions(headers: &HeaderMap) -> Result<(), Refusal> {
+    let conditions = [
+        (IF_MATCH, "If-Match"),
+        (IF_NONE_MATCH, "If-None-Match"),
+        (IF_UNMODIFIED_SINCE, "If-Unmodified-Since"),
+    ];
+    match conditions.into_iter().find(|(name, _)| headers.contains_key(name)) {
+        Some((_, name)) => {
+            Err(Refusal::field(name, "must be absent: the service checks no conditions of writes"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The refusal of a path that has no route.

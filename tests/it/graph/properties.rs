@@ -1,7 +1,8 @@
-//! The spellings of property names and URLs, and properties that are `null`.
+//! The spellings of property names and URLs, properties that are `null`, and conditions.
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{TestApi, USER};
@@ -112,7 +113,7 @@ async fn the_words_of_a_path_may_have_any_case() {
     let mut operations = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
-            let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             for path in [path.to_uppercase(), path.to_lowercase()] {
                 let path = format!("/V1.0{}", path.replace("{ID}", "u").replace("{id}", "u"));
                 let response = api.http.request(method.clone(), format!("{}{path}", api.server.graph()));
@@ -149,5 +150,38 @@ async fn an_empty_list_must_have_at_least_one_element() {
         let empty = api.post(path, format!(r#"{{"{field}":[]}}"#)).await;
         assert_eq!(empty.message(), format!("`{field}` must have at least one {element}."));
         assert_eq!(api.post(path, "{}").await.message(), format!("`{field}` is required."));
+    }
+}
+
+#[tokio::test]
+async fn a_write_with_a_condition_is_refused() {
+    let api = TestApi::new().await;
+    let set = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });
+    let path = format!("/v1.0/users/{USER}/presence");
+    for (name, value) in [
+        ("If-Match", "\"1\""),
+        ("if-match", "*"),
+        ("If-None-Match", "*"),
+        ("If-Unmodified-Since", "Sun, 22 Nov 2026 02:50:00 GMT"),
+    ] {
+        let headers = [(name, value), ("content-type", "application/json")];
+        for action in ["setPresence", "clearPresence", "clearLocation", "erase"] {
+            let action = format!("{path}/{action}");
+            let response = api.send(Method::POST, &action, &headers, set.to_string()).await;
+            response.is_refused(400, "InvalidArgument");
+            assert!(response.targets()[0].eq_ignore_ascii_case(name));
+            let reason = "must be absent: the service checks no conditions of writes.";
+            assert!(response.message().ends_with(reason), "{}", response.message());
+        }
+        let item = json!({ "id": "1", "method": "POST", "url": format!("/users/{USER}/presence/setPresence"),
+                           "headers": { name: value }, "body": set });
+        let batch = json!({ "requests": [item] }).to_string();
+        let response = api.post("/v1.0/$batch", batch.clone()).await;
+        assert_eq!(response.body["responses"][0]["status"], 400, "{}", response.body);
+        api.send(Method::POST, "/v1.0/$batch", &headers, batch).await.is_refused(400, "InvalidArgument");
+    }
+    assert_eq!(api.presence().await["activity"], "Offline");
+    for name in ["if-none-match", "if-modified-since"] {
+        assert_eq!(api.send(Method::GET, &path, &[(name, "x")], "").await.status, 200);
     }
 }
