@@ -1,6 +1,7 @@
 //! Random operations compared with naive models: of the rules alone, and of each engine with
-//! the rules. Each test prints its number of operations.
+//! the rules; and random bodies. Each test prints its number of operations.
 
+mod bodies;
 mod engine;
 mod history;
 mod numbers;
