@@ -2,9 +2,9 @@
 
 use strum::VariantArray as _;
 use utoipa::openapi::{
-    ArrayBuilder, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, Object, ObjectBuilder,
-    OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
-    ServerBuilder,
+    ArrayBuilder, ComponentsBuilder, ContentBuilder, HeaderBuilder, HttpMethod, InfoBuilder, License, Object,
+    ObjectBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, Response,
+    ResponseBuilder, ResponsesBuilder, ServerBuilder,
     path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
     request_body::RequestBodyBuilder,
     schema::{KnownFormat, Schema, SchemaFormat, SchemaType, Type},
@@ -19,6 +19,7 @@ use super::{
     paths::{BATCH_PATH, VERSIONS},
     refusal,
     schemas::{self, RegisterSchema, Schemas, register},
+    unknown::IGNORED,
 };
 use crate::{
     presence::{INTERVALS_MAX, Part},
@@ -112,41 +113,14 @@ fn operation_of(
     for (code, text) in ERRORS.iter().chain(if operation.body.is_some() { &BODY_ERRORS[..] } else { &[] }) {
         responses = responses.response(*code, json(text, error));
     }
-    responses = match operation.response {
-        OperationResponse::Json(register) => responses.response("200", json("Success.", &register(schemas))),
-        OperationResponse::Count => {
-            let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
-            let text = ContentBuilder::new().schema(Some(number)).build();
-            responses.response(
-                "200",
-                ResponseBuilder::new()
-                    .description("The number of users.")
-                    .content("text/plain", text)
-                    .build(),
-            )
-        }
-        OperationResponse::Events => {
-            let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
-            let response = ResponseBuilder::new().description("The stream of events.");
-            responses.response("200", response.content("text/event-stream", text).build())
-        }
-        OperationResponse::Lines => {
-            let text = ContentBuilder::new().schema(Some(Object::with_type(Type::String))).build();
-            let response = ResponseBuilder::new().description("The lines.");
-            responses.response("200", response.content("application/x-ndjson", text).build())
-        }
-        OperationResponse::Empty
-        | OperationResponse::EmptyOrNotFound
-        | OperationResponse::EmptyOrNoContent => {
-            responses.response("200", ResponseBuilder::new().description("Success.").build())
-        }
-    };
+    responses = responses.response("200", with_ignored(success(operation.response, schemas)));
     responses = match operation.response {
         OperationResponse::EmptyOrNotFound => {
             responses.response("404", json("No such session is live.", error))
         }
         OperationResponse::EmptyOrNoContent => {
-            responses.response("204", ResponseBuilder::new().description("Success, on /beta.").build())
+            let response = ResponseBuilder::new().description("Success, on /beta.").build();
+            responses.response("204", with_ignored(response))
         }
         OperationResponse::Json(_)
         | OperationResponse::Count
@@ -169,10 +143,40 @@ fn operation_of(
     if operation.replica_read {
         builder = builder.parameter(read_from());
     }
+    builder = builder.parameter(prefer());
     if let Some(body) = operation.body {
         builder = builder.request_body(Some(request(body, schemas)));
     }
     builder
+}
+
+/// The response 200.
+fn success(response: OperationResponse, schemas: &mut Schemas) -> Response {
+    let with_text = |about: &str, content_type: &str, schema: Object| {
+        let text = ContentBuilder::new().schema(Some(schema)).build();
+        ResponseBuilder::new().description(about).content(content_type, text).build()
+    };
+    let text = || Object::with_type(Type::String);
+    match response {
+        OperationResponse::Json(register) => json("Success.", &register(schemas)),
+        OperationResponse::Count => {
+            let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
+            with_text("The number of users.", "text/plain", number.build())
+        }
+        OperationResponse::Events => with_text("The stream of events.", "text/event-stream", text()),
+        OperationResponse::Lines => with_text("The lines.", "application/x-ndjson", text()),
+        OperationResponse::Empty
+        | OperationResponse::EmptyOrNotFound
+        | OperationResponse::EmptyOrNoContent => ResponseBuilder::new().description("Success.").build(),
+    }
+}
+
+/// Adds the header with the ignored names.
+fn with_ignored(mut response: Response) -> Response {
+    let about = "The unknown properties and query options of the request, separated by commas.";
+    let header = HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(about));
+    response.headers.insert(IGNORED.to_string(), header.build().into());
+    response
 }
 
 fn request(body: RegisterSchema, schemas: &mut Schemas) -> utoipa::openapi::request_body::RequestBody {
@@ -183,7 +187,7 @@ fn request(body: RegisterSchema, schemas: &mut Schemas) -> utoipa::openapi::requ
         .build()
 }
 
-fn json(text: &str, schema: &str) -> utoipa::openapi::Response {
+fn json(text: &str, schema: &str) -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
     ResponseBuilder::new().description(text).content(JSON, content).build()
 }
@@ -208,6 +212,18 @@ fn read_from() -> Parameter {
         .description(Some(
             "`replica` allows a read replica of the database, if there is one, to serve the request; the response may \
              then be stale.",
+        ))
+        .schema(Some(Object::with_type(Type::String)))
+        .build()
+}
+
+fn prefer() -> Parameter {
+    ParameterBuilder::new()
+        .name("Prefer")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "`handling=strict` refuses unknown properties and query options, which presence-ignored names otherwise; \
+             `include-extensions` adds the extensions to a presence.",
         ))
         .schema(Some(Object::with_type(Type::String)))
         .build()
