@@ -1,4 +1,4 @@
-//! Other programs against the binary: the official Graph SDKs, Schemathesis with the
+//! Other programs against the binary: the official Graph SDKs, other Graph libraries, Schemathesis with the
 //! service's OpenAPI document, and the clients of `docs/watching.md`.
 //!
 //! `scripts/test --all` installs and runs them.
@@ -66,11 +66,19 @@ async fn the_python_sdk_runs_unmodified() {
 }
 
 #[tokio::test]
-async fn both_javascript_clients_run_unmodified() {
+async fn the_python_libraries_run_unmodified() {
+    let printed = run("python", &["-W", "ignore", "test_libraries.py"], "python").await;
+    let tests = number_behind(&printed, "Ran ");
+    assert!(tests >= 7, "{printed}");
+    println!("Office365-REST-Python-Client and O365: {tests} tests passed");
+}
+
+#[tokio::test]
+async fn the_javascript_clients_run_unmodified() {
     let printed = run("node", &["--test", "--test-reporter=tap"], "javascript").await;
     let (passed, failed) = (number_behind(&printed, "# pass "), number_behind(&printed, "# fail "));
-    assert!(passed >= 14 && failed == 0, "{printed}");
-    println!("microsoft-graph-client and msgraph-sdk for JavaScript: {passed} tests passed");
+    assert!(passed >= 19 && failed == 0, "{printed}");
+    println!("microsoft-graph-client, msgraph-sdk and PnPjs for JavaScript: {passed} tests passed");
 }
 
 #[tokio::test]
@@ -103,7 +111,12 @@ async fn the_sdks_authenticate_over_tls() {
     let node =
         run_with("node", &["--test", "--test-reporter=tap", "secure.js"], "javascript", &variables).await;
     assert!(number_behind(&node, "# pass ") >= 3 && number_behind(&node, "# fail ") == 0, "{node}");
-    println!("over TLS with tokens: {}", number_behind(&python, "Ran ") + number_behind(&node, "# pass "));
+    // Last, as it leaves a preferred presence.
+    let o365 = run_with("python", &["-W", "ignore", "secure_libraries.py"], "python", &variables).await;
+    assert!(number_behind(&o365, "Ran ") >= 2, "{o365}");
+    let tests =
+        number_behind(&python, "Ran ") + number_behind(&node, "# pass ") + number_behind(&o365, "Ran ");
+    println!("over TLS with tokens: {tests}");
 }
 
 #[tokio::test]
