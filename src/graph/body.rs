@@ -101,11 +101,11 @@ static PARSER: LazyLock<Runtime> = LazyLock::new(|| {
 struct Nothing {}
 
 /// Reads the body of a request whose operation has none, so that its properties are not ignored in
-/// silence. Clients send nothing, an empty object, or `null`.
+/// silence. Clients send nothing, an empty object, an empty text, or `null`.
 pub(super) async fn read_unused(request: Request, limits: &LimitSettings) -> Result<Request, Refusal> {
     let (parts, body) = request.into_parts();
     let bytes = read_within(body, limits, ACTION_MAX_BYTES.min(limits.message_max())).await?;
-    if !matches!(bytes.trim_ascii(), b"" | b"null") {
+    if !matches!(bytes.trim_ascii(), b"" | b"null" | b"\"\"") {
         check_content_type(&parts.headers)?;
         let read = parse(&bytes)?;
         let Nothing {} = accept(read, Unknown::of(&parts.extensions))?;

@@ -82,6 +82,20 @@ async fn the_javascript_clients_run_unmodified() {
 }
 
 #[tokio::test]
+async fn the_sdks_send_nothing_that_the_service_does_not_know() {
+    let service = Process::start("sqlite::memory:", &["--unknown-properties", "reject"]).await;
+    let url = format!("http://{}", service.http);
+    let variables = [("PRESENCE_URL", &*url)];
+    let python = run_with("python", &["-W", "ignore", "test_msgraph.py"], "python", &variables).await;
+    let files = ["graph-client.test.js", "msgraph-sdk.test.js"];
+    let arguments = [&["--test", "--test-reporter=tap"], &files[..]].concat();
+    let node = run_with("node", &arguments, "javascript", &variables).await;
+    let (python, node) = (number_behind(&python, "Ran "), number_behind(&node, "# pass "));
+    assert!(python >= 12 && node >= 14, "{python} and {node}");
+    println!("under --unknown-properties reject: {} tests passed", python + node);
+}
+
+#[tokio::test]
 async fn the_sdks_authenticate_over_tls() {
     let (authority, folder) = (Authority::new(), TempDir::new().unwrap());
     authority.write(folder.path());

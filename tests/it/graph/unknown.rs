@@ -74,6 +74,7 @@ async fn an_unknown_property_is_ignored_and_named() {
         ("clearLocation", r#"{"a":{"b":2}}"#, Some("a")),
         ("clearLocation", "{}", None),
         ("clearLocation", "null", None),
+        ("clearLocation", r#""""#, None),
         // Annotations of OData.
         (
             "setManualLocation",
