@@ -333,6 +333,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
             settings: settings.streams,
             stop: stop.clone(),
         },
+        user_ids: settings.user_ids,
         metrics,
         stop,
         abort: CancellationToken::new(),

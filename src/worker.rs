@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     graph, grpc,
     health::Health,
+    presence::UserIdForm,
     server::{Connections, Incoming, Protocol, Tls},
     service::{Replica, ReplicaHealth, Service, Streams},
     settings::LimitSettings,
@@ -59,6 +60,8 @@ pub struct Parts {
     pub health: Health,
     /// The parts that streams share.
     pub streams: Streams,
+    /// The form of all user ids.
+    pub user_ids: UserIdForm,
     /// Ends the worker when all requests under way have completed.
     pub stop: CancellationToken,
     /// Ends the worker at once.
@@ -170,7 +173,8 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
             (store, Replica { reads, health: health.clone() })
         })
         .unzip();
-    let service = Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone()));
+    let service =
+        Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone(), parts.user_ids));
     let grpc = grpc::GrpcState {
         service: Arc::clone(&service),
         authenticator: parts.authenticator.clone(),

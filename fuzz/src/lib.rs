@@ -92,7 +92,8 @@ impl Apis {
                 settings: open.streams,
                 stop: stop.clone(),
             };
-            let service = std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams));
+            let service =
+                std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams, open.user_ids));
             let grpc = grpc::GrpcState {
                 service: service.clone(),
                 authenticator: open_authenticator.clone(),

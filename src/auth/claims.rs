@@ -5,7 +5,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
-    presence::{SessionId, Timestamp, UserId},
+    presence::{SessionId, Timestamp, UserId, parse_guid},
     service::{Caller, Error, Grant, Permissions, SessionIds},
 };
 
@@ -106,7 +106,7 @@ impl Claims {
     /// two such tenants would become one.
     fn tenant_id(&self, default: Option<Uuid>) -> Result<Uuid, Error> {
         let tenant_id = match &self.tid {
-            Some(tid) => Uuid::try_parse(tid).ok(),
+            Some(tid) => parse_guid(tid),
             None => default,
         };
         tenant_id.ok_or_else(|| Error::token_invalid("The access token's tenant must be a GUID (claim tid)."))

@@ -198,7 +198,8 @@ fn user_id() -> Parameter {
         .parameter_in(ParameterIn::Path)
         .required(Required::True)
         .description(Some(
-            "The user id: 1 to 128 visible ASCII characters without \"/\". Case does not matter in a GUID.",
+            "The user id: 1 to 128 visible ASCII characters without \"/\". A GUID may have any spelling, and case \
+             does not matter in an id with an \"@\" inside. Placeholders such as \"undefined\" are refused.",
         ))
         .schema(Some(schemas::user_id()))
         .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))

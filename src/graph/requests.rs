@@ -24,8 +24,9 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[schema(as = SetPresenceRequest)]
 pub(super) struct SetPresenceBody {
-    /// The id of the session, often the id of the application: 1 to 128 visible ASCII
-    /// characters. Case does not matter in a GUID.
+    /// The id of the session: 1 to 128 visible ASCII characters. It is the id of the
+    /// application, with a colon and a suffix for each tab, device or call if there are
+    /// several. A GUID may have any spelling. Placeholders such as `undefined` are refused.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]
@@ -113,8 +114,7 @@ impl HoldPresenceBody {
 #[serde(rename_all = "camelCase")]
 #[schema(as = ClearPresenceRequest)]
 pub(super) struct ClearPresenceBody {
-    /// The id of the session: 1 to 128 visible ASCII characters. Case does not matter in
-    /// a GUID.
+    /// The id of the session, as in setPresence: 1 to 128 visible ASCII characters.
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = String, required = true, min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     #[schema(example = "22553876-f5ab-4529-bffb-cfe50aa89f87")]

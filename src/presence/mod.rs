@@ -6,10 +6,12 @@
 
 mod aggregate;
 mod duration;
+mod guid;
 mod history;
 mod id;
 mod limits;
 mod pair;
+mod placeholder;
 mod session;
 mod span;
 mod timestamp;
@@ -18,12 +20,14 @@ mod zone;
 
 pub use aggregate::{DecidingRule, Decision, Presence, PresenceTimes, explain, presence_of};
 pub use duration::{DurationError, parse_duration};
+pub use guid::parse_guid;
 pub use history::{History, Shown};
-pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId};
+pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId, UserIdForm};
 pub use limits::{
     BATCH_ITEMS_MAX, INTERVALS_MAX, OBSERVED_AHEAD_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX,
 };
 pub use pair::{Activity, Availability, Pair, UnknownWord};
+pub use placeholder::Placeholder;
 pub use session::{
     AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX, GRACE_MIN,
     INACTIVE_AFTER, Session, Transition,

@@ -41,8 +41,8 @@ pub struct Permissions([bool; Permission::ALL.len()]);
 /// The sessions that a caller can set and clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionIds {
-    /// If the token names an application, the session whose id is the application's. Graph:
-    /// setPresence. A caller with `Presence.Manage.All` can clear the others, too.
+    /// If the token names an application, the sessions `APPLICATION` and `APPLICATION:suffix`.
+    /// Graph: setPresence, which has the first only. A caller with `Presence.Manage.All` can clear the others, too.
     Application,
     /// All sessions.
     Any,
@@ -173,7 +173,7 @@ impl Caller {
         let user = self.authorize(operation, user_id)?;
         let any_session = self.has_any(operation.access().any_session);
         match (&self.application_id, self.session_ids) {
-            (Some(own), SessionIds::Application) if *own != session_id && !any_session => {
+            (Some(own), SessionIds::Application) if !session_id.is_of(own) && !any_session => {
                 Err(Error::session_id_not_application(own))
             }
             _ => Ok(SessionKey { user, session_id }),

@@ -157,7 +157,10 @@ impl Error {
 
     /// The session belongs to another application than the token's, which is `own`.
     pub(super) fn session_id_not_application(own: &SessionId) -> Self {
-        let public = format!("The session id must be the id of the access token's application, {own}.");
+        let public = format!(
+            "The session id must be that of the access token's application: {own}, or {own}:SUFFIX with a \
+             suffix of your choice for each tab, device or call."
+        );
         Self::new(Kind::Forbidden, Reason::SessionIdNotApplication, public, None)
     }
 

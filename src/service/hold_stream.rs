@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{Caller, Error, Operation, Service, hold_message::HoldPresence, validator::Validator};
+use super::{Caller, Error, Operation, Service, hold_message::HoldPresence};
 use crate::{
     presence::{Author, Pair, Timestamp},
     store::{ClearSession, ExtendSession, Hold, Observed, SessionKey, SetSession},
@@ -52,7 +52,7 @@ impl Service {
         messages: Messages,
         end: BoxFuture<'static, Error>,
     ) -> Result<impl Stream<Item = Result<HoldEvent, Error>> + Send + use<>, Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let first = first.validate_first(&mut validator, self.clock.now());
         let first = validator.finish(first)?;
         let key = caller.authorize_session(operation, first.user_id, first.session_id)?;
@@ -169,7 +169,7 @@ impl HoldStream {
 
     async fn change(&mut self, message: Result<HoldPresence, Error>) -> Result<HoldEvent, Error> {
         self.pause.set(sleep(MESSAGE_PAUSE));
-        let mut validator = Validator::new();
+        let mut validator = self.service.validator();
         let change = message?.validate_later(&mut validator, &self.key, self.grace, self.service.clock.now());
         let (pair, observed) = validator.finish(change)?;
         match self.write(Some((pair, observed))).await? {

@@ -17,11 +17,12 @@ mod presence;
 mod reason;
 mod replica;
 mod streams;
+mod terms;
 mod users;
 mod validator;
 mod violation;
 
-use crate::{batch::Batches, clock::Clock};
+use crate::{batch::Batches, clock::Clock, presence::UserIdForm};
 
 pub use crate::{
     presence::Presence,
@@ -54,12 +55,20 @@ pub struct Service {
     /// The time for validation.
     clock: Clock,
     streams: Streams,
+    /// The form of all user ids.
+    user_ids: UserIdForm,
 }
 
 impl Service {
     /// Operations on the store behind `batches`.
     #[must_use]
-    pub const fn new(batches: Batches, replica: Option<Replica>, clock: Clock, streams: Streams) -> Self {
-        Self { batches, replica, clock, streams }
+    pub const fn new(
+        batches: Batches,
+        replica: Option<Replica>,
+        clock: Clock,
+        streams: Streams,
+        user_ids: UserIdForm,
+    ) -> Self {
+        Self { batches, replica, clock, streams, user_ids }
     }
 }

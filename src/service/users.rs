@@ -9,19 +9,25 @@ use crate::{
 };
 
 impl Service {
+    /// A validator of one request.
+    pub(super) const fn validator(&self) -> Validator {
+        Validator::new(self.user_ids)
+    }
+
     /// Validates a request that has only a user id.
-    pub(super) fn validate_user_id(user_id: Input<String>) -> Result<UserId, Error> {
-        let mut validator = Validator::new();
+    pub(super) fn validate_user_id(&self, user_id: Input<String>) -> Result<UserId, Error> {
+        let mut validator = self.validator();
         let user_id = validator.user_id(user_id);
         validator.finish(user_id)
     }
 
     /// Validates a request that has a user id and a view.
     pub(super) fn validate_user_and_view(
+        &self,
         user_id: Input<String>,
         view: Input<View>,
     ) -> Result<(UserId, View), Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let (user_id, view) = (validator.user_id(user_id), validator.view(view));
         validator.finish(user_id.zip(view))
     }
@@ -29,11 +35,12 @@ impl Service {
     /// Validates a request that has user ids, `max` at most, and a view. Returns each id once, in
     /// the order of the request.
     pub(super) fn validate_user_ids(
+        &self,
         user_ids: Input<Vec<Input<String>>>,
         max: usize,
         view: Input<View>,
     ) -> Result<(Vec<UserId>, View), Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let (user_ids, view) = (validator.user_ids(user_ids, max), validator.view(view));
         let (mut user_ids, view) = validator.finish(user_ids.zip(view))?;
         let mut seen = HashSet::with_capacity(user_ids.len());
@@ -66,7 +73,7 @@ impl Service {
         user_id: Input<String>,
         clear: UserChange,
     ) -> Result<(), Error> {
-        let user = caller.authorize(operation, Self::validate_user_id(user_id)?)?;
+        let user = caller.authorize(operation, self.validate_user_id(user_id)?)?;
         self.update_user(caller, user, clear).await
     }
 

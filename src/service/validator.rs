@@ -3,13 +3,13 @@
 //! A request is checked as a whole, so that the caller learns of every invalid field at once:
 //! each check returns a value or records a [`Violation`].
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use super::{Error, Expiry, Field, Input, Path, Received, Rule, View, Violation, input::quote};
 use crate::presence::{
     Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
-    GRACE_MIN, OBSERVED_AHEAD_MAX, PREFERRED_EXPIRATION_MAX, Pair, Part, PlaceId, REQUESTS_MAX,
-    STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp, UserId, WorkLocationType, ZonedTimeError,
+    GRACE_MIN, InvalidId, OBSERVED_AHEAD_MAX, PREFERRED_EXPIRATION_MAX, Pair, Part, PlaceId, REQUESTS_MAX,
+    STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp, UserId, UserIdForm, WorkLocationType, ZonedTimeError,
     parse_zoned_time, preferred_expiration_default,
 };
 use crate::store::Observed;
@@ -20,6 +20,8 @@ const PREFERRED_EXPIRATION_MIN: Duration = Duration::from_millis(1);
 /// The violations of a request.
 #[derive(Debug)]
 pub(super) struct Validator {
+    /// The form of all user ids.
+    user_ids: UserIdForm,
     /// The index in `requests` of the item that is checked, in a batch.
     item: Option<usize>,
     violations: Vec<Violation>,
@@ -27,8 +29,8 @@ pub(super) struct Validator {
 
 impl Validator {
     /// A validator without violations.
-    pub(super) const fn new() -> Self {
-        Self { item: None, violations: Vec::new() }
+    pub(super) const fn new(user_ids: UserIdForm) -> Self {
+        Self { user_ids, item: None, violations: Vec::new() }
     }
 
     /// The value if there are no violations. A check that returned `None` has recorded one, so
@@ -48,35 +50,49 @@ impl Validator {
 
     /// Validates the items of a batch, of which there must be 1 to [`REQUESTS_MAX`].
     pub(super) fn requests<T, V>(
+        mut self,
         requests: Vec<T>,
         validate: impl Fn(T, &mut Self) -> Option<V>,
     ) -> Result<Vec<V>, Error> {
-        let (mut validator, number) = (Self::new(), requests.len());
+        let number = requests.len();
         if number == 0 {
-            validator.add(Field::Requests, Rule::NotEmpty { of: "request" }, None);
+            self.add(Field::Requests, Rule::NotEmpty { of: "request" }, None);
         }
         if number > REQUESTS_MAX {
             let rule = Rule::Items { max: REQUESTS_MAX };
-            validator.add(Field::Requests, rule, Some(Received::Text(number.to_string())));
-            return validator.finish(None);
+            self.add(Field::Requests, rule, Some(Received::Text(number.to_string())));
+            return self.finish(None);
         }
         let mut valid = Vec::with_capacity(number);
         for (index, request) in requests.into_iter().enumerate() {
-            validator.item = Some(index);
-            valid.extend(validate(request, &mut validator));
+            self.item = Some(index);
+            valid.extend(validate(request, &mut self));
         }
-        validator.item = None;
-        validator.finish(Some(valid))
+        self.item = None;
+        self.finish(Some(valid))
     }
 
     /// A user id; required.
     pub(super) fn user_id(&mut self, given: Input<String>) -> Option<UserId> {
-        self.required(Field::UserId, given.parse(), Rule::UserId)
+        let form = self.user_ids;
+        self.required_id(Field::UserId, given, Rule::UserId, |text| user_id(text, form))
     }
 
     /// A session id; required.
     pub(super) fn session_id(&mut self, given: Input<String>) -> Option<SessionId> {
-        self.required(Field::SessionId, given.parse(), Rule::Id)
+        self.required_id(Field::SessionId, given, Rule::Id, |text| id(text, Rule::Id))
+    }
+
+    /// An id that `parse` reads; required. If it is no text, it breaks `rule`.
+    fn required_id<T>(
+        &mut self,
+        field: Field,
+        given: Input<String>,
+        rule: Rule,
+        parse: impl FnOnce(&str) -> Result<T, Rule>,
+    ) -> Option<T> {
+        let text = self.required(field, given, rule)?;
+        parse(&text).map_err(|rule| self.add(field, rule, Some(Received::Text(quote(&text))))).ok()
     }
 
     /// 1 to `max` user ids.
@@ -92,19 +108,19 @@ impl Validator {
         }
         let mut ids = Vec::with_capacity(given.len());
         for (index, id) in given.into_iter().enumerate() {
-            let received = match id.parse() {
-                Input::Value(id) => {
-                    ids.push(id);
-                    continue;
-                }
-                Input::Missing => "an empty value".to_owned(),
-                Input::Unreadable(description) => description,
+            let (rule, received) = match id {
+                Input::Value(text) => match user_id(&text, self.user_ids) {
+                    Ok(id) => {
+                        ids.push(id);
+                        continue;
+                    }
+                    Err(rule) => (rule, quote(&text)),
+                },
+                Input::Missing => (Rule::UserId, "an empty value".to_owned()),
+                Input::Unreadable(description) => (Rule::UserId, description),
             };
-            self.violations.push(Violation {
-                path: Path::Item(Field::UserIds, index),
-                rule: Rule::UserId,
-                received: Some(Received::Text(received)),
-            });
+            let (path, received) = (Path::Item(Field::UserIds, index), Some(Received::Text(received)));
+            self.violations.push(Violation { path, rule, received });
         }
         Some(ids)
     }
@@ -351,4 +367,18 @@ impl Validator {
         }
         None
     }
+}
+
+/// The id in its normal form, or the rule that it breaks: `rule` if its characters are invalid.
+fn id<T: FromStr<Err = InvalidId>>(text: &str, rule: Rule) -> Result<T, Rule> {
+    text.parse().map_err(|invalid| match invalid {
+        InvalidId::Characters => rule,
+        InvalidId::Placeholder(placeholder) => Rule::NotPlaceholder(placeholder),
+    })
+}
+
+/// The id of a user in its normal form, if it has the form of all user ids.
+fn user_id(text: &str, form: UserIdForm) -> Result<UserId, Rule> {
+    let user_id: UserId = id(text, Rule::UserId)?;
+    if user_id.has_form(form) { Ok(user_id) } else { Err(Rule::UserIdForm(form)) }
 }

@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use strum::VariantArray as _;
 
-use super::{Field, Path, Reason};
+use super::{
+    Field, Path, Reason,
+    terms::{duration, location_name, not_placeholder, pair_name},
+};
 use crate::{
-    presence::{ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Timestamp, WorkLocationType},
+    presence::{
+        ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Placeholder, Timestamp, UserIdForm, WorkLocationType,
+    },
     telemetry::Api,
 };
 
@@ -39,6 +43,10 @@ pub enum Rule {
     UserId,
     /// A session id or a place id.
     Id,
+    /// An id, and not what a program sends instead of one by mistake.
+    NotPlaceholder(Placeholder),
+    /// A user id of the form that the service is set to.
+    UserIdForm(UserIdForm),
     /// A list of user ids.
     UserIds {
         /// The maximum number of ids.
@@ -158,6 +166,15 @@ impl Violation {
             (Rule::NotEmpty { of }, _) => format!("must have at least one {of}"),
             (Rule::UserId, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters without `/`"),
             (Rule::Id, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters"),
+            (Rule::NotPlaceholder(placeholder), _) => not_placeholder(placeholder, api).to_owned(),
+            (Rule::UserIdForm(form), _) => {
+                let (form, value) = match form {
+                    UserIdForm::Guid => ("a GUID", form.as_str()),
+                    UserIdForm::Email => ("an id with an `@` inside", form.as_str()),
+                    UserIdForm::Any => ("an id", form.as_str()),
+                };
+                format!("must be {form}; this service is set to --user-ids {value}")
+            }
             (Rule::UserIds { max }, _) => format!("must be a list of 1 to {max} user ids"),
             (Rule::Items { max }, _) => format!("must have at most {max} items"),
             (Rule::Pair(pairs), _) => {
@@ -237,61 +254,6 @@ impl Received {
     }
 }
 
-/// `AVAILABILITY_BUSY / ACTIVITY_IN_A_CALL` or `Busy / InACall`.
-fn pair_name(Pair { availability, activity }: Pair, api: Api) -> String {
-    match api {
-        Api::Grpc => {
-            let availability = proto_name("AVAILABILITY", availability.into());
-            format!("{availability} / {}", proto_name("ACTIVITY", activity.into()))
-        }
-        Api::Http => format!("{availability} / {activity}"),
-    }
-}
-
-/// `WORK_LOCATION_TYPE_TIME_OFF` or `timeOff`.
-fn location_name(value: WorkLocationType, api: Api) -> String {
-    match (api, value) {
-        (Api::Grpc, _) => proto_name("WORK_LOCATION_TYPE", value.into()),
-        (Api::Http, WorkLocationType::Office) => "office".to_owned(),
-        (Api::Http, WorkLocationType::Remote) => "remote".to_owned(),
-        (Api::Http, WorkLocationType::TimeOff) => "timeOff".to_owned(),
-    }
-}
-
-/// The proto's name of an enum value: `AVAILABILITY` and `DoNotDisturb` give
-/// `AVAILABILITY_DO_NOT_DISTURB`.
-fn proto_name(prefix: &str, word: &str) -> String {
-    word.chars().fold(prefix.to_owned(), |mut name, letter| {
-        if letter.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-        name
-    })
-}
-
-/// `300.5s`, as in the JSON of protobuf, or `PT5M0.5S`, as in ISO 8601.
-fn duration(value: Duration, api: Api) -> String {
-    const DAY: u64 = 24 * 60 * 60;
-    match api {
-        Api::Grpc if value.subsec_nanos() == 0 => format!("{}s", value.as_secs()),
-        Api::Grpc => {
-            let fraction = format!("{:09}", value.subsec_nanos());
-            format!("{}.{}s", value.as_secs(), fraction.trim_end_matches('0'))
-        }
-        Api::Http => {
-            let (days, rest) =
-                (value.as_secs() / DAY, Duration::new(value.as_secs() % DAY, value.subsec_nanos()));
-            let time = SignedDuration::try_from(rest).unwrap_or(SignedDuration::ZERO).to_string();
-            match (days, rest.is_zero()) {
-                (0, _) => time,
-                (_, true) => format!("P{days}D"),
-                (_, false) => format!("P{days}D{}", time.trim_start_matches('P')),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,18 +295,24 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_the_format_of_the_api() {
-        for (millis, grpc, http) in [
-            (0, "0s", "PT0S"),
-            (1, "0.001s", "PT0.001S"),
-            (299_999, "299.999s", "PT4M59.999S"),
-            (14_401_000, "14401s", "PT4H1S"),
-            (365 * 86_400_000, "31536000s", "P365D"),
-            (365 * 86_400_000 + 1_000, "31536001s", "P365DT1S"),
-        ] {
-            let value = Duration::from_millis(millis);
-            assert_eq!([Api::Grpc, Api::Http].map(|api| duration(value, api)), [grpc, http]);
-        }
-        assert_eq!(duration(Duration::MAX, Api::Http), "P213503982334601DT7H15.999999999S");
+    fn a_placeholder_is_refused_with_the_reason() {
+        let received = |text: &str| Some(Received::Text(format!("{text:?}")));
+        assert_eq!(
+            messages(Path::Field(Field::UserId), Rule::NotPlaceholder(Placeholder::Me), received("me")),
+            [
+                "`user_id` must be an id: only the HTTP API's path /me stands for the caller, got \"me\".",
+                "`id` must be an id: only the path /me stands for the caller, got \"me\"."
+            ]
+        );
+        let rule = Rule::NotPlaceholder(Placeholder::Template);
+        assert_eq!(
+            messages(Path::InRequest(3, Field::SessionId), rule, received("{id}")),
+            [
+                "`requests[3].session_id` must be an id, not a placeholder that the caller did not replace, got \
+                 \"{id}\".",
+                "`requests[3].sessionId` must be an id, not a placeholder that the caller did not replace, got \
+                 \"{id}\"."
+            ]
+        );
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use uuid::Uuid;
 
 use super::{parse::Secret, rate_limit::RateLimit};
+use crate::presence::parse_guid;
 
 /// The tolerance between the issuer's clock and this machine's.
 const JWT_LEEWAY: Duration = Duration::from_mins(1);
@@ -22,7 +23,7 @@ pub enum AuthMode {
 /// The sessions that an application may set and clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SessionIdPolicy {
-    /// The session whose id is the application id in the token, if the token names an application.
+    /// APPLICATION and APPLICATION:SUFFIX, if the token names an application.
     Application,
     /// Any session.
     Any,
@@ -69,6 +70,7 @@ pub struct AuthSettings {
 
     /// Tenant of tokens that name none (claim tid). Without it, such tokens are refused.
     #[arg(long, env = "PRESENCE_JWT_DEFAULT_TENANT", global = true, value_name = "GUID")]
+    #[arg(value_parser = guid)]
     pub jwt_default_tenant: Option<Uuid>,
 
     /// Refusal of tokens that name no application (claim appid or azp). Without it, a permission to write
@@ -160,6 +162,10 @@ fn check_jwks_url(url: &Secret) -> Result<(), String> {
             "--jwks-url {url} must be https: over http, an attacker could replace the keys and sign tokens"
         )),
     }
+}
+
+fn guid(text: &str) -> Result<Uuid, String> {
+    parse_guid(text).ok_or_else(|| "must be a GUID".to_owned())
 }
 
 /// An origin as a browser sends it: scheme, host, and the port unless it is the scheme's

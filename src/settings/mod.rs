@@ -15,7 +15,10 @@ use std::{env, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
-use crate::{presence::REQUESTS_MAX, telemetry::LogFormat};
+use crate::{
+    presence::{REQUESTS_MAX, UserIdForm},
+    telemetry::LogFormat,
+};
 use parse::{at_least_one, duration, positive_duration};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
@@ -103,6 +106,12 @@ pub struct Settings {
     /// core, but at most 8. On SQLite there is always one.
     #[arg(long, env = "PRESENCE_WORKERS", default_value = "auto", global = true, value_name = "NUMBER")]
     pub workers: Workers,
+
+    /// Form of user ids. Other ids are refused, so that one user does not become two, one by GUID and one
+    /// by email.
+    #[arg(long, env = "PRESENCE_USER_IDS", default_value = "any", global = true)]
+    #[arg(value_enum, value_name = "FORM")]
+    pub user_ids: UserIdForm,
 
     /// Time for which ended sessions are kept. After it, the last-seen time of a user is lost.
     #[arg(long, env = "PRESENCE_RETENTION", default_value = "168h", global = true, value_name = "DURATION")]

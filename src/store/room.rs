@@ -75,7 +75,7 @@ impl Evictions {
         if self.throttle.fails() {
             warn!(
                 tenant_id = %key.user.tenant_id,
-                application = key.session_id.as_str().split(':').next(),
+                application = key.session_id.application(),
                 "a live session was cleared, because its application or its user has too many; others may follow"
             );
         }

@@ -1,6 +1,6 @@
 //! Ends several sessions at once.
 
-use crate::service::{Caller, ClearOutcome, ClearPresence, Error, Operation, Service, validator::Validator};
+use crate::service::{Caller, ClearOutcome, ClearPresence, Error, Operation, Service};
 
 impl Service {
     /// Ends up to 1,000 sessions: none if a request is invalid. Returns the outcome of each request,
@@ -11,7 +11,8 @@ impl Service {
         requests: Vec<ClearPresence>,
     ) -> Result<Vec<ClearOutcome>, Error> {
         let now = self.clock.now();
-        let clears = Validator::requests(requests, |request, validator| request.validate(validator, now))?;
+        let clears =
+            self.validator().requests(requests, |request, validator| request.validate(validator, now))?;
         let clears: Result<_, _> =
             clears.into_iter().map(|clear| clear.authorize(caller, Operation::BatchClearPresences)).collect();
         Ok(self.batches.clear_sessions.call(clears?).await?.1)

@@ -15,7 +15,7 @@ impl Service {
         user_ids: Input<Vec<Input<String>>>,
         view: Input<View>,
     ) -> Result<Vec<Presence>, Error> {
-        let (user_ids, view) = Self::validate_user_ids(user_ids, USER_IDS_MAX, view)?;
+        let (user_ids, view) = self.validate_user_ids(user_ids, USER_IDS_MAX, view)?;
         self.presences(caller, Operation::BatchGetPresences, from, user_ids, view).await
     }
 }

@@ -1,6 +1,6 @@
 //! Opens or refreshes several sessions at once.
 
-use crate::service::{Caller, Error, Operation, Service, SetOutcome, SetPresence, validator::Validator};
+use crate::service::{Caller, Error, Operation, Service, SetOutcome, SetPresence};
 
 impl Service {
     /// Opens or refreshes up to 1,000 sessions: none if a request is invalid. Returns the outcome of
@@ -11,7 +11,8 @@ impl Service {
         requests: Vec<SetPresence>,
     ) -> Result<Vec<SetOutcome>, Error> {
         let now = self.clock.now();
-        let sets = Validator::requests(requests, |request, validator| request.validate(validator, now))?;
+        let sets =
+            self.validator().requests(requests, |request, validator| request.validate(validator, now))?;
         let sets: Result<_, _> =
             sets.into_iter().map(|set| set.authorize(caller, Operation::BatchSetPresences)).collect();
         Ok(self.batches.set_sessions.call(sets?).await?.1)

@@ -45,7 +45,7 @@ impl ValidClearPresence {
 impl Service {
     /// Ends one session; an error if the session is not live.
     pub async fn clear_presence(&self, caller: &Caller, request: ClearPresence) -> Result<(), Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let clear = request.validate(&mut validator, self.clock.now());
         let clear = validator.finish(clear)?.authorize(caller, Operation::ClearPresence)?;
         match self.batches.clear_sessions.call_one(clear).await? {

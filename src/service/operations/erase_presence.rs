@@ -14,7 +14,7 @@ impl Service {
     /// Removes everything that is stored of a user, also the user's id in the data of others. Returns
     /// the number of removed rows. Succeeds also if nothing is stored, and is safe to repeat.
     pub async fn erase_presence(&self, caller: &Caller, user_id: Input<String>) -> Result<u64, Error> {
-        let user = caller.authorize(Operation::ErasePresence, Self::validate_user_id(user_id)?)?;
+        let user = caller.authorize(Operation::ErasePresence, self.validate_user_id(user_id)?)?;
         // First what matters most: the rest can take long, and a repeat starts over.
         let mut removed = self.batches.erase_user.call_one(user.clone()).await?;
         let mut chunk = AuthorChunk { user: user.clone(), after: None, rows: CHUNK_ROWS };

@@ -9,7 +9,6 @@ use crate::{
     service::{
         Caller, Error, Field, Input, Operation, Path, Presence, Received, Rule, Service, Violation,
         history::{SPANS_MAX, SPANS_MORE, UserHistory, sort_newest_first, times, visible_spans},
-        validator::Validator,
     },
 };
 
@@ -48,7 +47,7 @@ impl Service {
         user_id: Input<String>,
         at: Input<Timestamp>,
     ) -> Result<Explanation, Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let user_id = validator.user_id(user_id);
         let at = validator.past(Field::At, at, self.clock.now());
         let user_id = validator.finish(user_id)?;

@@ -9,7 +9,7 @@ impl Service {
         caller: &Caller,
         user_id: Input<String>,
     ) -> Result<Vec<String>, Error> {
-        let user = caller.authorize(Operation::ExportPresence, Self::validate_user_id(user_id)?)?;
+        let user = caller.authorize(Operation::ExportPresence, self.validate_user_id(user_id)?)?;
         Ok(self.batches.export_user.call_one(user).await?)
     }
 }

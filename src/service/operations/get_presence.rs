@@ -11,7 +11,7 @@ impl Service {
         user_id: Input<String>,
         view: Input<View>,
     ) -> Result<Presence, Error> {
-        let (user_id, view) = Self::validate_user_and_view(user_id, view)?;
+        let (user_id, view) = self.validate_user_and_view(user_id, view)?;
         let presences = self.presences(caller, Operation::GetPresence, from, vec![user_id], view).await?;
         presences.into_iter().next().ok_or_else(|| Error::internal("a read returned no presence"))
     }

@@ -140,8 +140,7 @@ impl Query {
 
 impl ListPresenceHistory {
     /// Validates the request.
-    fn validate(self, now: Timestamp) -> Result<Query, Error> {
-        let mut validator = Validator::new();
+    fn validate(self, mut validator: Validator, now: Timestamp) -> Result<Query, Error> {
         let user_id = validator.user_id(self.user_id);
         let from = validator.past(Field::From, self.from, now);
         let to = validator.past(Field::To, self.to, now);
@@ -179,7 +178,7 @@ impl Service {
         caller: &Caller,
         request: ListPresenceHistory,
     ) -> Result<HistoryPage, Error> {
-        let query = request.validate(self.clock.now())?;
+        let query = request.validate(self.validator(), self.clock.now())?;
         let user = caller.authorize(Operation::ListPresenceHistory, query.user_id.clone())?;
         // A page needs the spans back to the start of its last interval.
         let fills_page = |read: &UserHistory| {

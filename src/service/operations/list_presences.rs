@@ -3,7 +3,7 @@
 
 use crate::{
     presence::{Pair, USER_IDS_MAX, UserId},
-    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View, validator::Validator},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View},
     store::ListUsers,
 };
 
@@ -31,7 +31,7 @@ impl Service {
         after: Input<String>,
         view: Input<View>,
     ) -> Result<Page, Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let size = validator.page_size(page_size, PAGE_SIZE_DEFAULT, USER_IDS_MAX);
         let after = validator.page_token(after);
         let view = validator.view(view);

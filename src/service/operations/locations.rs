@@ -19,8 +19,7 @@ pub struct SetLocation {
 }
 
 impl SetLocation {
-    fn validate(self) -> Result<(UserId, WorkLocation), Error> {
-        let mut validator = Validator::new();
+    fn validate(self, mut validator: Validator) -> Result<(UserId, WorkLocation), Error> {
         let user_id = validator.user_id(self.user_id);
         let location_type = validator.work_location_type(self.work_location_type);
         let place_id = validator.place_id(self.place_id);
@@ -32,7 +31,7 @@ impl SetLocation {
 impl Service {
     /// Sets the manual location, which has precedence over the automatic one.
     pub async fn set_manual_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
-        let (user_id, location) = request.validate()?;
+        let (user_id, location) = request.validate(self.validator())?;
         let user = caller.authorize(Operation::SetManualLocation, user_id)?;
         let change = UserChange::Locations { manual: Change::Set(location), automatic: Change::Keep };
         self.update_user(caller, user, change).await
@@ -40,7 +39,7 @@ impl Service {
 
     /// Sets the automatic location, which applies while there is no manual one.
     pub async fn set_automatic_location(&self, caller: &Caller, request: SetLocation) -> Result<(), Error> {
-        let (user_id, location) = request.validate()?;
+        let (user_id, location) = request.validate(self.validator())?;
         let user = caller.authorize(Operation::SetAutomaticLocation, user_id)?;
         let change = UserChange::Locations { manual: Change::Keep, automatic: Change::Set(location) };
         self.update_user(caller, user, change).await

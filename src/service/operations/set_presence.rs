@@ -64,7 +64,7 @@ impl ValidSetPresence {
 impl Service {
     /// Opens or refreshes one session. The result is durable when this returns.
     pub async fn set_presence(&self, caller: &Caller, request: SetPresence) -> Result<(), Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let set = request.validate(&mut validator, self.clock.now());
         let set = validator.finish(set)?.authorize(caller, Operation::SetPresence)?;
         Error::of_set(self.batches.set_sessions.call_one(set).await?)

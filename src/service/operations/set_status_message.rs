@@ -1,7 +1,7 @@
 //! Sets a user's status message. Graph: setStatusMessage.
 
 use crate::{
-    service::{Caller, Error, Expiry, Input, Operation, Service, validator::Validator},
+    service::{Caller, Error, Expiry, Input, Operation, Service},
     store::UserChange,
 };
 
@@ -21,7 +21,7 @@ pub struct SetStatusMessage {
 impl Service {
     /// Replaces the status message, which readers of the user's presence see, or clears it.
     pub async fn set_status_message(&self, caller: &Caller, request: SetStatusMessage) -> Result<(), Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let user_id = validator.user_id(request.user_id);
         validator.status_content_type(request.content_type);
         let content = validator.status_content(request.content);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     presence::{Activity, Availability},
-    service::{Caller, Error, Input, Operation, Service, validator::Validator},
+    service::{Caller, Error, Input, Operation, Service},
     store::UserChange,
 };
 
@@ -29,7 +29,7 @@ impl Service {
         caller: &Caller,
         request: SetUserPreferredPresence,
     ) -> Result<(), Error> {
-        let mut validator = Validator::new();
+        let mut validator = self.validator();
         let user_id = validator.user_id(request.user_id);
         let pair = validator.preferred_pair(request.availability, request.activity);
         let expires_after = validator.preferred_expiration(request.expiration_duration, pair);

@@ -52,7 +52,7 @@ impl Service {
         max: usize,
         view: Input<View>,
     ) -> Result<impl Stream<Item = Result<WatchEvent, Error>> + Send + use<>, Error> {
-        let (user_ids, view) = Self::validate_user_ids(user_ids, max, view)?;
+        let (user_ids, view) = self.validate_user_ids(user_ids, max, view)?;
         let keys: Result<Vec<_>, _> = user_ids
             .into_iter()
             .map(|user_id| caller.authorize(Operation::WatchPresences, user_id))

@@ -1,5 +1,6 @@
 //! Authentication and permissions, at both APIs.
 
+mod applications;
 mod call;
 mod keys;
 mod quiet;

@@ -2,6 +2,7 @@
 //!
 //! A case is a script of lines. Only the line `Pass` moves the clock.
 
+mod ids;
 mod sessions;
 mod users;
 
@@ -88,7 +89,7 @@ async fn every_case_through_http(engine: Engine) {
 
 /// Runs each case on a database of its own.
 async fn run_all(engine: Engine, api: Api) {
-    for (name, lines) in sessions::CASES.iter().chain(users::CASES) {
+    for (name, lines) in sessions::CASES.iter().chain(users::CASES).chain(ids::CASES) {
         let server = Server::start(engine).await;
         let client = Client::new(api, server.addresses.grpc, server.addresses.http);
         for line in *lines {

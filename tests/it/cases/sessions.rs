@@ -161,17 +161,6 @@ pub(super) const CASES: &[(&str, &[Line])] = &[
         ],
     ),
     (
-        "a GUID is the same in any case",
-        &[
-            Set("FA8BF3DC-ECA7-46B7-BAD1-DB199B62AFC3", APP, "Busy/InACall", "PT1H", Done),
-            BatchGet(
-                &[USER, "FA8BF3DC-ECA7-46B7-BAD1-DB199B62AFC3"],
-                Each(&["fa8bf3dc-eca7-46b7-bad1-db199b62afc3 Busy/InACall"]),
-            ),
-            Clear(USER, "22553876-F5AB-4529-BFFB-CFE50AA89F87", Done),
-        ],
-    ),
-    (
         "the HTTP API accepts the words of a pair in any case",
         &[Set("u", "app", "busy/inacall", "PT1H", Done), Get("u", Shows("Busy/InACall"))],
     ),

@@ -35,7 +35,7 @@ async fn a_user_is_found_by_every_spelling_of_its_path() {
         assert_eq!(api.get(path).await.body["activity"], "InACall", "{path}");
     }
     // An id may be the name of something else.
-    for id in ["microsoft.graph.bot", "$count", "$batch", "me"] {
+    for id in ["microsoft.graph.bot", "$count", "$batch", "presence"] {
         let path = format!("/v1.0/users/{id}/presence");
         assert_eq!(api.post(&format!("{path}/setPresence"), SET).await.status, 200);
         for path in [path, format!("/v1.0/communications/presences('{id}')")] {
@@ -45,6 +45,38 @@ async fn a_user_is_found_by_every_spelling_of_its_path() {
     }
     let clear = "/v1.0/users('megan@contoso.com')/presence/microsoft.graph.clearPresence/";
     assert_eq!(api.post(clear, r#"{"sessionId":"app"}"#).await.status, 200);
+}
+
+#[tokio::test]
+async fn paths_lists_and_batches_take_every_spelling_of_a_guid() {
+    let api = TestApi::new().await;
+    assert_eq!(api.set_presence(SET).await.status, 200);
+    for id in [
+        "FA8BF3DCECA746B7BAD1DB199B62AFC3",
+        "%7Bfa8bf3dc-eca7-46b7-bad1-db199b62afc3%7D",
+        "urn:uuid:fa8bf3dc-eca7-46b7-bad1-db199b62afc3",
+    ] {
+        for path in [
+            format!("/v1.0/users/{id}/presence"),
+            format!("/v1.0/users('{id}')/presence"),
+            format!("/v1.0/communications/presences/{id}"),
+        ] {
+            let body = api.get(&path).await.body;
+            assert_eq!((&body["id"], &body["activity"]), (&json!(USER), &json!("InACall")), "{path}");
+        }
+        let request = json!({ "id": "1", "method": "GET", "url": format!("/users/{id}/presence") });
+        let batch = api.post("/v1.0/$batch", json!({ "requests": [request] }).to_string()).await.body;
+        assert_eq!(batch["responses"][0]["body"]["id"], USER, "{batch}");
+        // A page begins behind the user.
+        let page = api.get(&format!("/v1.0/communications/presences?$skiptoken={id}")).await.body;
+        assert_eq!(page["value"], json!([]), "{page}");
+    }
+    // A placeholder that is encoded, and one that is encoded twice.
+    for id in ["%7Bid%7D", "%257Bid%257D", "%3Auser-id", "me"] {
+        let response = api.get(&format!("/v1.0/users/{id}/presence")).await;
+        response.is_refused(400, "InvalidArgument");
+        assert_eq!(response.targets(), ["id"], "{}", response.body);
+    }
 }
 
 #[tokio::test]

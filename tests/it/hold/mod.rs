@@ -19,7 +19,7 @@ use tonic_types::StatusExt;
 use crate::{
     auth::Guarded,
     support::{
-        client::{Api, Client, Outcome::Done, activity_number, availability_number},
+        client::{Api, Client, Outcome, Outcome::Done, activity_number, availability_number},
         database::Engine,
         on_every_engine,
         server::{START, Server},
@@ -142,7 +142,7 @@ fn reason(status: &Status) -> String {
 
 async fn shown(server: &Server) -> String {
     let outcome = client(server).get("u").await;
-    let crate::support::client::Outcome::Presences(shown) = outcome else { panic!("{outcome:?}") };
+    let Outcome::Presences(shown) = outcome else { panic!("{outcome:?}") };
     shown[0].clone()
 }
 
@@ -234,6 +234,26 @@ async fn the_state_can_be_changed_on_the_stream(engine: Engine) {
     }
     advance(&server, &mut holder, 3).await;
     assert_eq!(shown(&server).await, "u Away/Away");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn each_message_may_spell_the_ids_in_its_own_way() {
+    let server = Server::start(Engine::Sqlite).await;
+    let first = message("Ada@Example.com", "22553876F5AB4529BFFBCFE50AA89F87:tab", "Busy/InACall");
+    let mut holder = Holder::try_open(server.addresses, first, "").await.unwrap();
+    holder.next().await;
+    let session = "{22553876-f5ab-4529-bffb-cfe50aa89f87}:tab";
+    holder.messages.send(message("ADA@example.com", session, "Away/Away")).await.unwrap();
+    assert!(matches!(holder.next().await, Response::Set(_)));
+    let shown = client(&server).get("ada@example.com").await;
+    assert_eq!(shown, Outcome::Presences(vec!["ada@example.com Away/Away".to_owned()]));
+    holder.messages.send(message("", "22553876-f5ab-4529-bffb-cfe50aa89f87:TAB", "Away/Away")).await.unwrap();
+    let status = holder.end().await;
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::InvalidArgument, "ERROR_REASON_FIELD_INVALID")
+    );
     server.stop().await;
 }
 
@@ -345,6 +365,7 @@ async fn it_requires_the_permission_to_write_and_ends_when_the_token_expires() {
         reason(&open("another", &writer).await.err().unwrap()),
         "ERROR_REASON_SESSION_ID_NOT_APPLICATION"
     );
+    open(&format!("{{{}}}:tab", tokens::APP.to_uppercase()), &writer).await.unwrap();
     let mut holder = open(tokens::APP, &writer).await.unwrap();
     // With the leeway the token is valid for an hour and a minute.
     server.clock.advance(Duration::from_mins(61));

@@ -77,7 +77,7 @@ async fn every_part_that_a_user_sets_is_sent(engine: Engine) {
 async fn a_user_named_twice_is_sent_once(engine: Engine) {
     let server = Server::start(engine).await;
     let guid = "FA8BF3DC-ECA7-46B7-BAD1-DB199B62AFC3";
-    let users = ["a", guid, "a", &guid.to_lowercase(), "a"];
+    let users = ["a", guid, "a", &guid.to_lowercase(), "{FA8BF3DCECA746B7BAD1DB199B62AFC3}", "a"];
     let shown = format!("{} Offline/Offline", guid.to_lowercase());
     Watcher::of(server.addresses, &users, &["a Offline/Offline", &shown]).await;
     server.stop().await;
