@@ -41,9 +41,9 @@ use crate::{
     telemetry::{Metrics, StatementMetrics},
 };
 
-use runner::{PendingCall, Results, Runner};
+use runner::{PendingCall, Runner};
 
-pub use runner::CALL_TIMEOUT;
+pub use runner::{CALL_TIMEOUT, Results};
 pub use statement::{
     AuthorChunk, ClearSessions, CountUsers, CurrentHolds, EraseAuthor, EraseUser, ExportUser, ExtendSessions,
     HistoryOf, ListPage, Load, LoadHistories, SetSessions, Statement, UpdateUsers,

@@ -27,7 +27,7 @@ const QUEUE_TIMEOUT: Duration = CALL_TIMEOUT.saturating_sub(LATE_AFTER).saturati
 const RECOVERED_AFTER: Duration = Duration::from_secs(10);
 
 /// The results of a call: the `now` of its statement, and one result for each item.
-pub(super) type Results<S> = (Timestamp, Vec<<S as Statement>::Output>);
+pub type Results<S> = (Timestamp, Vec<<S as Statement>::Output>);
 
 /// A call in the queue.
 pub(super) struct PendingCall<S: Statement> {

@@ -304,8 +304,18 @@ impl Drop for ActiveRequest {
 /// A socket whose reads and writes are recorded.
 #[derive(Debug)]
 pub(super) struct TrackedIo<S> {
-    pub(super) stream: S,
-    pub(super) activity: ConnectionActivity,
+    stream: S,
+    activity: ConnectionActivity,
+    /// The end of the connection, or its failure, which the next read returns. h2 forgets that a
+    /// client ended its side of a request once it reads the end of the connection; so the requests
+    /// get a turn before that.
+    end: Option<std::io::Result<()>>,
+}
+
+impl<S> TrackedIo<S> {
+    pub(super) const fn new(stream: S, activity: ConnectionActivity) -> Self {
+        Self { stream, activity, end: None }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
@@ -314,13 +324,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let received = buffer.filled().get(before..).unwrap_or_default();
-        if !received.is_empty() {
-            self.activity.record_read(received);
+        if let Some(end) = self.end.take() {
+            return Poll::Ready(end);
         }
-        Poll::Ready(Ok(()))
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        let received = buffer.filled().get(before..).unwrap_or_default();
+        if received.is_empty() {
+            self.end = Some(read);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.activity.record_read(received);
+        Poll::Ready(read)
     }
 }
 

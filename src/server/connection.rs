@@ -5,6 +5,10 @@ use std::{
     future::pending,
     io,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -105,13 +109,17 @@ where
         let service = service_fn(|request: http::Request<Incoming>| {
             let mut active = activity.begin_request();
             let (activity, http2) = (activity.clone(), request.version() == Version::HTTP_2);
+            let responded = Arc::new(AtomicBool::new(false));
+            let body_responded = Arc::clone(&responded);
             // Both APIs' services are always ready.
-            let response = service.clone().call(
-                request.map(|body| Body::new(RequestBody { body: Some(body), read: 0, http2, activity })),
-            );
+            let response = service.clone().call(request.map(|body| {
+                let (body, responded) = (Some(body), body_responded);
+                Body::new(RequestBody { body, read: 0, http2, activity, responded })
+            }));
             async move {
                 response.await.map(|mut response: Response| {
                     active.set_sending();
+                    responded.store(true, Ordering::Relaxed);
                     if !http2 && active.is_last() {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
@@ -120,7 +128,7 @@ where
             }
         });
         let builder = builder(protocol, &limits);
-        let stream = TokioIo::new(TrackedIo { stream, activity: activity.clone() });
+        let stream = TokioIo::new(TrackedIo::new(stream, activity.clone()));
         let mut connection = pin!(builder.serve_connection(stream, service));
         let mut age = pin!(sleep(about(limits.connection_max_age)));
         let (ended, timed_out) = loop {
@@ -176,14 +184,18 @@ struct RequestBody {
     read: usize,
     http2: bool,
     activity: ConnectionActivity,
+    /// Whether the response has begun. A client may then cancel the rest of a stream at any time, so
+    /// that does not count as a cancelled request.
+    responded: Arc<AtomicBool>,
 }
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    /// hyper reports a body that an HTTP/2 client cancelled as complete. For a held
-    /// session the difference matters, so this returns an error.
+    /// For a held session it matters whether the client ended or cancelled its side. hyper reports
+    /// a body that was reset without an error code as complete, and tonic one that was cancelled; so
+    /// this returns an error that has no cause.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -196,16 +208,15 @@ impl HttpBody for RequestBody {
         let http2 = self.http2;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(&mut *body).poll_frame(context)) {
-            Some(frame) => Some(frame.map_err(axum::Error::new)),
-            None if http2 && !body.is_end_stream() => {
-                Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::ConnectionReset))))
-            }
-            None => None,
+            Some(Err(error)) if !http2 => Some(Err(axum::Error::new(error))),
+            Some(Ok(frame)) => Some(Ok(frame)),
+            None if !http2 || body.is_end_stream() => None,
+            _ => Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::ConnectionReset)))),
         };
         match &frame {
             Some(Ok(frame)) => self.read += frame.data_ref().map_or(0, Bytes::len),
-            Some(Err(_)) => self.activity.record_reset(),
-            None => {}
+            Some(Err(_)) if !self.responded.load(Ordering::Relaxed) => self.activity.record_reset(),
+            Some(Err(_)) | None => {}
         }
         Poll::Ready(frame)
     }

@@ -7,19 +7,24 @@ use std::{
 };
 
 use futures_util::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::BoxFuture,
     stream::{BoxStream, Stream, iter, unfold},
 };
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinHandle},
+    time::{Sleep, sleep},
+};
 use tracing::debug;
 use uuid::Uuid;
 
 use super::{Caller, Error, Operation, Service, hold_message::HoldPresence};
 use crate::{
+    batch::{BatchError, Results, SetSessions},
     presence::{Author, Pair, Timestamp},
-    store::{ClearSession, ExtendSession, Hold, Observed, SessionKey, SetSession},
+    store::{ClearOutcome, ClearSession, ExtendSession, Hold, Observed, SessionKey, SetSession},
     watch::HeldUser,
 };
 
@@ -61,16 +66,20 @@ impl Service {
             service: Arc::clone(self),
             messages,
             // Before the set, so that the stream hears of every later write.
-            held_user: self.streams.hub.holds().add(key.user.clone()),
+            held_user: self.streams.hub.held_users().add(key.user.clone()),
             key,
             holder: Uuid::new_v4(),
             author: caller.author(),
             grace: first.grace,
             extend_at: self.clock.now(),
             pause: Box::pin(sleep(MESSAGE_PAUSE)),
+            opening: None,
+            is_over: false,
             _counted: CountedStream::new(&self.streams.held),
         };
-        let opened = stream.open(first.pair, first.observed).await?;
+        let opened = stream.open(first.pair, first.observed).await;
+        stream.is_over = opened.is_err();
+        let opened = opened?;
         let further = unfold(Some(stream), async |stream| {
             let mut stream = stream?;
             let event = stream.next().await?;
@@ -96,6 +105,10 @@ struct HoldStream {
     /// The pause before the next message.
     pause: Pin<Box<Sleep>>,
     end: BoxFuture<'static, Error>,
+    /// The task that opens the session.
+    opening: Option<JoinHandle<Result<Results<SetSessions>, BatchError>>>,
+    /// Whether the stream has ended, so that dropping it must not clear the session.
+    is_over: bool,
     _counted: CountedStream,
 }
 
@@ -114,6 +127,12 @@ enum Step {
 impl HoldStream {
     /// The next event; `None` after the messages ended and the session was cleared.
     async fn next(&mut self) -> Option<Result<HoldEvent, Error>> {
+        let event = self.next_event().await;
+        self.is_over |= !matches!(event, Some(Ok(_)));
+        event
+    }
+
+    async fn next_event(&mut self) -> Option<Result<HoldEvent, Error>> {
         loop {
             let event = match self.wait().await {
                 Step::Message(None) => return self.clear().await.err().map(Err),
@@ -152,6 +171,8 @@ impl HoldStream {
         self.grace / 2
     }
 
+    /// Opens the session in a task of its own, so that a clear can wait for it if this future is
+    /// dropped.
     async fn open(&mut self, pair: Pair, observed: Observed) -> Result<HoldEvent, Error> {
         let set = SetSession {
             key: self.key.clone(),
@@ -161,7 +182,11 @@ impl HoldStream {
             observed,
             holder: Some(self.holder),
         };
-        let (now, outcomes) = self.service.batches.set_sessions.call(vec![set]).await?;
+        let service = Arc::clone(&self.service);
+        let opening = tokio::spawn(async move { service.batches.set_sessions.call(vec![set]).await });
+        let opened = self.opening.insert(opening).await;
+        self.opening = None;
+        let (now, outcomes) = opened.map_err(|error| task_failed(&error))??;
         outcomes.into_iter().try_for_each(Error::of_set)?;
         self.extend_at = now + self.interval();
         Ok(HoldEvent::Set(now + self.expires_after()))
@@ -221,21 +246,64 @@ impl HoldStream {
         Ok(self.service.batches.current_holds.call_one(hold).await?)
     }
 
-    /// Clears the session, unless it is not the stream's any more. A client may close its connection
-    /// as soon as it has ended its side, which drops this future; so the write runs in a task of its
-    /// own.
+    /// Clears the session, unless it is not the stream's any more.
     async fn clear(&mut self) -> Result<(), Error> {
-        let service = Arc::clone(&self.service);
+        self.start_clear(&Handle::current()).await.map_err(|error| task_failed(&error))??;
+        Ok(())
+    }
+
+    /// Clears the session after it was opened. A message under way needs no wait: it does not apply to
+    /// a session that was cleared. A client may close its connection as soon as it has ended its
+    /// side, which drops the stream; so this runs in a task of its own.
+    fn start_clear(&mut self, runtime: &Handle) -> JoinHandle<Result<ClearOutcome, BatchError>> {
+        self.is_over = true;
+        let (service, opening) = (Arc::clone(&self.service), self.opening.take());
         let clear = ClearSession {
             key: self.key.clone(),
             cleared_by: self.author.clone(),
             observed: Observed::Now,
             holder: Some(self.holder),
         };
-        let cleared = tokio::spawn(async move { service.batches.clear_sessions.call_one(clear).await });
-        cleared.await.map_err(|error| Error::internal(error.to_string()))??;
-        Ok(())
+        runtime.spawn(async move {
+            if let Some(opening) = opening {
+                // The clear follows whether or not the write succeeded.
+                let _ = opening.await;
+            }
+            service.batches.clear_sessions.call_one(clear).await
+        })
     }
+
+    /// Whether the client has ended its side, and everything before that has arrived.
+    fn client_has_ended(&mut self) -> bool {
+        // The body of a request is pending once after some bytes, to give other connections a turn.
+        let mut pending_left = 1;
+        loop {
+            match self.messages.next().now_or_never() {
+                Some(None) => return true,
+                Some(Some(Ok(_))) => {}
+                Some(Some(Err(_))) => return false,
+                None if pending_left == 0 => return false,
+                None => pending_left -= 1,
+            }
+        }
+    }
+}
+
+impl Drop for HoldStream {
+    /// Clears the session if the client ended its side and cancelled the stream at once: hyper drops
+    /// a cancelled stream before it reads the end of the messages.
+    fn drop(&mut self) {
+        if !self.is_over
+            && self.client_has_ended()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            drop(self.start_clear(&runtime));
+        }
+    }
+}
+
+fn task_failed(error: &JoinError) -> Error {
+    Error::internal(error.to_string())
 }
 
 /// Counts a stream in the metric of held sessions until it is dropped.

@@ -106,7 +106,7 @@ impl Running {
         let mut ticks = interval(TICK);
         loop {
             // This precedes the reads, so that a later commit sends an invalidation.
-            self.hub.holds().set_switch(!self.users.is_empty());
+            self.hub.held_users().set_switch(!self.users.is_empty());
             self.begin_reads();
             let transition: OptionFuture<_> =
                 self.users.next_due().map(|at| self.clock.wait_until(at)).into();
@@ -143,7 +143,7 @@ impl Running {
     }
 
     fn invalidate(&mut self, invalidation: Invalidation) {
-        self.hub.holds().invalidate(&invalidation);
+        self.hub.held_users().invalidate(&invalidation);
         match invalidation {
             Invalidation::Users(keys) => {
                 self.hub.metrics().invalidations.inc_by(u64::try_from(keys.len()).unwrap_or(u64::MAX));

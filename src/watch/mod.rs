@@ -8,7 +8,7 @@
 //! when the presence changes with time. If the presence differs, the hub sends it to the
 //! watchers, which run on the workers.
 
-mod holds;
+mod held_users;
 mod hub;
 mod mailbox;
 mod users;
@@ -24,7 +24,7 @@ use crate::{
 };
 use mailbox::Mailbox;
 
-pub use holds::{HeldUser, Holds};
+pub use held_users::{HeldUser, HeldUsers};
 pub use hub::{CONNECTIONS, Sources, run};
 pub use mailbox::PresenceUpdate;
 
@@ -39,7 +39,7 @@ struct Shared {
     /// One permit for each user of each watcher.
     permits: Arc<Semaphore>,
     metrics: WatchMetrics,
-    holds: Holds,
+    held_users: HeldUsers,
 }
 
 /// The watchers that began or ended since the hub last emptied the inbox.
@@ -56,8 +56,8 @@ impl Hub {
     #[must_use]
     pub fn new(users_max: u32, metrics: WatchMetrics, switch: InvalidationSwitch) -> Self {
         let permits = Arc::new(Semaphore::new(usize::try_from(users_max).unwrap_or(usize::MAX)));
-        let (inbox, inbox_filled, holds) = (Mutex::default(), Notify::new(), Holds::new(switch));
-        Self(Arc::new(Shared { inbox, inbox_filled, permits, metrics, holds }))
+        let (inbox, inbox_filled, held_users) = (Mutex::default(), Notify::new(), HeldUsers::new(switch));
+        Self(Arc::new(Shared { inbox, inbox_filled, permits, metrics, held_users }))
     }
 
     /// Begins to follow users, which must be distinct. Returns `None` at the limit of watched
@@ -74,8 +74,8 @@ impl Hub {
 
     /// Returns the streams that hold sessions. They hear of changes only while the hub is [`run`].
     #[must_use]
-    pub fn holds(&self) -> &Holds {
-        &self.0.holds
+    pub fn held_users(&self) -> &HeldUsers {
+        &self.0.held_users
     }
 
     /// Returns the metrics of watching.

@@ -14,8 +14,9 @@ impl Service {
     /// further one changes its pair. In between the session is extended every half of `grace`,
     /// each time until the next extension plus `grace`.
     ///
-    /// When `messages` ends, the session is cleared. When `messages` fails, or the caller drops
-    /// the returned stream, the session stays and expires by itself.
+    /// When `messages` ends, the session is cleared, also if the caller drops the returned stream
+    /// at the same time. When `messages` fails, or the caller drops the returned stream before
+    /// `messages` ends, the session stays and expires by itself.
     ///
     /// The returned stream ends with an error after an invalid or failed message, when another
     /// call or stream set or cleared the session, when the caller's token expires, when the

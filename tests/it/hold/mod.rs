@@ -1,5 +1,6 @@
 //! Sessions that streams hold, on a real server.
 
+mod ends;
 mod faults;
 
 use std::{future::pending, time::Duration};

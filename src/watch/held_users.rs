@@ -12,7 +12,7 @@ use crate::store::{Invalidation, InvalidationSwitch, UserKey};
 
 /// The streams of this process that hold sessions. All clones share one state.
 #[derive(Clone, Debug)]
-pub struct Holds(Arc<Shared>);
+pub struct HeldUsers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -23,12 +23,12 @@ struct Shared {
 /// One stream that holds a session. Dropping it ends the wake-ups.
 #[derive(Debug)]
 pub struct HeldUser {
-    holds: Holds,
+    all: HeldUsers,
     user: UserKey,
     invalidated: Arc<Notify>,
 }
 
-impl Holds {
+impl HeldUsers {
     pub(super) fn new(switch: InvalidationSwitch) -> Self {
         Self(Arc::new(Shared { streams: Mutex::default(), switch }))
     }
@@ -42,7 +42,7 @@ impl Holds {
         streams.entry(user.clone()).or_default().push(Arc::clone(&invalidated));
         self.0.switch.set(true);
         drop(streams);
-        HeldUser { holds: self.clone(), user, invalidated }
+        HeldUser { all: self.clone(), user, invalidated }
     }
 
     /// Wakes the streams whose session may have been taken.
@@ -79,7 +79,7 @@ impl HeldUser {
 
 impl Drop for HeldUser {
     fn drop(&mut self) {
-        let mut streams = self.holds.streams();
+        let mut streams = self.all.streams();
         if let Some(of_user) = streams.get_mut(&self.user) {
             of_user.retain(|stream| !Arc::ptr_eq(stream, &self.invalidated));
             if of_user.is_empty() {
