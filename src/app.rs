@@ -21,7 +21,7 @@ use crate::{
     health::Health,
     sampler,
     server::{Slots, Tls, accept, bind, connections_max},
-    service::{ReplicaHealth, Streams},
+    service::{Holds, ReplicaHealth, Streams},
     settings::{Settings, UnknownProperties},
     store::{Database, OpenError, Store},
     telemetry::{Api, Metrics, Traces},
@@ -329,7 +329,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         health: Health::new(grpc::SERVICE_NAME, metrics.clone()).await,
         streams: Streams {
             hub,
-            held: metrics.hold_streams(),
+            holds: Holds::new(&settings.streams, metrics.hold_streams()),
             settings: settings.streams,
             stop: stop.clone(),
         },

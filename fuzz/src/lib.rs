@@ -20,7 +20,7 @@ use presenced::{
     graph, grpc,
     health::Health,
     presence::{parse_duration, parse_zoned_time},
-    service::{Service, Streams},
+    service::{Holds, Service, Streams},
     settings::{Cli, Settings},
     store::Database,
     telemetry::{Metrics, Traces},
@@ -88,7 +88,7 @@ impl Apis {
             let batches = Batches::start(&store, &Clock::new(), &metrics, limits);
             let streams = Streams {
                 hub: Hub::new(1, metrics.watch(), switch),
-                held: metrics.hold_streams(),
+                holds: Holds::new(&open.streams, metrics.hold_streams()),
                 settings: open.streams,
                 stop: stop.clone(),
             };

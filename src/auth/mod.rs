@@ -64,6 +64,11 @@ impl Authenticator {
         self.tokens.is_none()
     }
 
+    /// Counts a further message of a caller's stream as a call. The error is a caller above its rate.
+    pub fn count_message(&self, caller: &Caller) -> Result<(), Error> {
+        self.rates.as_ref().map_or(Ok(()), |rates| rates.check(caller))
+    }
+
     /// The caller of a request. The error is an invalid token, or a caller above its rate.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         let caller = match &self.tokens {

@@ -1,6 +1,6 @@
 //! The implementation of `presence.v1.PresenceService`: each RPC calls one method of the service.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use futures_util::{
     StreamExt,
@@ -28,6 +28,7 @@ use super::{
     status::to_status,
 };
 use crate::{
+    auth::Authenticator,
     presence::WATCHED_MAX,
     service::{Caller, Error, Input, ReadFrom, Service},
     telemetry::RequestId,
@@ -37,11 +38,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Handler {
     service: Arc<Service>,
+    authenticator: Authenticator,
 }
 
 impl Handler {
-    pub(super) const fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    pub(super) const fn new(service: Arc<Service>, authenticator: Authenticator) -> Self {
+        Self { service, authenticator }
     }
 }
 
@@ -267,8 +269,17 @@ impl PresenceService for Handler {
         request: Request<Streaming<HoldPresenceRequest>>,
     ) -> Result<Response<Self::HoldPresenceStream>, Status> {
         let (caller, messages, status) = unpack(request)?;
-        let messages = messages.map(|message| match message {
-            Ok(message) => Ok(message.into()),
+        // The call itself was counted with its first message. The service's own extensions are not
+        // counted, because other calls of the application would end its streams. Their number is
+        // limited by the grace and by the limits of streams.
+        let (authenticator, sender, mut is_first) = (self.authenticator.clone(), caller.clone(), true);
+        let messages = messages.map(move |message| match message {
+            Ok(message) => {
+                if !mem::replace(&mut is_first, false) {
+                    authenticator.count_message(&sender)?;
+                }
+                Ok(message.into())
+            }
             Err(_) => Err(Error::message_malformed("The stream broke, or its message cannot be decoded.")),
         });
         let events = self.service.hold_presence(&caller, messages.boxed()).await.map_err(status)?;

@@ -40,7 +40,8 @@ impl Routes {
     ) -> Result<Self, tonic_reflection::server::Error> {
         let limits = state.limits;
         let message_max = limits.message_max();
-        let presence = PresenceServiceServer::new(Handler::new(Arc::clone(&state.service)));
+        let handler = Handler::new(Arc::clone(&state.service), state.authenticator.clone());
+        let presence = PresenceServiceServer::new(handler);
         let watch = presence.clone().max_decoding_message_size(limits.long_message_max());
         let presence = presence.max_decoding_message_size(message_max);
         let health = HealthServer::new(HealthService::from_health_reporter(health));

@@ -14,6 +14,9 @@ use crate::{
 /// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "presence.v1";
 
+/// The delay before a retry, in milliseconds, for gRPC's own retries (gRFC A6).
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// The error as a status whose details have the reason, the invalid fields, the delay before a
 /// retry, and the request id.
 pub(super) fn to_status(error: &Error, id: RequestId) -> Status {
@@ -30,7 +33,13 @@ pub(super) fn to_status(error: &Error, id: RequestId) -> Status {
     if let Some(after) = error.retry_after {
         details.set_retry_info(Some(after));
     }
-    Status::with_error_details(code(error.kind), error.message(Api::Grpc), details)
+    let mut status = Status::with_error_details(code(error.kind), error.message(Api::Grpc), details);
+    if let Some(after) = error.retry_after {
+        // Clients with a retry policy wait for this time, rounded up, instead of their own.
+        let millis = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        status.metadata_mut().insert(RETRY_PUSHBACK, millis.into());
+    }
+    status
 }
 
 const fn code(kind: Kind) -> Code {
@@ -67,6 +76,7 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::StoreUnavailable => ErrorReason::StoreUnavailable,
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
         Reason::TooManyWatched => ErrorReason::TooManyWatched,
+        Reason::TooManyHolds => ErrorReason::TooManyHolds,
         Reason::Stopping => ErrorReason::Stopping,
         Reason::StreamTooOld => ErrorReason::StreamTooOld,
         Reason::SessionTaken => ErrorReason::SessionTaken,

@@ -72,7 +72,11 @@ impl Error {
     fn new(kind: Kind, reason: Reason, public: impl Into<String>, internal: Option<String>) -> Self {
         let retry_after = matches!(
             reason,
-            Reason::QueueFull | Reason::StoreUnavailable | Reason::TooManyWatched | Reason::Stopping
+            Reason::QueueFull
+                | Reason::StoreUnavailable
+                | Reason::TooManyWatched
+                | Reason::TooManyHolds
+                | Reason::Stopping
         )
         .then_some(RETRY_AFTER);
         Self {
@@ -221,6 +225,25 @@ impl Error {
         let public =
             "This replica has reached its limit of watched users. Retry later, or watch fewer users.";
         Self::new(Kind::ResourceExhausted, Reason::TooManyWatched, public, None)
+    }
+
+    /// The replica reached its limit of streams that hold a session.
+    pub(super) fn too_many_holds(max: u32) -> Self {
+        let public = format!(
+            "This replica has reached its limit of {max} streams that hold a session (--holds-max). Retry \
+             later, or refresh the session with SetPresence."
+        );
+        Self::new(Kind::ResourceExhausted, Reason::TooManyHolds, public, None)
+    }
+
+    /// The application reached its limit of streams that hold a session.
+    pub(super) fn too_many_holds_of_application(max: u32) -> Self {
+        let public = format!(
+            "The application has reached its limit of {max} streams that hold a session on this replica \
+             (--application-holds-max). End streams that are not needed, or refresh the session with \
+             SetPresence."
+        );
+        Self::new(Kind::ResourceExhausted, Reason::TooManyHolds, public, None)
     }
 
     /// The service is stopping.

@@ -11,7 +11,6 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, Stream, iter, unfold},
 };
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     runtime::Handle,
     task::{JoinError, JoinHandle},
@@ -20,7 +19,7 @@ use tokio::{
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{Caller, Error, Operation, Service, hold_message::HoldPresence};
+use super::{Caller, Error, Operation, Service, hold_message::HoldPresence, holds::HoldPlace};
 use crate::{
     batch::{BatchError, Results, SetSessions},
     presence::{Author, Pair, Timestamp},
@@ -75,7 +74,7 @@ impl Service {
             pause: Box::pin(sleep(MESSAGE_PAUSE)),
             opening: None,
             is_over: false,
-            _counted: CountedStream::new(&self.streams.held),
+            _place: self.streams.holds.open(caller)?,
         };
         let opened = stream.open(first.pair, first.observed).await;
         stream.is_over = opened.is_err();
@@ -109,7 +108,7 @@ struct HoldStream {
     opening: Option<JoinHandle<Result<Results<SetSessions>, BatchError>>>,
     /// Whether the stream has ended, so that dropping it must not clear the session.
     is_over: bool,
-    _counted: CountedStream,
+    _place: HoldPlace,
 }
 
 /// What a stream does next.
@@ -304,20 +303,4 @@ impl Drop for HoldStream {
 
 fn task_failed(error: &JoinError) -> Error {
     Error::internal(error.to_string())
-}
-
-/// Counts a stream in the metric of held sessions until it is dropped.
-struct CountedStream(Gauge);
-
-impl CountedStream {
-    fn new(streams: &Gauge) -> Self {
-        streams.inc();
-        Self(streams.clone())
-    }
-}
-
-impl Drop for CountedStream {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }

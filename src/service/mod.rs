@@ -10,6 +10,7 @@ mod field;
 mod history;
 mod hold_message;
 mod hold_stream;
+mod holds;
 mod input;
 mod operations;
 mod permission;
@@ -35,6 +36,7 @@ pub use field::{Field, Path};
 pub use history::View;
 pub use hold_message::HoldPresence;
 pub use hold_stream::HoldEvent;
+pub use holds::Holds;
 pub use input::{Expiry, Input};
 pub use operations::{
     ClearPresence, Explanation, HistoryPage, Interval, ListPresenceHistory, Page, SetLocation, SetPresence,

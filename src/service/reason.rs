@@ -39,6 +39,8 @@ pub enum Reason {
     DeadlineExceeded,
     /// The replica reached its limit of watched users.
     TooManyWatched,
+    /// The replica, or the application on it, reached its limit of held sessions.
+    TooManyHolds,
     /// The service is stopping.
     Stopping,
     /// The stream reached its maximum age.

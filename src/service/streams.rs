@@ -3,11 +3,10 @@
 use std::future::pending;
 
 use futures_util::future::BoxFuture;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Error};
+use super::{Caller, Error, Holds};
 use crate::{
     clock::{Clock, about},
     settings::StreamSettings,
@@ -19,8 +18,8 @@ use crate::{
 pub struct Streams {
     /// The source of changes for watchers.
     pub hub: Hub,
-    /// The number of streams that hold a session.
-    pub held: Gauge,
+    /// The streams that hold a session.
+    pub holds: Holds,
     /// The maximum age and the heartbeat.
     pub settings: StreamSettings,
     /// Ends all streams.

@@ -89,7 +89,8 @@ pub struct AuthSettings {
     pub session_id_policy: SessionIdPolicy,
 
     /// Rate limit of one application in one tenant as CALLS/DURATION, such as 10000/30s. Each request of
-    /// a $batch counts. Each replica counts separately. Without it, there is no limit.
+    /// a $batch and each message of a stream counts. Each replica counts separately. Without it, there
+    /// is no limit.
     #[arg(long, env = "PRESENCE_RATE_LIMIT", global = true, value_name = "RATE")]
     pub rate_limit: Option<RateLimit>,
 

@@ -37,6 +37,25 @@ pub struct StreamSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
     pub watch_users_max: u32,
 
+    /// Maximum number of streams of a replica that hold a session. Further streams are refused. Each
+    /// extends its session every half of its grace, so 100,000 with the default grace write 13,000
+    /// times a second.
+    #[arg(long, env = "PRESENCE_HOLDS_MAX", default_value_t = 100_000, global = true, value_name = "NUMBER")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub holds_max: u32,
+
+    /// Maximum number of those streams of one application in one tenant. Callers without authentication
+    /// count as one application.
+    #[arg(
+        long,
+        env = "PRESENCE_APPLICATION_HOLDS_MAX",
+        default_value_t = 50_000,
+        global = true,
+        value_name = "NUMBER"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub application_holds_max: u32,
+
     /// Time without an event after which a watching stream sends a heartbeat. No flag sets it.
     #[arg(skip = WATCH_HEARTBEAT)]
     pub watch_heartbeat: Duration,
