@@ -1,5 +1,6 @@
 //! The gRPC API as grpcurl and generated clients see it.
 
+mod details;
 mod explain;
 
 use std::time::Duration;
