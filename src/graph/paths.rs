@@ -25,7 +25,7 @@ const KEYED: [&str; 2] = ["users", "presences"];
 /// The segment behind `presences` that is no id.
 const COUNT: &str = "$count";
 /// The words of all paths of the API; a test compares them with the table of operations.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 25] = [
     "v1.0",
     "beta",
     "$batch",
@@ -39,6 +39,7 @@ const WORDS: [&str; 24] = [
     "watchPresences",
     "setPresence",
     "clearPresence",
+    "holdPresence",
     "setUserPreferredPresence",
     "clearUserPreferredPresence",
     "setStatusMessage",
