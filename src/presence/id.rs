@@ -42,17 +42,23 @@ macro_rules! id {
             /// Parses an id and normalises it. The normal form has 1 to 128 visible ASCII
             /// characters.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                let (allows, normal): (fn(u8) -> bool, fn(&str) -> Cow<'_, str>) = ($allows, $normal);
+                let normal: fn(&str) -> Cow<'_, str> = $normal;
                 let placeholder: fn(&str) -> Option<Placeholder> = $placeholder;
                 let normal = normal(text);
                 if let Some(placeholder) = placeholder(&normal) {
                     return Err(InvalidId::Placeholder(placeholder));
                 }
+                Self::from_normal(&normal)
+            }
+
+            /// Reads an id in its normal form, such as a stored one.
+            pub fn from_normal(text: &str) -> Result<Self, InvalidId> {
+                let allows: fn(u8) -> bool = $allows;
                 let allowed = |byte: u8| byte.is_ascii_graphic() && allows(byte);
-                if normal.is_empty() || normal.len() > ID_MAX_CHARS || !normal.bytes().all(allowed) {
+                if text.is_empty() || text.len() > ID_MAX_CHARS || !text.bytes().all(allowed) {
                     return Err(InvalidId::Characters);
                 }
-                Ok(Self(normal.into()))
+                Ok(Self(text.into()))
             }
 
             /// Returns a text that no caller can send. A statement for it finds no row.

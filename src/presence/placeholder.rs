@@ -26,11 +26,14 @@ impl Placeholder {
     /// Finds out whether a user id, or the application of a session id, is a placeholder.
     #[must_use]
     pub fn of_id(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "me" => Some(Self::Me),
-            "delta" => Some(Self::Delta),
-            _ if text.strip_prefix(':').is_some_and(is_name) => Some(Self::Template),
-            _ => Self::of_part(text),
+        if text.eq_ignore_ascii_case("me") {
+            Some(Self::Me)
+        } else if text.eq_ignore_ascii_case("delta") {
+            Some(Self::Delta)
+        } else if text.strip_prefix(':').is_some_and(is_name) {
+            Some(Self::Template)
+        } else {
+            Self::of_part(text)
         }
     }
 
@@ -41,21 +44,28 @@ impl Placeholder {
         if let Some(guid) = parse_guid(text) {
             return guid.is_nil().then_some(Self::NilGuid);
         }
-        let lower = text.to_ascii_lowercase();
         if text == "*" {
             Some(Self::Wildcard)
-        } else if UNSET.contains(&lower.as_str()) || (lower.starts_with("[object ") && lower.ends_with(']')) {
+        } else if UNSET.iter().any(|unset| text.eq_ignore_ascii_case(unset))
+            || enclosed(text, "[object ", "]")
+        {
             Some(Self::Unset)
         } else {
-            is_template(&lower).then_some(Self::Template)
+            is_template(text).then_some(Self::Template)
         }
     }
 }
 
-/// Whether the text, in lower case, is `{name}`, `${name}`, `{{name}}`, `<name>`, or `%7Bname%7D`,
-/// which was encoded twice.
+/// Whether the text begins and ends with these texts, in any case.
+fn enclosed(text: &str, open: &str, close: &str) -> bool {
+    let begins = text.get(..open.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(open));
+    let end = text.len().checked_sub(close.len()).and_then(|at| text.get(at..));
+    begins && end.is_some_and(|end| end.eq_ignore_ascii_case(close))
+}
+
+/// Whether the text is `{name}`, `${name}`, `{{name}}`, `<name>`, or `%7Bname%7D`, which was encoded
+/// twice.
 fn is_template(text: &str) -> bool {
-    let enclosed = |text: &str, open, close| text.starts_with(open) && text.ends_with(close);
     enclosed(text.trim_start_matches(['$', '#', '@']), "{", "}")
         || enclosed(text, "<", ">")
         || enclosed(text, "%7b", "%7d")

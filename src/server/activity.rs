@@ -330,7 +330,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         let received = buffer.filled().get(before..).unwrap_or_default();
-        if received.is_empty() {
+        if received.is_empty() && buffer.remaining() > 0 {
             self.end = Some(read);
             context.waker().wake_by_ref();
             return Poll::Pending;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{StoreError, StoredHistory, UserKey, keys};
 use crate::presence::{
-    Author, EndReason, Pair, PreferredPresence, Session, Span, SpanEnd, SpanValue, StatusMessage, Timestamp,
-    User, WorkLocation,
+    Author, EndReason, Pair, PreferredPresence, Session, SessionId, Span, SpanEnd, SpanValue, StatusMessage,
+    Timestamp, User, UserId, WorkLocation,
 };
 
 /// A row of any engine.
@@ -122,7 +122,7 @@ fn current(span: Span, now: Timestamp) -> Span {
 fn span<R: Row>(part: &str, ended_at: Option<Timestamp>, row: &R) -> Result<Span, StoreError> {
     let value = match part {
         "session" => SpanValue::Session {
-            session_id: parse_stored(required(row.text(1)?)?)?,
+            session_id: stored_session_id(required(row.text(1)?)?)?,
             pair: pair(row.text(2)?, row.text(3)?)?,
             changed_at: required(row.time(5)?)?,
         },
@@ -148,8 +148,8 @@ fn span<R: Row>(part: &str, ended_at: Option<Timestamp>, row: &R) -> Result<Span
 
 fn author(application_id: Option<&str>, user_id: Option<&str>) -> Result<Author, StoreError> {
     Ok(Author {
-        application_id: application_id.map(parse_stored).transpose()?,
-        user_id: user_id.map(parse_stored).transpose()?,
+        application_id: application_id.map(stored_session_id).transpose()?,
+        user_id: user_id.map(stored_user_id).transpose()?,
     })
 }
 
@@ -163,7 +163,7 @@ fn add_session<R: Row>(user: &mut User, session_id: &str, now: Timestamp, row: &
         return Ok(());
     }
     user.sessions.push(Session {
-        session_id: parse_stored(session_id)?,
+        session_id: stored_session_id(session_id)?,
         pair: pair(row.text(2)?, row.text(3)?)?,
         set_at: required(row.time(4)?)?,
         opened_at: required(row.time(8)?)?,
@@ -205,7 +205,21 @@ pub(super) fn required<T>(value: Option<T>) -> Result<T, StoreError> {
     value.ok_or_else(|| StoreError::Data("a column is null that must not be".to_owned()))
 }
 
+/// Reads the column of a user id, which is stored in its normal form.
+pub(super) fn stored_user_id(text: &str) -> Result<UserId, StoreError> {
+    UserId::from_normal(text).map_err(|error| invalid(text, error))
+}
+
+/// Reads the column of a session id, which is stored in its normal form.
+pub(super) fn stored_session_id(text: &str) -> Result<SessionId, StoreError> {
+    SessionId::from_normal(text).map_err(|error| invalid(text, error))
+}
+
+fn invalid(text: &str, error: impl Display) -> StoreError {
+    StoreError::Data(format!("a stored value is invalid: {text:?}: {error}"))
+}
+
 /// Parses a text column.
 pub(super) fn parse_stored<T: FromStr<Err: Display>>(text: &str) -> Result<T, StoreError> {
-    text.parse().map_err(|error| StoreError::Data(format!("a stored value is invalid: {text:?}: {error}")))
+    text.parse().map_err(|error| invalid(text, error))
 }

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 
 use super::{
     committed,
-    common::{WrittenSession, bind_keys, written_sessions},
+    common::{bind_keys, written_key, written_rows},
     room,
     statement::{Statements, column},
 };
@@ -33,7 +33,8 @@ pub(super) async fn clear_sessions(
     let newest = keys::newest_of_each(now, clears);
     let (mut marked, mut written) = (Vec::new(), HashMap::with_capacity(newest.len()));
     let rows = write(statements, now, &newest).await?;
-    for WrittenSession { key, row } in written_sessions(statements, &CLEAR_SESSIONS, rows)? {
+    for row in written_rows(statements, &CLEAR_SESSIONS, rows)? {
+        let key = written_key(&row)?;
         if column(&row, 7)? {
             marked.push(key.clone());
         }

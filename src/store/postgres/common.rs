@@ -5,7 +5,10 @@ use sqlx::{Postgres, postgres::PgArguments, postgres::PgRow, query::Query};
 use super::statement::{Statements, column};
 use crate::{
     presence::Timestamp,
-    store::{SessionKey, StoreError, UserKey, rows::Row, rows::parse_stored, rows::required, sql::Sql},
+    store::{
+        SessionKey, StoreError, UserKey, rows::Row, rows::required, rows::stored_session_id,
+        rows::stored_user_id, sql::Sql,
+    },
 };
 
 /// The channel of `pg_notify`. A payload is a user, `TENANT USER`.
@@ -24,40 +27,42 @@ pub(super) fn bind_keys<'q>(
         .bind(keys.map(|key| key.session_id.as_str()).collect::<Vec<_>>())
 }
 
-/// A session that a statement wrote, and the row that it returned.
-pub(super) struct WrittenSession {
-    pub(super) key: SessionKey,
-    pub(super) row: PgRow,
-}
+/// The column of the session id in the rows of a write of sessions.
+const SESSION_ID: usize = 5;
 
-/// Returns the sessions that a statement wrote, from its rows. Their columns 0, 1 and 5 are the key, 2
-/// is whether replicas must be notified, 3 whether it appended a span, and 4 whether it was on time.
-pub(super) fn written_sessions(
+/// Returns the rows of the sessions that a statement wrote. Their columns 0, 1 and [`SESSION_ID`] are
+/// the key, 2 is whether replicas must be notified, 3 whether it appended a span, and 4 whether it was
+/// on time.
+pub(super) fn written_rows(
     statements: &Statements,
     sql: &Sql,
-    rows: Vec<PgRow>,
-) -> Result<Vec<WrittenSession>, StoreError> {
-    let mut written = Vec::with_capacity(rows.len());
-    for row in rows {
-        if !column::<bool>(&row, 4)? {
+    mut rows: Vec<PgRow>,
+) -> Result<Vec<PgRow>, StoreError> {
+    if let [row] = rows.as_slice() {
+        if !column::<bool>(row, 4)? {
             return Err(statements.late(sql));
         }
-        // If it wrote no session, its row has no key.
-        if row.text(1)?.is_some() {
-            written.push(WrittenSession { key: session_key(&row, 5)?, row });
+        // If it wrote no session, its only row has no key.
+        if row.text(1)?.is_none() {
+            rows.clear();
         }
     }
-    Ok(written)
+    Ok(rows)
+}
+
+/// The key of a session that a statement wrote.
+pub(super) fn written_key(row: &PgRow) -> Result<SessionKey, StoreError> {
+    session_key(row, SESSION_ID)
 }
 
 /// Decodes a user's key from the first two columns.
 pub(super) fn user_key(row: &PgRow) -> Result<UserKey, StoreError> {
-    Ok(UserKey { tenant_id: column(row, 0)?, user_id: parse_stored(required(row.text(1)?)?)? })
+    Ok(UserKey { tenant_id: column(row, 0)?, user_id: stored_user_id(required(row.text(1)?)?)? })
 }
 
 /// Decodes a session's key from the first two columns and the one of the session id.
 pub(super) fn session_key(row: &PgRow, session_id: usize) -> Result<SessionKey, StoreError> {
-    Ok(SessionKey { user: user_key(row)?, session_id: parse_stored(required(row.text(session_id)?)?)? })
+    Ok(SessionKey { user: user_key(row)?, session_id: stored_session_id(required(row.text(session_id)?)?)? })
 }
 
 impl Row for PgRow {

@@ -9,7 +9,7 @@ use crate::{
     presence::UserId,
     store::{
         LAST_USER_ID, StoreError, UserKey,
-        rows::{Row, parse_stored, required},
+        rows::{Row, required, stored_user_id},
         sql::{Sql, sql},
     },
 };
@@ -47,7 +47,7 @@ pub(super) async fn erase_author(
             .bind(end.unwrap_or(LAST_USER_ID));
         statements.run(sql, query).await?;
     }
-    end.map(parse_stored).transpose()
+    end.map(stored_user_id).transpose()
 }
 
 /// [`crate::store::Store::erase_user`].

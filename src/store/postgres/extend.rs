@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     cleanup,
-    common::{WrittenSession, bind_keys, written_sessions},
+    common::{bind_keys, written_key, written_rows},
     statement::{Statements, column},
 };
 use crate::{
@@ -35,7 +35,8 @@ pub(super) async fn extend_sessions(
     for round in keys::rounds(held) {
         let mut extended = HashMap::with_capacity(round.len());
         let rows = write(statements, now, &round).await?;
-        for WrittenSession { key, row } in written_sessions(statements, &EXTEND_SESSIONS, rows)? {
+        for row in written_rows(statements, &EXTEND_SESSIONS, rows)? {
+            let key = written_key(&row)?;
             if column(&row, 7)? {
                 missing.push(SessionRow { key, set_at: now, unused_from: Some(now) });
             } else {

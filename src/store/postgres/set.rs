@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 
 use super::{
     committed,
-    common::{WrittenSession, bind_keys, written_sessions},
+    common::{bind_keys, written_key, written_rows},
     room,
     statement::{Statements, column},
 };
@@ -31,17 +31,22 @@ pub(super) async fn set_sessions(
         return Ok(Vec::new());
     }
     let newest = keys::newest_of_each(now, sets);
-    let (mut opened, mut written) = (Vec::new(), HashSet::with_capacity(newest.len()));
-    let rows = write(statements, now, &newest).await?;
-    for WrittenSession { key, row } in written_sessions(statements, &SET_SESSIONS, rows)? {
-        if column(&row, 6)? {
-            opened.push(key.clone());
+    let rows = written_rows(statements, &SET_SESSIONS, write(statements, now, &newest).await?)?;
+    let (mut opened, mut written) = (Vec::new(), HashSet::new());
+    // Decoding a key takes time, and most sets refresh a session.
+    let all_written = rows.len() == newest.len();
+    for row in &rows {
+        if column(row, 6)? {
+            opened.push(written_key(row)?);
         }
-        written.insert(key);
+        if !all_written {
+            written.insert(written_key(row)?);
+        }
     }
-    committed::sessions(statements, now, &newest, |key| written.contains(key)).await?;
+    let is_written = |key: &_| all_written || written.contains(key);
+    committed::sessions(statements, now, &newest, is_written).await?;
     let evicted = room::make(statements, now, &opened).await;
-    Ok(keys::set_outcomes(sets, |key| written.contains(key), &evicted))
+    Ok(keys::set_outcomes(sets, is_written, &evicted))
 }
 
 pub(super) async fn write(

@@ -11,8 +11,8 @@ use crate::{
     store::{
         ListUsers, StoreError, UpdateUser, UserChange, author_columns,
         rows::Row,
-        rows::parse_stored,
         rows::required,
+        rows::stored_user_id,
         sql::{Sql, sql},
     },
 };
@@ -87,7 +87,7 @@ pub(super) async fn list_users(
         .bind(now.as_millis())
         .bind(i64::from(list.limit));
     let rows = statements.run(&LIST_USERS, query).await?.rows;
-    rows.iter().map(|row| parse_stored(required(row.text(0)?)?)).collect()
+    rows.iter().map(|row| stored_user_id(required(row.text(0)?)?)).collect()
 }
 
 /// [`crate::store::Store::count_users`].

@@ -11,7 +11,7 @@ use crate::{
     presence::Timestamp,
     store::{
         SessionKey, SetSession, StoreError, UserKey, author_columns, keys::Newest, rows::Row,
-        rows::parse_stored,
+        rows::parse_stored, rows::stored_session_id, rows::stored_user_id,
     },
 };
 
@@ -83,12 +83,12 @@ pub(super) fn json<T: Serialize>(rows: &[T]) -> Result<String, StoreError> {
 
 /// Decodes a user's key from the first two columns.
 pub(super) fn user_key(row: &SqliteRow) -> Result<UserKey, StoreError> {
-    Ok(UserKey { tenant_id: parse_stored(row.try_get(0)?)?, user_id: parse_stored(row.try_get(1)?)? })
+    Ok(UserKey { tenant_id: parse_stored(row.try_get(0)?)?, user_id: stored_user_id(row.try_get(1)?)? })
 }
 
 /// Decodes a session's key from the first three columns.
 pub(super) fn session_key(row: &SqliteRow) -> Result<SessionKey, StoreError> {
-    Ok(SessionKey { user: user_key(row)?, session_id: parse_stored(row.try_get(2)?)? })
+    Ok(SessionKey { user: user_key(row)?, session_id: stored_session_id(row.try_get(2)?)? })
 }
 
 impl Row for SqliteRow {

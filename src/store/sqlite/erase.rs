@@ -17,7 +17,7 @@ use crate::{
         LAST_USER_ID, StoreError, UserKey,
         connection::{ConnectionPool, with_timeout},
         invalidation::Notifier,
-        rows::{Row, parse_stored},
+        rows::{Row, stored_user_id},
         sql::{Sql, sql},
     },
 };
@@ -66,7 +66,7 @@ pub(super) async fn erase_author(
             .bind(end.unwrap_or(LAST_USER_ID));
         rows(writer, sql, query).await?;
     }
-    end.map(parse_stored).transpose()
+    end.map(stored_user_id).transpose()
 }
 
 /// [`crate::store::Store::erase_user`].

@@ -9,7 +9,7 @@ use crate::{
         ListUsers, StoreError, UpdateUser, UserChange, author_columns,
         connection::{ConnectionPool, with_timeout},
         invalidation::Notifier,
-        rows::parse_stored,
+        rows::stored_user_id,
         sql::{Sql, sql},
     },
 };
@@ -83,7 +83,7 @@ pub(super) async fn list_users(
         .bind(i64::from(list.limit));
     let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
     let ids: Vec<String> = pool.release(connection, LIST_USERS.name, outcome)?;
-    ids.iter().map(|id| parse_stored(id)).collect()
+    ids.iter().map(|id| stored_user_id(id)).collect()
 }
 
 /// [`crate::store::Store::count_users`].
