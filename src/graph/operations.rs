@@ -349,3 +349,14 @@ pub(super) fn all() -> impl Iterator<Item = (String, HttpOperation)> {
     on_presence
         .chain(COLLECTION_OPERATIONS.into_iter().map(|operation| (operation.path.to_owned(), operation)))
 }
+
+/// The response of the operation at a path behind the version, if a batch can't contain it.
+pub(super) fn response_of_stream(path: &str) -> Option<OperationResponse> {
+    let is_at = |pattern: &str| {
+        let (words, segments) = (pattern.split('/'), path.split('/'));
+        words.clone().count() == segments.clone().count()
+            && words.zip(segments).all(|(word, segment)| word == "{id}" || word == segment)
+    };
+    let streams = all().filter(|(_, operation)| operation.response.is_stream());
+    streams.filter(|(pattern, _)| is_at(pattern)).map(|(_, operation)| operation.response).next()
+}

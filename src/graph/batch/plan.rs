@@ -21,7 +21,8 @@ use crate::{
         body::{NamedTexts, named_texts, objects, text, texts},
         matched::Matched,
         odata::authority,
-        paths::{BATCH_PATH, VERSIONS, WATCH_PATH, canonicalize},
+        operations::{OperationResponse, response_of_stream},
+        paths::{BATCH_PATH, VERSIONS, canonicalize},
         preferences::Handling,
         refusal::Refusal,
     },
@@ -254,11 +255,14 @@ fn url(
     }
     let path = uri.path();
     let behind_version = VERSIONS.iter().find_map(|version| path.strip_prefix(version)).unwrap_or_default();
-    match behind_version {
-        BATCH_PATH | "/%24batch" => return refuse("must not be a batch"),
-        WATCH_PATH => return refuse("must not be a stream"),
-        path if is_export(path) => return refuse("must not be an export"),
-        _ => {}
+    if matches!(behind_version, BATCH_PATH | "/%24batch") {
+        return refuse("must not be a batch");
+    }
+    if let Some(response) = response_of_stream(behind_version) {
+        return refuse(match response {
+            OperationResponse::Lines => "must not be an export",
+            _ => "must not be a stream",
+        });
     }
     let Some(Ok(path)) = uri.path_and_query().map(|path| path.as_str().parse()) else {
         return refuse(INVALID_URL);
@@ -275,16 +279,6 @@ fn with_version(url: &str, version: &str) -> String {
         split.is_some_and(|(start, rest)| start.eq_ignore_ascii_case(version) && rest.starts_with('/'))
     };
     if VERSIONS.iter().any(names_version) { path } else { format!("{version}{path}") }
-}
-
-/// Whether a path behind the version is that of an export, which is no JSON value.
-fn is_export(path: &str) -> bool {
-    matches!(
-        path.split('/').collect::<Vec<_>>().as_slice(),
-        ["", "users", _, "presence", "export"]
-            | ["", "me", "presence", "export"]
-            | ["", "communications", "presences", _, "export"]
-    )
 }
 
 /// The item's headers, which replace the inherited ones. Headers of connections are

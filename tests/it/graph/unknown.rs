@@ -133,7 +133,11 @@ async fn under_strict_handling_the_error_suggests_the_nearest_name() {
             r#"{"statusMessage":{"message":{"content":"a"},"expiryDateTime":{"dateTime":"x","timezones":"x"}}}"#,
             "`statusMessage.expiryDateTime.timezones` is an unknown property; the nearest known name is `timeZone`.",
         ),
-        ("clearPresence", r#"{"id":"a"}"#, "`id` is an unknown property; known here: sessionId."),
+        (
+            "clearPresence",
+            r#"{"id":"a"}"#,
+            "`id` is an unknown property; known here: sessionId, observedDateTime.",
+        ),
         ("clearLocation", r#"{"id":"a"}"#, "`id` is an unknown property; there is none here."),
     ] {
         let response = post(&api, &path(action), &STRICT, body).await;
