@@ -283,22 +283,23 @@ impl Writes {
     /// Adds the writes of a call, unless it writes another value to a row of the batch. Returns
     /// whether the call belongs to the batch.
     fn add<S: Statement>(&mut self, call: &PendingCall<S>) -> bool {
-        let writes = || call.items.iter().filter_map(S::write_of);
-        let fits = |(row, value)| {
-            !self.later.contains(&row) && self.now.get(&row).is_none_or(|written| *written == value)
+        let writes: Vec<_> = call.items.iter().filter_map(S::write_of).collect();
+        let fits = |(row, value): &(u64, u64)| {
+            !self.later.contains(row) && self.now.get(row).is_none_or(|written| written == value)
         };
-        let belongs = writes().all(fits);
+        let belongs = writes.iter().all(fits);
         if belongs {
-            self.now.extend(writes());
+            self.now.extend(writes);
         } else {
-            self.later.extend(writes().map(|(row, _)| row));
+            self.later.extend(writes.into_iter().map(|(row, _)| row));
         }
         belongs
     }
 }
 
 /// Returns `first` and the calls of its group that wait behind it, up to `batch_max` items. Calls
-/// of other groups, and calls that write another value to a row, go to `waiting`, in order. A call of several groups is a batch of its own.
+/// of other groups, and calls that write another value to a row, go to `waiting`, in order. A call of
+/// several groups is a batch of its own.
 fn collect<S: Statement>(
     first: PendingCall<S>,
     waiting: &mut VecDeque<PendingCall<S>>,

@@ -3,9 +3,9 @@
 use presenced::{
     app::Addresses,
     grpc::pb::{
-        Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, GetPresenceRequest,
-        SetManualLocationRequest, SetPresenceRequest, SetStatusMessageRequest,
-        SetUserPreferredPresenceRequest, WorkLocationType,
+        Activity, Availability, BatchClearPresencesRequest, BatchGetPresencesRequest,
+        BatchSetPresencesRequest, ClearPresenceRequest, GetPresenceRequest, SetManualLocationRequest,
+        SetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest, WorkLocationType,
     },
 };
 use prost::Message;
@@ -84,6 +84,12 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     // WatchPresences has the same field.
     let many_more = many.clone();
     let sets = BatchSetPresencesRequest { requests: vec![set.clone()] }.encode_to_vec();
+    let clear_request = ClearPresenceRequest {
+        user_id: set.user_id.clone(),
+        session_id: session.to_owned(),
+        observed_time: None,
+    };
+    let clears = BatchClearPresencesRequest { requests: vec![clear_request] }.encode_to_vec();
     let (set, prefer, say) = (set.encode_to_vec(), prefer.encode_to_vec(), say.encode_to_vec());
     let locate = locate.encode_to_vec();
     [
@@ -92,6 +98,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         ("GetPresence", Class::Read, of_user.clone()),
         ("BatchGetPresences", Class::ReadMany, many),
         ("BatchSetPresences", Class::Write, sets),
+        ("BatchClearPresences", clear(session), clears),
         ("SetUserPreferredPresence", Class::Write, prefer),
         ("ClearUserPreferredPresence", Class::Clear, of_user.clone()),
         ("SetStatusMessage", Class::Write, say),
@@ -108,7 +115,8 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     ]
     .into_iter()
     .map(|(name, class, message)| {
-        let of_session = ["SetPresence", "ClearPresence", "BatchSetPresences"].contains(&name);
+        let of_session =
+            ["SetPresence", "ClearPresence", "BatchSetPresences", "BatchClearPresences"].contains(&name);
         Call { name, class, of_session, request: Request::Grpc(message) }
     })
     .collect()

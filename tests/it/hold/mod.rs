@@ -2,6 +2,7 @@
 
 mod ends;
 mod faults;
+mod keep;
 mod limits;
 
 use std::{future::pending, time::Duration};

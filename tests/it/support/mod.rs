@@ -5,6 +5,7 @@ pub mod client;
 pub mod collector;
 pub mod contract;
 pub mod database;
+pub mod events;
 pub mod golden;
 pub mod metrics;
 pub mod pgbouncer;

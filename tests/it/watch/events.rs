@@ -15,6 +15,7 @@ use crate::{
     support::{
         client::{Outcome::Done, json_words},
         database::Engine,
+        events::EventStream,
         on_every_engine,
         server::Server,
         tokens,
@@ -28,50 +29,23 @@ on_every_engine![
 
 const PATH: &str = "/v1.0/communications/watchPresences";
 
-/// An event stream.
-struct Events {
-    response: Response,
-    /// The text that was received and not parsed yet.
-    text: String,
-}
+/// An event stream of presences.
+struct Events(EventStream);
 
 impl Events {
     async fn open(addresses: Addresses, query: &str, headers: &[(&str, &str)]) -> Self {
         let response = send(addresses, Method::GET, &format!("{PATH}?{query}"), headers).await;
-        assert_eq!(response.status(), 200);
-        let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
-        assert_eq!(header("content-type"), Some("text/event-stream"));
-        assert_eq!(header("cache-control"), Some("no-store"));
-        assert_eq!(header("x-accel-buffering"), Some("no"));
-        assert_eq!((header("content-encoding"), header("content-length")), (None, None));
-        assert!(header("request-id").is_some());
-        let mut events = Self { response, text: String::new() };
+        let mut events = EventStream::new(response);
         assert_eq!(events.block().await.unwrap(), "retry: 2000");
-        events
+        Self(events)
     }
 
-    /// Returns the text before the next empty line, or `None` at the end of the body.
-    async fn block(&mut self) -> Option<String> {
-        loop {
-            if let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
-                return Some(block.trim_end().to_owned());
-            }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("the stream sends something");
-            let Some(chunk) = chunk.expect("the body ends without an error") else {
-                assert_eq!(self.text, "", "the last event is complete");
-                return None;
-            };
-            self.text.push_str(str::from_utf8(&chunk).unwrap());
-        }
-    }
-
-    /// Returns the name and the data of the next event.
     async fn next(&mut self) -> (String, Value) {
-        let block = self.block().await.expect("one more event");
-        let (name, data) = block.split_once('\n').unwrap();
-        let name = name.strip_prefix("event: ").unwrap().to_owned();
-        (name, serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap())
+        self.0.next().await
+    }
+
+    async fn end(self) -> Value {
+        self.0.end().await
     }
 
     /// Returns the presence in the next event.
@@ -90,16 +64,6 @@ impl Events {
         assert_eq!(self.next().await, ("snapshotComplete".to_owned(), json!({})));
         presences.sort();
         presences
-    }
-
-    /// Returns the error in the last event, and checks that the stream ends.
-    async fn end(mut self) -> Value {
-        let (name, data) = self.next().await;
-        assert_eq!(name, "error");
-        assert_eq!(self.block().await, None);
-        let own = self.response.headers()["request-id"].to_str().unwrap();
-        assert_eq!(data["error"]["innerError"]["request-id"], own);
-        data["error"].clone()
     }
 }
 
