@@ -113,6 +113,10 @@ fn operation_of(
     for (code, text) in ERRORS.iter().chain(if operation.body.is_some() { &BODY_ERRORS[..] } else { &[] }) {
         responses = responses.response(*code, json(text, error));
     }
+    if operation.has_observed_time {
+        let text = "The session already reflects a later observation. Nothing changed.";
+        responses = responses.response("412", json(text, error));
+    }
     responses = responses.response("200", with_ignored(success(operation.response, schemas)));
     responses = match operation.response {
         OperationResponse::EmptyOrNotFound => {

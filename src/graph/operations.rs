@@ -35,6 +35,8 @@ pub(super) struct HttpOperation {
     pub(super) description: &'static str,
     pub(super) body: Option<RegisterSchema>,
     pub(super) response: OperationResponse,
+    /// Whether the body can have a time of observation, so that the call can fail with 412.
+    pub(super) has_observed_time: bool,
     pub(super) query: &'static [QueryOption],
     /// Whether a read replica may serve it if the caller allows that.
     pub(super) replica_read: bool,
@@ -112,6 +114,7 @@ pub(super) const DEFAULT: HttpOperation = HttpOperation {
     description: "",
     body: None,
     response: OperationResponse::Empty,
+    has_observed_time: false,
     query: &[],
     replica_read: false,
 };
@@ -138,6 +141,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
         description: "Each call restarts the session's expiry and its fade: an Available session shows \
                       AvailableInactive after 5 minutes without a refresh, and Away after 10.",
         body: Some(register::<SetPresenceBody>),
+        has_observed_time: true,
         ..DEFAULT
     },
     HttpOperation {
@@ -147,6 +151,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
         summary: "Clear a session",
         description: "Returns 404 if no such session is live: it never existed, has expired, or was cleared.",
         body: Some(register::<ClearPresenceBody>),
+        has_observed_time: true,
         response: OperationResponse::EmptyOrNotFound,
         ..DEFAULT
     },
@@ -162,6 +167,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
                       to one and a half times `grace`, unless clearPresence ends it. A batch cannot contain this \
                       operation. An extension.",
         body: Some(register::<HoldPresenceBody>),
+        has_observed_time: true,
         response: OperationResponse::Events,
         ..DEFAULT
     },
