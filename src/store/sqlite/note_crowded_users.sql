@@ -2,13 +2,15 @@
 -- creates them when it opens, and asks for the users after each write; see room.rs. So a refresh
 -- costs nothing.
 --
+-- The table has no key, and so a user several times: within an upsert, SQLite ignores `or ignore` of a
+-- trigger, and fails.
+--
 -- 100 is SESSIONS_MAX, and 20 is APPLICATION_SESSIONS_MAX: more than 20 live sessions may be of one
 -- application.
 create temp table crowded_users (
     tenant_id text not null,
-    user_id   text not null,
-    primary key (tenant_id, user_id)
-) without rowid;
+    user_id   text not null
+);
 
 create temp trigger note_inserted_session after insert on presence_sessions
 when (
@@ -18,7 +20,7 @@ when (
       and user_id = new.user_id
 )
 begin
-    insert or ignore into crowded_users values (new.tenant_id, new.user_id);
+    insert into crowded_users values (new.tenant_id, new.user_id);
 end;
 
 create temp trigger note_opened_session after update of opened_at on presence_sessions
@@ -29,5 +31,5 @@ when new.opened_at <> old.opened_at and (
       and user_id = new.user_id
 )
 begin
-    insert or ignore into crowded_users values (new.tenant_id, new.user_id);
+    insert into crowded_users values (new.tenant_id, new.user_id);
 end;

@@ -24,7 +24,7 @@ use crate::{
 
 const CROWDED_SESSIONS: Sql = sql!("crowded_sessions");
 const EVICT_SESSION: Sql = sql!("evict_session");
-const TAKE_CROWDED_USERS: &str = "select tenant_id, user_id from temp.crowded_users";
+const TAKE_CROWDED_USERS: &str = "select distinct tenant_id, user_id from temp.crowded_users";
 const FORGET_CROWDED_USERS: &str = "delete from temp.crowded_users";
 
 /// Makes room after a write on the same connection, in the same way as on PostgreSQL.

@@ -20,6 +20,7 @@ on_every_engine![
     sessions_that_one_call_opens_beyond_the_limit_are_refused,
     opening_more_sessions_removes_those_that_ended_first,
     a_live_session_of_another_application_is_never_cleared,
+    one_call_can_open_several_sessions_of_a_user_again,
     a_refused_session_leaves_a_span_and_the_others_as_they_were,
     marks_count_and_are_removed,
     an_evicted_session_is_taken_from_its_stream,
@@ -141,6 +142,16 @@ async fn a_live_session_of_another_application_is_never_cleared(engine: Engine) 
     let again = [set("u", "new", IN_A_CALL, HOUR)];
     assert_eq!(subject.store.set_sessions(at(3), &again).await.unwrap(), [Set]);
     assert_eq!(subject.load(at(3), "u").await.len(), SESSIONS_MAX);
+}
+
+async fn one_call_can_open_several_sessions_of_a_user_again(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let sets = many("app", 30, HOUR);
+    subject.set(at(0), &sets).await;
+    let keys: Vec<_> = sets.iter().take(3).map(|set| set.key.clone()).collect();
+    subject.clear(at(1), &keys).await;
+    assert_eq!(subject.store.set_sessions(at(2), &sets).await.unwrap(), [Set; 30]);
+    assert_eq!(subject.load(at(2), "u").await.len(), 30);
 }
 
 async fn a_refused_session_leaves_a_span_and_the_others_as_they_were(engine: Engine) {
