@@ -9,6 +9,7 @@
 -- they were opened; remove an ended session beyond 100. The session that ended last is kept, because
 -- its end is part of the sequence number. Each user is
 -- looked up by the key, as in load.sql.
+-- `opened_at` can be some seconds ahead of the time of the set that opened the session.
 select crowded.tenant_id, crowded.user_id, crowded.session_id, crowded.set_at, crowded.action
 from unnest($2::text[]) as requested (user_id)
 cross join lateral (
@@ -16,7 +17,7 @@ cross join lateral (
            case
                when is_live and of_application > 20 then 'evict'
                when is_live and row_number() over (
-                   partition by is_live and of_application <= 20 order by opened_at, session_id
+                   partition by is_live and of_application <= 20 order by least(opened_at, set_at), session_id
                ) > 100 then 'refuse'
                when not is_live and not is_last and live + of_ended > 100 then 'remove'
            end as action

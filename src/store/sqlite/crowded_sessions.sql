@@ -8,13 +8,14 @@
 -- the first colon; refuse a live session beyond the user's 100 (SESSIONS_MAX), in the order in which
 -- they were opened; remove an ended session beyond 100. The session that ended last is kept, because
 -- its end is part of the sequence number.
+-- `opened_at` can be some seconds ahead of the time of the set that opened the session.
 select tenant_id, user_id, session_id, set_at, action
 from (
     select tenant_id, user_id, session_id, set_at,
            case
                when is_live and of_application > 20 then 'evict'
                when is_live and row_number() over (
-                   partition by is_live and of_application <= 20 order by opened_at, session_id
+                   partition by is_live and of_application <= 20 order by min(opened_at, set_at), session_id
                ) > 100 then 'refuse'
                when not is_live and not is_last and live + of_ended > 100 then 'remove'
            end as action

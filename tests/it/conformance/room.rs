@@ -21,6 +21,7 @@ on_every_engine![
     opening_more_sessions_removes_those_that_ended_first,
     a_live_session_of_another_application_is_never_cleared,
     one_call_can_open_several_sessions_of_a_user_again,
+    a_session_that_was_opened_again_is_not_the_one_just_opened,
     a_refused_session_leaves_a_span_and_the_others_as_they_were,
     marks_count_and_are_removed,
     an_evicted_session_is_taken_from_its_stream,
@@ -152,6 +153,22 @@ async fn one_call_can_open_several_sessions_of_a_user_again(engine: Engine) {
     subject.clear(at(1), &keys).await;
     assert_eq!(subject.store.set_sessions(at(2), &sets).await.unwrap(), [Set; 30]);
     assert_eq!(subject.load(at(2), "u").await.len(), 30);
+}
+
+/// The time at which a session opens again moves behind its end, which can be later than `now`.
+async fn a_session_that_was_opened_again_is_not_the_one_just_opened(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let full = many("app", SESSIONS_MAX, HOUR);
+    subject.set(at(0), &full).await;
+    let open = async |millis, session: &str| {
+        let sets = [set("u", session, IN_A_CALL, HOUR)];
+        subject.store.set_sessions(at(1) + Duration::from_millis(millis), &sets).await.unwrap()
+    };
+    assert_eq!(open(0, "again").await, [NoRoom]);
+    subject.clear(at(1), &[full[0].key.clone()]).await;
+    assert_eq!(open(0, "again").await, [Set]);
+    assert_eq!(open(1, "late").await, [NoRoom]);
+    assert_eq!(subject.load(at(1), "u").await.len(), SESSIONS_MAX);
 }
 
 async fn a_refused_session_leaves_a_span_and_the_others_as_they_were(engine: Engine) {
