@@ -104,24 +104,19 @@ pub(super) fn set_outcomes(
 }
 
 /// Returns the outcome of each clear. `written` has the sessions that were written, and whether they
-/// were live.
+/// were live. If a clear is stale, so are the others of its session, which were not observed later.
 pub(super) fn clear_outcomes(
     clears: &[ClearSession],
     newest: &[Newest<'_, ClearSession>],
     written: &HashMap<SessionKey, bool>,
 ) -> Vec<ClearOutcome> {
-    let mut outcomes = vec![ClearOutcome::NotLive; clears.len()];
-    for clear in newest {
-        let outcome = match (written.get(&clear.write.key), clear.observed) {
-            (Some(true), _) => ClearOutcome::Cleared,
-            (None, Observed::At(_)) => ClearOutcome::Stale,
-            (Some(false), _) | (None, Observed::Now) => continue,
-        };
-        if let Some(slot) = outcomes.get_mut(clear.position) {
-            *slot = outcome;
-        }
-    }
-    outcomes
+    let applied: HashSet<usize> = newest.iter().map(|newest| newest.position).collect();
+    let outcome = |(position, clear): (usize, &ClearSession)| match written.get(&clear.key) {
+        Some(true) if applied.contains(&position) => ClearOutcome::Cleared,
+        None if clear.observed != Observed::Now => ClearOutcome::Stale,
+        Some(_) | None => ClearOutcome::NotLive,
+    };
+    clears.iter().enumerate().map(outcome).collect()
 }
 
 /// Extensions of different sessions, in key order, with their positions in the call.

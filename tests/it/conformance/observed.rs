@@ -141,6 +141,9 @@ async fn of_several_clears_of_one_key_the_one_that_was_observed_last_applies(eng
     let clears = [clear_at("a", 10), clear_at("a", 30), clear_at("a", 20)];
     assert_eq!(subject.clears(&clears).await, [NotLive, Cleared, NotLive]);
     assert_eq!(subject.sets(&[set_at("a", IN_A_CALL, 29)]).await, [SetOutcome::Stale]);
+    // If it is stale, so are the others.
+    let stale = [clear_at("a", 28), clear_at("a", 29), clear_at("a", 29)];
+    assert_eq!(subject.clears(&stale).await, [ClearOutcome::Stale; 3]);
 }
 
 async fn a_batch_applies_all_that_is_not_stale(engine: Engine) {
