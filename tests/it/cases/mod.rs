@@ -3,6 +3,7 @@
 //! A case is a script of lines. Only the line `Pass` moves the clock.
 
 mod ids;
+mod observed;
 mod sessions;
 mod users;
 
@@ -12,7 +13,7 @@ use crate::support::{
     client::{Api, Client, Outcome},
     database::Engine,
     on_every_engine,
-    server::Server,
+    server::{START, Server},
 };
 
 on_every_engine![
@@ -28,6 +29,13 @@ enum Line {
     Set(&'static str, &'static str, &'static str, &'static str, Want),
     /// Clear USER SESSION → outcome.
     Clear(&'static str, &'static str, Want),
+    /// Set USER SESSION PAIR for an hour, observed at this number of milliseconds after the start
+    /// → outcome.
+    SetObserved(&'static str, &'static str, &'static str, u64, Want),
+    /// Clear USER SESSION, observed at this number of milliseconds after the start → outcome.
+    ClearObserved(&'static str, &'static str, u64, Want),
+    /// Set sessions of USER for an hour, 1 ms after each other: PREFIX1 to PREFIX and this number.
+    SetMany(&'static str, &'static str, usize),
     /// Get USER → outcome.
     Get(&'static str, Want),
     /// Get USERS → outcome.
@@ -61,13 +69,17 @@ enum Want {
     NotFound,
     /// The invalid fields, in the spelling of the proto.
     Invalid(&'static [&'static str]),
+    /// The session reflects a later observation.
+    Stale,
+    /// The user has too many live sessions.
+    NoRoom,
 }
 
 use Line::{
-    Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearPreferred, Get, Manual, Message, Pass,
-    Prefer, Set,
+    Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearObserved, ClearPreferred, Get, Manual,
+    Message, Pass, Prefer, Set, SetMany, SetObserved,
 };
-use Want::{Done, Each, Invalid, NotFound, Shows};
+use Want::{Done, Each, Invalid, NoRoom, NotFound, Shows, Stale};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -89,10 +101,10 @@ async fn every_case_through_http(engine: Engine) {
 
 /// Runs each case on a database of its own.
 async fn run_all(engine: Engine, api: Api) {
-    for (name, lines) in sessions::CASES.iter().chain(users::CASES).chain(ids::CASES) {
+    for (name, lines) in [sessions::CASES, users::CASES, ids::CASES, observed::CASES].concat() {
         let server = Server::start(engine).await;
         let client = Client::new(api, server.addresses.grpc, server.addresses.http);
-        for line in *lines {
+        for line in lines {
             run(&server, &client, *line, name).await;
         }
         drop(client);
@@ -107,6 +119,22 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
             (client.set(user, session, pair, expiration).await, user, want)
         }
         Clear(user, session, want) => (client.clear(user, session).await, user, want),
+        SetObserved(user, session, pair, millis, want) => {
+            let observed = Some(START + Duration::from_millis(millis));
+            (client.set_observed(user, session, pair, "PT1H", observed).await, user, want)
+        }
+        ClearObserved(user, session, millis, want) => {
+            let observed = Some(START + Duration::from_millis(millis));
+            (client.clear_observed(user, session, observed).await, user, want)
+        }
+        SetMany(user, prefix, sessions) => {
+            for number in 1..=sessions {
+                server.clock.advance(Duration::from_millis(1));
+                let outcome = client.set(user, &format!("{prefix}{number}"), "Busy/InACall", "PT1H").await;
+                assert_eq!(outcome, Outcome::Done, "{case}: {prefix}{number}");
+            }
+            return;
+        }
         Get(user, want) => (client.get(user).await, user, want),
         BatchGet(users, want) => (client.batch_get(users).await, "", want),
         Prefer(user, pair, expiration, want) => (client.prefer(user, pair, expiration).await, user, want),
@@ -124,6 +152,8 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
         Each(presences) => Outcome::Presences(texts(presences)),
         NotFound => Outcome::NotFound,
         Invalid(fields) => Outcome::Invalid(texts(fields)),
+        Stale => Outcome::Stale,
+        NoRoom => Outcome::NoRoom,
     };
     assert_eq!(outcome, want, "{case}: {line:?}");
 }

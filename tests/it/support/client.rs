@@ -1,21 +1,23 @@
 //! A client of either API, for tests that run the same calls through both.
 
-use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use presenced::{
     grpc::pb::{
-        self, Activity, Availability, BatchGetPresencesRequest, ClearAutomaticLocationRequest,
-        ClearLocationRequest, ClearPresenceRequest, ClearUserPreferredPresenceRequest, GetPresenceRequest,
-        SetAutomaticLocationRequest, SetManualLocationRequest, SetPresenceRequest, SetStatusMessageRequest,
+        BatchGetPresencesRequest, ClearAutomaticLocationRequest, ClearLocationRequest, ClearPresenceRequest,
+        ClearUserPreferredPresenceRequest, GetPresenceRequest, SetAutomaticLocationRequest,
+        SetManualLocationRequest, SetPresenceRequest, SetStatusMessageRequest,
         SetUserPreferredPresenceRequest, WorkLocationType, presence_service_client::PresenceServiceClient,
     },
-    presence::{parse_duration, parse_zoned_time},
+    presence::{Timestamp, parse_duration, parse_zoned_time},
 };
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
-use super::contract;
+use super::{contract, words::number_of};
+
+pub use super::words::{activity_number, availability_number, json_words, word, words};
 
 /// The API that a client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub enum Outcome {
     /// The names of the invalid fields, in order, as the proto spells them.
     Invalid(Vec<String>),
     Unavailable,
+    /// The session reflects a later observation.
+    Stale,
+    /// The user has too many live sessions.
+    NoRoom,
 }
 
 /// A connection to one server, through one API.
@@ -58,6 +64,18 @@ impl Client {
 
     /// Sets a session. An empty argument is not sent. The duration is in ISO 8601.
     pub async fn set(&self, user: &str, session: &str, pair: &str, expiration: &str) -> Outcome {
+        self.set_observed(user, session, pair, expiration, None).await
+    }
+
+    /// Like [`Self::set`], with a time of observation.
+    pub async fn set_observed(
+        &self,
+        user: &str,
+        session: &str,
+        pair: &str,
+        expiration: &str,
+        observed: Option<Timestamp>,
+    ) -> Outcome {
         let (availability, activity) = pair.split_once('/').unwrap_or((pair, ""));
         match self {
             Self::Grpc(client) => {
@@ -67,7 +85,7 @@ impl Client {
                     availability: availability_number(availability),
                     activity: activity_number(activity),
                     expiration_duration: proto_duration(expiration),
-                    observed_time: None,
+                    observed_time: observed.map(proto_time),
                 };
                 done(client.clone().set_presence(request).await)
             }
@@ -77,6 +95,7 @@ impl Client {
                     ("availability", availability),
                     ("activity", activity),
                     ("expirationDuration", expiration),
+                    ("observedDateTime", &observed.map(|at| at.to_string()).unwrap_or_default()),
                 ]);
                 act(http, base, user, "setPresence", &body).await
             }
@@ -121,10 +140,8 @@ impl Client {
     pub async fn say(&self, user: &str, content: &str, ends: &str) -> Outcome {
         match self {
             Self::Grpc(client) => {
-                let expire_time = (!ends.is_empty()).then(|| {
-                    let at = parse_zoned_time(ends, None).unwrap().as_millis();
-                    prost_types::Timestamp { seconds: at / 1_000, nanos: 0 }
-                });
+                let expire_time =
+                    (!ends.is_empty()).then(|| proto_time(parse_zoned_time(ends, None).unwrap()));
                 let request = SetStatusMessageRequest {
                     user_id: user.to_owned(),
                     content: content.to_owned(),
@@ -184,17 +201,24 @@ impl Client {
     }
 
     pub async fn clear(&self, user: &str, session: &str) -> Outcome {
+        self.clear_observed(user, session, None).await
+    }
+
+    /// Like [`Self::clear`], with a time of observation.
+    pub async fn clear_observed(&self, user: &str, session: &str, observed: Option<Timestamp>) -> Outcome {
         match self {
             Self::Grpc(client) => {
                 let request = ClearPresenceRequest {
                     user_id: user.to_owned(),
                     session_id: session.to_owned(),
-                    observed_time: None,
+                    observed_time: observed.map(proto_time),
                 };
                 done(client.clone().clear_presence(request).await)
             }
             Self::Http(http, base) => {
-                act(http, base, user, "clearPresence", &given(&[("sessionId", session)])).await
+                let observed = observed.map(|at| at.to_string()).unwrap_or_default();
+                let body = given(&[("sessionId", session), ("observedDateTime", &observed)]);
+                act(http, base, user, "clearPresence", &body).await
             }
         }
     }
@@ -240,75 +264,6 @@ impl Client {
     }
 }
 
-/// A presence as text: see [`Outcome::Presences`].
-pub fn words(presence: &pb::Presence) -> String {
-    let availability = word(presence.availability().as_str_name(), "AVAILABILITY_");
-    let activity = word(presence.activity().as_str_name(), "ACTIVITY_");
-    let mut words = format!("{} {availability}/{activity}", presence.user_id);
-    if let Some(message) = &presence.status_message {
-        write!(words, " {:?}", message.content).unwrap();
-    }
-    if let Some(location) = &presence.work_location {
-        let kind = word(location.work_location_type().as_str_name(), "WORK_LOCATION_TYPE_");
-        let place = location.place_id.as_ref().map_or_else(String::new, |place| format!("@{place}"));
-        let source = word(location.source().as_str_name(), "WORK_LOCATION_SOURCE_");
-        write!(words, " {kind}{place} {source}").unwrap();
-    }
-    words
-}
-
-/// Like [`words`], from Graph's JSON.
-pub fn json_words(body: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut words =
-        format!("{} {}/{}", text(&body["id"]), text(&body["availability"]), text(&body["activity"]));
-    if let Some(content) = body["statusMessage"]["message"]["content"].as_str() {
-        write!(words, " {content:?}").unwrap();
-    }
-    let location = &body["workLocation"];
-    if location["source"] != "none" {
-        let place = location["placeId"].as_str().map_or_else(String::new, |place| format!("@{place}"));
-        let capital = |value: &Value| {
-            let word = text(value);
-            word[..1].to_uppercase() + &word[1..]
-        };
-        let [kind, source] = [&location["workLocationType"], &location["source"]].map(capital);
-        write!(words, " {kind}{place} {source}").unwrap();
-    }
-    words
-}
-
-/// Converts `ACTIVITY_IN_A_CALL` to `InACall`.
-pub fn word(name: &str, prefix: &str) -> String {
-    pascal(name.strip_prefix(prefix).unwrap())
-}
-
-/// Converts `IN_A_CALL` to `InACall`.
-fn pascal(name: &str) -> String {
-    let word = |word: &str| word[..1].to_owned() + &word[1..].to_lowercase();
-    name.split('_').map(word).collect()
-}
-
-/// The number of an enum value: 0 for an empty word, 99 for an unknown one.
-pub fn availability_number(word: &str) -> i32 {
-    let all = (1..99).filter_map(|number| Availability::try_from(number).ok());
-    number_of(word, all.map(|value| (value.into(), value.as_str_name())), "AVAILABILITY_")
-}
-
-/// The number of an enum value: 0 for an empty word, 99 for an unknown one.
-pub fn activity_number(word: &str) -> i32 {
-    let all = (1..99).filter_map(|number| Activity::try_from(number).ok());
-    number_of(word, all.map(|value| (value.into(), value.as_str_name())), "ACTIVITY_")
-}
-
-fn number_of(word: &str, mut all: impl Iterator<Item = (i32, &'static str)>, prefix: &str) -> i32 {
-    if word.is_empty() {
-        return 0;
-    }
-    let found = all.find(|(_, name)| pascal(name.strip_prefix(prefix).unwrap()).eq_ignore_ascii_case(word));
-    found.map_or(99, |(number, _)| number)
-}
-
 /// Converts an ISO 8601 duration. One that is invalid becomes a negative `Duration`, since
 /// a message cannot hold it.
 fn proto_duration(text: &str) -> Option<prost_types::Duration> {
@@ -323,6 +278,13 @@ fn proto_duration(text: &str) -> Option<prost_types::Duration> {
     Some(parse_duration(text).map_or(negative, whole))
 }
 
+/// Converts a time to a message.
+pub fn proto_time(at: Timestamp) -> prost_types::Timestamp {
+    let millis = at.as_millis();
+    let nanos = i32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap();
+    prost_types::Timestamp { seconds: millis.div_euclid(1_000), nanos }
+}
+
 fn done<T>(result: Result<tonic::Response<T>, Status>) -> Outcome {
     result.map_or_else(|status| refused(&status), |_| Outcome::Done)
 }
@@ -331,12 +293,18 @@ fn refused(status: &Status) -> Outcome {
     match status.code() {
         Code::NotFound => Outcome::NotFound,
         Code::Unavailable => Outcome::Unavailable,
+        Code::FailedPrecondition if reason(status) == "ERROR_REASON_STALE_WRITE" => Outcome::Stale,
+        Code::ResourceExhausted if reason(status) == "ERROR_REASON_TOO_MANY_SESSIONS" => Outcome::NoRoom,
         Code::InvalidArgument => {
             let fields = status.get_details_bad_request().expect("every INVALID_ARGUMENT names its fields");
             Outcome::Invalid(fields.field_violations.into_iter().map(|violation| violation.field).collect())
         }
         _ => panic!("{status:?}"),
     }
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("every error has a reason").reason
 }
 
 /// The properties that are not empty.
@@ -372,6 +340,8 @@ async fn outcome(method: &str, response: reqwest::Response) -> Outcome {
         },
         (404, Some("NotFound")) => Outcome::NotFound,
         (503, Some("serviceNotAvailable")) => Outcome::Unavailable,
+        (412, Some("PreconditionFailed")) => Outcome::Stale,
+        (429, Some("TooManyRequests")) if text.contains("live sessions") => Outcome::NoRoom,
         (400, Some("InvalidArgument")) => {
             let targets = body["error"]["details"].as_array().unwrap().iter();
             Outcome::Invalid(targets.map(|detail| snake(detail["target"].as_str().unwrap())).collect())
@@ -386,6 +356,7 @@ fn snake(name: &str) -> String {
         "id" => "user_id".to_owned(),
         "statusMessage.message.content" => "content".to_owned(),
         "statusMessage.expiryDateTime.dateTime" => "expire_time".to_owned(),
+        "observedDateTime" => "observed_time".to_owned(),
         _ if name.starts_with("ids") => name.replacen("ids", "user_ids", 1),
         _ => name.chars().fold(String::new(), |mut snake, letter| {
             if letter.is_ascii_uppercase() {

@@ -12,6 +12,7 @@ pub mod pgbouncer;
 pub mod server;
 pub mod tokens;
 pub mod wait;
+pub mod words;
 
 pub use presenced_tools::{process, proxy};
 
