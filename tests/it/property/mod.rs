@@ -1,10 +1,12 @@
 //! Random operations compared with naive models: of the rules alone, and of each engine with
-//! the rules; and random bodies. Each test prints its number of operations.
+//! the rules; random bodies; and random orders of writes. Each test
+//! prints its number of operations.
 
 mod bodies;
 mod engine;
 mod history;
 mod numbers;
+mod orders;
 mod rules;
 
 use presenced::presence::{Pair, PreferredPresence, Session, SessionId, StatusMessage, Timestamp, User};
