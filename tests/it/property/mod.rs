@@ -1,10 +1,11 @@
 //! Random operations compared with naive models: of the rules alone, and of each engine with
-//! the rules; random bodies; and random orders of writes. Each test
+//! the rules; random bodies; and random orders of writes and interleavings of streams. Each test
 //! prints its number of operations.
 
 mod bodies;
 mod engine;
 mod history;
+mod holds;
 mod numbers;
 mod orders;
 mod rules;
