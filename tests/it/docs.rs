@@ -1,5 +1,5 @@
-//! `docs/graph.md` names an existing test for each of its rows; `docs/watching.md` links
-//! every client; the documents link and name only existing files and headings.
+//! `docs/graph.md` names an existing test for each of its rows; `docs/watching.md` and
+//! `docs/holding.md` link every client; the documents link and name only existing files and headings.
 
 use std::{
     fs,
@@ -48,15 +48,20 @@ fn every_row_of_the_tables_of_graph_md_names_an_existing_test() {
 
 #[test]
 fn every_client_to_copy_is_linked() {
-    let folder = Path::new(ROOT).join("docs/watching");
-    let clients =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut links: Vec<String> = clients.map(|name| format!("(watching/{name})")).collect();
-    links.push("(../examples/watch.rs)".to_owned());
-    assert!(links.len() >= 6, "{links:?}");
-    let document = fs::read_to_string(Path::new(ROOT).join("docs/watching.md")).unwrap();
-    for link in links {
-        assert!(document.contains(&link), "docs/watching.md does not link {link}");
+    for (page, folder, example) in
+        [("watching.md", "watching", "watch.rs"), ("holding.md", "sessions", "session.rs")]
+    {
+        let docs = Path::new(ROOT).join("docs");
+        let clients = fs::read_dir(docs.join(folder)).unwrap();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+        let mut links: Vec<String> =
+            clients.map(|entry| format!("({folder}/{})", name(entry.unwrap()))).collect();
+        links.push(format!("(../examples/{example})"));
+        assert!(links.len() >= 6, "{links:?}");
+        let document = fs::read_to_string(docs.join(page)).unwrap();
+        for link in links {
+            assert!(document.contains(&link), "docs/{page} does not link {link}");
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod cases;
 mod cli;
 mod clients;
 mod conformance;
+mod csharp;
 mod docs;
 mod doctor;
 mod faults;

@@ -47,7 +47,9 @@ fn examples(markdown: &str) -> Vec<Example> {
 #[tokio::test]
 async fn every_command_prints_the_documented_output() {
     let documents = [
-        ("README.md", 11),
+        ("README.md", 12),
+        ("docs/sessions.md", 1),
+        ("docs/holding.md", 3),
         ("docs/presence.md", 3),
         ("docs/history.md", 12),
         ("docs/coming-from-graph.md", 2),

@@ -1,9 +1,12 @@
 //! Other programs against the binary: the official Graph SDKs, other Graph libraries, Schemathesis with the
-//! service's OpenAPI document, and the clients of `docs/watching.md`.
+//! service's OpenAPI document, and the clients of `docs/watching.md` and `docs/holding.md`.
 //!
 //! `scripts/test --all` installs and runs them.
 
+mod page;
 mod readme;
+mod running;
+mod sessions;
 mod watching;
 
 use std::{fs, path::Path, process::Stdio};

@@ -2,7 +2,6 @@
 //! silent while they watch.
 
 mod browser;
-mod running;
 
 use std::{fs, net::TcpListener, path::PathBuf};
 
@@ -10,13 +9,20 @@ use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
+pub use browser::COMMAND as CHROMIUM_COMMAND;
+
+use super::running::{Running, make_stubs, shell};
 use crate::support::{
     client::Api,
     process::Process,
     tokens::{self, APP, Signer},
 };
-use running::Running;
+
+/// The seconds that the clients take for the service's heartbeat. After three times as long
+/// without one they reconnect: that is a little more than the real 15 s.
+const HEARTBEAT: &str = "7";
 
 /// A client: its command, and the text that it prints for each event.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +126,43 @@ fn database(folder: &TempDir) -> String {
     format!("sqlite:{}", folder.path().join("presence.db").display())
 }
 
+/// A running client, and the server of its page.
+struct Watching {
+    running: Running,
+    page: JoinHandle<()>,
+}
+
+impl Watching {
+    /// Starts the client, which watches the user.
+    async fn start(client: Client, service: &Service, user: &str) -> Self {
+        let folder = service.folder.path();
+        let url = match client.api {
+            Api::Grpc => format!("http://{}", service.process.grpc),
+            Api::Http => format!("http://{}", service.process.http),
+        };
+        let (page, origin) = browser::serve(service, url.clone(), user);
+        let mut command = shell(client.command, folder);
+        command.arg(user).env("PRESENCE_URL", url).env("PRESENCE_HEARTBEAT", HEARTBEAT).env("PAGE", origin);
+        command.env("PRESENCE_ADDRESS", service.process.grpc.to_string());
+        if service.token_file().exists() {
+            command.env("PRESENCE_TOKEN_FILE", service.token_file());
+        }
+        if client.command.contains("python") {
+            make_stubs(folder).await;
+        }
+        Self { running: Running::start(command), page }
+    }
+
+    async fn prints(&mut self, text: &str) {
+        self.running.prints(text).await;
+    }
+
+    async fn end(self) {
+        self.running.end().await;
+        self.page.abort();
+    }
+}
+
 /// The client watches a user, and reopens its stream after every kind of end.
 async fn watches_and_reconnects(client: Client) {
     let (signer, keys) = (Signer::new(Algorithm::EdDSA, "key"), TempDir::new().unwrap());
@@ -135,7 +178,7 @@ async fn watches_and_reconnects(client: Client) {
 
     // First an expired token. The next stream uses the next token, which is valid until 2100.
     fs::write(service.token_file(), token(1_000_000_000)).unwrap();
-    let mut running = Running::start(client, &service, "ada").await;
+    let mut running = Watching::start(client, &service, "ada").await;
     running.prints(client.refused).await;
     fs::write(service.token_file(), token(4_102_444_800)).unwrap();
     running.prints(client.offline).await;
@@ -166,11 +209,11 @@ async fn watches_and_reconnects(client: Client) {
 /// client prints the service's error.
 async fn needs_no_token_and_prints_errors(client: Client) {
     let service = Service::start(&[]).await;
-    let mut running = Running::start(client, &service, "ada,bob").await;
+    let mut running = Watching::start(client, &service, "ada,bob").await;
     running.prints("ada,bob").await;
     running.prints(client.complete).await;
     running.end().await;
-    let mut running = Running::start(client, &service, "not an id").await;
+    let mut running = Watching::start(client, &service, "not an id").await;
     running.prints("visible ASCII").await;
     running.end().await;
 }

@@ -3,31 +3,24 @@
 use std::{env, fs, os::unix::fs::symlink, path::Path, process::Stdio, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    task::JoinHandle,
     time::timeout,
 };
 
-use super::{Client, Service, browser};
-use crate::{
-    clients::TOOLS,
-    support::{client::Api, process::without_settings},
-};
+use super::TOOLS;
+use crate::support::process::without_settings;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The deadline of each expected line. It includes a build of the Rust client.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// The seconds that the clients take for the service's heartbeat. After three times as long
-/// without one they reconnect: that is a little more than the real 15 s.
-const HEARTBEAT: &str = "7";
-
 /// The document's command that generates the Python client's stubs.
 const STUBS: &str = "\
 python -m grpc_tools.protoc --proto_path proto --python_out . --grpc_python_out . \\
-    presence/v1/presence.proto presence/v1/presence_service.proto
+    presence/v1/presence.proto presence/v1/presence_service.proto \\
+    google/rpc/status.proto google/rpc/error_details.proto
 ";
 
 /// A running client. It is killed when dropped.
@@ -36,31 +29,24 @@ pub struct Running {
     lines: Lines<BufReader<ChildStdout>>,
     /// The output so far.
     output: String,
-    page: JoinHandle<()>,
 }
 
 impl Running {
-    /// Starts the client, which watches the user.
-    pub async fn start(client: Client, service: &Service, user: &str) -> Self {
-        let folder = service.folder.path();
-        let url = match client.api {
-            Api::Grpc => format!("http://{}", service.process.grpc),
-            Api::Http => format!("http://{}", service.process.http),
-        };
-        let (page, origin) = browser::serve(service, url.clone(), user);
-        let mut command = shell(client.command, folder);
-        command.arg(user).env("PRESENCE_URL", url).env("PRESENCE_HEARTBEAT", HEARTBEAT).env("PAGE", origin);
-        command.env("PRESENCE_ADDRESS", service.process.grpc.to_string());
-        if service.token_file().exists() {
-            command.env("PRESENCE_TOKEN_FILE", service.token_file());
-        }
-        if client.command.contains("python") {
-            make_stubs(folder).await;
-        }
-        // The end of its input ends Chromium, even if this process is killed.
+    /// Starts a [`shell`] command. The end of its input ends Chromium, even if this process is killed.
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, output: String::new(), page }
+        Self { child, lines, output: String::new() }
+    }
+
+    /// Presses Enter.
+    pub async fn enter(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
+    }
+
+    /// Waits until the client has ended. Returns whether it succeeded.
+    pub async fn succeeds(mut self) -> bool {
+        timeout(PATIENCE, self.child.wait()).await.expect("the client ends").unwrap().success()
     }
 
     /// Waits until the client prints a line with this text.
@@ -89,12 +75,11 @@ impl Running {
     /// Kills the client.
     pub async fn end(mut self) {
         self.child.kill().await.unwrap();
-        self.page.abort();
     }
 }
 
 /// A shell command that runs in the folder, with the tools that `scripts/test --all` installs.
-fn shell(command: &str, folder: &Path) -> Command {
+pub fn shell(command: &str, folder: &Path) -> Command {
     let path = format!("{TOOLS}:{}", env::var("PATH").unwrap());
     let mut shell = Command::from(without_settings(std::process::Command::new("sh")));
     shell.arg("-c").arg(format!("exec 2>&1; {command}")).arg(ROOT);
@@ -102,7 +87,8 @@ fn shell(command: &str, folder: &Path) -> Command {
     shell
 }
 
-async fn make_stubs(folder: &Path) {
+/// Generates the Python clients' stubs in the folder.
+pub async fn make_stubs(folder: &Path) {
     let document = fs::read_to_string(Path::new(ROOT).join("docs/watching.md")).unwrap();
     assert!(document.contains(&format!("```sh\n{STUBS}```\n")));
     if !folder.join("proto").exists() {
