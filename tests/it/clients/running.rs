@@ -44,9 +44,13 @@ impl Running {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
     }
 
-    /// Waits until the client has ended. Returns whether it succeeded.
-    pub async fn succeeds(mut self) -> bool {
-        timeout(PATIENCE, self.child.wait()).await.expect("the client ends").unwrap().success()
+    /// Waits until the client has ended, with success or with a failure.
+    pub async fn ends(mut self, success: bool) {
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("the client ends").unwrap();
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            self.output = self.output + &line + "\n";
+        }
+        assert_eq!(status.success(), success, "{}", self.output);
     }
 
     /// Waits until the client prints a line with this text.
