@@ -9,9 +9,9 @@ use crate::{
         Timestamp, WorkLocation, WorkLocationSource, WorkLocationType,
     },
     service::{
-        ClearOutcome, ClearPresence, Expiry, Explanation, HistoryPage, HoldEvent, HoldPresence, Input,
-        Interval, ListPresenceHistory, Presence, SetLocation, SetOutcome, SetPresence, SetStatusMessage,
-        SetUserPreferredPresence, View, WatchEvent,
+        ClearOutcome, ClearPresence, Expiry, Explanation, HistoryPage, Input, Interval, ListPresenceHistory,
+        Presence, SetLocation, SetOutcome, SetPresence, SetStatusMessage, SetUserPreferredPresence, View,
+        WatchEvent,
     },
 };
 
@@ -60,53 +60,8 @@ impl From<ClearOutcome> for pb::ClearOutcome {
     }
 }
 
-impl From<pb::HoldPresenceRequest> for HoldPresence {
-    fn from(request: pb::HoldPresenceRequest) -> Self {
-        Self {
-            user_id: Input::text(request.user_id),
-            session_id: Input::text(request.session_id),
-            availability: availability(request.availability),
-            activity: activity(request.activity),
-            grace: request.grace.map_or(Input::Missing, duration),
-            observed_time: optional_instant(request.observed_time),
-        }
-    }
-}
-
-impl From<pb::KeepPresenceRequest> for HoldPresence {
-    fn from(request: pb::KeepPresenceRequest) -> Self {
-        let pb::KeepPresenceRequest { user_id, session_id, availability, activity, grace, observed_time } =
-            request;
-        pb::HoldPresenceRequest { user_id, session_id, availability, activity, grace, observed_time }.into()
-    }
-}
-
-impl From<HoldEvent> for pb::KeepPresenceResponse {
-    fn from(event: HoldEvent) -> Self {
-        use pb::{hold_presence_response::Event as Held, keep_presence_response::Event};
-        let event = pb::HoldPresenceResponse::from(event).event.map(|event| match event {
-            Held::SessionSet(set) => Event::SessionSet(set),
-            Held::SessionExtended(extended) => Event::SessionExtended(extended),
-        });
-        Self { event }
-    }
-}
-
-impl From<HoldEvent> for pb::HoldPresenceResponse {
-    fn from(event: HoldEvent) -> Self {
-        use pb::hold_presence_response::Event;
-        let event = match event {
-            HoldEvent::Set(at) => Event::SessionSet(pb::SessionSet { expire_time: Some(timestamp(at)) }),
-            HoldEvent::Extended(at) => {
-                Event::SessionExtended(pb::SessionExtended { expire_time: Some(timestamp(at)) })
-            }
-        };
-        Self { event: Some(event) }
-    }
-}
-
 /// A Duration. Only a negative or malformed one is unreadable; the service checks the range.
-fn duration(duration: prost_types::Duration) -> Input<Duration> {
+pub(super) fn duration(duration: prost_types::Duration) -> Input<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
         (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) => Input::Value(Duration::new(seconds, nanos)),
         _ => Input::Unreadable(fields(duration.seconds, duration.nanos)),
@@ -123,7 +78,7 @@ macro_rules! same_names {
             }
         }
 
-        fn $read(number: i32) -> Input<$name> {
+        pub(super) fn $read(number: i32) -> Input<$name> {
             match pb::$name::try_from(number) {
                 Ok(pb::$name::Unspecified) => Input::Missing,
                 $(Ok(pb::$name::$value) => Input::Value($name::$value),)+
@@ -377,7 +332,7 @@ fn session(session: &Session, shown: Pair, now: Timestamp) -> pb::Session {
     }
 }
 
-fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     let millis = at.as_millis();
     let nanos = i32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
     prost_types::Timestamp { seconds: millis.div_euclid(1_000), nanos }

@@ -2,6 +2,7 @@
 
 mod api;
 mod convert;
+mod holds;
 mod layer;
 mod methods;
 #[expect(clippy::pedantic, reason = "generated")]
