@@ -89,13 +89,35 @@ pub(super) fn may_be_stale<W>(writes: &[Newest<'_, W>]) -> bool {
     writes.iter().any(|newest| newest.observed != Observed::Now)
 }
 
+/// The times of the writes that apply, if a session has several writes. The others are as if they
+/// came after: stale if they were observed before.
+struct Applied<'a>(HashMap<&'a SessionKey, Timestamp>);
+
+impl<'a> Applied<'a> {
+    fn new<W: Observation>(writes: &[W], newest: &[Newest<'a, W>]) -> Self {
+        let has_several = writes.len() > newest.len();
+        let newest = newest.iter().filter(|_| has_several);
+        Self(newest.map(|newest| (newest.write.key(), newest.at)).collect())
+    }
+
+    fn makes_stale(&self, write: &impl Observation) -> bool {
+        match write.observed() {
+            Observed::Now => false,
+            Observed::At(at) => self.0.get(write.key()).is_some_and(|applied| at < *applied),
+        }
+    }
+}
+
 /// Returns the outcome of each set. Those of a session that was not written are stale.
 pub(super) fn set_outcomes(
     sets: &[SetSession],
+    newest: &[Newest<'_, SetSession>],
     is_written: impl Fn(&SessionKey) -> bool,
     evicted: &HashSet<SessionKey>,
 ) -> Vec<SetOutcome> {
+    let applied = Applied::new(sets, newest);
     let outcome = |set: &SetSession| match is_written(&set.key) {
+        true if applied.makes_stale(set) => SetOutcome::Stale,
         true if evicted.contains(&set.key) => SetOutcome::NoRoom,
         true => SetOutcome::Set,
         false => SetOutcome::Stale,
@@ -104,15 +126,17 @@ pub(super) fn set_outcomes(
 }
 
 /// Returns the outcome of each clear. `written` has the sessions that were written, and whether they
-/// were live. If a clear is stale, so are the others of its session, which were not observed later.
+/// were live.
 pub(super) fn clear_outcomes(
     clears: &[ClearSession],
     newest: &[Newest<'_, ClearSession>],
     written: &HashMap<SessionKey, bool>,
 ) -> Vec<ClearOutcome> {
-    let applied: HashSet<usize> = newest.iter().map(|newest| newest.position).collect();
+    let applied = Applied::new(clears, newest);
+    let positions: HashSet<usize> = newest.iter().map(|newest| newest.position).collect();
     let outcome = |(position, clear): (usize, &ClearSession)| match written.get(&clear.key) {
-        Some(true) if applied.contains(&position) => ClearOutcome::Cleared,
+        Some(true) if positions.contains(&position) => ClearOutcome::Cleared,
+        Some(_) if applied.makes_stale(clear) => ClearOutcome::Stale,
         None if clear.observed != Observed::Now => ClearOutcome::Stale,
         Some(_) | None => ClearOutcome::NotLive,
     };

@@ -118,7 +118,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 2. The session then shows the pair, was last set at `now`, and expires at `now` +
     ///    `expires_after`.
     /// 3. If a call sets one key several times, the set that was observed last applies, of equal ones
-    ///    the last. A set without a time was observed at `now`.
+    ///    the last. Those that were observed before are stale. A set without a time was observed at
+    ///    `now`.
     /// 4. All sets of a call apply that are not stale, or none does. They are durable when the call
     ///    returns.
     /// 5. An application has [`APPLICATION_SESSIONS_MAX`] live sessions of a user. Opening more clears
@@ -153,7 +154,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 2. A missing or ended session is not live. A clear for a stream does not end a session that the
     ///    stream does not hold.
     /// 3. If a call clears one key several times, the clear that was observed last ends the session,
-    ///    of equal ones the first. A clear without a time was observed at `now`.
+    ///    of equal ones the first. Those that were observed before are stale. A clear without a time
+    ///    was observed at `now`.
     /// 4. The sessions of other users and tenants are unaffected.
     /// 5. Watchers and streams are notified of the users whose session ended or was taken from its
     ///    stream, and of no other user.

@@ -46,7 +46,7 @@ pub(super) async fn set_sessions(
     let is_written = |key: &_| all_written || written.contains(key);
     committed::sessions(statements, now, &newest, is_written).await?;
     let evicted = room::make(statements, now, &opened).await;
-    Ok(keys::set_outcomes(sets, is_written, &evicted))
+    Ok(keys::set_outcomes(sets, &newest, is_written, &evicted))
 }
 
 pub(super) async fn write(

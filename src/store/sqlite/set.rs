@@ -54,10 +54,10 @@ pub(super) async fn set_sessions(
     });
     let written = written?;
     if !returns {
-        return Ok(keys::set_outcomes(sets, |_| true, &evicted));
+        return Ok(keys::set_outcomes(sets, &newest, |_| true, &evicted));
     }
     let written: HashSet<_> = written.into_iter().map(|(key, _)| key).collect();
-    Ok(keys::set_outcomes(sets, |key| written.contains(key), &evicted))
+    Ok(keys::set_outcomes(sets, &newest, |key| written.contains(key), &evicted))
 }
 
 /// Decodes a session that was written, and whether replicas must be notified.

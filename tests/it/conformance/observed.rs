@@ -127,11 +127,13 @@ async fn of_several_sets_of_one_key_the_one_that_was_observed_last_applies(engin
         set_at("a", Pair::AWAY, 30),
         set_at("a", Pair::AVAILABLE, 10),
     ];
-    subject.sets(&sets).await;
+    let stale = SetOutcome::Stale;
+    assert_eq!(subject.sets(&sets).await, [stale, Set, Set, stale]);
     assert_eq!(subject.only(start() + MINUTE).await.pair, Pair::AWAY);
+    assert_eq!(subject.sets(&[set_at("a", IN_A_CALL, 29), set_at("a", IN_A_CALL, 29)]).await, [stale; 2]);
     // A set without a time was observed at now.
     let sets = [set("u", "a", IN_A_CALL, HOUR), set_at("a", Pair::AVAILABLE, 59_999)];
-    assert_eq!(subject.sets(&sets).await, [Set; 2]);
+    assert_eq!(subject.sets(&sets).await, [Set, stale]);
     assert_eq!(subject.only(start() + MINUTE).await.pair, IN_A_CALL);
 }
 
@@ -139,11 +141,13 @@ async fn of_several_clears_of_one_key_the_one_that_was_observed_last_applies(eng
     let subject = Subject::new(engine).await;
     subject.sets(&[set_at("a", IN_A_CALL, 20)]).await;
     let clears = [clear_at("a", 10), clear_at("a", 30), clear_at("a", 20)];
-    assert_eq!(subject.clears(&clears).await, [NotLive, Cleared, NotLive]);
+    let stale = ClearOutcome::Stale;
+    assert_eq!(subject.clears(&clears).await, [stale, Cleared, stale]);
+    assert_eq!(subject.clears(&[clear_at("a", 30), clear_at("a", 30)]).await, [NotLive; 2]);
     assert_eq!(subject.sets(&[set_at("a", IN_A_CALL, 29)]).await, [SetOutcome::Stale]);
     // If it is stale, so are the others.
-    let stale = [clear_at("a", 28), clear_at("a", 29), clear_at("a", 29)];
-    assert_eq!(subject.clears(&stale).await, [ClearOutcome::Stale; 3]);
+    let clears = [clear_at("a", 28), clear_at("a", 29), clear_at("a", 29)];
+    assert_eq!(subject.clears(&clears).await, [stale; 3]);
 }
 
 async fn a_batch_applies_all_that_is_not_stale(engine: Engine) {

@@ -23,8 +23,6 @@ pub enum Outcome {
     /// There was no live session to clear.
     NotLive,
     Stale,
-    /// A later write of the same batch applied in its place, or was stale too.
-    Superseded,
 }
 
 /// A write that was delivered.
@@ -50,7 +48,7 @@ pub fn check(deliveries: &[Delivery]) -> Write {
     let newest = deliveries.iter().map(|delivery| delivery.write).max_by_key(|write| write.observed);
     let newest = newest.expect("each session has a write");
     let is_certain = deliveries.iter().all(|delivery| !delivery.retried);
-    for delivery in deliveries.iter().filter(|delivery| delivery.outcome != Outcome::Superseded) {
+    for delivery in deliveries {
         let later = || deliveries.iter().filter(|other| other.write.observed > delivery.write.observed);
         let is_stale = delivery.outcome == Outcome::Stale;
         // Each response to a later write means that the session reflects it, or a later one.

@@ -149,8 +149,7 @@ impl Replica {
         let (mut set, mut cleared) = (set.into_iter(), cleared.into_iter());
         let outcome = |write: &Write| {
             let own = if write.pair.is_some() { set.next() } else { cleared.next() };
-            let own = own.expect("an outcome of each item");
-            own.map(|outcome| if is_superseded(write, writes) { Outcome::Superseded } else { outcome })
+            own.expect("an outcome of each item")
         };
         writes.iter().map(outcome).collect()
     }
@@ -230,16 +229,6 @@ async fn alone(client: &Client, write: Write, session: &Session) -> Option<Outco
         client::Outcome::Unavailable => None,
         other => panic!("{other:?}: {write:?}"),
     }
-}
-
-/// Whether a batch of gRPC has a later write of the same kind to the same session, which applies in
-/// place of this one.
-fn is_superseded(write: &Write, batch: &[Write]) -> bool {
-    batch.iter().any(|other| {
-        other.session == write.session
-            && other.pair.is_some() == write.pair.is_some()
-            && other.observed > write.observed
-    })
 }
 
 fn available<T>(result: Result<tonic::Response<T>, Status>) -> Option<T> {
