@@ -70,7 +70,7 @@ impl Refusal {
 
     /// The body of the error. The internal text is logged.
     pub(super) fn into_body(self, ids: &Ids, now: Timestamp) -> String {
-        if let Some(cause) = self.cause {
+        if let Some(cause) = &self.cause {
             cause.log(ids.own);
         }
         let error = ErrorJson {
@@ -78,6 +78,7 @@ impl Refusal {
             message: &self.message,
             details: self.details,
             inner_error: InnerError {
+                code: self.cause.as_ref().map(|cause| cause.reason.into()),
                 date: date(now),
                 request_id: ids.own.to_string(),
                 client_request_id: ids.client(),
@@ -216,6 +217,11 @@ impl Detail {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 struct InnerError<'a> {
+    /// The reason, for programs: an `ErrorReason` of the gRPC API, without its prefix. Finer than the
+    /// error code. Omitted if the gRPC API has no such error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "STALE_WRITE")]
+    code: Option<&'static str>,
     /// The time of the error, in UTC.
     #[schema(example = "2026-11-22T02:50:00")]
     date: String,

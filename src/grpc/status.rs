@@ -98,6 +98,14 @@ mod tests {
     };
 
     #[test]
+    fn reasons_have_the_same_names_in_both_apis() {
+        for value in Reason::VARIANTS {
+            let name: &str = value.into();
+            assert_eq!(reason(*value).as_str_name(), format!("ERROR_REASON_{name}"));
+        }
+    }
+
+    #[test]
     fn violations_name_enum_values_as_the_proto_does() {
         let message = |rule, received| {
             Violation { path: Path::Field(Field::Availability), rule, received }.message(Api::Grpc)

@@ -1,7 +1,10 @@
 //! Machine-readable reasons of errors.
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// Why a request failed: `ErrorReason` in the proto, which explains each one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Reason {
     /// A required field is missing or empty.
     FieldRequired,

@@ -142,12 +142,14 @@ async fn over_http_the_events_have_the_expiry_and_the_error(engine: Engine) {
     assert_eq!(events.next().await, ("sessionExtended".to_owned(), expires(START + GRACE / 2 + lives)));
     assert_eq!(client(&api.server).clear("u", "app").await, Done);
     let error = events.end().await;
-    assert_eq!(error["code"], "NotFound");
+    assert_eq!((&error["code"], &error["innerError"]["code"]), (&json!("NotFound"), &json!("SESSION_TAKEN")));
     assert!(error["message"].as_str().unwrap().contains("no longer holds the session"), "{error}");
 
     // The clear was observed later than this.
     let stale = open(body.clone()).await;
     assert_eq!(stale.status(), 412);
+    let error: Value = stale.json().await.unwrap();
+    assert_eq!(error["error"]["innerError"]["code"], "STALE_WRITE", "{error}");
     let mut invalid = body;
     invalid["grace"] = json!("PT4S");
     invalid["user"] = json!("u");
