@@ -6,8 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use presenced::{
     app::Addresses,
     grpc::pb::{
-        GetPresenceRequest, GetPresenceResponse, SetPresenceRequest, WatchPresencesRequest,
-        WatchPresencesResponse, watch_presences_response::Event,
+        ClearPresenceRequest, ClearPresenceResponse, GetPresenceRequest, GetPresenceResponse,
+        KeepPresenceRequest, KeepPresenceResponse, SetPresenceRequest, WatchPresencesRequest,
+        WatchPresencesResponse, keep_presence_response, watch_presences_response::Event,
     },
 };
 use prost::Message;
@@ -181,6 +182,26 @@ async fn a_page_sets_gets_and_watches_a_presence(engine: Engine) {
     let set = Call::of(addresses, "SetPresence", &set_request("a", "Away/Away"), &[]).await;
     assert_eq!(stream.event().await, "a Away/Away");
     drop(set);
+
+    let (session_id, availability) = ("tab".to_owned(), availability_number("Busy"));
+    let request = KeepPresenceRequest {
+        user_id: "a".into(),
+        session_id,
+        availability,
+        activity: activity_number("InACall"),
+        ..Default::default()
+    };
+    let mut kept = Call::of(addresses, "KeepPresence", &request, &[]).await;
+    let opened = kept.message::<KeepPresenceResponse>().await.event.unwrap();
+    assert!(matches!(opened, keep_presence_response::Event::SessionSet(_)), "{opened:?}");
+    assert_eq!(stream.event().await, "a Busy/InACall");
+    let request = ClearPresenceRequest { user_id: "a".into(), session_id: "tab".into(), observed_time: None };
+    let mut clear = Call::of(addresses, "ClearPresence", &request, &[]).await;
+    clear.message::<ClearPresenceResponse>().await;
+    assert_eq!(clear.end().await.code(), Code::Ok);
+    let taken = kept.end().await;
+    assert_eq!(taken.get_details_error_info().unwrap().reason, "ERROR_REASON_SESSION_TAKEN");
+    assert_eq!(stream.event().await, "a Away/Away");
 
     let stop = tokio::spawn(server.app.stop(Duration::from_secs(10), pending()));
     let status = stream.end().await;
