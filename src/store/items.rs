@@ -49,6 +49,14 @@ pub enum Observed {
 }
 
 impl Observed {
+    /// The time of the observation, for a write at `now`.
+    pub(super) fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => now,
+            Self::At(at) => at,
+        }
+    }
+
     /// The time that the caller gave, if any, as a column.
     pub(super) fn column(self) -> Option<i64> {
         match self {
@@ -109,8 +117,7 @@ impl ExtendSession {
     pub(super) fn observed_columns(&self, now: Timestamp) -> (i64, bool) {
         match self.change {
             None => (0, false),
-            Some((_, Observed::Now)) => (now.as_millis(), false),
-            Some((_, Observed::At(at))) => (at.as_millis(), true),
+            Some((_, observed)) => (observed.at(now).as_millis(), observed != Observed::Now),
         }
     }
 }

@@ -62,10 +62,7 @@ pub(super) fn newest_of_each<W: Observation>(now: Timestamp, writes: &[W]) -> Ve
     let mut newest: HashMap<_, Newest<'_, W>> = HashMap::with_capacity(writes.len());
     for (position, write) in writes.iter().enumerate() {
         let observed = write.observed();
-        let at = match observed {
-            Observed::Now => now,
-            Observed::At(at) => at,
-        };
+        let at = observed.at(now);
         let write = Newest { write, position, observed, at };
         match newest.entry(write.write.key()) {
             Entry::Vacant(entry) => drop(entry.insert(write)),

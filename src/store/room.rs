@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
+use strum::EnumString;
 use tracing::warn;
 
-use super::{SessionKey, SessionRow, StoreError};
+use super::{SessionKey, SessionRow};
 use crate::telemetry::LogThrottle;
 
 /// The time without an eviction after which the next one is logged at once.
 const QUIET: Duration = Duration::from_mins(1);
 
 /// What makes room for other sessions of the user: a value of `crowded_sessions.sql`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Action {
     /// Clear a live session: its application has too many.
     Evict,
@@ -23,17 +25,6 @@ pub(super) enum Action {
     Refuse,
     /// Remove an ended session.
     Remove,
-}
-
-impl Action {
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
-        match text {
-            "evict" => Ok(Self::Evict),
-            "refuse" => Ok(Self::Refuse),
-            "remove" => Ok(Self::Remove),
-            other => Err(StoreError::Data(format!("{other:?} is not what makes room"))),
-        }
-    }
 }
 
 /// The sessions for which there is no room.

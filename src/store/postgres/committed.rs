@@ -15,7 +15,7 @@ use super::{
 use crate::{
     presence::Timestamp,
     store::{
-        Observed, SessionKey, StoreError, UserKey,
+        SessionKey, StoreError, UserKey,
         keys::{Newest, Observation},
         rows::{Row, required},
         sql::{Sql, sql},
@@ -42,10 +42,7 @@ pub(super) async fn sessions<W: Observation>(
         stored.insert(session_key(&row, 2)?, required(row.time(3)?)?);
     }
     check(writes().all(|newest| {
-        let observed_at = match newest.observed {
-            Observed::Now => now,
-            Observed::At(at) => at,
-        };
+        let observed_at = newest.observed.at(now);
         stored.get(newest.write.key()).is_some_and(|stored| *stored >= observed_at)
     }))
 }

@@ -11,9 +11,8 @@ use crate::{
     presence::Timestamp,
     store::{
         SessionKey, SessionRow, StoreError, UserKey, keys,
-        room::{Action, Crowded},
-        rows::Row,
-        rows::required,
+        room::Crowded,
+        rows::{Row, parse_stored, required},
         sql::{Sql, sql},
     },
 };
@@ -61,7 +60,7 @@ pub(super) async fn crowded(
     let query = statements.query(sql).bind(tenant_id).bind(user_ids).bind(now.as_millis());
     let mut crowded = Crowded::default();
     for row in statements.run(sql, query).await?.rows {
-        crowded.add(decode(&row, now)?, Action::parse(required(row.text(4)?)?)?, opened);
+        crowded.add(decode(&row, now)?, parse_stored(required(row.text(4)?)?)?, opened);
     }
     Ok(crowded)
 }

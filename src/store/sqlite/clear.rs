@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Row as _, Sqlite};
+use sqlx::{Row as _, Sqlite, sqlite::SqliteRow};
 
 use super::{
     common::{changed_users, json, session_key},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     presence::Timestamp,
     store::{
-        ClearOutcome, ClearSession, StoreError, author_columns,
+        ClearOutcome, ClearSession, SessionKey, StoreError, author_columns,
         connection::{ConnectionPool, with_timeout},
         keys::{self, Newest},
         sql::{Sql, sql},
@@ -50,19 +50,19 @@ pub(super) async fn clear_sessions(
     let outcome = with_timeout(query.bind(now.as_millis()).fetch_all(&mut *connection)).await;
     room::after_write(room, &mut connection, &outcome, now, clears.iter().map(|clear| &clear.key)).await;
     let rows = writer.release(connection, CLEAR_SESSIONS.name, outcome);
-    let rows = rows.and_then(|rows| {
-        let written: Result<HashMap<_, bool>, StoreError> =
-            rows.iter().map(|row| Ok((session_key(row)?, row.try_get(3)?))).collect();
-        let changed: Result<Vec<_>, StoreError> =
-            rows.iter().map(|row| Ok((session_key(row)?, row.try_get(4)?))).collect();
-        Ok((written?, changed?))
-    });
-    room.notifier.notify(|| match &rows {
-        Ok((_, changed)) => changed_users(changed),
+    let written: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
+    room.notifier.notify(|| match &written {
+        Ok(written) => changed_users(written.iter().map(|(key, _, changed)| (key, *changed))),
         // The failed statement may still have been applied.
         Err(_) => clears.iter().map(|clear| clear.key.user.clone()).collect(),
     });
-    Ok(keys::clear_outcomes(clears, &newest, &rows?.0))
+    let written: HashMap<_, _> = written?.into_iter().map(|(key, ended, _)| (key, ended)).collect();
+    Ok(keys::clear_outcomes(clears, &newest, &written))
+}
+
+/// Decodes a session that was written: whether it was live, and whether replicas must be notified.
+fn decode(row: &SqliteRow) -> Result<(SessionKey, bool, bool), StoreError> {
+    Ok((session_key(row)?, row.try_get(3)?, row.try_get(4)?))
 }
 
 #[cfg(test)]

@@ -72,8 +72,8 @@ impl<'a> SessionColumns<'a> {
 }
 
 /// Returns the users of the sessions of which replicas must be notified.
-pub(super) fn changed_users(written: &[(SessionKey, bool)]) -> Vec<UserKey> {
-    written.iter().filter(|(_, changed)| *changed).map(|(key, _)| key.user.clone()).collect()
+pub(super) fn changed_users<'a>(written: impl Iterator<Item = (&'a SessionKey, bool)>) -> Vec<UserKey> {
+    written.filter(|(_, changed)| *changed).map(|(key, _)| key.user.clone()).collect()
 }
 
 /// Encodes rows as one parameter for `json_each`.

@@ -72,9 +72,7 @@ pub(super) async fn extend_sessions(
         let rows = writer.release(connection, EXTEND_SESSIONS.name, outcome);
         let extended: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
         notifier.notify(|| match &extended {
-            Ok(extended) => {
-                changed_users(&extended.iter().map(|(written, _)| written.clone()).collect::<Vec<_>>())
-            }
+            Ok(extended) => changed_users(extended.iter().map(|((key, changed), _)| (key, *changed))),
             // The failed statement may still have been applied.
             Err(_) => round.iter().map(|(extension, _)| extension.key.user.clone()).collect(),
         });

@@ -16,8 +16,8 @@ use crate::{
         SessionKey, SessionRow, StoreError, UserKey,
         connection::with_timeout,
         invalidation::Notifier,
-        room::{Action, Crowded, Evictions},
-        rows::{Row, required},
+        room::{Crowded, Evictions},
+        rows::{Row, parse_stored, required},
         sql::{Sql, sql},
     },
 };
@@ -35,17 +35,18 @@ pub(in crate::store) struct Room {
 }
 
 impl Room {
-    /// Makes room for the sessions that a call set or marked. Returns those for which there was none.
+    /// Makes room for the sessions that a call set or marked. Adds those that it clears to `evicted`,
+    /// also if a later step fails.
     async fn make<'a>(
         &self,
         connection: &mut SqliteConnection,
         now: Timestamp,
         set: impl Iterator<Item = &'a SessionKey>,
-    ) -> Result<HashSet<SessionKey>, StoreError> {
-        let mut evicted = HashSet::new();
+        evicted: &mut HashSet<SessionKey>,
+    ) -> Result<(), StoreError> {
         let users = take_crowded_users(connection).await?;
         if users.is_empty() {
-            return Ok(evicted);
+            return Ok(());
         }
         let set = set.collect();
         for user in users {
@@ -53,15 +54,13 @@ impl Room {
             for SessionRow { key, set_at, .. } in crowded.live {
                 if evict(connection, now, &key, set_at).await? {
                     self.evictions.note(&key);
+                    self.notifier.notify(|| vec![key.user.clone()]);
                     evicted.insert(key);
                 }
             }
             remove(connection, &crowded.ended).await?;
-            if !evicted.is_empty() {
-                self.notifier.notify(|| vec![user]);
-            }
         }
-        Ok(evicted)
+        Ok(())
     }
 }
 
@@ -74,15 +73,15 @@ pub(super) async fn after_write<'a, T>(
     now: Timestamp,
     keys: impl Iterator<Item = &'a SessionKey>,
 ) -> HashSet<SessionKey> {
-    if !matches!(outcome, Ok(Ok(_))) {
-        return HashSet::new();
-    }
-    let made = with_timeout(room.make(connection, now, keys)).await;
-    made.unwrap_or_else(|_| Err(StoreError::Unavailable("making room took too long".to_owned())))
-        .unwrap_or_else(|error| {
+    let mut evicted = HashSet::new();
+    if matches!(outcome, Ok(Ok(_))) {
+        let made = with_timeout(room.make(connection, now, keys, &mut evicted)).await;
+        let too_long = |_| Err(StoreError::Unavailable("making room took too long".to_owned()));
+        if let Err(error) = made.unwrap_or_else(too_long) {
             debug!(%error, "no room was made for sessions beyond the limits");
-            HashSet::new()
-        })
+        }
+    }
+    evicted
 }
 
 /// Returns the users that the triggers of `note_crowded_users.sql` noted.
@@ -107,7 +106,7 @@ async fn crowded(
         .bind(now.as_millis());
     let mut crowded = Crowded::default();
     for row in query.fetch_all(connection).await? {
-        crowded.add(decode(&row, now)?, Action::parse(required(row.text(4)?)?)?, set);
+        crowded.add(decode(&row, now)?, parse_stored(required(row.text(4)?)?)?, set);
     }
     Ok(crowded)
 }

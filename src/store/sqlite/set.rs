@@ -47,7 +47,7 @@ pub(super) async fn set_sessions(
     let rows = writer.release(connection, SET_SESSIONS.name, outcome);
     let written: Result<Vec<_>, _> = rows.and_then(|rows| rows.iter().map(decode).collect());
     notifier.notify(|| match &written {
-        Ok(written) if returns => changed_users(written),
+        Ok(written) if returns => changed_users(written.iter().map(|(key, changed)| (key, *changed))),
         // Invalidations were turned on meanwhile, or the failed statement may still have been
         // applied.
         _ => sets.iter().map(|set| set.key.user.clone()).collect(),
