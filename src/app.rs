@@ -20,7 +20,7 @@ use crate::{
     grpc,
     health::Health,
     sampler,
-    server::{Slots, Tls, accept, bind, connections_max},
+    server::{ClientFaults, Memory, Slots, Tls, accept, bind, connections_max, memory_limit},
     service::{Holds, ReplicaHealth, Streams},
     settings::{Settings, UnknownProperties},
     store::{Database, OpenError, Store},
@@ -150,7 +150,7 @@ impl App {
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
-        let Parts { database, replica, clock, metrics, traces, health, stop, abort, streams, .. } =
+        let Parts { database, replica, clock, metrics, traces, health, stop, abort, streams, memory, .. } =
             parts.clone();
         let workers =
             start_workers(if database.has_one_writer() { 1 } else { settings.workers.number() }, &parts)
@@ -194,6 +194,7 @@ impl App {
                 database: Arc::clone(&database),
                 stores: stores.into(),
                 limits: settings.limits,
+                memory,
             },
             admin,
         ));
@@ -314,12 +315,15 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         info!(store = replica.describe(), "read replica configured");
     }
     let hub = Hub::new(settings.streams.watch_users_max, metrics.watch(), database.invalidation_switch());
+    let faults = |api| ClientFaults::new(Some(api), metrics.clients().of(api));
     Ok(Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
         replica: replica.map(|replica| (replica, ReplicaHealth::new(metrics.replica()))),
         limits: limits(settings),
         client_limits: settings.limits,
+        memory: Memory::new(memory_limit(settings.limits.memory_max_bytes)),
+        faults: (faults(Api::Grpc), faults(Api::Http)),
         authenticator,
         tls,
         reject_unknown: settings.unknown_properties == UnknownProperties::Reject,
@@ -376,7 +380,7 @@ fn accept_all(
     let mut acceptors = JoinSet::new();
     for (api, listener) in listeners {
         let incoming = workers.iter().map(|worker| worker.incoming.clone()).collect();
-        let slots = Slots::new(slots, metrics.connections(api));
+        let slots = Slots::new(slots, metrics.clients().of(api));
         acceptors.spawn(accept(api, listener, slots, incoming, stop.clone()));
     }
     acceptors

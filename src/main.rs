@@ -8,7 +8,7 @@ use presenced::{commands, settings::Cli};
 /// A request makes dozens of allocations. The system's allocator would take a tenth of
 /// its time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match Cli::read(std::env::args_os()) {

@@ -19,7 +19,7 @@ use crate::{
     graph, grpc,
     health::Health,
     presence::UserIdForm,
-    server::{Connections, Incoming, Protocol, Tls},
+    server::{ClientFaults, Connections, Incoming, Memory, Protocol, Tls},
     service::{Replica, ReplicaHealth, Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
@@ -40,6 +40,10 @@ pub struct Parts {
     pub limits: Limits,
     /// The limits of one client.
     pub client_limits: LimitSettings,
+    /// The memory of all clients.
+    pub memory: Memory,
+    /// Counts and logs what the clients of the gRPC API and of the HTTP API do wrong.
+    pub faults: (ClientFaults, ClientFaults),
     /// Authenticates callers.
     pub authenticator: Authenticator,
     /// The TLS of the gRPC API and of the HTTP API; none if they are unencrypted.
@@ -140,7 +144,7 @@ async fn run(
                         Api::Http => apis.graph.serve(stream).await,
                     };
                     if let Some(timed_out) = timed_out {
-                        metrics.connection_timed_out(api, timed_out.as_str());
+                        metrics.clients().connection_timed_out(api, timed_out.as_str());
                     }
                     drop(slot);
                 });
@@ -198,9 +202,26 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
     };
     let graph = graph::HttpApi::new(graph, parts.reflection).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();
-    let (limits, stop) = (parts.client_limits, parts.stop.clone());
-    let grpc =
-        Connections { protocol: Protocol::Http2, service: grpc, limits, tls: grpc_tls, stop: stop.clone() };
-    let graph = Connections { protocol: Protocol::Http1Or2, service: graph, limits, tls: http_tls, stop };
+    let (grpc_faults, http_faults) = parts.faults.clone();
+    let grpc = Connections {
+        protocol: Protocol::Http2,
+        service: grpc,
+        refuse: grpc::GrpcApi::refuse,
+        limits: parts.client_limits,
+        memory: parts.memory.clone(),
+        faults: grpc_faults,
+        tls: grpc_tls,
+        stop: parts.stop.clone(),
+    };
+    let graph = Connections {
+        protocol: Protocol::Http1Or2,
+        service: graph,
+        refuse: graph::HttpApi::refuse,
+        limits: parts.client_limits,
+        memory: parts.memory.clone(),
+        faults: http_faults,
+        tls: http_tls,
+        stop: parts.stop.clone(),
+    };
     Ok((Stores { primary, replica }, Apis { grpc, graph }))
 }

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Health, Readiness},
-    server::{Connections, Protocol, next},
+    server::{ClientFaults, Connections, Memory, MemoryUse, Protocol, next},
     settings::LimitSettings,
     store::{Database, PoolUse, Store},
-    telemetry::Metrics,
+    telemetry::{ConnectionMetrics, Metrics},
 };
 
 /// The time for which `presenced healthcheck` waits for a response.
@@ -40,6 +40,8 @@ pub struct Admin {
     pub stores: Arc<[(&'static str, Arc<dyn Store>)]>,
     /// The limits of one client.
     pub limits: LimitSettings,
+    /// The memory of the clients of the two APIs, for `/metrics`.
+    pub memory: Memory,
 }
 
 /// Serves the admin API; never ends.
@@ -51,7 +53,17 @@ pub async fn serve(admin: Admin, listener: TcpListener) {
         .route("/metrics", get(metrics))
         .with_state(admin);
     let stop = CancellationToken::new();
-    let connections = Connections { protocol: Protocol::Http1Or2, service: router, limits, tls: None, stop };
+    let connections = Connections {
+        protocol: Protocol::Http1Or2,
+        service: router,
+        refuse: |_, _| StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        limits,
+        // Its own: probes and metrics must work while clients take all they may.
+        memory: Memory::new(0),
+        faults: ClientFaults::new(None, ConnectionMetrics::unregistered()),
+        tls: None,
+        stop,
+    };
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let stream = next(&listener).await;
@@ -81,6 +93,9 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     for (pool, PoolUse { open, idle }) in pools {
         admin.metrics.set_pool_connections(pool, "busy", open.saturating_sub(idle));
         admin.metrics.set_pool_connections(pool, "idle", idle);
+    }
+    for MemoryUse { part, max, taken } in admin.memory.parts() {
+        admin.metrics.clients().set_memory(part, taken, max);
     }
     admin.metrics.set_history_spans(admin.database.spans_appended());
     admin.metrics.set_sessions_evicted(admin.database.evictions());

@@ -22,7 +22,11 @@ use super::{
     state::HttpState,
     unknown::Unknown,
 };
-use crate::{server::TURN_BYTES, service::Input, settings::LimitSettings};
+use crate::{
+    server::{RequestMemory, TURN_BYTES},
+    service::{Error, Input},
+    settings::LimitSettings,
+};
 
 /// The longest list whose elements are read; every list has a lower limit.
 const LIST_MAX: usize = 1_000;
@@ -103,8 +107,9 @@ struct Nothing {}
 /// Reads the body of a request whose operation has none, so that its properties are not ignored in
 /// silence. Clients send nothing, an empty object, an empty text, or `null`.
 pub(super) async fn read_unused(request: Request, limits: &LimitSettings) -> Result<Request, Refusal> {
+    let memory = memory_of(&request);
     let (parts, body) = request.into_parts();
-    let bytes = read_within(body, limits, ACTION_MAX_BYTES.min(limits.message_max())).await?;
+    let bytes = read_within(body, memory, limits, ACTION_MAX_BYTES.min(limits.message_max())).await?;
     if !matches!(bytes.trim_ascii(), b"" | b"null" | b"\"\"") {
         check_content_type(&parts.headers)?;
         let read = parse(&bytes)?;
@@ -132,21 +137,32 @@ fn use_idle_priority() {
 /// bytes, and arrive before the timeout.
 async fn read_body(request: Request, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
     check_content_type(request.headers())?;
-    read_within(request.into_body(), limits, max).await
+    let memory = memory_of(&request);
+    read_within(request.into_body(), memory, limits, max).await
+}
+
+/// The memory of the request. An item of a batch is in its batch's memory.
+fn memory_of(request: &Request) -> Option<RequestMemory> {
+    request.extensions().get().cloned()
 }
 
 /// Reads at most `max` bytes within the timeout.
-async fn read_within(body: Body, limits: &LimitSettings, max: usize) -> Result<Vec<u8>, Refusal> {
+async fn read_within(
+    body: Body,
+    memory: Option<RequestMemory>,
+    limits: &LimitSettings,
+    max: usize,
+) -> Result<Vec<u8>, Refusal> {
     // From Content-Length. The size of a compressed body is known only after
     // decompression, so `collect` checks it.
     if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
         return Err(too_large(max));
     }
-    let body = timeout(limits.body_timeout, collect(body, max)).await;
+    let body = timeout(limits.body_timeout, collect(body, memory, max)).await;
     body.unwrap_or_else(|_| Err(too_slow(limits)))
 }
 
-async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
+async fn collect(mut body: Body, memory: Option<RequestMemory>, max: usize) -> Result<Vec<u8>, Refusal> {
     let (mut bytes, mut turn) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
@@ -155,6 +171,9 @@ async fn collect(mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > max {
             return Err(too_large(max));
+        }
+        if let Some(memory) = &memory {
+            memory.grow(data.len()).map_err(Error::from)?;
         }
         bytes.extend_from_slice(&data);
         // A small compressed body can decompress to a large one.

@@ -54,7 +54,7 @@ use tower_http::{
     cors::CorsLayer,
 };
 
-use crate::grpc::Web;
+use crate::{grpc::Web, server::MemoryFull, service::Error};
 use paths::{BATCH_PATH, VERSIONS};
 use routes::{Route, RouteTable};
 
@@ -108,6 +108,14 @@ impl HttpApi {
             docs::add_routes(&mut others)?;
         }
         Ok(Self(Arc::new(Inner { state, batchable, others, cors })))
+    }
+}
+
+impl HttpApi {
+    /// The response to a request for which there is no memory.
+    #[must_use]
+    pub fn refuse(&self, full: MemoryFull) -> Response {
+        layer::refuse(&self.0.state, Error::from(full).into())
     }
 }
 

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use tonic_health::server::HealthReporter;
 use tower::Service;
 
-use super::{layer::Layer, routes::Routes, state::GrpcState};
+use super::{layer::Layer, routes::Routes, state::GrpcState, status::to_status};
+use crate::{server::MemoryFull, service::Error, telemetry::RequestId};
 
 /// The API: the presence service, health checks and reflection. Clones share their state.
 #[derive(Clone, Debug)]
@@ -22,6 +23,14 @@ impl GrpcApi {
     pub fn new(state: GrpcState, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
         let routes = Routes::new(&state, health)?;
         Ok(Self(Arc::new(Layer { state, routes })))
+    }
+}
+
+impl GrpcApi {
+    /// The response to a call for which there is no memory.
+    #[must_use]
+    pub fn refuse(&self, full: MemoryFull) -> Response {
+        to_status(&Error::from(full), RequestId::new()).into_http()
     }
 }
 

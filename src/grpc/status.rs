@@ -77,6 +77,7 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::DeadlineExceeded => ErrorReason::DeadlineExceeded,
         Reason::TooManyWatched => ErrorReason::TooManyWatched,
         Reason::TooManyHolds => ErrorReason::TooManyHolds,
+        Reason::MemoryFull => ErrorReason::MemoryFull,
         Reason::Stopping => ErrorReason::Stopping,
         Reason::StreamTooOld => ErrorReason::StreamTooOld,
         Reason::SessionTaken => ErrorReason::SessionTaken,

@@ -1,40 +1,45 @@
-//! Tracks the activity on one connection and decides when its client has timed out.
+//! Tracks the activity on one connection, and decides when its client has timed out.
 //!
-//! A client that does nothing, or almost nothing, must not hold a connection:
+//! A client that does nothing, or almost nothing, must not hold resources:
 //!
-//! * Within the header timeout the client must show which protocol it uses, and
-//!   complete each HTTP/1 header that it began.
+//! * Within the header timeout the client must show which protocol it uses, and complete each
+//!   HTTP/1 header that it began.
 //! * The idle timeout limits the time without an active request.
-//! * The send timeout limits the time in which the client reads nothing of a pending
-//!   response. Time in which the service has nothing to send does not count: a stream
+//! * The send timeout limits the time in which a client takes 16 KiB of a response, or all of it
+//!   that is ready. It holds for each request by itself: an HTTP/2 stream that stalls is reset, and
+//!   its connection goes on. Time in which the service has nothing to send does not count: a stream
 //!   may be quiet for hours.
-//! * A limit bounds the requests that the client cancels within 10 s.
+//! * A request has the body timeout, or the send timeout if that is longer, until its response
+//!   begins.
+//! * A rate limits the requests that the client cancels.
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{Notify, watch},
-    time::{sleep, timeout},
-};
+use futures_util::task::AtomicWaker;
+use slab::Slab;
+use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
+use super::{
+    bodies::PIECE_BYTES,
+    faults::{Fault, Faults},
+    memory::{Memory, RequestMemory},
+    resets::ResetRate,
+};
 use crate::{clock::Stopwatch, settings::LimitSettings};
 
 /// The first bytes of an HTTP/2 connection.
-const PREFACE: &[u8] = b"PRI";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The bytes of an HTTP/2 client's opening: the preface and the first frame's header.
-const OPENING_BYTES: usize = 24 + 9;
-/// The window in which cancelled requests are counted.
-const RESETS_WINDOW: Duration = Duration::from_secs(10);
+const OPENING_BYTES: usize = PREFACE.len() + 9;
 /// The time for which a draining connection must have no request before it is closed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time for which a client may stall a draining connection.
-const STALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The send timeout while memory is short.
+const SHORT_SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The interval at which a closing connection is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The reason for which the service closes a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +73,11 @@ pub(super) struct ConnectionActivity(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The number of active requests.
-    active: watch::Sender<usize>,
     progress: Mutex<Progress>,
     /// Notified when the client has cancelled too many requests.
     too_many_resets: Notify,
-    resets_max: u32,
+    limits: LimitSettings,
+    faults: Faults,
 }
 
 #[derive(Debug)]
@@ -87,41 +91,80 @@ struct Progress {
     advanced: Stopwatch,
     /// The time of the first byte after the last HTTP/1 request.
     header_begun: Option<Stopwatch>,
-    /// Active requests whose response has begun.
-    responding: usize,
-    /// Those of them whose client has read everything and waits for the service.
-    quiet: usize,
-    /// The last time at which the socket accepted a write.
-    written: Stopwatch,
-    /// The time since which the socket accepts no write.
-    blocked: Option<Stopwatch>,
+    /// The requests under way.
+    requests: Slab<Request>,
+    /// The request that began last, until its task is known.
+    newest: Option<usize>,
+    /// What the socket did not accept.
+    unsent: Option<Unsent>,
     /// Whether the connection has reached its maximum age.
     old: bool,
-    /// Requests cancelled in the current window.
-    resets: u32,
-    resets_since: Stopwatch,
+    closing: Closing,
+    resets: ResetRate,
+}
+
+/// How far the service has closed the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// It discards what the client sends.
+    Discards,
+    /// It also says why.
+    SaysWhy,
+}
+
+/// A request from its header until its response has been sent.
+#[derive(Debug)]
+struct Request {
+    begun: Stopwatch,
+    responded: bool,
+    /// The bytes of the response that wait for the client.
+    waiting: usize,
+    /// The time since which the client could have taken bytes and took none.
+    stalled: Option<Stopwatch>,
+    /// Its task, in HTTP/2.
+    task: Option<AbortHandle>,
+    /// Whether the service has ended it, because its client stalled.
+    cut: bool,
+}
+
+/// Writes that the socket did not accept.
+#[derive(Clone, Copy, Debug)]
+struct Unsent {
+    since: Stopwatch,
+    /// The bytes that it accepted since.
+    written: usize,
+}
+
+/// What the timeouts of a connection ask for.
+enum Timeout {
+    /// Nothing, for this time.
+    In(Duration),
+    /// The end of one request.
+    Cut(AbortHandle),
+    /// The end of the connection.
+    Close(TimedOut),
 }
 
 impl ConnectionActivity {
-    pub(super) fn new(limits: &LimitSettings) -> Self {
+    pub(super) fn new(limits: LimitSettings, faults: Faults) -> Self {
         let now = Stopwatch::start();
         Self(Arc::new(Shared {
-            active: watch::Sender::new(0),
             progress: Mutex::new(Progress {
                 received: 0,
                 http2: true,
                 advanced: now,
                 header_begun: None,
-                responding: 0,
-                quiet: 0,
-                written: now,
-                blocked: None,
+                requests: Slab::new(),
+                newest: None,
+                unsent: None,
                 old: false,
-                resets: 0,
-                resets_since: now,
+                closing: Closing::No,
+                resets: ResetRate::new(limits.resets_per_second),
             }),
             too_many_resets: Notify::new(),
-            resets_max: limits.resets_max,
+            limits,
+            faults,
         }))
     }
 
@@ -130,15 +173,33 @@ impl ConnectionActivity {
     }
 
     /// Begins a request, which is active until the returned value is dropped.
-    pub(super) fn begin_request(&self) -> ActiveRequest {
-        self.0.active.send_modify(|requests| *requests += 1);
+    pub(super) fn begin_request(&self, memory: Option<RequestMemory>) -> ActiveRequest {
+        self.0.faults.under_way().inc();
         let mut progress = self.progress();
-        (progress.advanced, progress.header_begun) = (Stopwatch::start(), None);
+        let now = Stopwatch::start();
+        (progress.advanced, progress.header_begun) = (now, None);
+        let request =
+            Request { begun: now, responded: false, waiting: 0, stalled: None, task: None, cut: false };
+        let index = progress.requests.insert(request);
+        progress.newest = Some(index);
+        let is_full = progress.http2 && progress.requests.len() == self.0.limits.streams_max();
         drop(progress);
-        ActiveRequest { activity: self.clone(), phase: Phase::Requested }
+        if is_full {
+            self.0.faults.record(Fault::StreamsMax);
+        }
+        ActiveRequest { activity: self.clone(), index, memory, taken: AtomicWaker::new() }
     }
 
-    fn record_read(&self, bytes: &[u8]) {
+    /// Records the task of the request that began last.
+    pub(super) fn set_task(&self, task: AbortHandle) {
+        let mut progress = self.progress();
+        if let Some(request) = progress.newest.take().and_then(|index| progress.requests.get_mut(index)) {
+            request.task = Some(task);
+        }
+    }
+
+    /// Records bytes that the client sent.
+    pub(super) fn record_read(&self, bytes: &[u8]) {
         let mut progress = self.progress();
         if progress.received < OPENING_BYTES {
             let preface = PREFACE.get(progress.received..).unwrap_or_default();
@@ -150,22 +211,36 @@ impl ConnectionActivity {
         }
     }
 
-    /// Records whether the socket accepted a write.
-    fn record_write(&self, accepted: bool) {
+    /// Records how many bytes the socket accepted; `None` if it accepted none.
+    pub(super) fn record_write(&self, accepted: Option<usize>) {
         let mut progress = self.progress();
-        if accepted {
-            (progress.written, progress.blocked) = (Stopwatch::start(), None);
-        } else if progress.blocked.is_none() {
-            progress.blocked = Some(Stopwatch::start());
+        let now = || Unsent { since: Stopwatch::start(), written: 0 };
+        match (accepted, &mut progress.unsent) {
+            (None, unsent) => drop(unsent.get_or_insert_with(now)),
+            (Some(bytes), Some(unsent)) => {
+                unsent.written += bytes;
+                if unsent.written >= PIECE_BYTES {
+                    *unsent = now();
+                }
+            }
+            (Some(_), None) => {}
         }
     }
 
-    /// Records that the connection has reached its maximum age. Returns whether it
-    /// uses HTTP/2.
-    pub(super) fn set_old(&self) -> bool {
-        let mut progress = self.progress();
-        progress.old = true;
-        progress.http2
+    /// Records that the socket accepted everything.
+    pub(super) fn record_flush(&self) {
+        self.progress().unsent = None;
+    }
+
+    /// Records a request that the service refused before it became one, or for which it had no
+    /// room.
+    pub(super) fn record_fault(&self, fault: Fault) {
+        self.0.faults.record(fault);
+    }
+
+    /// Records that the connection has reached its maximum age.
+    pub(super) fn set_old(&self) {
+        self.progress().old = true;
     }
 
     /// Whether the connection has reached its maximum age.
@@ -173,74 +248,145 @@ impl ConnectionActivity {
         self.progress().old
     }
 
+    /// From now on, what the client sends is discarded.
+    pub(super) fn set_closing(&self) {
+        self.progress().closing = Closing::Discards;
+    }
+
+    /// Whether what the client sends is discarded.
+    pub(super) fn is_closing(&self) -> bool {
+        self.progress().closing != Closing::No
+    }
+
+    /// From now on, the last frame says why the connection is closed.
+    pub(super) fn say_farewell(&self) {
+        self.progress().closing = Closing::SaysWhy;
+    }
+
+    /// Whether the last frame says why the connection is closed.
+    pub(super) fn says_farewell(&self) -> bool {
+        self.progress().closing == Closing::SaysWhy
+    }
+
     /// Counts a request that the client cancelled.
     pub(super) fn record_reset(&self) {
-        let mut progress = self.progress();
-        if progress.resets_since.elapsed() > RESETS_WINDOW {
-            (progress.resets, progress.resets_since) = (0, Stopwatch::start());
-        }
-        progress.resets += 1;
-        if progress.resets > self.0.resets_max {
+        if self.progress().resets.record() {
             self.0.too_many_resets.notify_one();
         }
     }
 
-    /// Resolves when the client has timed out.
-    pub(super) async fn timed_out(&self, limits: &LimitSettings) -> TimedOut {
+    /// Resolves when the client has timed out. Meanwhile it cuts the requests that time out by
+    /// themselves.
+    pub(super) async fn timed_out(&self, memory: &Memory) -> TimedOut {
         loop {
-            let (reason, left) = self.next_timeout(limits);
-            if left.is_zero() {
-                return reason;
-            }
-            // A request or a header that begins meanwhile may have a shorter timeout.
-            let shortest = limits.header_timeout.min(limits.send_timeout).min(left);
+            let left = match self.next_timeout(memory.is_short()) {
+                Timeout::In(left) => left,
+                Timeout::Cut(task) => {
+                    self.0.faults.record(Fault::StalledRequest);
+                    task.abort();
+                    continue;
+                }
+                Timeout::Close(reason) => return reason,
+            };
             tokio::select! {
-                () = sleep(shortest) => {}
+                () = sleep(left) => {}
+                () = memory.becomes_short() => {}
                 () = self.0.too_many_resets.notified() => return TimedOut::Resets,
             }
         }
     }
 
-    /// The timeout that ends next if nothing happens, and the time until then.
-    fn next_timeout(&self, limits: &LimitSettings) -> (TimedOut, Duration) {
-        let active = *self.0.active.borrow();
-        let progress = self.progress();
-        if let Some(blocked) = progress.blocked {
-            return (TimedOut::Send, limits.send_timeout.saturating_sub(blocked.elapsed()));
+    /// The timeout that ends next if nothing happens.
+    fn next_timeout(&self, memory_is_short: bool) -> Timeout {
+        let limits = &self.0.limits;
+        let mut send_timeout = limits.send_timeout;
+        if memory_is_short {
+            send_timeout = send_timeout.min(SHORT_SEND_TIMEOUT);
         }
-        if active > 0 && active == progress.quiet {
-            return (TimedOut::Send, limits.send_timeout);
+        let mut progress = self.progress();
+        if let Some(unsent) = progress.unsent {
+            return at(TimedOut::Send, send_timeout, unsent.since, send_timeout);
         }
-        let (reason, limit, since) = match (active > 0, progress.header_begun) {
-            // The client may still be sending the body.
-            (true, _) => (TimedOut::Send, limits.send_timeout.max(limits.body_timeout), progress.advanced),
-            (false, Some(begun)) => (TimedOut::Header, limits.header_timeout, begun),
-            (false, None)
-                if progress.received < OPENING_BYTES && (progress.http2 || progress.received == 0) =>
-            {
-                (TimedOut::Header, limits.header_timeout, progress.advanced)
+        if progress.requests.is_empty() {
+            let (reason, limit, since) = progress.without_requests(limits);
+            // A request or a header that begins meanwhile may have a shorter timeout.
+            return at(reason, limit, since, limits.header_timeout.min(send_timeout));
+        }
+        let response_timeout = limits.send_timeout.max(limits.body_timeout);
+        let mut next = limits.header_timeout.min(send_timeout);
+        for (_, request) in progress.requests.iter_mut().filter(|(_, request)| !request.cut) {
+            let (limit, since) = match request.stalled {
+                Some(stalled) => (send_timeout, stalled),
+                None if !request.responded => (response_timeout, request.begun),
+                None => continue,
+            };
+            let left = limit.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                request.cut = true;
+                // Without a task, h2 or hyper has all of the response, and cannot be asked to drop it.
+                return match request.task.take() {
+                    Some(task) if !task.is_finished() => Timeout::Cut(task),
+                    _ => Timeout::Close(TimedOut::Send),
+                };
             }
-            (false, None) => (TimedOut::Idle, limits.idle_timeout, progress.advanced),
-        };
-        (reason, limit.saturating_sub(since.elapsed()))
+            next = next.min(left);
+        }
+        Timeout::In(next)
+    }
+
+    /// Waits until the connection had no request, and nothing to send or read, for this time.
+    pub(super) async fn idle_for(&self, time: Duration) {
+        loop {
+            let left = {
+                let progress = self.progress();
+                let is_idle = progress.requests.is_empty()
+                    && progress.header_begun.is_none()
+                    && progress.unsent.is_none();
+                if is_idle { time.saturating_sub(progress.advanced.elapsed()) } else { time }
+            };
+            if left.is_zero() {
+                return;
+            }
+            sleep(left).await;
+        }
     }
 
     /// Waits until a draining connection can be closed: it had no request for
-    /// [`LEAVE_TIMEOUT`], or its client stalls every response that is left. hyper would
-    /// wait without limit for a client that hangs, never sent anything, or does not
-    /// read a stream, and delay shutdown.
+    /// [`LEAVE_TIMEOUT`]. hyper would wait without limit for a client that hangs or never sent
+    /// anything, and delay shutdown.
     pub(super) async fn drained(&self) {
-        let mut active = self.0.active.subscribe();
-        loop {
-            let unchanged = timeout(LEAVE_TIMEOUT, active.changed()).await.is_err();
-            let requests = *active.borrow_and_update();
+        self.idle_for(LEAVE_TIMEOUT).await;
+    }
+
+    /// Waits until every request has its response and the socket accepted it.
+    pub(super) async fn answered(&self) {
+        while {
             let progress = self.progress();
-            let idle = requests == 0 && unchanged && progress.blocked.is_none();
-            let stalled = progress.advanced.elapsed().min(progress.written.elapsed()) > STALL_TIMEOUT;
-            if idle || (stalled && requests == progress.responding) {
-                return;
-            }
+            !progress.requests.is_empty() || progress.unsent.is_some()
+        } {
+            sleep(CHECK_INTERVAL).await;
         }
+    }
+}
+
+impl Progress {
+    /// The timeout of a connection without a request.
+    fn without_requests(&self, limits: &LimitSettings) -> (TimedOut, Duration, Stopwatch) {
+        match self.header_begun {
+            Some(begun) => (TimedOut::Header, limits.header_timeout, begun),
+            None if self.received < OPENING_BYTES && (self.http2 || self.received == 0) => {
+                (TimedOut::Header, limits.header_timeout, self.advanced)
+            }
+            None => (TimedOut::Idle, limits.idle_timeout, self.advanced),
+        }
+    }
+}
+
+/// What to do about a limit of the time since then, at most `longest` from now.
+fn at(reason: TimedOut, limit: Duration, since: Stopwatch, longest: Duration) -> Timeout {
+    match limit.saturating_sub(since.elapsed()) {
+        Duration::ZERO => Timeout::Close(reason),
+        left => Timeout::In(left.min(longest)),
     }
 }
 
@@ -248,28 +394,43 @@ impl ConnectionActivity {
 #[derive(Debug)]
 pub(super) struct ActiveRequest {
     activity: ConnectionActivity,
-    phase: Phase,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The response has not begun.
-    Requested,
-    /// The client can read a part of the response.
-    Sending,
-    /// The client has read everything and waits for the service.
-    Quiet,
+    index: usize,
+    memory: Option<RequestMemory>,
+    /// Wakes the response when the client has taken bytes.
+    pub(super) taken: AtomicWaker,
 }
 
 impl ActiveRequest {
-    /// Records that the response, or more of it, is ready.
-    pub(super) fn set_sending(&mut self) {
-        self.set_phase(Phase::Sending);
+    /// Records that the response is ready.
+    pub(super) fn set_responded(&self) {
+        self.update(|request| request.responded = true);
     }
 
-    /// Records that the service has nothing more to send for now.
-    pub(super) fn set_quiet(&mut self) {
-        self.set_phase(Phase::Quiet);
+    /// Whether the response has begun.
+    pub(super) fn has_responded(&self) -> bool {
+        self.update(|request| request.responded).unwrap_or(true)
+    }
+
+    /// Records bytes of the response that the client can take.
+    pub(super) fn bytes_ready(&self, bytes: usize) {
+        self.update(|request| {
+            request.waiting += bytes;
+            request.stalled.get_or_insert_with(Stopwatch::start);
+        });
+    }
+
+    /// Records bytes that are on their way to the client.
+    pub(super) fn bytes_taken(&self, bytes: usize) {
+        self.update(|request| {
+            request.waiting = request.waiting.saturating_sub(bytes);
+            request.stalled = (request.waiting > 0).then(Stopwatch::start);
+        });
+        self.taken.wake();
+    }
+
+    /// The bytes of the response that wait for the client.
+    pub(super) fn bytes_waiting(&self) -> usize {
+        self.update(|request| request.waiting).unwrap_or_default()
     }
 
     /// Whether its response is the last one on the connection.
@@ -277,92 +438,27 @@ impl ActiveRequest {
         self.activity.is_old()
     }
 
-    fn set_phase(&mut self, phase: Phase) {
-        let before = std::mem::replace(&mut self.phase, phase);
+    /// Its memory.
+    pub(super) const fn memory(&self) -> Option<&RequestMemory> {
+        self.memory.as_ref()
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut Request) -> T) -> Option<T> {
         let mut progress = self.activity.progress();
         progress.advanced = Stopwatch::start();
-        progress.responding += usize::from(before == Phase::Requested);
-        progress.quiet += usize::from(phase == Phase::Quiet);
-        progress.quiet -= usize::from(before == Phase::Quiet);
+        progress.requests.get_mut(self.index).map(change)
     }
 }
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.activity.0.active.send_modify(|requests| *requests -= 1);
+        self.activity.0.faults.under_way().dec();
         let mut progress = self.activity.progress();
         (progress.advanced, progress.header_begun) = (Stopwatch::start(), None);
-        progress.responding -= usize::from(self.phase != Phase::Requested);
-        progress.quiet -= usize::from(self.phase == Phase::Quiet);
+        let request = progress.requests.try_remove(self.index);
         drop(progress);
-        if self.phase == Phase::Requested {
+        if request.is_some_and(|request| !request.responded && !request.cut) {
             self.activity.record_reset();
         }
-    }
-}
-
-/// A socket whose reads and writes are recorded.
-#[derive(Debug)]
-pub(super) struct TrackedIo<S> {
-    stream: S,
-    activity: ConnectionActivity,
-    /// The end of the connection, or its failure, which the next read returns. h2 forgets that a
-    /// client ended its side of a request once it reads the end of the connection; so the requests
-    /// get a turn before that.
-    end: Option<std::io::Result<()>>,
-}
-
-impl<S> TrackedIo<S> {
-    pub(super) const fn new(stream: S, activity: ConnectionActivity) -> Self {
-        Self { stream, activity, end: None }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        if let Some(end) = self.end.take() {
-            return Poll::Ready(end);
-        }
-        let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        let received = buffer.filled().get(before..).unwrap_or_default();
-        if received.is_empty() && buffer.remaining() > 0 {
-            self.end = Some(read);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.activity.record_read(received);
-        Poll::Ready(read)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedIo<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.record_write(written.is_ready());
-        written
-    }
-
-    /// With vectored writes, h2 sends each body of 256 bytes or more with its own
-    /// system call. Without them, it copies bodies of up to 1 KiB into one buffer, which
-    /// suits small responses.
-    fn is_write_vectored(&self) -> bool {
-        false
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

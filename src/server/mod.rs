@@ -4,18 +4,24 @@
 //! that was started by mistake would silently take half of the connections.
 
 mod activity;
+mod bodies;
 mod connection;
+mod faults;
+mod frames;
+mod io;
+mod memory;
+mod resets;
 mod slots;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod validity;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,7 +30,10 @@ use tracing::warn;
 use crate::telemetry::Api;
 
 pub use activity::TimedOut;
-pub use connection::{Connections, Protocol, TURN_BYTES};
+pub use bodies::TURN_BYTES;
+pub use connection::{Connections, Protocol};
+pub use faults::ClientFaults;
+pub use memory::{Memory, MemoryFull, MemoryUse, RequestMemory, memory_limit};
 pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed};
 pub use tls::{Certificates, Tls, read_certificates};
 pub use validity::Validity;
@@ -54,7 +63,7 @@ pub struct Incoming {
 }
 
 /// Binds the address of a setting. The error names the setting.
-pub fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(setting: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // Otherwise a restart fails until the old process's connections have expired.
@@ -63,7 +72,7 @@ pub fn bind(setting: &str, address: SocketAddr) -> io::Result<TcpListener> {
         socket.listen(BACKLOG)
     };
     listen().map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {setting} {address}: {error}"))
+        std::io::Error::new(error.kind(), format!("cannot listen on {setting} {address}: {error}"))
     })
 }
 
@@ -78,7 +87,7 @@ pub async fn accept(
     stop: CancellationToken,
 ) {
     let burst = workers.len() * ACCEPT_BURST;
-    for (number, worker) in workers.iter().cycle().enumerate() {
+    for number in 0_usize.. {
         let hand_over = async {
             if number % burst == burst - 1 {
                 sleep(ACCEPT_PAUSE).await;
@@ -86,14 +95,30 @@ pub async fn accept(
             let stream = next(&listener).await;
             let Some(slot) = slots.take() else { return };
             match stream.into_std() {
-                // A worker without a receiver has ended, and the process ends with it.
-                Ok(stream) => drop(worker.send(Incoming { api, stream, slot }).await),
+                Ok(stream) => hand(Incoming { api, stream, slot }, &workers, number).await,
                 Err(error) => warn!(%error, "connection lost"),
             }
         };
         if stop.run_until_cancelled(hand_over).await.is_none() {
             return;
         }
+    }
+}
+
+/// Hands a connection to the next worker in turn, or to another if the queue of that one is full: a
+/// worker that is busy must not delay the connections of the others.
+async fn hand(mut connection: Incoming, workers: &[mpsc::Sender<Incoming>], turn: usize) {
+    loop {
+        let first = turn % workers.len().max(1);
+        let (before, after) = workers.split_at_checked(first).unwrap_or_default();
+        for worker in after.iter().chain(before) {
+            match worker.try_send(connection) {
+                Ok(()) => return,
+                // A worker without a receiver has ended, and the process ends with it.
+                Err(TrySendError::Full(back) | TrySendError::Closed(back)) => connection = back,
+            }
+        }
+        sleep(ACCEPT_PAUSE).await;
     }
 }
 

@@ -5,9 +5,10 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
@@ -17,13 +18,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use super::{Connections, Protocol, TimedOut};
-use crate::{clock::Stopwatch, settings::LimitSettings};
+use super::{ClientFaults, Connections, Memory, Protocol, TimedOut};
+use crate::{clock::Stopwatch, settings::LimitSettings, telemetry::ConnectionMetrics};
 
 const LIMITS: LimitSettings = LimitSettings {
     connections_max: 1,
     streams_max: 1_000,
-    resets_max: 50,
+    resets_per_second: 10,
+    memory_max_bytes: None,
     header_timeout: Duration::from_secs(10),
     body_timeout: Duration::from_secs(20),
     idle_timeout: Duration::from_mins(1),
@@ -43,15 +45,35 @@ const LONG: Duration = Duration::from_hours(2);
 type End = (Duration, Option<TimedOut>);
 
 fn serve(protocol: Protocol, limits: LimitSettings) -> (DuplexStream, JoinHandle<End>) {
+    let (client, ended, _) = serve_until(protocol, limits, CancellationToken::new());
+    (client, ended)
+}
+
+/// Serves a connection until it ends, also after `stop`. Returns its memory, too.
+fn serve_until(
+    protocol: Protocol,
+    limits: LimitSettings,
+    stop: CancellationToken,
+) -> (DuplexStream, JoinHandle<End>, Memory) {
     let (client, server) = duplex(NETWORK_BYTES);
     let service = service_fn(async |request: Request| Ok::<_, Infallible>(respond(request).await));
-    let connections = Connections { protocol, service, limits, tls: None, stop: CancellationToken::new() };
+    let memory = Memory::new(1_024 * 1_024 * 1_024);
+    let connections = Connections {
+        protocol,
+        service,
+        refuse: |_, _| StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        limits,
+        memory: memory.clone(),
+        faults: ClientFaults::new(None, ConnectionMetrics::unregistered()),
+        tls: None,
+        stop,
+    };
     let ended = tokio::spawn(async move {
         let stopwatch = Stopwatch::start();
-        let timed_out = connections.serve_http(server).await;
+        let timed_out = connections.serve_http(server, None).await;
         (stopwatch.elapsed(), timed_out)
     });
-    (client, ended)
+    (client, ended, memory)
 }
 
 async fn respond(request: Request) -> Response {
@@ -68,6 +90,8 @@ async fn respond(request: Request) -> Response {
             let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"first"))]);
             Body::from_stream(first.chain(stream::pending()))
         }
+        "/quiet" => Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()),
+        "/empty" => Body::empty(),
         _ => Body::from(if read.is_ok() { "complete" } else { "cancelled" }),
     })
 }
@@ -89,14 +113,14 @@ enum Step {
 }
 use Step::{Trickle, WaitSeconds, Write};
 
-/// A little less than the send timeout.
+/// A little less than the send timeout, which is the time for 16 KiB.
 const SLOWLY: Duration = Duration::from_secs(19);
 
 /// How a client reads.
 #[derive(Clone, Copy)]
 enum Reads {
     All,
-    /// A few bytes at a time, within each send timeout.
+    /// A few bytes at a time, each within the send timeout.
     Slowly,
     Nothing,
 }
@@ -175,7 +199,7 @@ async fn each_timeout_closes_the_connections_that_it_is_for() {
         ("a part of a body", Http1Or2, &[Write(HALF_BODY)], Reads::All, after(20, Send)),
         ("a slow service", Http1Or2, &[Write(GET_SLOW)], Reads::All, after(75, Idle)),
         ("a stalled response", Http1Or2, &[Write(GET_LARGE)], Reads::Nothing, after(20, Send)),
-        ("a response that is read slowly", Http1Or2, &[Write(GET_LARGE)], Reads::Slowly, open),
+        ("a response that is read too slowly", Http1Or2, &[Write(GET_LARGE)], Reads::Slowly, after(20, Send)),
         ("a quiet stream", Http1Or2, &[Write(GET_STREAM)], Reads::All, open),
         ("a quiet stream that is not read", Http1Or2, &[Write(GET_STREAM)], Reads::Nothing, open),
     ];
@@ -217,38 +241,137 @@ async fn an_http_2_connection_without_a_request_is_closed_after_the_idle_timeout
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_too_many_cancelled_requests_within_the_window_close_a_connection() {
-    // The seconds to wait, and the requests to cancel then.
-    let cases: [(&[(u64, usize)], bool); 6] = [
-        (&[(0, 50)], false),
-        (&[(0, 51)], true),
-        (&[(0, 50), (9, 1)], true),
-        (&[(0, 50), (11, 50), (11, 50)], false),
-        (&[(0, 30), (9, 20), (2, 30)], false),
-        (&[(0, 30), (9, 20), (2, 51)], true),
-    ];
-    for (bursts, is_closed) in cases {
-        let (requests, ended) = http2(LIMITS).await;
-        for (wait, cancels) in bursts {
-            sleep(Duration::from_secs(*wait)).await;
-            for _ in 0..*cancels {
-                let Ok(mut requests) = requests.clone().ready().await else { break };
-                let Ok((_, mut body)) = requests.send_request(post("/"), false) else { break };
-                // The service must have begun the request.
-                sleep(Duration::from_millis(1)).await;
-                body.send_reset(h2::Reason::CANCEL);
-            }
+async fn a_client_that_cancels_too_many_requests_learns_why_its_connection_is_closed() {
+    let (requests, ended) = http2(LIMITS).await;
+    let mut ready = requests.clone().ready().await.unwrap();
+    let (answered, _) = ready.send_request(post("/slow"), true).unwrap();
+    sleep(Duration::from_secs(13)).await;
+    let mut cancelled = 0;
+    let error = loop {
+        let mut requests = match requests.clone().ready().await {
+            Ok(requests) => requests,
+            Err(error) => break error,
+        };
+        let Ok((_, mut body)) = requests.send_request(post("/"), false) else { continue };
+        // The service must have begun the request.
+        sleep(Duration::from_millis(1)).await;
+        body.send_reset(h2::Reason::CANCEL);
+        cancelled += 1;
+    };
+    assert_eq!(error.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM), "{error}");
+    // The service notices the 51st, while the client sends more.
+    assert!((51..5_000).contains(&cancelled), "{cancelled}");
+    assert_eq!(answered.await.unwrap().status(), 200, "what is under way gets its response");
+    assert_eq!(ended.await.unwrap().1, Some(TimedOut::Resets));
+}
+
+/// An HTTP/2 client with a window of so many bytes for each response.
+async fn http2_with_window(
+    bytes: u32,
+    stop: CancellationToken,
+) -> (h2::client::SendRequest<Bytes>, JoinHandle<End>) {
+    let (client, ended, _) = serve_until(Protocol::Http2, LIMITS, stop);
+    let (requests, connection) =
+        h2::client::Builder::new().initial_window_size(bytes).handshake(client).await.unwrap();
+    tokio::spawn(connection);
+    (requests, ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_response_is_reset_and_its_connection_goes_on() {
+    for window in [0, 1, 1_000, 20_000] {
+        let (requests, ended) = http2_with_window(window, CancellationToken::new()).await;
+        let stopwatch = Stopwatch::start();
+        let mut stalled = Vec::new();
+        for _ in 0..10 {
+            let mut ready = requests.clone().ready().await.unwrap();
+            let (response, _) = ready.send_request(post("/large"), true).unwrap();
+            stalled.push(response.await.unwrap().into_body());
         }
-        sleep(Duration::from_millis(10)).await;
-        assert_eq!(ended.is_finished(), is_closed, "{bursts:?}");
-        if is_closed {
-            assert_eq!(ended.await.unwrap().1, Some(TimedOut::Resets), "{bursts:?}");
+        // Another response that makes progress, and a quiet stream, change nothing.
+        let mut ready = requests.clone().ready().await.unwrap();
+        let (quiet, _) = ready.send_request(post("/quiet"), true).unwrap();
+        let mut quiet = quiet.await.unwrap().into_body();
+        for body in &mut stalled {
+            let error = loop {
+                let mut ready = requests.clone().ready().await.unwrap();
+                drop(ready.send_request(post("/empty"), true).unwrap().0.await.unwrap());
+                // It takes a byte a second of each response, which is too slow, too.
+                match timeout(Duration::from_secs(1), body.data()).await {
+                    Ok(Some(Ok(bytes))) => {
+                        sleep(Duration::from_secs(1)).await;
+                        body.flow_control().release_capacity(bytes.len().min(1)).unwrap();
+                    }
+                    Ok(Some(Err(error))) => break error,
+                    Ok(None) => panic!(
+                        "the response is complete, with a window of {window} after {:?}",
+                        stopwatch.elapsed()
+                    ),
+                    Err(_) => {}
+                }
+            };
+            assert_eq!(error.reason(), Some(h2::Reason::CANCEL), "{error}");
         }
+        let took = stopwatch.elapsed();
+        assert!((LIMITS.send_timeout..LIMITS.send_timeout * 3).contains(&took), "{window}: {took:?}");
+        assert!(timeout(LIMITS.send_timeout * 2, quiet.data()).await.is_err(), "the quiet stream is open");
+        assert!(!ended.is_finished());
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_a_response_that_is_read_slowly() {
+    for protocol in [Protocol::Http2, Protocol::Http1Or2] {
+        let stop = CancellationToken::new();
+        let (client, ended, memory) = serve_until(protocol, LIMITS, stop.clone());
+        let (mut requests, connection) = h2::client::handshake(client).await.unwrap();
+        tokio::spawn(connection);
+        let (response, _) = requests.send_request(post("/large"), true).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        stop.cancel();
+        let (stopwatch, mut received) = (Stopwatch::start(), 0);
+        while let Some(bytes) = body.data().await {
+            let length = bytes.unwrap().len();
+            received += length;
+            // 32 bytes a millisecond.
+            sleep(Duration::from_millis(length as u64 / 32)).await;
+            body.flow_control().release_capacity(length).unwrap();
+        }
+        assert_eq!(received, 1_024 * 1_024);
+        assert!(stopwatch.elapsed() > Duration::from_secs(30), "{:?}", stopwatch.elapsed());
+        drop((body, requests));
+        assert_eq!(ended.await.unwrap().1, None);
+        assert_eq!(memory.parts().map(|part| part.taken), [0, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_http_1_connection_keeps_no_buffers() {
+    let (mut client, ended, memory) = serve_until(Protocol::Http1Or2, LIMITS, CancellationToken::new());
+    let taken = || memory.parts().map(|part| part.taken);
+    let mut bytes = vec![0; NETWORK_BYTES];
+    for _ in 0..3 {
+        client.write_all(GET.as_bytes()).await.unwrap();
+        assert!(client.read(&mut bytes).await.unwrap() > 0);
+        let [connections, buffers] = taken();
+        assert!(connections <= 4_096 && buffers > 8_192, "{connections} {buffers}");
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(taken(), [connections, 0]);
+    }
+    // The first bytes of a request are not lost when they arrive alone.
+    let (first, rest) = GET.split_at(3);
+    client.write_all(first.as_bytes()).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    client.write_all(rest.as_bytes()).await.unwrap();
+    assert!(client.read(&mut bytes).await.unwrap() > 0);
+    drop(client);
+    assert_eq!(ended.await.unwrap().1, None);
+    assert_eq!(taken(), [0, 0]);
+}
+
 const AGE: Duration = Duration::from_secs(100);
-const AGED: LimitSettings = LimitSettings { connection_max_age: AGE, ..LIMITS };
+const AGED: LimitSettings =
+    LimitSettings { connection_max_age: AGE, body_timeout: Duration::from_hours(1), ..LIMITS };
 
 /// Whether a time is the maximum age, which varies by up to a tenth.
 fn is_max_age(time: Duration) -> bool {

@@ -8,6 +8,7 @@ use super::{Reason, Violation, permission::AnyOf};
 use crate::{
     batch::BatchError,
     presence::SessionId,
+    server::MemoryFull,
     store::{SESSIONS_MAX, SetOutcome, StoreError},
     telemetry::{Api, RequestId},
 };
@@ -76,6 +77,7 @@ impl Error {
                 | Reason::StoreUnavailable
                 | Reason::TooManyWatched
                 | Reason::TooManyHolds
+                | Reason::MemoryFull
                 | Reason::Stopping
         )
         .then_some(RETRY_AFTER);
@@ -301,6 +303,23 @@ impl Error {
             Some(internal) => debug!(%request_id, trace_id, internal, "{self}"),
             None => {}
         }
+    }
+}
+
+impl From<MemoryFull> for Error {
+    fn from(full: MemoryFull) -> Self {
+        let (kind, public) = match full {
+            MemoryFull::Connection => (
+                Kind::ResourceExhausted,
+                "The requests of this connection take too much memory. Send fewer at a time, or use more \
+                 connections.",
+            ),
+            MemoryFull::Process => (
+                Kind::Unavailable,
+                "The service has too little memory for more requests at the moment. Try again later.",
+            ),
+        };
+        Self::new(kind, Reason::MemoryFull, public, None)
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Reason {
     TooManyWatched,
     /// The replica, or the application on it, reached its limit of held sessions.
     TooManyHolds,
+    /// The requests of the connection, or of all clients, take too much memory.
+    MemoryFull,
     /// The service is stopping.
     Stopping,
     /// The stream reached its maximum age.

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::parse::positive_duration;
 
-/// The requests that a client may cancel on one HTTP/2 connection in 10 s. At more, the
-/// connection is closed.
-const RESETS_MAX: u32 = 500;
+/// The requests that a client may cancel each second on one HTTP/2 connection. No client that is
+/// not an attack keeps that up for seconds.
+const RESETS_PER_SECOND: u32 = 4_000;
 /// The time for a TLS handshake, for the first bytes of a connection, and for the header
 /// of an HTTP/1 request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,8 +37,9 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
 
-    /// Maximum number of concurrent requests on one HTTP/2 connection.
-    #[arg(long, env = "PRESENCE_STREAMS_MAX", default_value_t = 256, global = true, value_name = "NUMBER")]
+    /// Maximum number of concurrent requests on one HTTP/2 connection, streams that watch users or hold a
+    /// session included. The client holds further ones back until others end.
+    #[arg(long, env = "PRESENCE_STREAMS_MAX", default_value_t = 2_000, global = true, value_name = "NUMBER")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub streams_max: u32,
 
@@ -66,10 +67,17 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub message_max_bytes: u32,
 
-    /// Requests that a client may cancel on one HTTP/2 connection in 10 s. No flag sets this field or
+    /// Memory that the process may use, in bytes. Clients get half of it at most: beyond that, new
+    /// connections and requests are refused. Without this, the limit of the container, or else the
+    /// machine's memory.
+    #[arg(long, env = "PRESENCE_MEMORY_MAX_BYTES", global = true, value_name = "BYTES")]
+    #[arg(value_parser = clap::value_parser!(u64).range(67_108_864..))]
+    pub memory_max_bytes: Option<u64>,
+
+    /// Requests that a client may cancel each second on one HTTP/2 connection. No flag sets this field or
     /// those below; only tests replace the constants.
-    #[arg(skip = RESETS_MAX)]
-    pub resets_max: u32,
+    #[arg(skip = RESETS_PER_SECOND)]
+    pub resets_per_second: u32,
     /// Time for a TLS handshake, for the first bytes, and for the header of an HTTP/1 request.
     #[arg(skip = HEADER_TIMEOUT)]
     pub header_timeout: Duration,
@@ -92,6 +100,12 @@ impl LimitSettings {
     #[must_use]
     pub fn message_max(&self) -> usize {
         usize::try_from(self.message_max_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// [`Self::streams_max`] as a number of things in memory.
+    #[must_use]
+    pub fn streams_max(&self) -> usize {
+        usize::try_from(self.streams_max).unwrap_or(usize::MAX)
     }
 
     /// The maximum size of a message that may name 10,000 users: half as much again.

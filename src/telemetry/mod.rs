@@ -11,7 +11,9 @@ mod traces;
 pub use api::Api;
 pub use log_throttle::LogThrottle;
 pub use logs::{LogFormat, init_logs};
-pub use metrics::{ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, WatchMetrics};
+pub use metrics::{
+    ClientMetrics, ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, WatchMetrics,
+};
 pub use request::RequestTimer;
 pub use request_id::RequestId;
 pub use traces::{QueueSpan, RequestSpan, StatementSpan, Trace, Traces};

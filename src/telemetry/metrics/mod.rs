@@ -1,6 +1,7 @@
 //! Every metric with its name, help, labels and buckets.
 
 mod buckets;
+mod clients;
 mod groups;
 
 use prometheus_client::{
@@ -20,6 +21,7 @@ use std::{
 use super::Api;
 use crate::presence::Timestamp;
 use buckets::{members, seconds};
+pub use clients::{ClientMetrics, ConnectionMetrics};
 use groups::{HistoryMetrics, KeyMetrics};
 pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
 
@@ -39,9 +41,7 @@ struct Families {
     pool_connections: Family<PoolLabels, Gauge>,
     ready: Gauge,
     clock_skew: Gauge<f64, AtomicU64>,
-    connections: Family<ApiLabels, Gauge>,
-    connections_refused: Family<ApiLabels, Counter>,
-    connections_timed_out: Family<TimedOutLabels, Counter>,
+    clients: ClientMetrics,
     keys: KeyMetrics,
     sessions_removed: Counter,
     sessions_evicted: Counter,
@@ -80,17 +80,6 @@ struct PoolLabels {
     state: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ApiLabels {
-    api: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TimedOutLabels {
-    api: &'static str,
-    reason: &'static str,
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -116,9 +105,6 @@ impl Metrics {
         let ignored_input = Family::default();
         let pool_connections = Family::default();
         let (ready, clock_skew) = (Gauge::default(), Gauge::default());
-        let connections = Family::default();
-        let connections_refused = Family::default();
-        let connections_timed_out = Family::default();
         let (sessions_removed, sessions_evicted) = (Counter::default(), Counter::default());
 
         let mut registry = Registry::with_prefix("presence");
@@ -158,17 +144,7 @@ impl Metrics {
         registry.register("ready", "1 while the service is ready, else 0", ready.clone());
         let help = "Time by which this machine's clock is ahead of the database's; negative if it is behind";
         registry.register_with_unit("clock_skew", help, Unit::Seconds, clock_skew.clone());
-        registry.register("connections", "Open connections of clients", connections.clone());
-        registry.register(
-            "connections_refused",
-            "Connections closed at once because of the connection limit",
-            connections_refused.clone(),
-        );
-        registry.register(
-            "connections_timed_out",
-            "Connections closed because the client timed out or cancelled too many requests, by reason",
-            connections_timed_out.clone(),
-        );
+        let clients = ClientMetrics::register(&mut registry);
         let keys = KeyMetrics::register(&mut registry);
         registry.register(
             "sessions_removed",
@@ -198,9 +174,7 @@ impl Metrics {
             pool_connections,
             ready,
             clock_skew,
-            connections,
-            connections_refused,
-            connections_timed_out,
+            clients,
             keys,
             sessions_removed,
             sessions_evicted,
@@ -256,19 +230,10 @@ impl Metrics {
         self.0.clock_skew.set(f64::from(millis) / 1_000.0);
     }
 
-    /// The metrics of one API's connections.
+    /// The metrics of one API's clients.
     #[must_use]
-    pub fn connections(&self, api: Api) -> ConnectionMetrics {
-        let labels = ApiLabels { api: api.as_str() };
-        ConnectionMetrics {
-            open: self.0.connections.get_or_create_owned(&labels),
-            refused: self.0.connections_refused.get_or_create_owned(&labels),
-        }
-    }
-
-    /// Counts a connection that was closed because its client timed out.
-    pub fn connection_timed_out(&self, api: Api, reason: &'static str) {
-        self.0.connections_timed_out.get_or_create(&TimedOutLabels { api: api.as_str(), reason }).inc();
+    pub fn clients(&self) -> &ClientMetrics {
+        &self.0.clients
     }
 
     /// Sets the time at which the first certificate of the APIs expires; `None` without TLS.
@@ -340,13 +305,4 @@ impl Metrics {
         let _ = encode(&mut text, &self.0.registry);
         text
     }
-}
-
-/// The metrics of one API's connections.
-#[derive(Clone, Debug)]
-pub struct ConnectionMetrics {
-    /// Open connections.
-    pub open: Gauge,
-    /// Connections closed because of the limit.
-    pub refused: Counter,
 }

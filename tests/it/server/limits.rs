@@ -187,7 +187,7 @@ async fn a_connection_above_the_limit_is_closed_at_once() {
 
 #[tokio::test]
 async fn a_connection_with_too_many_cancelled_requests_is_closed() {
-    let server = start_tuned(|limits| limits.resets_max = 50).await;
+    let server = start_tuned(|limits| limits.resets_per_second = 10).await;
     let (requests, mut connection) =
         h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
     let mut ping = connection.ping_pong().unwrap();
