@@ -4,7 +4,8 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// The files that no other file imports.
-const PROTOS: [&str; 2] = ["presence/v1/presence_service.proto", "presence/v1/errors.proto"];
+const PROTOS: [&str; 3] =
+    ["presence/v1/presence_service.proto", "presence/v1/errors.proto", "grpc/health/v1/health.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

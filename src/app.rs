@@ -17,7 +17,6 @@ use crate::{
     batch::{Batches, Limits},
     cleanup,
     clock::Clock,
-    grpc,
     health::Health,
     sampler,
     server::{ClientFaults, Memory, Slots, Tls, accept, bind, connections_max, memory_limit},
@@ -144,12 +143,13 @@ fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError>
 impl App {
     /// Starts the service. Once this returns, the service accepts requests.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        let parts = Box::pin(parts(settings, clock)).await?;
+        let mut parts = Box::pin(parts(settings, clock)).await?;
         let grpc = bind("--grpc-addr", settings.grpc_addr)?;
         let http = bind("--http-addr", settings.http_addr)?;
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
+        parts.grpc_addr = addresses.grpc;
         let Parts { database, replica, clock, metrics, traces, health, stop, abort, streams, memory, .. } =
             parts.clone();
         let workers =
@@ -324,13 +324,14 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         client_limits: settings.limits,
         memory: Memory::new(memory_limit(settings.limits.memory_max_bytes)),
         faults: (faults(Api::Grpc), faults(Api::Http)),
+        grpc_addr: settings.grpc_addr,
         authenticator,
         tls,
         reject_unknown: settings.unknown_properties == UnknownProperties::Reject,
         cors_origins: settings.auth.cors_origins.clone().into(),
         reflection: !settings.auth.no_reflection,
         clock,
-        health: Health::new(grpc::SERVICE_NAME, metrics.clone()).await,
+        health: Health::new(metrics.clone()),
         streams: Streams {
             hub,
             holds: Holds::new(&settings.streams, metrics.hold_streams()),

@@ -8,10 +8,10 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::{debug, info, warn};
 
 use crate::{
+    grpc::Serving,
     store::{Database, Store},
     telemetry::Metrics,
 };
@@ -22,9 +22,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The number of checks after which every statement is checked, too. While the service is not
 /// ready, each check does.
 const STATEMENTS_EVERY: u32 = 10;
-
-/// The name by which a gRPC health check asks about the whole server.
-const SERVER_NAME: &str = "";
 
 /// Whether the service is ready, and if not, the reason. Anonymous callers may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,22 +53,20 @@ impl Readiness {
 #[derive(Clone, Debug)]
 pub struct Health {
     state: watch::Sender<Readiness>,
-    reporter: HealthReporter,
-    /// The names for gRPC health checks: the server and its service.
-    names: [&'static str; 2],
+    /// What gRPC health checks report.
+    serving: watch::Sender<Serving>,
     metrics: Metrics,
     /// Locked during a change, so that all subscribers see the states in the same order.
     changing: Arc<Mutex<()>>,
 }
 
 impl Health {
-    /// A state that is not ready yet. `service` is the name of the gRPC service.
-    pub async fn new(service: &'static str, metrics: Metrics) -> Self {
-        let (state, reporter) = (watch::Sender::new(Readiness::Starting), HealthReporter::new());
-        let names = [SERVER_NAME, service];
-        let health = Self { state, reporter, names, metrics, changing: Arc::default() };
-        health.change(Readiness::Starting).await;
-        health
+    /// A state that is not ready yet.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        let (state, serving) = (watch::Sender::new(Readiness::Starting), watch::Sender::new(Serving::No));
+        metrics.set_ready(false);
+        Self { state, serving, metrics, changing: Arc::default() }
     }
 
     /// The current state.
@@ -80,10 +75,10 @@ impl Health {
         *self.state.borrow()
     }
 
-    /// The state of the gRPC health service.
+    /// What gRPC health checks report.
     #[must_use]
-    pub fn reporter(&self) -> HealthReporter {
-        self.reporter.clone()
+    pub fn serving(&self) -> watch::Receiver<Serving> {
+        self.serving.subscribe()
     }
 
     /// Checks the store every second until `stop`. The check also keeps the service's clock at
@@ -127,10 +122,6 @@ impl Health {
     /// service.
     pub async fn stop(&self) {
         self.change(Readiness::Stopping).await;
-        let mut reporter = self.reporter.clone();
-        for name in self.names {
-            reporter.clear_service_status(name).await;
-        }
     }
 
     /// Writes a new state and notifies all subscribers. After a stop, the state never changes.
@@ -142,10 +133,13 @@ impl Health {
         }
         self.state.send_replace(now);
         self.metrics.set_ready(now == Readiness::Ready);
-        let status = if now == Readiness::Ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in self.names {
-            self.reporter.set_service_status(name, status).await;
-        }
+        let serving = match now {
+            Readiness::Ready => Serving::Yes,
+            Readiness::Stopping => Serving::Stopping,
+            Readiness::Starting | Readiness::StoreUnavailable => Serving::No,
+        };
+        // Streams of health checks send a status only when it changes.
+        self.serving.send_if_modified(|before| std::mem::replace(before, serving) != serving);
         if before != now {
             info!(before = before.as_str(), now = now.as_str(), "health changed");
         }

@@ -2,7 +2,7 @@
 //! request uses, from the client's connection to the database connection. Workers share
 //! nothing, so a response never wakes another thread.
 
-use std::{io, sync::Arc, thread};
+use std::{io, net::SocketAddr, sync::Arc, thread};
 
 use tokio::{
     net::TcpStream,
@@ -44,6 +44,8 @@ pub struct Parts {
     pub memory: Memory,
     /// Counts and logs what the clients of the gRPC API and of the HTTP API do wrong.
     pub faults: (ClientFaults, ClientFaults),
+    /// The address of the gRPC API.
+    pub grpc_addr: SocketAddr,
     /// Authenticates callers.
     pub authenticator: Authenticator,
     /// The TLS of the gRPC API and of the HTTP API; none if they are unencrypted.
@@ -187,11 +189,11 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
         limits: parts.client_limits,
         reflection: parts.reflection,
     };
-    let grpc = grpc::GrpcApi::new(grpc, parts.health.reporter()).map_err(io::Error::other)?;
+    let grpc = grpc::GrpcApi::new(grpc, parts.health.serving()).map_err(io::Error::other)?;
     let graph = graph::HttpState {
         service,
         authenticator: parts.authenticator.clone(),
-        web: grpc::Web::new(grpc.clone()),
+        web: grpc::Web::new(grpc.clone(), parts.grpc_addr),
         clock: clock.clone(),
         metrics: metrics.clone(),
         traces: parts.traces.clone(),

@@ -102,8 +102,8 @@ impl Apis {
                 limits: open.limits,
                 reflection: true,
             };
-            let health = Health::new(grpc::SERVICE_NAME, metrics.clone()).await;
-            let grpc = grpc::GrpcApi::new(grpc, health.reporter()).expect("routes");
+            let health = Health::new(metrics.clone());
+            let grpc = grpc::GrpcApi::new(grpc, health.serving()).expect("routes");
             let graph = graph::HttpState {
                 service,
                 authenticator: open_authenticator,
@@ -114,7 +114,7 @@ impl Apis {
                 reject_unknown: false,
                 encrypted: false,
                 cors_origins: std::sync::Arc::default(),
-                web: grpc::Web::new(grpc.clone()),
+                web: grpc::Web::new(grpc.clone(), open.grpc_addr),
             };
             (grpc, graph::HttpApi::new(graph, true).expect("routes"), authenticator)
         });

@@ -14,6 +14,7 @@ use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use super::{docs, preferences::PREFERENCE_APPLIED, refusal::Refusal, state::HttpState, unknown::IGNORED};
+use crate::grpc::RETRY_PUSHBACK;
 
 /// For responses of the API: a browser must neither render nor run them.
 const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -72,7 +73,7 @@ pub(super) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidHeade
         return Ok(None);
     }
     let origins: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| origin.parse()).collect();
-    let exposed = ["request-id", "client-request-id"].map(HeaderName::from_static);
+    let exposed = ["request-id", "client-request-id", RETRY_PUSHBACK].map(HeaderName::from_static);
     let grpc = [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS];
     let own = [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, IGNORED, PREFERENCE_APPLIED];
     let exposed = exposed.into_iter().chain(own).chain(grpc);

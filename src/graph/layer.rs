@@ -144,6 +144,11 @@ pub(super) fn refuse(state: &HttpState, refusal: Refusal) -> Response {
     complete(refusal.into_response(), state, Ids::new())
 }
 
+/// The response to a call of gRPC.
+pub(super) fn refuse_grpc(state: &HttpState, text: &str) -> Response {
+    refuse(state, Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text))
+}
+
 /// Adds the ids, and the body if the response is an error.
 fn complete(response: Response, state: &HttpState, ids: Ids) -> Response {
     let mut response = finish(response, &ids, state.clock.now());

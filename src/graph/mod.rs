@@ -178,6 +178,9 @@ impl Inner {
         if Web::accepts(&request) {
             return self.state.web.handle(request).await;
         }
+        if let Some(refused) = self.state.web.misdirected(&request) {
+            return refused.unwrap_or_else(|text| layer::refuse_grpc(&self.state, &text));
+        }
         let request = paths::canonicalize(request);
         if !request.headers().contains_key(ACCEPT_ENCODING) {
             return self.respond(request).await;

@@ -71,7 +71,7 @@ impl Refusal {
     /// The body of the error. The internal text is logged.
     pub(super) fn into_body(self, ids: &Ids, now: Timestamp) -> String {
         if let Some(cause) = &self.cause {
-            cause.log(ids.own);
+            cause.log(ids.own, ids.client.as_ref());
         }
         let error = ErrorJson {
             code: self.code,
@@ -121,6 +121,7 @@ impl From<Error> for Refusal {
             Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "serviceNotAvailable"),
             Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "generalException"),
+            Kind::Unimplemented => (StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
             Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError"),
         };
         let details: Vec<_> = error.violations.iter().map(|violation| Detail::new(code, violation)).collect();

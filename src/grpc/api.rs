@@ -8,20 +8,27 @@ use std::{
 
 use axum::{extract::Request, response::Response};
 use futures_util::future::BoxFuture;
-use tonic_health::server::HealthReporter;
+use tokio::sync::watch;
 use tower::Service;
 
-use super::{layer::Layer, routes::Routes, state::GrpcState, status::to_status};
-use crate::{server::MemoryFull, service::Error, telemetry::RequestId};
+use super::{health::Serving, layer::Layer, routes::Routes, state::GrpcState, status::to_status};
+use crate::{
+    server::MemoryFull,
+    service::Error,
+    telemetry::{RequestId, RequestIds},
+};
 
 /// The API: the presence service, health checks and reflection. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct GrpcApi(Arc<Layer>);
 
 impl GrpcApi {
-    /// The API with these dependencies.
-    pub fn new(state: GrpcState, health: HealthReporter) -> Result<Self, tonic_reflection::server::Error> {
-        let routes = Routes::new(&state, health)?;
+    /// The API with these dependencies. `serving` is what health checks report.
+    pub fn new(
+        state: GrpcState,
+        serving: watch::Receiver<Serving>,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let routes = Routes::new(&state, serving)?;
         Ok(Self(Arc::new(Layer { state, routes })))
     }
 }
@@ -30,7 +37,8 @@ impl GrpcApi {
     /// The response to a call for which there is no memory.
     #[must_use]
     pub fn refuse(&self, full: MemoryFull) -> Response {
-        to_status(&Error::from(full), RequestId::new()).into_http()
+        let ids = RequestIds { own: RequestId::new(), client: None };
+        to_status(&Error::from(full), &ids).into_http()
     }
 }
 

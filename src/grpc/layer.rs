@@ -1,20 +1,29 @@
-//! The layer around every gRPC call, in this order: request id, metrics and log; deadline;
-//! authentication; corrections of the status codes that tonic chooses.
+//! The layer around every gRPC call, in this order: request ids, metrics and log; the rules of the
+//! protocol; deadline; authentication; corrections of the status codes that tonic chooses.
 
 use std::{pin::pin, time::Duration};
 
-use axum::{extract::Request, http::HeaderMap, response::Response};
+use axum::{extract::Request, response::Response};
+use http::HeaderName;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use super::{
-    methods::Method, presence_service::CallContext, routes::Routes, state::GrpcState, status::to_status,
+    methods::{self, Method},
+    presence_service::CallContext,
+    protocol,
+    routes::Routes,
+    state::GrpcState,
+    status::{to_status, unreadable},
 };
 use crate::{
     batch::CALL_TIMEOUT,
     service::Error,
-    telemetry::{Api, RequestId, RequestTimer},
+    telemetry::{Api, RequestIds, RequestTimer},
 };
+
+/// The compressions that the service can read.
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// The layer and the services behind it.
 #[derive(Debug)]
@@ -30,9 +39,9 @@ impl Layer {
     pub(super) async fn handle(&self, mut request: Request) -> Response {
         let Self { state, routes } = self;
         let mut timer = RequestTimer::start(&state.metrics, &state.traces, Api::Grpc, request.headers());
-        let id = timer.id;
+        let ids = timer.ids();
         let path = request.uri().path();
-        let method = Method::find(path);
+        let method = Method::find(path, state.reflection);
         let message_max = routes.message_max(path);
         if let Some(Method { path, operation, .. }) = method {
             timer.operation = operation;
@@ -40,33 +49,45 @@ impl Layer {
                 span.grpc(path);
             }
         }
+        if let Some(refused) = protocol::refuse(&request) {
+            // The code that gRPC's libraries show for such a response.
+            timer.finish(code_name(Code::Unknown), number(Code::Unknown));
+            return refused;
+        }
 
         let longest = state.limits.body_timeout + CALL_TIMEOUT;
-        let deadline = deadline(request.headers()).map_or(longest, |deadline| deadline.min(longest));
+        let deadline = protocol::deadline(request.headers());
+        let is_public = method.is_some_and(Method::is_public);
         // Two timeouts instead of one around both steps, which would copy the request into the
         // future of both.
-        let caller = if method.is_some_and(Method::is_public) {
-            Ok(None)
-        } else {
-            with_timeout(deadline, state.authenticator.authenticate(request.headers()))
+        let admitted = match deadline.map(|given| given.map_or(longest, |given| given.min(longest))) {
+            Ok(deadline) if is_public => Ok((deadline, None)),
+            Ok(deadline) => with_timeout(deadline, state.authenticator.authenticate(request.headers()))
                 .await
                 .flatten()
-                .map(Some)
+                .map(|caller| (deadline, Some(caller))),
+            Err(error) => Err(error),
         };
-        let response = match caller {
-            Ok(caller) => {
-                request.extensions_mut().insert(CallContext { id, caller });
-                let work = pin!(routes.call(request, method));
+        // Only an authenticated caller learns which methods exist.
+        let admitted = admitted.and_then(|(deadline, caller)| {
+            let unknown = || methods::unknown(request.uri().path(), state.reflection);
+            method.map(|method| (deadline, caller, method)).ok_or_else(unknown)
+        });
+        let response = match admitted {
+            Ok((deadline, caller, method)) => {
+                request.extensions_mut().insert(CallContext { ids: ids.clone(), caller });
+                let work = pin!(routes.call(request, method, &ids));
                 with_timeout(deadline.saturating_sub(timer.elapsed()), timer.work(work)).await
             }
             Err(error) => Err(error),
         };
-        let response = match response {
-            Ok(response) => correct_status(response, message_max, id),
-            Err(error) => to_status(&error, id).into_http(),
+        let mut response = match response {
+            Ok(response) => correct_status(response, message_max, &ids),
+            Err(error) => to_status(&error, &ids).into_http(),
         };
+        ids.add_to(response.headers_mut());
         let code = code(&response);
-        timer.finish(code_name(code), u16::try_from(i32::from(code)).unwrap_or_default());
+        timer.finish(code_name(code), number(code));
         response
     }
 }
@@ -75,17 +96,28 @@ async fn with_timeout<F: Future>(deadline: Duration, work: F) -> Result<F::Outpu
     timeout(deadline, work).await.map_err(|_| Error::deadline_exceeded())
 }
 
-/// Replaces the status of a message that is too large, which is `OUT_OF_RANGE` in tonic, or cannot
-/// be decoded, which is `INTERNAL`. Our own `INTERNAL` has details.
-fn correct_status(response: Response, message_max: usize, id: RequestId) -> Response {
+/// Replaces a status that tonic made: of a message that is too large, which is `OUT_OF_RANGE`, or
+/// `RESOURCE_EXHAUSTED` if it was compressed; of one that cannot be decoded, which is `INTERNAL`; and
+/// of an unknown compression. Our own statuses have details.
+fn correct_status(response: Response, message_max: usize, ids: &RequestIds) -> Response {
+    let headers = response.headers();
+    if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
     let error = match code(&response) {
-        Code::OutOfRange => Error::message_too_large(message_max),
-        Code::Internal if !response.headers().contains_key(Status::GRPC_STATUS_DETAILS) => {
-            Error::message_malformed("The message cannot be decoded as a request of this method.")
+        Code::Unimplemented => {
+            Error::not_supported("The compression `grpc-encoding` of the messages must be gzip or identity.")
         }
-        _ => return response,
+        code => match unreadable(code, message_max) {
+            Some(error) => error,
+            None => return response,
+        },
     };
-    to_status(&error, id).into_http()
+    let mut status = to_status(&error, ids).into_http();
+    if let Some(encodings) = headers.get(ACCEPT_ENCODING) {
+        status.headers_mut().insert(ACCEPT_ENCODING, encodings.clone());
+    }
+    status
 }
 
 /// The status code of a response; `OK` for a stream that is still open.
@@ -93,23 +125,9 @@ fn code(response: &Response) -> Code {
     response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
-/// The caller's `grpc-timeout`: up to eight digits and a unit. A malformed header is ignored.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_hours(number)),
-        "M" => Some(Duration::from_mins(number)),
-        "S" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_millis(number)),
-        "u" => Some(Duration::from_micros(number)),
-        "n" => Some(Duration::from_nanos(number)),
-        _ => None,
-    }
+/// The number of the code.
+fn number(code: Code) -> u16 {
+    u16::try_from(i32::from(code)).unwrap_or_default()
 }
 
 /// The name of the code in gRPC's documentation.
@@ -132,25 +150,5 @@ const fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_grpc_timeout() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().unwrap());
-            deadline(&headers)
-        };
-        assert_eq!(read("100m"), Some(Duration::from_millis(100)));
-        assert_eq!(read("1H"), Some(Duration::from_hours(1)));
-        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
-        for malformed in ["", "m", "100", "999999999m", "-1m", "1x", "1.5S"] {
-            assert_eq!(read(malformed), None, "{malformed:?}");
-        }
     }
 }

@@ -1,7 +1,20 @@
 //! The methods of the API.
 
+use std::collections::BTreeSet;
+
+use crate::service::Error;
+
 /// The path of the method that accepts a larger message than others.
 pub(super) const WATCH: &str = "/presence.v1.PresenceService/WatchPresences";
+
+/// The path of the method whose request is a stream.
+const HOLD: &str = "/presence.v1.PresenceService/HoldPresence";
+
+/// The beginning of the paths of reflection.
+const REFLECTION: &str = "/grpc.reflection.";
+
+/// The longest name of a method or service that an error repeats, in characters.
+const NAME_MAX: usize = 64;
 
 /// A method of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,18 +27,64 @@ pub(super) struct Method {
 }
 
 impl Method {
-    /// The method at `path`; `None` if it is unknown.
-    pub(super) fn find(path: &str) -> Option<Self> {
-        METHODS.iter().copied().find(|method| method.path == path)
+    /// The method at `path`; `None` if it is unknown. There are no methods of reflection without
+    /// `reflection`.
+    pub(super) fn find(path: &str, reflection: bool) -> Option<Self> {
+        METHODS.iter().copied().find(|method| method.path == path && method.exists(reflection))
     }
 
     /// Whether the method needs no access token, because it returns no data of users.
     pub(super) const fn is_public(self) -> bool {
         self.public
     }
+
+    /// Whether a call may send any number of messages.
+    pub(super) fn takes_stream(self) -> bool {
+        self.path == HOLD || self.is_reflection()
+    }
+
+    fn is_reflection(self) -> bool {
+        self.path.starts_with(REFLECTION)
+    }
+
+    fn exists(self, reflection: bool) -> bool {
+        reflection || !self.is_reflection()
+    }
+
+    /// The names of the service and of the method.
+    fn names(self) -> (&'static str, &'static str) {
+        names(self.path).unwrap_or_default()
+    }
 }
 
-const METHODS: [Method; 24] = [
+/// The names of the service and of the method in a path.
+fn names(path: &str) -> Option<(&str, &str)> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    (!service.is_empty() && !method.is_empty() && !method.contains('/')).then_some((service, method))
+}
+
+/// The error of a call of an unknown method. It names what exists.
+pub(super) fn unknown(path: &str, reflection: bool) -> Error {
+    let cut = |name: &str| name.chars().take(NAME_MAX).collect::<String>();
+    let all = METHODS.iter().filter(|method| method.exists(reflection)).map(|method| method.names());
+    let services: BTreeSet<_> = all.clone().map(|(service, _)| service).collect();
+    let services = Vec::from_iter(services).join(", ");
+    let Some((service, name)) = names(path) else {
+        let path = cut(path);
+        let text = format!("`{path}` is not the path of a method. The services are: {services}.");
+        return Error::not_supported(text);
+    };
+    let methods: BTreeSet<_> = all.filter(|(of, _)| *of == service).map(|(_, name)| name).collect();
+    let (service, name) = (cut(service), cut(name));
+    Error::not_supported(if methods.is_empty() {
+        format!("There is no service {service}. The services are: {services}.")
+    } else {
+        let methods = Vec::from_iter(methods).join(", ");
+        format!("{service} has no method {name}. Its methods are: {methods}.")
+    })
+}
+
+const METHODS: [Method; 25] = [
     protected("/presence.v1.PresenceService/SetPresence", "set_presence"),
     protected("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     protected("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -44,9 +103,10 @@ const METHODS: [Method; 24] = [
     protected("/presence.v1.PresenceService/ErasePresence", "erase_presence"),
     protected("/presence.v1.PresenceService/ExportPresence", "export_presence"),
     protected(WATCH, "watch_presences"),
-    protected("/presence.v1.PresenceService/HoldPresence", "hold_presence"),
+    protected(HOLD, "hold_presence"),
     protected("/presence.v1.PresenceService/KeepPresence", "keep_presence"),
     public("/grpc.health.v1.Health/Check", "health_check"),
+    public("/grpc.health.v1.Health/List", "health_list"),
     public("/grpc.health.v1.Health/Watch", "health_watch"),
     public("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "reflection"),
     public("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "reflection"),
@@ -72,11 +132,12 @@ mod tests {
     fn every_method_has_its_name_as_operation_and_needs_a_token() {
         let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
         let mut methods = 0;
-        for file in &files {
+        for file in files.iter().filter(|file| file.package() == "presence.v1") {
             for service in &file.service {
                 for method in &service.method {
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    let found = Method::find(&path).expect(&path);
+                    let found = Method::find(&path, false).expect(&path);
+                    assert_eq!(found.takes_stream(), method.client_streaming(), "{path}");
                     let words = method.name().chars().flat_map(|letter| {
                         letter
                             .is_ascii_uppercase()

@@ -2,19 +2,24 @@
 
 mod api;
 mod convert;
+mod health;
 mod holds;
 mod layer;
 mod methods;
+mod one_message;
 #[expect(clippy::pedantic, reason = "generated")]
 pub mod pb;
 mod presence_service;
+mod protocol;
 mod routes;
 mod state;
 mod status;
 mod web;
 
 pub use api::GrpcApi;
+pub use health::Serving;
 /// The name of the service, for health checks.
 pub use pb::presence_service_server::SERVICE_NAME;
 pub use state::GrpcState;
+pub use status::RETRY_PUSHBACK;
 pub use web::Web;

@@ -25,13 +25,13 @@ use super::{
         SetUserPreferredPresenceResponse, WatchPresencesRequest, WatchPresencesResponse,
         presence_service_server::PresenceService,
     },
-    status::to_status,
+    status::{to_status, unreadable},
 };
 use crate::{
     auth::Authenticator,
     presence::WATCHED_MAX,
     service::{Caller, Error, Input, ReadFrom, Service},
-    telemetry::RequestId,
+    telemetry::{RequestId, RequestIds},
 };
 
 /// The implementation of the generated trait.
@@ -39,31 +39,35 @@ use crate::{
 pub(super) struct Handler {
     service: Arc<Service>,
     authenticator: Authenticator,
+    /// The maximum size of a message, in bytes.
+    message_max: usize,
 }
 
 impl Handler {
-    pub(super) const fn new(service: Arc<Service>, authenticator: Authenticator) -> Self {
-        Self { service, authenticator }
+    pub(super) const fn new(service: Arc<Service>, authenticator: Authenticator, message_max: usize) -> Self {
+        Self { service, authenticator, message_max }
     }
 }
 
-/// The id and the caller of a call, which the layer puts into the request's extensions.
+/// The ids and the caller of a call, which the layer puts into the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct CallContext {
-    pub(super) id: RequestId,
+    pub(super) ids: RequestIds,
     /// `None` for a method that needs no access token.
     pub(super) caller: Option<Caller>,
 }
 
 /// The caller, the message, and the conversion of this call's errors to a status.
-fn unpack<T>(request: Request<T>) -> Result<(Caller, T, impl Fn(Error) -> Status + Copy + use<T>), Status> {
+fn unpack<T>(request: Request<T>) -> Result<(Caller, T, impl Fn(Error) -> Status + use<T>), Status> {
     let (_, mut extensions, message) = request.into_parts();
     let context = extensions.remove();
-    let CallContext { id, caller } =
-        context.unwrap_or_else(|| CallContext { id: RequestId::new(), caller: None });
+    let CallContext { ids, caller } = context.unwrap_or_else(|| CallContext {
+        ids: RequestIds { own: RequestId::new(), client: None },
+        caller: None,
+    });
     let status = move |error: Error| {
-        error.log(id);
-        to_status(&error, id)
+        error.log(ids.own, ids.client.as_ref());
+        to_status(&error, &ids)
     };
     let Some(caller) = caller else { return Err(status(Error::internal("the call has no caller"))) };
     Ok((caller, message, status))
@@ -258,8 +262,8 @@ impl PresenceService for Handler {
         let (caller, message, status) = unpack(request)?;
         let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
         let view = view(message.view);
-        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX, view).map_err(status)?;
-        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
+        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX, view).map_err(&status)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(&status)).boxed()))
     }
 
     type HoldPresenceStream = BoxStream<'static, Result<HoldPresenceResponse, Status>>;
@@ -273,6 +277,7 @@ impl PresenceService for Handler {
         // counted, because other calls of the application would end its streams. Their number is
         // limited by the grace and by the limits of streams.
         let (authenticator, sender, mut is_first) = (self.authenticator.clone(), caller.clone(), true);
+        let message_max = self.message_max;
         let messages = messages.map(move |message| match message {
             Ok(message) => {
                 if !mem::replace(&mut is_first, false) {
@@ -280,10 +285,12 @@ impl PresenceService for Handler {
                 }
                 Ok(message.into())
             }
-            Err(_) => Err(Error::message_malformed("The stream broke, or its message cannot be decoded.")),
+            Err(broken) => Err(unreadable(broken.code(), message_max).unwrap_or_else(|| {
+                Error::message_malformed("The stream broke, or its message cannot be decoded.")
+            })),
         });
-        let events = self.service.hold_presence(&caller, messages.boxed()).await.map_err(status)?;
-        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
+        let events = self.service.hold_presence(&caller, messages.boxed()).await.map_err(&status)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(&status)).boxed()))
     }
 
     type KeepPresenceStream = BoxStream<'static, Result<KeepPresenceResponse, Status>>;
@@ -293,7 +300,7 @@ impl PresenceService for Handler {
         request: Request<KeepPresenceRequest>,
     ) -> Result<Response<Self::KeepPresenceStream>, Status> {
         let (caller, message, status) = unpack(request)?;
-        let events = self.service.keep_presence(&caller, message.into()).await.map_err(status)?;
-        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(status)).boxed()))
+        let events = self.service.keep_presence(&caller, message.into()).await.map_err(&status)?;
+        Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(&status)).boxed()))
     }
 }

@@ -4,21 +4,20 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use futures_util::{FutureExt, TryFutureExt, future::Either};
-use tonic::service;
-use tonic_health::{
-    pb::health_server::HealthServer,
-    server::{HealthReporter, HealthService},
-};
+use tokio::sync::watch;
+use tonic::{codec::CompressionEncoding::Gzip, service};
 use tower::Service;
 
 use super::{
+    health::{HealthHandler, Serving},
     methods::{Method, WATCH},
+    one_message::OneMessage,
     pb,
-    pb::presence_service_server::PresenceServiceServer,
+    pb::{health::health_server::HealthServer, presence_service_server::PresenceServiceServer},
     presence_service::Handler,
     state::GrpcState,
 };
-use crate::settings::LimitSettings;
+use crate::{settings::LimitSettings, telemetry::RequestIds};
 
 /// The services behind the API.
 ///
@@ -36,37 +35,49 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn new(
         state: &GrpcState,
-        health: HealthReporter,
+        serving: watch::Receiver<Serving>,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let limits = state.limits;
         let message_max = limits.message_max();
-        let handler = Handler::new(Arc::clone(&state.service), state.authenticator.clone());
-        let presence = PresenceServiceServer::new(handler);
+        let handler = Handler::new(Arc::clone(&state.service), state.authenticator.clone(), message_max);
+        // The limit holds for the unpacked message, too: unpacking stops there.
+        let presence = PresenceServiceServer::new(handler).accept_compressed(Gzip);
         let watch = presence.clone().max_decoding_message_size(limits.long_message_max());
         let presence = presence.max_decoding_message_size(message_max);
-        let health = HealthServer::new(HealthService::from_health_reporter(health));
+        let health = HealthServer::new(HealthHandler(serving)).accept_compressed(Gzip);
         let mut others = service::Routes::new(health.max_decoding_message_size(message_max));
         if state.reflection {
+            let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
             others = others
-                .add_service(reflection().build_v1()?.max_decoding_message_size(message_max))
-                .add_service(reflection().build_v1alpha()?.max_decoding_message_size(message_max));
+                .add_service(v1.max_decoding_message_size(message_max).accept_compressed(Gzip))
+                .add_service(v1alpha.max_decoding_message_size(message_max).accept_compressed(Gzip));
         }
         let others = others.prepare().into_axum_router();
         Ok(Self { presence, watch, others, limits })
     }
 
-    /// Sends the request to its service. The presence service rejects unknown methods.
+    /// Sends the request to its service.
     pub(super) fn call(
         &self,
         request: Request,
-        method: Option<Method>,
+        method: Method,
+        ids: &RequestIds,
     ) -> impl Future<Output = Response> + use<> {
-        let response = if method.is_some_and(Method::is_public) {
+        let response = if method.is_public() {
+            let request = if method.takes_stream() {
+                request
+            } else {
+                request.map(|body| Body::new(OneMessage::new(body, ids.clone())))
+            };
             Either::Left(self.others.clone().call(request))
         } else {
-            let watch = request.uri().path() == WATCH;
-            let mut service = if watch { self.watch.clone() } else { self.presence.clone() };
-            Either::Right(service.call(request).map_ok(|response| response.map(Body::new)))
+            let mut service = if method.path == WATCH { self.watch.clone() } else { self.presence.clone() };
+            let response = if method.takes_stream() {
+                Either::Left(service.call(request))
+            } else {
+                Either::Right(service.call(request.map(|body| OneMessage::new(body, ids.clone()))))
+            };
+            Either::Right(response.map_ok(|response| response.map(Body::new)))
         };
         response.map(|response| response.unwrap_or_else(|never: Infallible| match never {}))
     }
@@ -84,7 +95,6 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .include_reflection_service(false)
         .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
 }

@@ -2,27 +2,29 @@
 
 use std::collections::HashMap;
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::pb::ErrorReason;
 use crate::{
     service::{Error, Kind, Reason},
-    telemetry::{Api, RequestId},
+    telemetry::{Api, ClientRequestId, RequestIds},
 };
 
 /// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "presence.v1";
 
-/// The delay before a retry, in milliseconds, for gRPC's own retries (gRFC A6).
-const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// The delay before a retry, in milliseconds, for gRPC's own retries (gRFC A6). They do not read
+/// details. If it is negative, they do not retry.
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The error as a status whose details have the reason, the invalid fields, the delay before a
-/// retry, and the request id.
-pub(super) fn to_status(error: &Error, id: RequestId) -> Status {
+/// retry, and the ids of the request.
+pub(super) fn to_status(error: &Error, ids: &RequestIds) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason(error.reason).as_str_name(), DOMAIN, HashMap::new());
-    details.set_request_info(id.to_string(), "");
+    let client_id = ids.client.as_ref().map(ClientRequestId::text).unwrap_or_default();
+    details.set_request_info(ids.own.to_string(), client_id);
     if !error.violations.is_empty() {
         let violations = error.violations.iter();
         let violations = violations.map(|violation| {
@@ -38,8 +40,35 @@ pub(super) fn to_status(error: &Error, id: RequestId) -> Status {
         // Clients with a retry policy wait for this time, rounded up, instead of their own.
         let millis = u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         status.metadata_mut().insert(RETRY_PUSHBACK, millis.into());
+        status
+    } else if passes(error.kind) {
+        status
+    } else {
+        without_retry(status)
     }
+}
+
+/// Asks clients with a retry policy not to retry.
+pub(super) fn without_retry(mut status: Status) -> Status {
+    status.metadata_mut().insert(RETRY_PUSHBACK, MetadataValue::from_static("-1"));
     status
+}
+
+/// Whether an error without a delay may pass by itself. Such an error leaves the delay to the client.
+const fn passes(kind: Kind) -> bool {
+    matches!(kind, Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal)
+}
+
+/// The error of a message that tonic refused with this code.
+pub(super) fn unreadable(code: Code, message_max: usize) -> Option<Error> {
+    match code {
+        Code::OutOfRange | Code::ResourceExhausted => Some(Error::message_too_large(message_max)),
+        Code::Internal => {
+            let text = "The message cannot be decoded as a request of this method.";
+            Some(Error::message_malformed(text))
+        }
+        _ => None,
+    }
 }
 
 const fn code(kind: Kind) -> Code {
@@ -52,6 +81,7 @@ const fn code(kind: Kind) -> Code {
         Kind::ResourceExhausted => Code::ResourceExhausted,
         Kind::Unavailable => Code::Unavailable,
         Kind::DeadlineExceeded => Code::DeadlineExceeded,
+        Kind::Unimplemented => Code::Unimplemented,
         Kind::Internal => Code::Internal,
     }
 }
@@ -83,6 +113,7 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::SessionTaken => ErrorReason::SessionTaken,
         Reason::StaleWrite => ErrorReason::StaleWrite,
         Reason::TooManySessions => ErrorReason::TooManySessions,
+        Reason::NotSupported => ErrorReason::NotSupported,
         Reason::Internal => ErrorReason::Internal,
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     presence::SessionId,
     server::MemoryFull,
     store::{SESSIONS_MAX, SetOutcome, StoreError},
-    telemetry::{Api, RequestId},
+    telemetry::{Api, ClientRequestId, RequestId},
 };
 
 /// The delay before a retry after an error that passes by itself.
@@ -45,6 +45,8 @@ pub enum Kind {
     Unavailable,
     /// The caller's deadline passed.
     DeadlineExceeded,
+    /// The service does not support the request.
+    Unimplemented,
     /// The service has a fault.
     Internal,
 }
@@ -113,6 +115,18 @@ impl Error {
     pub fn message_too_large(limit: usize) -> Self {
         let public = format!("The message is larger than the limit of {limit} bytes.");
         Self::new(Kind::ResourceExhausted, Reason::MessageTooLarge, public, None)
+    }
+
+    /// A header of the request is invalid; `public` names it and the allowed values.
+    #[must_use]
+    pub fn header_invalid(public: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidArgument, Reason::FieldInvalid, public, None)
+    }
+
+    /// The service has no such method, or cannot read the request in this form.
+    #[must_use]
+    pub fn not_supported(public: impl Into<String>) -> Self {
+        Self::new(Kind::Unimplemented, Reason::NotSupported, public, None)
     }
 
     /// The request has no access token.
@@ -294,13 +308,15 @@ impl Error {
     }
 
     /// Logs the internal text: a fault of the service as an error, other errors at level debug.
-    pub fn log(&self, request_id: RequestId) {
+    pub fn log(&self, request_id: RequestId, client_id: Option<&ClientRequestId>) {
         let trace_id = request_id.trace_id();
+        let client_id = client_id.map(ClientRequestId::text);
+        let client_request_id = client_id.as_deref();
         match &self.internal {
             Some(internal) if self.kind == Kind::Internal => {
-                error!(%request_id, trace_id, internal, "internal error");
+                error!(%request_id, client_request_id, trace_id, internal, "internal error");
             }
-            Some(internal) => debug!(%request_id, trace_id, internal, "{self}"),
+            Some(internal) => debug!(%request_id, client_request_id, trace_id, internal, "{self}"),
             None => {}
         }
     }

@@ -56,6 +56,8 @@ pub enum Reason {
     StaleWrite,
     /// The user has too many live sessions.
     TooManySessions,
+    /// The service has no such method, or cannot read the request in this form.
+    NotSupported,
     /// The service has a fault.
     Internal,
 }

@@ -15,5 +15,5 @@ pub use metrics::{
     ClientMetrics, ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, WatchMetrics,
 };
 pub use request::RequestTimer;
-pub use request_id::RequestId;
+pub use request_id::{CLIENT_REQUEST_ID, ClientRequestId, REQUEST_ID, RequestId, RequestIds};
 pub use traces::{QueueSpan, RequestSpan, StatementSpan, Trace, Traces};

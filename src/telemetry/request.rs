@@ -6,7 +6,7 @@ use http::HeaderMap;
 use tracing::debug;
 
 use super::{
-    Api, Metrics, RequestId, Traces,
+    Api, ClientRequestId, Metrics, RequestId, RequestIds, Traces,
     traces::{RequestSpan, RequestTrace, run_in_trace},
 };
 use crate::clock::Stopwatch;
@@ -24,6 +24,8 @@ pub struct RequestTimer {
     pub operation: &'static str,
     /// The request's id.
     pub id: RequestId,
+    /// The client's id of the request.
+    pub client_id: Option<ClientRequestId>,
     /// The request's span; `None` unless its trace is sampled.
     pub span: Option<Box<RequestSpan>>,
     tracing_enabled: bool,
@@ -43,11 +45,18 @@ impl RequestTimer {
             api,
             operation: "unknown",
             id: RequestId::in_trace(trace_id),
+            client_id: ClientRequestId::of(api, headers),
             span,
             tracing_enabled: traces.are_enabled(),
             stopwatch,
             code: (CLIENT_CLOSED, None),
         }
+    }
+
+    /// Both ids of the request.
+    #[must_use]
+    pub fn ids(&self) -> RequestIds {
+        RequestIds { own: self.id, client: self.client_id.clone() }
     }
 
     /// The time since the request's headers.
@@ -70,7 +79,7 @@ impl RequestTimer {
 
 impl Drop for RequestTimer {
     fn drop(&mut self) {
-        let Self { metrics, api, operation, id, span, stopwatch, code, .. } = self;
+        let Self { metrics, api, operation, id, client_id, span, stopwatch, code, .. } = self;
         let took = stopwatch.elapsed();
         metrics.record_request(*api, operation, code.0, took);
         if let Some(span) = span.take() {
@@ -79,6 +88,8 @@ impl Drop for RequestTimer {
         // As 64 bits, because tracing writes 128 bits to JSON as text.
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let (api, code, trace_id) = (api.as_str(), code.0, id.trace_id());
-        debug!(api, operation, code, took_us, request_id = %id, trace_id, "request");
+        let client_id = client_id.as_ref().map(ClientRequestId::text);
+        let client_request_id = client_id.as_deref();
+        debug!(api, operation, code, took_us, request_id = %id, client_request_id, trace_id, "request");
     }
 }

@@ -7,7 +7,9 @@ use presenced::{
     app::{Addresses, App},
     clock::{Clock, Stopwatch},
     grpc::pb::{
-        BatchSetPresencesRequest, SetPresenceRequest, presence_service_client::PresenceServiceClient,
+        BatchSetPresencesRequest, SetPresenceRequest,
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        presence_service_client::PresenceServiceClient,
     },
     settings::Settings,
 };
@@ -16,9 +18,6 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokio::{net::TcpStream, task::JoinSet};
 use tonic::{Code, Status, transport::Channel};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 use tonic_types::StatusExt;
 
 use crate::support::{

@@ -2,6 +2,10 @@
 
 mod details;
 mod explain;
+mod health;
+mod protocol;
+mod web_port;
+pub mod wire;
 
 use std::time::Duration;
 
@@ -9,17 +13,17 @@ use presenced::grpc::{
     SERVICE_NAME,
     pb::{
         Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
-        DESCRIPTORS, SetPresenceRequest, presence_service_client::PresenceServiceClient,
+        DESCRIPTORS, SetPresenceRequest,
+        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+        presence_service_client::PresenceServiceClient,
     },
 };
 use prost::Message;
 use prost_types::FileDescriptorSet;
-use tonic::{Code, Status, client::Grpc, transport::Channel};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
+use self::wire::{Wire, with_header};
 use crate::support::{client::words, database::Engine, on_every_engine, server::Server};
 
 on_every_engine![a_batch_sets_all_sessions_or_none];
@@ -120,10 +124,8 @@ async fn too_large_and_malformed_messages_are_rejected() {
 
     // Truncated fields, a text that is not UTF-8, and a wrong wire type.
     for bytes in [vec![0x0a, 0x05], vec![0x0a, 0x01, 0xff], vec![0x08, 0x01], vec![0xff; 20]] {
-        let mut grpc = Grpc::new(channel(&server).await);
-        grpc.ready().await.unwrap();
-        let path = http::uri::PathAndQuery::from_static("/presence.v1.PresenceService/GetPresence");
-        let status = grpc.unary(tonic::Request::new(bytes), path, RawCodec).await.unwrap_err();
+        let (wire, message) = (Wire::connect(server.addresses.grpc).await, with_header(0, &bytes));
+        let status = wire.call("/presence.v1.PresenceService/GetPresence", &[], message).await.status();
         assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
         assert_eq!(reason(&status), "ERROR_REASON_MESSAGE_MALFORMED");
     }
@@ -292,54 +294,5 @@ fn every_proto_file_names_its_package_in_other_languages() {
         assert_eq!(options.csharp_namespace(), "Presenced.V1");
         assert_eq!((options.php_namespace(), options.ruby_package()), ("Presenced\\V1", "Presenced::V1"));
         assert_eq!(options.objc_class_prefix(), "PRS");
-    }
-}
-
-#[tokio::test]
-async fn an_unknown_method_is_unimplemented() {
-    let server = Server::start(Engine::Sqlite).await;
-    let mut grpc = Grpc::new(channel(&server).await);
-    grpc.ready().await.unwrap();
-    let path = http::uri::PathAndQuery::from_static("/presence.v1.PresenceService/Dance");
-    let status = grpc.unary(tonic::Request::new(Vec::new()), path, RawCodec).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
-}
-
-/// Sends and receives raw bytes.
-#[derive(Clone, Copy)]
-struct RawCodec;
-
-impl tonic::codec::Codec for RawCodec {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl tonic::codec::Encoder for RawCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_slice(buffer, &item);
-        Ok(())
-    }
-}
-
-impl tonic::codec::Decoder for RawCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        let length = bytes::Buf::remaining(buffer);
-        Ok(Some(bytes::Buf::copy_to_bytes(buffer, length).to_vec()))
     }
 }

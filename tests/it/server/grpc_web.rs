@@ -201,12 +201,14 @@ async fn a_page_sets_gets_and_watches_a_presence(engine: Engine) {
     assert_eq!(clear.end().await.code(), Code::Ok);
     let taken = kept.end().await;
     assert_eq!(taken.get_details_error_info().unwrap().reason, "ERROR_REASON_SESSION_TAKEN");
+    assert_eq!(taken.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
     assert_eq!(stream.event().await, "a Away/Away");
 
     let stop = tokio::spawn(server.app.stop(Duration::from_secs(10), pending()));
     let status = stream.end().await;
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_STOPPING");
+    assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
     assert!(stop.await.unwrap(), "drained");
 }
 
@@ -252,12 +254,14 @@ async fn errors_have_their_full_details() {
 }
 
 #[tokio::test]
-async fn requests_that_are_not_grpc_web_are_404() {
+async fn requests_that_are_not_grpc_web_are_refused() {
     let server = Server::start(Engine::Sqlite).await;
     let message = || frame(&GetPresenceRequest { user_id: "a".into(), ..Default::default() });
-    for content_type in ["application/grpc", "application/json", "application/grpc-web+json"] {
+    for (content_type, status) in
+        [("application/grpc", 415), ("application/json", 404), ("application/grpc-web+json", 404)]
+    {
         let response = post(server.addresses, "GetPresence", content_type, message(), &[]).await;
-        assert_eq!(response.status(), 404, "{content_type}");
+        assert_eq!(response.status(), status, "{content_type}");
     }
     let url = |path: &str| format!("{}/{path}", server.graph());
     let call = async |method: Method, path: &str, client: &Client| {
@@ -312,7 +316,9 @@ async fn only_pages_of_named_origins_may_call() {
     let call = Call::of(server.addresses, "GetPresence", &request, &[("origin", ORIGIN)]).await;
     assert_eq!(call.response.headers()["access-control-allow-origin"], ORIGIN);
     let exposed = call.response.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
-    for header in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
+    for header in
+        ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-retry-pushback-ms", "request-id"]
+    {
         assert!(exposed.split(',').any(|of| of == header), "{exposed}");
     }
     // Without authentication, a page of another origin cannot call.

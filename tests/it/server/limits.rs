@@ -103,7 +103,10 @@ async fn an_idle_connection_is_closed_and_an_active_one_is_not() {
     let (mut requests, connection) =
         h2::client::handshake(connect(server.addresses.grpc).await).await.unwrap();
     let ended = tokio::spawn(connection);
-    let get = || http::Request::post("http://localhost/grpc.health.v1.Health/Check").body(()).unwrap();
+    let get = || {
+        let check = http::Request::post("http://localhost/grpc.health.v1.Health/Check");
+        check.header("content-type", "application/grpc").body(()).unwrap()
+    };
     let (response, _) = requests.send_request(get(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
     // The client gets a GOAWAY, so that it loses no request.
