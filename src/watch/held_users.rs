@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::store::{Invalidation, InvalidationSwitch, UserKey};
@@ -16,7 +17,7 @@ pub struct HeldUsers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    streams: Mutex<HashMap<UserKey, Vec<Arc<Notify>>>>,
+    streams: Mutex<HashMap<UserKey, Slab<Arc<Notify>>>>,
     switch: InvalidationSwitch,
 }
 
@@ -25,6 +26,8 @@ struct Shared {
 pub struct HeldUser {
     all: HeldUsers,
     user: UserKey,
+    /// Its place among the streams of the user.
+    place: usize,
     invalidated: Arc<Notify>,
 }
 
@@ -39,10 +42,10 @@ impl HeldUsers {
     pub fn add(&self, user: UserKey) -> HeldUser {
         let invalidated = Arc::new(Notify::new());
         let mut streams = self.streams();
-        streams.entry(user.clone()).or_default().push(Arc::clone(&invalidated));
+        let place = streams.entry(user.clone()).or_default().insert(Arc::clone(&invalidated));
         self.0.switch.set(true);
         drop(streams);
-        HeldUser { all: self.clone(), user, invalidated }
+        HeldUser { all: self.clone(), user, place, invalidated }
     }
 
     /// Wakes the streams whose session may have been taken.
@@ -51,9 +54,11 @@ impl HeldUsers {
         match invalidation {
             Invalidation::Users(users) => {
                 let woken = users.iter().filter_map(|user| streams.get(user)).flatten();
-                woken.for_each(|stream| stream.notify_one());
+                woken.for_each(|(_, stream)| stream.notify_one());
             }
-            Invalidation::AllUsers => streams.values().flatten().for_each(|stream| stream.notify_one()),
+            Invalidation::AllUsers => {
+                streams.values().flatten().for_each(|(_, stream)| stream.notify_one());
+            }
         }
     }
 
@@ -65,7 +70,7 @@ impl HeldUsers {
         drop(streams);
     }
 
-    fn streams(&self) -> MutexGuard<'_, HashMap<UserKey, Vec<Arc<Notify>>>> {
+    fn streams(&self) -> MutexGuard<'_, HashMap<UserKey, Slab<Arc<Notify>>>> {
         self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,7 +86,7 @@ impl Drop for HeldUser {
     fn drop(&mut self) {
         let mut streams = self.all.streams();
         if let Some(of_user) = streams.get_mut(&self.user) {
-            of_user.retain(|stream| !Arc::ptr_eq(stream, &self.invalidated));
+            of_user.try_remove(self.place);
             if of_user.is_empty() {
                 streams.remove(&self.user);
             }

@@ -6,7 +6,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use futures_util::{future::OptionFuture, future::join_all};
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{Sleep, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,9 @@ const TICK: Duration = Duration::from_secs(1);
 const TICKS_IN_ROUND: usize = 60;
 /// The maximum number of users that a tick reads. With more users a round takes longer.
 const READS_IN_TICK_MAX: usize = 1_000;
+
+/// The users of watchers that begin or end, after which other tasks have a turn.
+const USERS_IN_TURN: usize = 10_000;
 
 /// The first pause after a failed read. It doubles with each failure.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -83,6 +86,20 @@ async fn forward(mut invalidations: InvalidationFeed, sender: mpsc::Sender<Inval
     while sender.send(invalidations.next().await).await.is_ok() {}
 }
 
+/// Counts work, and gives other tasks a turn.
+#[derive(Default)]
+struct Turn(usize);
+
+impl Turn {
+    async fn count(&mut self, users: usize) {
+        self.0 += users;
+        if self.0 >= USERS_IN_TURN {
+            self.0 = 0;
+            yield_now().await;
+        }
+    }
+}
+
 /// The result of a read.
 struct Outcome {
     users: Vec<(UserSlot, Option<(User, Timestamp)>)>,
@@ -112,7 +129,7 @@ impl Running {
                 self.users.next_due().map(|at| self.clock.wait_until(at)).into();
             let retry: OptionFuture<_> = self.retry.as_mut().into();
             tokio::select! {
-                () = self.hub.inbox_filled() => self.empty_inbox(),
+                () = self.hub.inbox_filled() => self.empty_inbox().await,
                 Some(invalidation) = invalidations.recv() => {
                     self.invalidate(invalidation);
                     while let Ok(invalidation) = invalidations.try_recv() {
@@ -131,14 +148,19 @@ impl Running {
         }
     }
 
-    /// Adds watchers that began and removes watchers that ended.
-    fn empty_inbox(&mut self) {
+    /// Adds watchers that began and removes watchers that ended. In between, other tasks of the main
+    /// runtime have their turns, such as probes.
+    async fn empty_inbox(&mut self) {
         let Inbox { opened, closed } = self.hub.take_inbox();
+        let mut turn = Turn::default();
         for (keys, mailbox) in opened {
+            let users = keys.len();
             self.users.watch(keys, &mailbox);
+            turn.count(users).await;
         }
         for mailbox in closed {
-            self.users.unwatch(&mailbox);
+            let users = self.users.unwatch(&mailbox);
+            turn.count(users).await;
         }
     }
 

@@ -12,6 +12,13 @@ use crate::{clock::Stopwatch, presence::Presence, telemetry::WatchMetrics};
 /// The index of a watched user. It is stable while a watcher follows the user.
 pub(super) type UserSlot = usize;
 
+/// The place of a watcher among those of a user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) slot: UserSlot,
+    pub(super) follower: usize,
+}
+
 /// The presence of one user, for one watcher.
 #[derive(Clone, Debug)]
 pub struct PresenceUpdate {
@@ -26,8 +33,8 @@ pub struct PresenceUpdate {
 /// A queue from the hub to one watcher.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    /// The users that the watcher follows. The hub sets it.
-    pub(super) users: OnceLock<Box<[UserSlot]>>,
+    /// The watcher's place at each user that it follows. The hub sets it.
+    pub(super) places: OnceLock<Box<[Place]>>,
     waiting: Mutex<Waiting>,
     filled: Notify,
     metrics: WatchMetrics,
@@ -46,7 +53,7 @@ struct Waiting {
 impl Mailbox {
     pub(super) fn new(metrics: WatchMetrics) -> Self {
         metrics.streams.inc();
-        Self { users: OnceLock::new(), waiting: Mutex::default(), filled: Notify::new(), metrics }
+        Self { places: OnceLock::new(), waiting: Mutex::default(), filled: Notify::new(), metrics }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -20,7 +20,7 @@ use std::{
 
 use slab::Slab;
 
-use super::mailbox::{Mailbox, PresenceUpdate, UserSlot};
+use super::mailbox::{Mailbox, Place, PresenceUpdate, UserSlot};
 use crate::{
     clock::Stopwatch,
     presence::{Presence, Timestamp, User},
@@ -64,12 +64,21 @@ struct Watched {
     in_later: bool,
     /// The time since the hub noticed a change that was not read yet.
     noticed: Option<Stopwatch>,
-    /// The mailboxes of the user's watchers, oldest first.
-    mailboxes: Vec<Arc<Mailbox>>,
-    /// The number of leading mailboxes that have received `shown`.
-    served: usize,
-    /// The number of leading mailboxes that will receive the result of the running read.
-    reading: usize,
+    followers: Slab<Follower>,
+    /// The number of the next follower.
+    next: u64,
+    /// The followers with a lower number have received `shown`.
+    served: u64,
+    /// The followers with a lower number will receive the result of the running read.
+    reading: u64,
+}
+
+/// A watcher of a user.
+#[derive(Debug)]
+struct Follower {
+    mailbox: Arc<Mailbox>,
+    /// Its number in the order in which the user's watchers began.
+    number: u64,
 }
 
 /// All watched users.
@@ -100,15 +109,18 @@ impl Users {
 
     /// Adds a watcher of these users, which must be distinct.
     pub(super) fn watch(&mut self, keys: Vec<UserKey>, mailbox: &Arc<Mailbox>) {
-        let slots: Box<[UserSlot]> = keys.into_iter().map(|key| self.slot(key)).collect();
-        for slot in &slots {
-            if let Some(user) = self.watched.get_mut(*slot) {
-                user.mailboxes.push(Arc::clone(mailbox));
+        let mut places = Vec::with_capacity(keys.len());
+        for key in keys {
+            let slot = self.slot(key);
+            if let Some(user) = self.watched.get_mut(slot) {
+                let follower = Follower { mailbox: Arc::clone(mailbox), number: user.next };
+                user.next += 1;
+                places.push(Place { slot, follower: user.followers.insert(follower) });
             }
-            self.queue_read(*slot, ReadState::Later);
+            self.queue_read(slot, ReadState::Later);
         }
-        // The mailbox is new, so its users are not set yet.
-        let _ = mailbox.users.set(slots);
+        // The mailbox is new, so its places are not set yet.
+        let _ = mailbox.places.set(places.into());
     }
 
     /// Whether no user is watched.
@@ -129,7 +141,8 @@ impl Users {
             in_urgent: false,
             in_later: false,
             noticed: None,
-            mailboxes: Vec::new(),
+            followers: Slab::new(),
+            next: 0,
             served: 0,
             reading: 0,
         });
@@ -138,18 +151,17 @@ impl Users {
         slot
     }
 
-    /// Removes a watcher.
-    pub(super) fn unwatch(&mut self, mailbox: &Arc<Mailbox>) {
-        for slot in mailbox.users.get().map(AsRef::as_ref).unwrap_or_default() {
-            let Some(user) = self.watched.get_mut(*slot) else { continue };
-            let index = user.mailboxes.iter().position(|other| Arc::ptr_eq(other, mailbox));
-            if let Some(index) = index {
-                user.mailboxes.remove(index);
-                user.served -= usize::from(index < user.served);
-                user.reading -= usize::from(index < user.reading);
+    /// Removes a watcher, and returns the number of its users. It searches nothing, because all
+    /// watchers of a user may leave at once.
+    pub(super) fn unwatch(&mut self, mailbox: &Mailbox) -> usize {
+        let places = mailbox.places.get().map(AsRef::as_ref).unwrap_or_default();
+        for Place { slot, follower } in places {
+            if let Some(user) = self.watched.get_mut(*slot) {
+                user.followers.try_remove(*follower);
             }
             self.remove_if_unwatched(*slot);
         }
+        places.len()
     }
 
     /// Removes a user without watchers. A queued or running read delays the removal, because
@@ -159,7 +171,7 @@ impl Users {
             let busy = user.in_urgent
                 || user.in_later
                 || matches!(user.read, ReadState::Running | ReadState::RunAgain);
-            user.mailboxes.is_empty() && !busy
+            user.followers.is_empty() && !busy
         });
         if unused {
             let user = self.watched.remove(slot);
@@ -255,11 +267,11 @@ impl Users {
                 continue;
             }
             user.read = ReadState::Idle;
-            if user.mailboxes.is_empty() {
+            if user.followers.is_empty() {
                 self.remove_if_unwatched(slot);
                 continue;
             }
-            (user.read, user.reading) = (ReadState::Running, user.mailboxes.len());
+            (user.read, user.reading) = (ReadState::Running, user.next);
             begun.push((slot, user.key.as_ref().clone()));
         }
         begun
@@ -283,8 +295,9 @@ impl Users {
         let presence = unchanged.unwrap_or_else(|| Arc::new(presence));
         user.shown = Some(Arc::clone(&presence));
         let noticed = user.noticed.take();
-        for (index, mailbox) in user.mailboxes.iter().take(user.reading).enumerate() {
-            let first = index >= user.served;
+        let reading = user.followers.iter().filter(|(_, follower)| follower.number < user.reading);
+        for (_, Follower { mailbox, number }) in reading {
+            let first = *number >= user.served;
             if first || !same {
                 let (presence, noticed) = (Arc::clone(&presence), noticed.filter(|_| !first));
                 mailbox.push(PresenceUpdate { slot, presence, noticed });

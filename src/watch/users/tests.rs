@@ -181,3 +181,27 @@ fn an_unwatched_user_is_removed_after_its_read() {
     assert_eq!((subject.users.watched.len(), subject.users.slots.len()), (0, 0));
     assert_eq!((subject.users.due.len(), subject.metrics.users.get()), (0, 0));
 }
+
+/// The time in which this number of streams of one user end together, the shortest of three.
+fn time_to_leave(streams: usize) -> Duration {
+    let time = || {
+        let mut subject = Subject::new();
+        let mailboxes: Vec<_> = (0..streams).map(|_| subject.watch(&["a"])).collect();
+        subject.read(IN_A_CALL);
+        let stopwatch = Stopwatch::start();
+        for mailbox in mailboxes.iter().rev() {
+            subject.users.unwatch(mailbox);
+        }
+        let took = stopwatch.elapsed();
+        assert!(subject.users.is_empty());
+        took
+    };
+    (0..3).map(|_| time()).min().unwrap()
+}
+
+#[test]
+fn the_end_of_a_stream_costs_the_same_however_many_watch_the_user() {
+    let (few, many) = (time_to_leave(2_000), time_to_leave(20_000));
+    println!("2,000 streams end in {few:?}, 20,000 in {many:?}");
+    assert!(many < few * 40, "ten times as many streams took {few:?} and {many:?}");
+}
