@@ -314,8 +314,11 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     if let Some(replica) = &replica {
         info!(store = replica.describe(), "read replica configured");
     }
-    let hub = Hub::new(settings.streams.watch_users_max, metrics.watch(), database.invalidation_switch());
     let faults = |api| ClientFaults::new(Some(api), metrics.clients().of(api));
+    let has_tenants = settings.auth.jwt_issuer.as_ref().is_some_and(|issuer| issuer.contains("{tenantid}"));
+    let (users_max, tenant_max) =
+        (settings.streams.watch_users_max, settings.streams.tenant_users_max(has_tenants));
+    let hub = Hub::new(users_max, tenant_max, metrics.watch(), database.invalidation_switch());
     Ok(Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
@@ -335,6 +338,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         streams: Streams {
             hub,
             holds: Holds::new(&settings.streams, metrics.hold_streams()),
+            metrics: metrics.streams(),
             settings: settings.streams,
             stop: stop.clone(),
         },

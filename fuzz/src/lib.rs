@@ -87,8 +87,9 @@ impl Apis {
             std::mem::forget(database);
             let batches = Batches::start(&store, &Clock::new(), &metrics, limits);
             let streams = Streams {
-                hub: Hub::new(1, metrics.watch(), switch),
+                hub: Hub::new(10_000, 1, metrics.watch(), switch),
                 holds: Holds::new(&open.streams, metrics.hold_streams()),
+                metrics: metrics.streams(),
                 settings: open.streams,
                 stop: stop.clone(),
             };

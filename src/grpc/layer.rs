@@ -4,7 +4,7 @@
 use std::{pin::pin, time::Duration};
 
 use axum::{extract::Request, response::Response};
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
@@ -50,8 +50,9 @@ impl Layer {
             }
         }
         if let Some(refused) = protocol::refuse(&request) {
-            // The code that gRPC's libraries show for such a response.
-            timer.finish(code_name(Code::Unknown), number(Code::Unknown));
+            let status = refused.status();
+            let name = if status == StatusCode::METHOD_NOT_ALLOWED { "405" } else { "415" };
+            timer.finish(name, number(Code::InvalidArgument));
             return refused;
         }
 

@@ -11,6 +11,7 @@ use crate::{
     server::MemoryFull,
     store::{SESSIONS_MAX, SetOutcome, StoreError},
     telemetry::{Api, ClientRequestId, RequestId},
+    watch::Exceeded,
 };
 
 /// The delay before a retry after an error that passes by itself.
@@ -39,9 +40,10 @@ pub enum Kind {
     NotFound,
     /// The state of the resource does not allow the request.
     FailedPrecondition,
-    /// A limit is reached.
+    /// The caller has reached one of its limits.
     ResourceExhausted,
-    /// The store or the service is unavailable; a write may have happened.
+    /// The store or the service is unavailable, or the service has reached one of its limits; a write
+    /// may have happened.
     Unavailable,
     /// The caller's deadline passed.
     DeadlineExceeded,
@@ -236,30 +238,47 @@ impl Error {
         Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
     }
 
-    /// The replica reached its limit of watched users.
-    pub(super) fn too_many_watched() -> Self {
-        let public =
-            "This replica has reached its limit of watched users. Retry later, or watch fewer users.";
-        Self::new(Kind::ResourceExhausted, Reason::TooManyWatched, public, None)
+    /// The replica, or the tenant on it, reached its limit of watched users.
+    pub(super) fn too_many_watched(exceeded: Exceeded) -> Self {
+        let (kind, public) = match exceeded {
+            Exceeded::All(max) => (
+                Kind::Unavailable,
+                format!(
+                    "This replica has reached its limit of {max} watched users (--watch-users-max). Retry \
+                     later, which may reach another replica."
+                ),
+            ),
+            Exceeded::Own(max) => (
+                Kind::ResourceExhausted,
+                format!(
+                    "The tenant has reached its limit of {max} watched users on this replica \
+                     (--tenant-watch-users-max). End streams that are not needed, or watch fewer users."
+                ),
+            ),
+        };
+        Self::new(kind, Reason::TooManyWatched, public, None)
     }
 
-    /// The replica reached its limit of streams that hold a session.
-    pub(super) fn too_many_holds(max: u32) -> Self {
-        let public = format!(
-            "This replica has reached its limit of {max} streams that hold a session (--holds-max). Retry \
-             later, or refresh the session with SetPresence."
-        );
-        Self::new(Kind::ResourceExhausted, Reason::TooManyHolds, public, None)
-    }
-
-    /// The application reached its limit of streams that hold a session.
-    pub(super) fn too_many_holds_of_application(max: u32) -> Self {
-        let public = format!(
-            "The application has reached its limit of {max} streams that hold a session on this replica \
-             (--application-holds-max). End streams that are not needed, or refresh the session with \
-             SetPresence."
-        );
-        Self::new(Kind::ResourceExhausted, Reason::TooManyHolds, public, None)
+    /// The replica, or the application on it, reached its limit of streams that hold a session.
+    pub(super) fn too_many_holds(exceeded: Exceeded) -> Self {
+        let (kind, public) = match exceeded {
+            Exceeded::All(max) => (
+                Kind::Unavailable,
+                format!(
+                    "This replica has reached its limit of {max} streams that hold a session (--holds-max). \
+                     Retry later, which may reach another replica, or refresh the session with SetPresence."
+                ),
+            ),
+            Exceeded::Own(max) => (
+                Kind::ResourceExhausted,
+                format!(
+                    "The application has reached its limit of {max} streams that hold a session on this \
+                     replica (--application-holds-max). End streams that are not needed, or refresh the \
+                     session with SetPresence."
+                ),
+            ),
+        };
+        Self::new(kind, Reason::TooManyHolds, public, None)
     }
 
     /// The service is stopping.
@@ -345,7 +364,7 @@ impl From<BatchError> for Error {
         match error {
             BatchError::QueueFull(_) => {
                 let public = "The service has reached its limit of waiting requests. Retry later.";
-                Self::new(Kind::ResourceExhausted, Reason::QueueFull, public, internal)
+                Self::new(Kind::Unavailable, Reason::QueueFull, public, internal)
             }
             BatchError::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
                 let public = "The database is unavailable. A write may have happened; it is safe to retry.";

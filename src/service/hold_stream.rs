@@ -19,7 +19,9 @@ use tokio::{
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{Caller, Error, Operation, Service, hold_message::HoldPresence, holds::HoldPlace};
+use super::{
+    Caller, Error, Operation, Service, hold_message::HoldPresence, holds::HoldPlace, stream_end::StreamEnd,
+};
 use crate::{
     batch::{BatchError, Results, SetSessions},
     presence::{Author, Pair, Timestamp},
@@ -74,11 +76,13 @@ impl Service {
             pause: Box::pin(sleep(MESSAGE_PAUSE)),
             opening: None,
             is_over: false,
+            counted: None,
             _place: self.streams.holds.open(caller)?,
         };
         let opened = stream.open(first.pair, first.observed).await;
         stream.is_over = opened.is_err();
         let opened = opened?;
+        stream.counted = Some(self.streams.count(operation));
         let further = unfold(Some(stream), async |stream| {
             let mut stream = stream?;
             let event = stream.next().await?;
@@ -108,6 +112,8 @@ struct HoldStream {
     opening: Option<JoinHandle<Result<Results<SetSessions>, BatchError>>>,
     /// Whether the stream has ended, so that dropping it must not clear the session.
     is_over: bool,
+    /// Counts the end of the stream, once it has begun.
+    counted: Option<StreamEnd>,
     _place: HoldPlace,
 }
 
@@ -128,6 +134,9 @@ impl HoldStream {
     async fn next(&mut self) -> Option<Result<HoldEvent, Error>> {
         let event = self.next_event().await;
         self.is_over |= !matches!(event, Some(Ok(_)));
+        if let (Some(Err(error)), Some(counted)) = (&event, &mut self.counted) {
+            counted.set_error(error);
+        }
         event
     }
 

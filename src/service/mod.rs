@@ -17,6 +17,7 @@ mod permission;
 mod presence;
 mod reason;
 mod replica;
+mod stream_end;
 mod streams;
 mod terms;
 mod users;

@@ -6,10 +6,11 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Error, Holds};
+use super::{Caller, Error, Holds, Operation, stream_end::StreamEnd};
 use crate::{
     clock::{Clock, about},
     settings::StreamSettings,
+    telemetry::StreamMetrics,
     watch::Hub,
 };
 
@@ -20,6 +21,8 @@ pub struct Streams {
     pub hub: Hub,
     /// The streams that hold a session.
     pub holds: Holds,
+    /// Counts ended streams.
+    pub metrics: StreamMetrics,
     /// The maximum age and the heartbeat.
     pub settings: StreamSettings,
     /// Ends all streams.
@@ -27,6 +30,11 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// Counts a stream that begins now when it has ended.
+    pub(super) fn count(&self, operation: Operation) -> StreamEnd {
+        StreamEnd::new(self.metrics.clone(), operation)
+    }
+
     /// Resolves with an error when a stream that begins now must end: the service stops, the
     /// caller's token expires, or the stream reaches its maximum age.
     pub(super) fn end(&self, caller: &Caller, clock: &Clock) -> BoxFuture<'static, Error> {

@@ -37,6 +37,12 @@ pub struct StreamSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
     pub watch_users_max: u32,
 
+    /// Maximum number of those users of one tenant. Without this setting it is half of
+    /// --watch-users-max if --jwt-issuer contains {tenantid}, else all of it.
+    #[arg(long, env = "PRESENCE_TENANT_WATCH_USERS_MAX", global = true, value_name = "NUMBER")]
+    #[arg(value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
+    pub tenant_watch_users_max: Option<u32>,
+
     /// Maximum number of streams of a replica that hold a session. Further streams are refused. Each
     /// extends its session every half of its grace, so 100,000 with the default grace write 13,000
     /// times a second.
@@ -59,4 +65,13 @@ pub struct StreamSettings {
     /// Time without an event after which a watching stream sends a heartbeat. No flag sets it.
     #[arg(skip = WATCH_HEARTBEAT)]
     pub watch_heartbeat: Duration,
+}
+
+impl StreamSettings {
+    /// The maximum number of users that the streams of one tenant watch together.
+    #[must_use]
+    pub fn tenant_users_max(&self, has_tenants: bool) -> u32 {
+        let all = self.watch_users_max;
+        self.tenant_watch_users_max.unwrap_or(if has_tenants { all / 2 } else { all })
+    }
 }

@@ -11,11 +11,13 @@
 mod held_users;
 mod hub;
 mod mailbox;
+mod shares;
 mod users;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::{
     clock::Stopwatch,
@@ -27,6 +29,7 @@ use mailbox::Mailbox;
 pub use held_users::{HeldUser, HeldUsers};
 pub use hub::{CONNECTIONS, Sources, run};
 pub use mailbox::PresenceUpdate;
+pub use shares::{Exceeded, Share, Shares};
 
 /// The hub, as watchers use it. All clones share one state.
 #[derive(Clone, Debug)]
@@ -36,8 +39,8 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     inbox: Mutex<Inbox>,
     inbox_filled: Notify,
-    /// One permit for each user of each watcher.
-    permits: Arc<Semaphore>,
+    /// The users of all watchers, by tenant.
+    shares: Shares<Uuid>,
     metrics: WatchMetrics,
     held_users: HeldUsers,
 }
@@ -51,25 +54,28 @@ struct Inbox {
 
 impl Hub {
     /// Creates a hub. It works only while it is [`run`]. All watchers together may follow
-    /// `users_max` users; a user counts once for each watcher.
+    /// `users_max` users, those of one tenant `tenant_users_max`; a user counts once for each watcher.
     /// `switch` is that of the invalidations.
     #[must_use]
-    pub fn new(users_max: u32, metrics: WatchMetrics, switch: InvalidationSwitch) -> Self {
-        let permits = Arc::new(Semaphore::new(usize::try_from(users_max).unwrap_or(usize::MAX)));
+    pub fn new(
+        users_max: u32,
+        tenant_users_max: u32,
+        metrics: WatchMetrics,
+        switch: InvalidationSwitch,
+    ) -> Self {
+        let shares = Shares::new(users_max, tenant_users_max);
         let (inbox, inbox_filled, held_users) = (Mutex::default(), Notify::new(), HeldUsers::new(switch));
-        Self(Arc::new(Shared { inbox, inbox_filled, permits, metrics, held_users }))
+        Self(Arc::new(Shared { inbox, inbox_filled, shares, metrics, held_users }))
     }
 
-    /// Begins to follow users, which must be distinct. Returns `None` at the limit of watched
-    /// users. The updates begin with the presence of each user, read from now on.
-    #[must_use]
-    pub fn watch(&self, users: Vec<UserKey>) -> Option<Watcher> {
-        let number = u32::try_from(users.len()).ok()?;
-        let permit = Arc::clone(&self.0.permits).try_acquire_many_owned(number).ok()?;
+    /// Begins to follow users of a tenant, which must be distinct. The error is a limit of watched users
+    /// that is reached. The updates begin with the presence of each user, read from now on.
+    pub fn watch(&self, tenant_id: Uuid, users: Vec<UserKey>) -> Result<Watcher, Exceeded> {
+        let share = self.0.shares.take(tenant_id, u32::try_from(users.len()).unwrap_or(u32::MAX))?;
         let mailbox = Arc::new(Mailbox::new(self.0.metrics.clone()));
         self.inbox().opened.push((users, Arc::clone(&mailbox)));
         self.0.inbox_filled.notify_one();
-        Some(Watcher { hub: self.clone(), mailbox, _permit: permit })
+        Ok(Watcher { hub: self.clone(), mailbox, _share: share })
     }
 
     /// Returns the streams that hold sessions. They hear of changes only while the hub is [`run`].
@@ -103,7 +109,7 @@ impl Hub {
 pub struct Watcher {
     hub: Hub,
     mailbox: Arc<Mailbox>,
-    _permit: OwnedSemaphorePermit,
+    _share: Share<Uuid>,
 }
 
 impl Watcher {

@@ -304,19 +304,20 @@ async fn a_full_queue_is_429_with_a_retry_delay() {
     send_batch();
     send_batch();
     let status = batches.join_next().await.unwrap().unwrap().unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.code(), Code::Unavailable);
 
     let status = PresenceServiceClient::new(channel).set_presence(request(0)).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.code(), Code::Unavailable, "the queue is not the caller's");
     assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
     assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_QUEUE_FULL");
     let url = format!("http://{}/v1.0/users/u/presence/setPresence", bench.app.addresses().http);
     let body = json!({ "sessionId": "a", "availability": "Busy", "activity": "InACall" });
     let response = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
-    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
     let body: Value = response.json().await.unwrap();
-    assert_eq!(body["error"]["code"], "TooManyRequests");
+    assert_eq!(body["error"]["code"], "serviceNotAvailable");
+    assert_eq!(body["error"]["innerError"]["code"], "QUEUE_FULL");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::{
-    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View},
+    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View, stream_end::StreamEnd},
     store::UserKey,
     watch::{PresenceUpdate, Watcher},
 };
@@ -58,25 +58,30 @@ impl Service {
             .map(|user_id| caller.authorize(Operation::WatchPresences, user_id))
             .collect();
         let (keys, hub) = (keys?, &self.streams.hub);
+        let tenant_id = keys.first().map_or_else(Uuid::nil, |key| key.tenant_id);
         let stream = WatchStream {
             caller: caller.clone(),
             service: Arc::clone(self),
             view,
-            tenant_id: keys.first().map_or_else(Uuid::nil, |key| key.tenant_id),
+            tenant_id,
             untimed: Vec::new(),
             ready: VecDeque::new(),
             sent: HashMap::with_capacity(keys.len()),
             unsent: keys.len(),
             snapshot_complete: false,
-            watcher: hub.watch(keys).ok_or_else(Error::too_many_watched)?,
+            watcher: hub.watch(tenant_id, keys).map_err(Error::too_many_watched)?,
             heartbeat: self.streams.settings.watch_heartbeat,
             end: self.streams.end(caller, &self.clock),
+            counted: self.streams.count(Operation::WatchPresences),
         };
         Ok(unfold(Some(stream), async |stream| {
             let mut stream = stream?;
             match stream.next().await {
                 Ok(event) => Some((Ok(event), Some(stream))),
-                Err(error) => Some((Err(error), None)),
+                Err(error) => {
+                    stream.counted.set_error(&error);
+                    Some((Err(error), None))
+                }
             }
         }))
     }
@@ -102,6 +107,7 @@ struct WatchStream {
     snapshot_complete: bool,
     heartbeat: Duration,
     end: BoxFuture<'static, Error>,
+    counted: StreamEnd,
 }
 
 impl WatchStream {

@@ -1,7 +1,8 @@
 //! Groups of metrics, each recorded by one part of the service.
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
@@ -57,6 +58,35 @@ impl WatchMetrics {
         let help = "Time from an invalidation or a transition to sending the new presence";
         registry.register_with_unit("watch_delay", help, Unit::Seconds, metrics.delay.clone());
         metrics
+    }
+}
+
+/// The metrics of streams that watch users or hold sessions. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct StreamMetrics {
+    /// Open streams that hold a session.
+    pub(super) holds: Gauge,
+    ended: Family<StreamLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamLabels {
+    operation: &'static str,
+    reason: &'static str,
+}
+
+impl StreamMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let help = "Ended streams that watched users or held a session, by operation and reason";
+        registry.register("hold_streams", "Open streams that hold a session", metrics.holds.clone());
+        registry.register("streams_ended", help, metrics.ended.clone());
+        metrics
+    }
+
+    /// Counts a stream that has ended.
+    pub fn ended(&self, operation: &'static str, reason: &'static str) {
+        self.ended.get_or_create(&StreamLabels { operation, reason }).inc();
     }
 }
 

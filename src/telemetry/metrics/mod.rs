@@ -23,7 +23,7 @@ use crate::presence::Timestamp;
 use buckets::{members, seconds};
 pub use clients::{ClientMetrics, ConnectionMetrics};
 use groups::{HistoryMetrics, KeyMetrics};
-pub use groups::{ReplicaMetrics, StatementMetrics, WatchMetrics};
+pub use groups::{ReplicaMetrics, StatementMetrics, StreamMetrics, WatchMetrics};
 
 /// The metrics of the process, which all its workers share. Clones share them, too.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ struct Families {
     sessions_removed: Counter,
     sessions_evicted: Counter,
     history: HistoryMetrics,
-    hold_streams: Gauge,
+    streams: StreamMetrics,
     watch: WatchMetrics,
     replica: ReplicaMetrics,
 }
@@ -157,8 +157,7 @@ impl Metrics {
             sessions_evicted.clone(),
         );
         let history = HistoryMetrics::register(&mut registry);
-        let hold_streams = Gauge::default();
-        registry.register("hold_streams", "Open streams that hold a session", hold_streams.clone());
+        let streams = StreamMetrics::register(&mut registry);
         let watch = WatchMetrics::register(&mut registry);
         let replica = ReplicaMetrics::register(&mut registry);
 
@@ -179,7 +178,7 @@ impl Metrics {
             sessions_removed,
             sessions_evicted,
             history,
-            hold_streams,
+            streams,
             watch,
             replica,
         }))
@@ -277,7 +276,13 @@ impl Metrics {
     /// The gauge of streams that hold a session.
     #[must_use]
     pub fn hold_streams(&self) -> Gauge {
-        self.0.hold_streams.clone()
+        self.0.streams.holds.clone()
+    }
+
+    /// The metrics of streams.
+    #[must_use]
+    pub fn streams(&self) -> StreamMetrics {
+        self.0.streams.clone()
     }
 
     /// The metrics of watching.

@@ -14,7 +14,8 @@ use tonic_types::StatusExt;
 
 on_every_engine![
     each_message_counts_as_a_call_and_an_extension_does_not,
-    the_streams_of_an_application_and_of_a_replica_are_limited
+    the_streams_of_an_application_and_of_a_replica_are_limited,
+    a_message_of_a_stream_has_the_limit_of_other_messages,
 ];
 
 const OTHER_APP: &str = "33333333-f5ab-4529-bffb-cfe50aa89f87";
@@ -78,29 +79,42 @@ async fn each_message_counts_as_a_call_and_an_extension_does_not(engine: Engine)
 
 async fn the_streams_of_an_application_and_of_a_replica_are_limited(engine: Engine) {
     let guarded = Guarded::start(engine, &["--holds-max", "3", "--application-holds-max", "2"]).await;
-    let refused = async |application: &str, setting: &str| {
+    let refused = async |application: &str, code: Code, setting: &str| {
         let status = open(&guarded, application, "more").await.err().unwrap();
-        assert_eq!(
-            (status.code(), reason(&status).as_str()),
-            (Code::ResourceExhausted, "ERROR_REASON_TOO_MANY_HOLDS")
-        );
+        assert_eq!((status.code(), reason(&status).as_str()), (code, "ERROR_REASON_TOO_MANY_HOLDS"));
         assert!(status.message().contains(setting), "{status}");
         assert!(status.get_details_retry_info().is_some(), "{status}");
     };
     let first = open(&guarded, tokens::APP, "a").await.unwrap();
     let second = open(&guarded, tokens::APP, "b").await.unwrap();
-    refused(tokens::APP, "--application-holds-max").await;
+    refused(tokens::APP, Code::ResourceExhausted, "--application-holds-max").await;
     let other = open(&guarded, OTHER_APP, "c").await.unwrap();
-    refused(OTHER_APP, "--holds-max").await;
+    refused(OTHER_APP, Code::Unavailable, "--holds-max").await;
     // The end of a stream makes room, for the application and for the replica.
     second.finish().await;
     let _third = open(&guarded, OTHER_APP, "d").await.unwrap();
-    refused(OTHER_APP, "--holds-max").await;
+    refused(OTHER_APP, Code::Unavailable, "--holds-max").await;
     drop(other);
     eventually("the place of a broken stream is free", async || {
         open(&guarded, tokens::APP, "e").await.is_ok()
     })
     .await;
     drop(first);
+    guarded.server.stop().await;
+}
+
+async fn a_message_of_a_stream_has_the_limit_of_other_messages(engine: Engine) {
+    let guarded = Guarded::start(engine, &[]).await;
+    let mut holder = open(&guarded, tokens::APP, "u").await.unwrap();
+    assert!(matches!(holder.next().await, Response::Set(_)));
+    holder.messages.try_send(message("", &"x".repeat(1_024 * 1_024), "Away/Away")).unwrap();
+    let status = holder.end().await;
+    println!("{:?} {}", status.code(), status.message());
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::ResourceExhausted, "ERROR_REASON_MESSAGE_TOO_LARGE")
+    );
+    assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
+    assert_eq!(activity(&guarded).await, "ACTIVITY_IN_A_CALL", "the session stays for its grace");
     guarded.server.stop().await;
 }

@@ -224,6 +224,7 @@ async fn every_panel_shows_data_of_a_live_service() {
             client.get("u").await;
             client.clear("u", "app").await;
         }
+        drop(Watcher::open(service, &["u"]).await);
         let unknown = reqwest::Client::new().post(format!("http://{}/v1.0/$batch", service.http));
         unknown.body(r#"{"unknown":1}"#).send().await.unwrap();
         let mut still = Vec::new();

@@ -18,6 +18,7 @@ use crate::support::{
     server::Server,
     wait::eventually,
 };
+use crate::watch::Watcher;
 
 const SETTINGS: &str = "# Settings
 
@@ -80,7 +81,7 @@ after its first event. A test generates this page.
 | statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `load_history`, `update_user`, `list_users`, `count_users`, `erase_author`, `erase_user`, `export_user`; from the read replica `replica_load` and so on |
 | pool | database connections of: `workers`, `main` (health, cleanup, sampler, watch hub), `replica` (the read replica) |
 | state | of a database connection: `busy`, `idle` |
-| reason | why the service closed a connection: `header_timeout`, `idle_timeout`, `send_timeout`, `resets` |
+| reason | why the service closed a connection: `header_timeout`, `idle_timeout`, `send_timeout`, `resets`. Why a stream ended: `client` (it ended, cancelled or disconnected), `token` (expired), `age`, `stop`, `taken` (another call has the session), `store` (a message could not be written), `message` (a refused message, also above the rate limit), `fault` |
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -99,6 +100,7 @@ async fn the_metrics_are_what_is_kept_in_docs() {
         client.get("u").await;
         client.clear("u", "app").await;
     }
+    drop(Watcher::open(addresses, &["u"]).await);
     let unknown = reqwest::Client::new().post(format!("http://{}/v1.0/$batch", addresses.http));
     unknown.body(r#"{"unknown":1}"#).send().await.unwrap();
     // One that says nothing is closed, and counted.
@@ -107,6 +109,7 @@ async fn the_metrics_are_what_is_kept_in_docs() {
     let closed = async || {
         text = scrape(addresses.admin).await;
         text.contains("presence_connections_timed_out_total{")
+            && text.contains("presence_streams_ended_total{")
     };
     eventually("the silent connection is closed", closed).await;
     is_golden("docs/metrics.md", &(METRICS.to_owned() + &metrics(&text)));

@@ -12,7 +12,11 @@ use presenced::grpc::pb::{WatchPresencesRequest, presence_service_client::Presen
 use super::{Watcher, client, connect, set_all};
 use crate::{
     auth::Guarded,
-    support::{client::Outcome::Done, database::Engine, on_every_engine, server::Server, tokens},
+    hold::Holder,
+    support::{
+        client::Outcome::Done, database::Engine, metrics::value, on_every_engine, server::Server, tokens,
+        wait::eventually,
+    },
 };
 
 on_every_engine![a_paused_reader_gets_the_newest_state_when_it_resumes];
@@ -66,7 +70,8 @@ async fn the_number_of_watched_users_is_limited() {
     let status = Watcher::try_open(server.addresses, &ids).await.err().unwrap();
     assert_eq!(
         (status.code(), reason(&status).as_str()),
-        (Code::ResourceExhausted, "ERROR_REASON_TOO_MANY_WATCHED")
+        (Code::Unavailable, "ERROR_REASON_TOO_MANY_WATCHED"),
+        "the limit is the replica's, not the caller's"
     );
     assert!(status.get_details_retry_info().is_some());
     drop(first);
@@ -76,6 +81,70 @@ async fn the_number_of_watched_users_is_limited() {
         }
     };
     tokio::time::timeout(super::PATIENCE, opened).await.expect("users can be watched again");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_tenant_cannot_take_all_watched_users() {
+    let flags = ["--watch-users-max", "20000", "--tenant-watch-users-max", "10000"];
+    let guarded = Guarded::start(Engine::Sqlite, &flags).await;
+    let open = async |tenant: &str| {
+        let claims = tokens::with(&json!({ "roles": ["Presence.Read.All"], "tid": tenant }));
+        let bearer = format!("Bearer {}", guarded.signer.sign(&claims));
+        let user_ids = (0..6_000).map(|user| user.to_string()).collect();
+        let mut request = Request::new(WatchPresencesRequest { user_ids, ..Default::default() });
+        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+        let mut client = PresenceServiceClient::new(connect(guarded.server.addresses).await);
+        client.watch_presences(request).await
+    };
+    let other = "44444444-f5ab-4529-bffb-cfe50aa89f87";
+    let first = open(tokens::TENANT).await.unwrap();
+    let status = open(tokens::TENANT).await.err().unwrap();
+    println!("the same tenant: {:?} {}", status.code(), status.message());
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::ResourceExhausted, "ERROR_REASON_TOO_MANY_WATCHED")
+    );
+    assert!(status.message().contains("--tenant-watch-users-max"), "{status}");
+    let second = open(other).await.expect("another tenant has room");
+    drop((first, second));
+    guarded.server.stop().await;
+}
+
+#[test]
+fn a_tenant_has_half_of_the_watched_users_if_there_are_several() {
+    let all = |flags: &[&str]| {
+        let streams = crate::support::server::settings("sqlite::memory:", flags).streams;
+        [true, false].map(|has_tenants| streams.tenant_users_max(has_tenants))
+    };
+    assert_eq!(all(&["--watch-users-max", "50000"]), [25_000, 50_000]);
+    let both = ["--watch-users-max", "50000", "--tenant-watch-users-max", "10000"];
+    assert_eq!(all(&both), [10_000, 10_000]);
+}
+
+#[tokio::test]
+async fn ended_streams_are_counted_by_reason() {
+    let server = Server::start_tuned(Engine::Sqlite, &[], |settings| {
+        settings.streams.stream_max_age = Duration::from_secs(2);
+    })
+    .await;
+    let admin = server.addresses.admin;
+    let ended = async |operation: &str, reason: &str| {
+        let series = format!(r#"presence_streams_ended_total{{operation="{operation}",reason="{reason}"}}"#);
+        value(admin, &series).await
+    };
+    let mut old = Watcher::open(server.addresses, &["a"]).await;
+    drop(Watcher::of(server.addresses, &["a"], &["a Offline/Offline"]).await);
+    let mut holder = Holder::open(server.addresses, "Busy/InACall").await;
+    assert_eq!(client(&server).clear("u", "app").await, Done);
+    assert_eq!(reason(&holder.end().await), "ERROR_REASON_SESSION_TAKEN");
+    assert_eq!(reason(&old.end().await), "ERROR_REASON_STREAM_TOO_OLD");
+    for (operation, reason) in
+        [("watch_presences", "client"), ("hold_presence", "taken"), ("watch_presences", "age")]
+    {
+        eventually("the end is counted", async || ended(operation, reason).await >= 1.0).await;
+        println!("{operation} {reason}: {}", ended(operation, reason).await);
+    }
     server.stop().await;
 }
 
