@@ -2,8 +2,9 @@
 //!
 //! 1. If the key set cannot be read, the last one stays in use, so that an unavailable
 //!    issuer does not lock out its callers.
-//! 2. A token that names an unknown key causes a new read at once, at most once every
-//!    [`UNKNOWN_KEY_INTERVAL`], so that invented key ids cannot flood the issuer.
+//! 2. A token that no key verifies causes a new read at once, because the issuer may have replaced
+//!    a key, with or without a new key id. All such tokens together cause at most one read every
+//!    [`TOKEN_INTERVAL`], so that invalid tokens cannot flood the issuer.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -24,8 +25,8 @@ const FILE_INTERVAL: Duration = Duration::from_secs(2);
 const URL_INTERVAL: Duration = Duration::from_mins(5);
 /// The interval at which a URL is fetched after a failure, or without a key.
 const URL_RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// The shortest interval between reads that unknown keys cause.
-const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
+/// The shortest interval between reads that tokens cause.
+const TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 /// The timeout of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest key set, in bytes.
@@ -43,14 +44,25 @@ pub(super) enum Source {
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     read: watch::Receiver<KeySnapshot>,
-    unknown_key: Arc<Notify>,
+    /// Notified when a token needs a read.
+    needed: Arc<Notify>,
 }
 
 /// The keys in use after the last read.
 #[derive(Clone, Debug)]
 struct KeySnapshot {
     keys: Arc<KeySet>,
-    at: Stopwatch,
+    /// The number of reads that tokens caused.
+    token_reads: u64,
+    /// Runs since the last of them.
+    last_token_read: Option<Stopwatch>,
+}
+
+impl KeySnapshot {
+    /// Whether a token may cause a read.
+    fn token_may_read(&self) -> bool {
+        self.last_token_read.is_none_or(|last| last.elapsed() >= TOKEN_INTERVAL)
+    }
 }
 
 impl Source {
@@ -124,13 +136,13 @@ impl Keys {
         if keys.is_empty() {
             warn!("no key to verify tokens: all requests are unauthenticated");
         }
-        let (send, read) = watch::channel(KeySnapshot { keys, at: Stopwatch::start() });
-        let unknown_key = Arc::new(Notify::new());
+        let (send, read) = watch::channel(KeySnapshot { keys, token_reads: 0, last_token_read: None });
+        let needed = Arc::new(Notify::new());
         tokio::spawn({
-            let unknown_key = Arc::clone(&unknown_key);
-            async move { stop.run_until_cancelled(reader.run(send, unknown_key)).await }
+            let needed = Arc::clone(&needed);
+            async move { stop.run_until_cancelled(reader.run(send, needed)).await }
         });
-        Ok(Self { read, unknown_key })
+        Ok(Self { read, needed })
     }
 
     /// The current keys.
@@ -138,13 +150,18 @@ impl Keys {
         Arc::clone(&self.read.borrow().keys)
     }
 
-    /// The keys after another read, unless the last one is too recent.
+    /// The keys after another read, unless a token caused one too recently. Tokens that arrive
+    /// during the read share it.
     pub(super) async fn reread(&self) -> Arc<KeySet> {
         let mut read = self.read.clone();
-        if read.borrow_and_update().at.elapsed() >= UNKNOWN_KEY_INTERVAL {
-            self.unknown_key.notify_one();
+        let (may_read, before) = {
+            let snapshot = read.borrow_and_update();
+            (snapshot.token_may_read(), snapshot.token_reads)
+        };
+        if may_read {
+            self.needed.notify_one();
             // If the read takes too long, the current keys decide.
-            let _ = timeout(FETCH_TIMEOUT, read.changed()).await;
+            let _ = timeout(FETCH_TIMEOUT, read.wait_for(|now| now.token_reads != before)).await;
         }
         self.current()
     }
@@ -161,21 +178,24 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, send: watch::Sender<KeySnapshot>, unknown_key: Arc<Notify>) {
+    async fn run(mut self, send: watch::Sender<KeySnapshot>, needed: Arc<Notify>) {
         loop {
             let interval = self.source.interval(!self.failing && !send.borrow().keys.is_empty());
-            tokio::select! {
-                () = sleep(interval) => {}
-                () = unknown_key.notified() => {
-                    if send.borrow().at.elapsed() < UNKNOWN_KEY_INTERVAL {
-                        continue;
-                    }
-                }
+            let for_token = tokio::select! {
+                () = sleep(interval) => false,
+                () = needed.notified() => true,
+            };
+            // A token that arrived during the last read may have left a notification.
+            if for_token && !send.borrow().token_may_read() {
+                continue;
             }
             let new = self.read().await.ok().flatten();
             send.send_modify(|read| {
                 read.keys = new.unwrap_or_else(|| Arc::clone(&read.keys));
-                read.at = Stopwatch::start();
+                if for_token {
+                    (read.token_reads, read.last_token_read) =
+                        (read.token_reads.wrapping_add(1), Some(Stopwatch::start()));
+                }
             });
         }
     }

@@ -47,10 +47,16 @@ impl Tokens {
             return claims.caller(&self.expected, self.clock.now());
         }
         let header = header(token)?;
-        if !keys.knows(header.kid.as_deref()) {
-            keys = self.keys.reread().await;
+        let mut claims = verify(token, &header, &keys)?;
+        if claims.is_none() {
+            // The issuer may have replaced the key, possibly under the same id.
+            let newer = self.keys.reread().await;
+            if !Arc::ptr_eq(&keys, &newer) {
+                keys = newer;
+                claims = verify(token, &header, &keys)?;
+            }
         }
-        let claims = Arc::new(verify(token, &header, &keys)?);
+        let claims = Arc::new(claims.ok_or_else(|| unverified(&header, &keys))?);
         let caller = claims.caller(&self.expected, self.clock.now())?;
         // Invalid tokens are not cached, so their senders cannot fill the cache.
         keys.remember(token, claims);
@@ -76,23 +82,28 @@ fn header(token: &str) -> Result<Header, Error> {
     Ok(header)
 }
 
-/// The token's claims, if one of the keys signed it.
-fn verify(token: &str, header: &Header, keys: &KeySet) -> Result<Claims, Error> {
-    let id = header.kid.as_deref();
-    if !keys.knows(id) {
-        return Err(Error::token_invalid("The access token is signed with an unknown key (header kid)."));
-    }
+/// The token's claims; `None` if none of the keys signed it.
+fn verify(token: &str, header: &Header, keys: &KeySet) -> Result<Option<Claims>, Error> {
     let validation = signature_only(header.alg);
-    for key in keys.candidates(id, header.alg) {
+    for key in keys.candidates(header.kid.as_deref(), header.alg) {
         match decode::<Claims>(token, key, &validation) {
-            Ok(token) => return Ok(token.claims),
+            Ok(token) => return Ok(Some(token.claims)),
             Err(error) if matches!(error.kind(), ErrorKind::Json(_) | ErrorKind::Utf8(_)) => {
                 return Err(Error::token_invalid("The access token's claims cannot be decoded."));
             }
             Err(_) => {}
         }
     }
-    Err(Error::token_invalid("The access token's signature is invalid."))
+    Ok(None)
+}
+
+/// The error of a token that none of the keys signed.
+fn unverified(header: &Header, keys: &KeySet) -> Error {
+    Error::token_invalid(if keys.knows(header.kid.as_deref()) {
+        "The access token's signature is invalid."
+    } else {
+        "The access token is signed with an unknown key (header kid)."
+    })
 }
 
 /// Verifies the signature only; [`Claims::caller`] checks the claims with the service's

@@ -42,7 +42,7 @@ pub struct AuthSettings {
     /// URL of the JSON Web Key Set whose keys sign tokens.
     ///
     /// It must be https, or http on this machine. The service fetches it every 5 minutes, and at most
-    /// every 10 s when a token names an unknown key.
+    /// every 10 s when no key verifies a token.
     #[arg(long, env = "PRESENCE_JWKS_URL", global = true, value_name = "URL")]
     pub jwks_url: Option<Secret>,
 
