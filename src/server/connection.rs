@@ -139,7 +139,7 @@ where
         let ended = match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.serve_http(Box::new(stream), peer).await,
             Some(Ok(Err(error))) => {
-                debug!(%error, "TLS handshake failed");
+                tls.log_failure(&error, peer);
                 None
             }
             Some(Err(_)) => Some(TimedOut::Header),

@@ -1,21 +1,32 @@
 //! TLS certificates from files, which are read again when they change.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    CertificateError, OtherError, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::validity::first_expiry;
-use crate::{presence::Timestamp, settings::TlsSettings, telemetry::Metrics};
+use crate::{
+    presence::Timestamp,
+    settings::TlsSettings,
+    telemetry::{LogThrottle, Metrics},
+};
 
 /// The interval at which the files are read.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The time without a refused certificate after which the next one is logged again.
+const REFUSAL_QUIET: Duration = Duration::from_mins(1);
+
+/// What to do about a certificate that rustls cannot read.
+const VERSION_1: &str = "it is of X.509 version 1; make one of version 3, with openssl x509 -req by giving -extfile a \
+                         file with the line extendedKeyUsage=clientAuth";
 
 /// The ALPN names of the protocols.
 const HTTP_2: &[u8] = b"h2";
@@ -23,13 +34,44 @@ const HTTP_1: &[u8] = b"http/1.1";
 
 /// The current TLS configuration of one API. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Tls(watch::Receiver<Arc<ServerConfig>>);
+pub struct Tls {
+    config: watch::Receiver<Arc<ServerConfig>>,
+    refusals: Arc<Refusals>,
+}
+
+/// Limits the log lines about certificates of clients, of version 1 and all others.
+#[derive(Debug)]
+struct Refusals {
+    version_1: LogThrottle,
+    other: LogThrottle,
+}
 
 impl Tls {
     /// The configuration for new connections.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.borrow())
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Logs a handshake that failed: as a warning if the certificate of the client was refused, because
+    /// the operator of that client sees only an alert.
+    pub(super) fn log_failure(&self, error: &io::Error, peer: Option<SocketAddr>) {
+        let peer = peer.map(tracing::field::display);
+        let (because, throttle) = match refused_certificate(error) {
+            None => return debug!(%error, peer, "TLS handshake failed"),
+            Some(because) if because == VERSION_1 => (because, &self.refusals.version_1),
+            Some(because) => (because, &self.refusals.other),
+        };
+        if throttle.fails() {
+            warn!(because, peer, "the certificate of a client is refused; logged once a minute at most");
+        } else {
+            debug!(because, peer, "the certificate of a client is refused");
+        }
+    }
+
+    fn new(config: watch::Receiver<Arc<ServerConfig>>) -> Self {
+        let [version_1, other] = [REFUSAL_QUIET; 2].map(LogThrottle::new);
+        Self { config, refusals: Arc::new(Refusals { version_1, other }) }
     }
 
     /// Reads the certificates: the configurations of gRPC and HTTP, or `None` without TLS.
@@ -66,7 +108,23 @@ impl Tls {
                 failing = fails;
             }
         });
-        Ok(Some((Self(grpc), Self(http))))
+        Ok(Some((Self::new(grpc), Self::new(http))))
+    }
+}
+
+/// The reason why the certificate of a client was refused; `None` if the handshake failed for another
+/// reason.
+fn refused_certificate(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        // rustls has no value of its own for a certificate without the field `version`.
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other)))
+            if other.to_string().contains("UnsupportedCertVersion") =>
+        {
+            Some(VERSION_1.to_owned())
+        }
+        rustls::Error::InvalidCertificate(reason) => Some(reason.to_string()),
+        rustls::Error::NoCertificatesPresented => Some("the client presented none".to_owned()),
+        _ => None,
     }
 }
 

@@ -1,17 +1,26 @@
 //! TLS at both APIs.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use presenced::grpc::pb::{GetPresenceRequest, presence_service_client::PresenceServiceClient};
 use reqwest::{Certificate, Client, Response, Version};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio_rustls::TlsConnector;
 use tonic::transport::{Certificate as CaCertificate, Channel, ClientTlsConfig, Identity};
 
 use crate::{
     support::{
         authority::Authority,
         database::Engine,
+        process::Process,
         server::Server,
         wait::{eventually, pass_time},
     },
@@ -139,4 +148,68 @@ async fn grpc_can_require_client_certificates() {
     assert!(grpc(&authority, &server, Some(authority.issue())).await.is_err());
     assert!(http(&authority).get(presence(&server)).send().await.is_ok(), "HTTP does not require one");
     server.stop().await;
+}
+
+/// A client that presents this certificate, in DER, without checking it.
+fn presenting(authority: &Authority, (cert, key): (Vec<u8>, Vec<u8>)) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
+    let key = aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::try_from(key).unwrap()).unwrap();
+    let own = SingleCertAndKey::from(CertifiedKey::new(vec![CertificateDer::from(cert)], key));
+    let mut config =
+        ClientConfig::builder().with_root_certificates(roots).with_client_cert_resolver(Arc::new(own));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_client_certificate_of_version_1_is_refused_with_a_log_line_that_says_so() {
+    let (authority, clients, folder) = (Authority::new(), Authority::new(), TempDir::new().unwrap());
+    authority.write(folder.path());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("clients.crt"), clients.pem()).unwrap();
+    let flags = [
+        "--tls-cert",
+        &path("tls.crt"),
+        "--tls-key",
+        &path("tls.key"),
+        "--tls-client-ca",
+        &path("clients.crt"),
+    ];
+    let mut process = Process::start("sqlite::memory:", &flags).await;
+    let connect = async |own: (Vec<u8>, Vec<u8>)| {
+        let tcp = TcpStream::connect(process.grpc).await.unwrap();
+        let peer = tcp.local_addr().unwrap().to_string();
+        let mut tls =
+            presenting(&authority, own).connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+        // The alert follows the client's side of the handshake.
+        (tls.read_u8().await, peer)
+    };
+    let (good, _) = connect(clients.issue_der()).await;
+    assert!(good.is_ok(), "{good:?}");
+    // One line a minute for each kind.
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        for own in [clients.issue_version_1(), Authority::new().issue_der()] {
+            let (refused, peer) = connect(own).await;
+            assert!(refused.is_err());
+            peers.push(peer);
+        }
+    }
+    process.signal("TERM");
+    let (_, log) = process.wait();
+    let refused: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["message"].as_str().unwrap().contains("certificate of a client is refused"))
+        .collect();
+    let [version_1, unknown] = &refused[..] else {
+        panic!("{} lines about certificates: {log}", refused.len())
+    };
+    let because = version_1["because"].as_str().unwrap();
+    assert!(because.contains("X.509 version 1") && because.contains("-extfile"), "{because}");
+    assert_eq!([&version_1["peer"], &unknown["peer"]], [&peers[0], &peers[1]]);
+    assert_eq!([&version_1["level"], &unknown["level"]], ["WARN", "WARN"]);
+    // The other authority has the same name.
+    assert_eq!(unknown["because"], "BadSignature");
 }
