@@ -33,6 +33,7 @@ mod operations;
 mod pgbouncer;
 mod property;
 mod read_replica;
+mod readiness;
 mod readme;
 mod replicas;
 mod server;
