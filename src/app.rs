@@ -1,30 +1,25 @@
 //! The composition root: it builds, starts and stops every part of the service.
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::oneshot,
-    task::{JoinHandle, JoinSet},
-    time::timeout,
-};
+use futures_util::future::join_all;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    admin::{self, Admin},
-    auth::Authenticator,
+    admin::Admin,
+    auth::{Authenticator, KeptCurrent},
     batch::{Batches, Limits},
-    cleanup,
     clock::Clock,
     health::Health,
-    sampler,
-    server::{ClientFaults, Memory, Slots, Tls, accept, bind, connections_max, memory_limit},
+    server::{CertificateReader, ClientFaults, Memory, Tls, bind, memory_limit},
     service::{Holds, ReplicaHealth, Streams},
     settings::{Settings, UnknownProperties},
     store::{Database, OpenError, Store},
+    tasks::{self, ADMIN, Background, EndedTask, Handles, Tasks},
     telemetry::{Api, Metrics, Traces},
-    watch::{self, Hub, Sources},
+    watch::{self, Hub},
     worker::{Parts, Worker},
 };
 
@@ -70,19 +65,9 @@ pub struct App {
     /// The store of the main runtime.
     store: Arc<dyn Store>,
     health: Health,
-    /// Checks the health; ends at `stop`.
-    health_loop: JoinHandle<()>,
-    /// Removes old sessions; ends at `stop`.
-    cleanup: JoinHandle<()>,
-    /// Samples the size of the history; ends at `stop`.
-    sampler: JoinHandle<()>,
-    /// Notifies watchers; ends at `stop`.
-    hub: JoinHandle<()>,
-    /// Serves the admin API until the end of a stop.
-    admin: JoinHandle<()>,
-    acceptors: JoinSet<()>,
+    tasks: Tasks,
+    handles: Handles,
     traces: Traces,
-    workers: Vec<oneshot::Receiver<()>>,
     stop: CancellationToken,
     abort: CancellationToken,
 }
@@ -143,88 +128,50 @@ fn read_replica(settings: &Settings) -> Result<Option<Arc<Database>>, OpenError>
 impl App {
     /// Starts the service. Once this returns, the service accepts requests.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        let mut parts = Box::pin(parts(settings, clock)).await?;
+        let (mut parts, auth, certificates) = Box::pin(parts(settings, clock)).await?;
         let grpc = bind("--grpc-addr", settings.grpc_addr)?;
         let http = bind("--http-addr", settings.http_addr)?;
         let admin = bind("--admin-addr", settings.admin_addr)?;
         let addresses =
             Addresses { grpc: grpc.local_addr()?, http: http.local_addr()?, admin: admin.local_addr()? };
         parts.grpc_addr = addresses.grpc;
-        let Parts { database, replica, clock, metrics, traces, health, stop, abort, streams, memory, .. } =
-            parts.clone();
+        let Parts { database, metrics, traces, health, stop, abort, memory, .. } = parts.clone();
         let workers =
             start_workers(if database.has_one_writer() { 1 } else { settings.workers.number() }, &parts)
                 .await?;
+        let number = workers.len();
 
-        let store = database.open(OWN_CONNECTIONS);
-        let health_loop =
-            tokio::spawn(health.clone().watch(Arc::clone(&database), Arc::clone(&store), stop.clone()));
-        let watched = database.open(watch::CONNECTIONS);
-        let sources = Sources {
-            store: Arc::clone(&watched),
-            invalidations: database.invalidations(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
+        let (store, watched) = (database.open(OWN_CONNECTIONS), database.open(watch::CONNECTIONS));
+        let replica = parts.replica.as_ref().map(|(replica, _)| replica.open(REPLICA_CONNECTIONS));
+        let stores = pools([Arc::clone(&store), Arc::clone(&watched)], replica.clone(), &workers);
+        let admin_api = Admin {
+            health: health.clone(),
+            metrics,
+            database: Arc::clone(&database),
+            stores: stores.into(),
+            limits: settings.limits,
+            memory,
         };
-        let hub = tokio::spawn(watch::run(streams.hub, sources, stop.clone()));
-        let cleanup = tokio::spawn(cleanup::run(
-            Arc::clone(&store),
-            clock.clone(),
-            metrics.clone(),
-            settings.retention,
-            settings.history,
-            stop.clone(),
-        ));
-        let sampler = tokio::spawn(sampler::run(Arc::clone(&store), metrics.clone(), stop.clone()));
-        tokio::spawn({
-            let (database, stop) = (Arc::clone(&database), stop.clone());
-            async move { database.follow_shards(stop).await }
-        });
-        let replica = replica.map(|(replica, health)| {
-            let store = replica.open(REPLICA_CONNECTIONS);
-            // The task closes its connection when it ends, if the process lives long enough.
-            tokio::spawn(health.watch(Arc::clone(&store), clock, stop.clone()));
-            store
-        });
-        let stores = pools([Arc::clone(&store), watched], replica, &workers);
-        let admin = tokio::spawn(admin::serve(
-            Admin {
-                health: health.clone(),
-                metrics: metrics.clone(),
-                database: Arc::clone(&database),
-                stores: stores.into(),
-                limits: settings.limits,
-                memory,
-            },
-            admin,
-        ));
-
-        let listeners = [(Api::Grpc, grpc), (Api::Http, http)];
-        let acceptors = accept_all(listeners, settings, &metrics, &workers, &stop);
+        let background = Background {
+            store: Arc::clone(&store),
+            watched,
+            replica,
+            auth,
+            certificates,
+            admin: (admin_api, admin),
+            listeners: [(Api::Grpc, grpc), (Api::Http, http)],
+            workers,
+        };
+        let tasks = Tasks::new(stop.clone());
+        let handles = tasks::start(&tasks, settings, &parts, background);
         info!(
             grpc = %addresses.grpc,
             http = %addresses.http,
             admin = %addresses.admin,
-            workers = workers.len(),
+            workers = number,
             "listening"
         );
-        let workers = workers.into_iter().map(|worker| worker.ended).collect();
-        Ok(Self {
-            addresses,
-            database,
-            store,
-            health,
-            health_loop,
-            cleanup,
-            sampler,
-            hub,
-            admin,
-            acceptors,
-            traces,
-            workers,
-            stop,
-            abort,
-        })
+        Ok(Self { addresses, database, store, health, tasks, handles, traces, stop, abort })
     }
 
     /// The addresses, with the real port where the settings name port 0.
@@ -233,48 +180,35 @@ impl App {
         self.addresses
     }
 
-    /// Waits until a worker or the watch hub ends unexpectedly, and returns its name. The
-    /// process can't continue without it.
-    pub async fn task_ended(&mut self) -> String {
-        poll_fn(|context| {
-            let mut workers = self.workers.iter_mut();
-            if let Some(index) = workers.position(|worker| Pin::new(worker).poll(context).is_ready()) {
-                return Poll::Ready(worker_name(index));
-            }
-            Pin::new(&mut self.hub).poll(context).map(|_| "watch hub".to_owned())
-        })
-        .await
+    /// The background tasks.
+    #[must_use]
+    pub const fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Waits until a background task ends unexpectedly. The service is broken without it.
+    pub async fn task_ended(&self) -> EndedTask {
+        self.tasks.ended().await
     }
 
     /// Stops the service: health turns to not ready, new connections are refused, and
     /// requests under way complete. Requests that are still under way after `drain_timeout`,
     /// or when `abort` resolves, are dropped. Returns whether all completed.
-    pub async fn stop(mut self, drain_timeout: Duration, abort: impl Future<Output = ()>) -> bool {
+    pub async fn stop(self, drain_timeout: Duration, abort: impl Future<Output = ()>) -> bool {
         self.health.stop().await;
         self.stop.cancel();
-        while self.acceptors.join_next().await.is_some() {}
+        let Handles { acceptors, workers, store_users } = self.handles;
+        join_all(acceptors).await;
 
-        let drained = {
-            let workers = async {
-                for worker in &mut self.workers {
-                    // An error means that the worker has ended, too.
-                    let _ = worker.await;
-                }
-            };
-            tokio::select! {
-                drained = timeout(drain_timeout, workers) => drained.is_ok(),
-                () = abort => false,
-            }
+        let drained = tokio::select! {
+            drained = timeout(drain_timeout, join_all(workers)) => drained.is_ok(),
+            () = abort => false,
         };
         self.abort.cancel();
-        self.admin.abort();
+        self.tasks.end(ADMIN);
         // A database that does not respond must not delay the exit.
         let close = async {
-            // An error means that the task has ended, too.
-            let _ = (&mut self.health_loop).await;
-            let _ = (&mut self.cleanup).await;
-            let _ = (&mut self.sampler).await;
-            let _ = (&mut self.hub).await;
+            join_all(store_users).await;
             self.store.close().await;
             self.database.close().await;
         };
@@ -289,14 +223,18 @@ impl App {
     }
 }
 
-/// Builds the parts that all workers share. Invalid settings are reported before the
+/// Builds the parts that all workers share, and what keeps them current. Invalid settings are reported before the
 /// database is contacted.
-async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
+async fn parts(
+    settings: &Settings,
+    clock: Clock,
+) -> Result<(Parts, KeptCurrent, Option<CertificateReader>), StartError> {
     settings.check().map_err(StartError::Settings)?;
     let (stop, metrics) = (CancellationToken::new(), Metrics::new());
-    let authenticator = Authenticator::start(&settings.auth, clock.clone(), &metrics, stop.clone()).await;
-    let authenticator = authenticator.map_err(StartError::Settings)?;
-    let tls = Tls::open(&settings.tls, &metrics, stop.clone()).map_err(StartError::Settings)?;
+    let authenticator = Authenticator::open(&settings.auth, clock.clone(), &metrics).await;
+    let (authenticator, kept_current) = authenticator.map_err(StartError::Settings)?;
+    let tls = Tls::open(&settings.tls, &metrics).map_err(StartError::Settings)?;
+    let (tls, certificates) = tls.map(|(grpc, http, reader)| ((grpc, http), reader)).unzip();
     if tls.is_none() && !settings.is_local() {
         warn!(
             "requests and tokens are unencrypted: give --tls-cert and --tls-key, unless a proxy encrypts them"
@@ -319,7 +257,7 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
     let (users_max, tenant_max) =
         (settings.streams.watch_users_max, settings.streams.tenant_users_max(has_tenants));
     let hub = Hub::new(users_max, tenant_max, metrics.watch(), database.invalidation_switch());
-    Ok(Parts {
+    let parts = Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
         replica: replica.map(|replica| (replica, ReplicaHealth::new(metrics.replica()))),
@@ -346,7 +284,8 @@ async fn parts(settings: &Settings, clock: Clock) -> Result<Parts, StartError> {
         metrics,
         stop,
         abort: CancellationToken::new(),
-    })
+    };
+    Ok((parts, kept_current, certificates))
 }
 
 /// All stores, each with the name of its pool in the metrics.
@@ -364,29 +303,7 @@ fn pools(
 async fn start_workers(number: usize, parts: &Parts) -> io::Result<Vec<Worker>> {
     let mut workers = Vec::with_capacity(number);
     for index in 0..number {
-        workers.push(Worker::start(worker_name(index), parts.clone()).await?);
+        workers.push(Worker::start(format!("worker-{index}"), parts.clone()).await?);
     }
     Ok(workers)
-}
-
-fn worker_name(index: usize) -> String {
-    format!("worker-{index}")
-}
-
-/// Accepts connections for the workers until `stop`.
-fn accept_all(
-    listeners: [(Api, TcpListener); 2],
-    settings: &Settings,
-    metrics: &Metrics,
-    workers: &[Worker],
-    stop: &CancellationToken,
-) -> JoinSet<()> {
-    let slots = connections_max(settings.limits.connections_max);
-    let mut acceptors = JoinSet::new();
-    for (api, listener) in listeners {
-        let incoming = workers.iter().map(|worker| worker.incoming.clone()).collect();
-        let slots = Slots::new(slots, metrics.clients().of(api));
-        acceptors.spawn(accept(api, listener, slots, incoming, stop.clone()));
-    }
-    acceptors
 }

@@ -1,6 +1,6 @@
 //! The subcommands of the binary, and their exit codes.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use tokio::{
     runtime,
@@ -16,6 +16,7 @@ use crate::{
     graph,
     settings::{Cli, Command, Settings, unknown_variables},
     store::OpenError,
+    tasks::EndedTask,
     telemetry::{LogFormat, init_logs},
 };
 
@@ -79,27 +80,37 @@ async fn serve(settings: &Settings) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let mut app = match started {
+    let app = match started {
         Ok(app) => app,
         Err(error) => return fail(start_code(&error), &error.to_string()),
     };
-    tokio::select! {
-        signal = signals.next() => info!(signal, drain_timeout = ?settings.drain_timeout, "stopping"),
-        task = app.task_ended() => {
-            error!(task, "a background task ended unexpectedly");
-            return ExitCode::from(EXIT_FAILURE);
+    ExitCode::from(run_until_stopped(app, settings.drain_timeout, async || signals.next().await).await)
+}
+
+/// Serves until a signal or the end of a background task, drains, and returns the exit code.
+/// `next_signal` waits for a signal and returns its name; a second one ends the service at once.
+pub async fn run_until_stopped(
+    app: App,
+    drain_timeout: Duration,
+    mut next_signal: impl AsyncFnMut() -> &'static str,
+) -> u8 {
+    let failed = tokio::select! {
+        signal = next_signal() => {
+            info!(signal, ?drain_timeout, "stopping");
+            false
         }
-    }
+        EndedTask { name, panic } = app.task_ended() => {
+            error!(task = name, panic, ?drain_timeout, "a background task ended unexpectedly, stopping");
+            true
+        }
+    };
     let second_signal = async {
         // Outside of the macro, which does not evaluate its fields if the level is off.
-        let signal = signals.next().await;
+        let signal = next_signal().await;
         info!(signal, "stopping at once");
     };
-    if app.stop(settings.drain_timeout, second_signal).await {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(EXIT_FAILURE)
-    }
+    let drained = app.stop(drain_timeout, second_signal).await;
+    if drained && !failed { 0 } else { EXIT_FAILURE }
 }
 
 async fn migrate(settings: &Settings, distribute: bool, shards: Option<u32>) -> ExitCode {

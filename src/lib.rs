@@ -17,6 +17,7 @@ pub mod server;
 pub mod service;
 pub mod settings;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod watch;
 pub mod worker;

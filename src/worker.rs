@@ -77,10 +77,14 @@ pub struct Parts {
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
+    /// Its name.
+    pub name: String,
     /// Sends connections to the worker. The worker ends after all senders have been dropped.
     pub incoming: mpsc::Sender<Incoming>,
     /// Its stores. They belong to the worker's runtime: other threads may only read their state.
     pub stores: Stores,
+    /// Its operations, which are there to be supervised.
+    pub service: Arc<Service>,
     /// Resolves when the worker has ended.
     pub ended: oneshot::Receiver<()>,
 }
@@ -110,15 +114,15 @@ impl Worker {
         let (started, start) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name(name).spawn(move || {
+        thread::Builder::new().name(name.clone()).spawn(move || {
             let abort = parts.abort.clone();
             runtime.block_on(abort.run_until_cancelled(run(parts, sockets, started)));
             drop(runtime);
             // The receiver may have been dropped.
             let _ = end.send(());
         })?;
-        let stores = start.await.map_err(io::Error::other)??;
-        Ok(Self { incoming, stores, ended })
+        let (stores, service) = start.await.map_err(io::Error::other)??;
+        Ok(Self { name, incoming, stores, service, ended })
     }
 }
 
@@ -127,13 +131,13 @@ impl Worker {
 async fn run(
     parts: Parts,
     mut sockets: mpsc::Receiver<Incoming>,
-    started: oneshot::Sender<io::Result<Stores>>,
+    started: oneshot::Sender<io::Result<(Stores, Arc<Service>)>>,
 ) {
-    let (stores, apis) = match open(&parts) {
+    let (stores, service, apis) = match open(&parts) {
         Ok(opened) => opened,
         Err(error) => return drop(started.send(Err(error))),
     };
-    drop(started.send(Ok(stores.clone())));
+    drop(started.send(Ok((stores.clone(), service))));
 
     let connections = TaskTracker::new();
     while let Some(Incoming { api, stream, slot }) = sockets.recv().await {
@@ -166,7 +170,7 @@ struct Apis {
 }
 
 /// Opens the store on this runtime, and builds the APIs on it.
-fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
+fn open(parts: &Parts) -> io::Result<(Stores, Arc<Service>, Apis)> {
     let Parts { database, limits, clock, metrics, .. } = parts;
     let primary = database.open(Batches::connections(*limits));
     let batches = Batches::start(&primary, clock, metrics, *limits);
@@ -191,7 +195,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
     };
     let grpc = grpc::GrpcApi::new(grpc, parts.health.serving()).map_err(io::Error::other)?;
     let graph = graph::HttpState {
-        service,
+        service: Arc::clone(&service),
         authenticator: parts.authenticator.clone(),
         web: grpc::Web::new(grpc.clone(), parts.grpc_addr),
         clock: clock.clone(),
@@ -225,5 +229,5 @@ fn open(parts: &Parts) -> io::Result<(Stores, Apis)> {
         tls: http_tls,
         stop: parts.stop.clone(),
     };
-    Ok((Stores { primary, replica }, Apis { grpc, graph }))
+    Ok((Stores { primary, replica }, service, Apis { grpc, graph }))
 }

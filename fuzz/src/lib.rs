@@ -71,9 +71,8 @@ impl Apis {
             ]);
             let (metrics, stop) = (Metrics::new(), CancellationToken::new());
             let authenticator = async |settings: &Settings| {
-                Authenticator::start(&settings.auth, Clock::new(), &metrics, stop.clone())
-                    .await
-                    .expect("valid settings")
+                let opened = Authenticator::open(&settings.auth, Clock::new(), &metrics).await;
+                opened.expect("valid settings").0
             };
             let (open_authenticator, authenticator) =
                 (authenticator(&open).await, authenticator(&guarded).await);

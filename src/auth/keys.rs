@@ -6,7 +6,7 @@
 //!    a key, with or without a new key id. All such tokens together cause at most one read every
 //!    [`TOKEN_INTERVAL`], so that invalid tokens cannot flood the issuer.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use reqwest::{Client, Url, redirect};
 use tokio::{
@@ -65,6 +65,16 @@ impl KeySnapshot {
     }
 }
 
+impl fmt::Debug for Source {
+    /// Writes only the kind.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url(..) => "Url",
+            Self::File(_) => "File",
+        })
+    }
+}
+
 impl Source {
     /// The source that the settings name. The error names the invalid setting.
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, String> {
@@ -118,13 +128,9 @@ async fn fetch(client: &Client, url: &Url) -> Result<Vec<u8>, String> {
 }
 
 impl Keys {
-    /// Reads the keys, and reads them again until `stop`. A file must be readable at the
-    /// start; a URL may be unavailable.
-    pub(super) async fn open(
-        source: Source,
-        metrics: Metrics,
-        stop: CancellationToken,
-    ) -> Result<Self, String> {
+    /// Reads the keys. Also returns what reads them again. A file must be readable at the start; a URL
+    /// may be unavailable.
+    pub(super) async fn open(source: Source, metrics: Metrics) -> Result<(Self, KeyReader), String> {
         let mut reader = Reader { source, metrics, last: None, failing: false };
         let keys = match reader.read().await {
             Ok(keys) => keys.unwrap_or_default(),
@@ -138,11 +144,8 @@ impl Keys {
         }
         let (send, read) = watch::channel(KeySnapshot { keys, token_reads: 0, last_token_read: None });
         let needed = Arc::new(Notify::new());
-        tokio::spawn({
-            let needed = Arc::clone(&needed);
-            async move { stop.run_until_cancelled(reader.run(send, needed)).await }
-        });
-        Ok(Self { read, needed })
+        let keys = Self { read, needed: Arc::clone(&needed) };
+        Ok((keys, KeyReader { reader, send, needed }))
     }
 
     /// The current keys.
@@ -167,7 +170,23 @@ impl Keys {
     }
 }
 
-/// Reads the keys periodically.
+/// Reads the keys periodically, and when a token needs it.
+#[derive(Debug)]
+pub struct KeyReader {
+    reader: Reader,
+    send: watch::Sender<KeySnapshot>,
+    needed: Arc<Notify>,
+}
+
+impl KeyReader {
+    /// Reads the keys until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.reader.run(self.send, self.needed)).await;
+    }
+}
+
+/// The source of the keys, and what its last read returned.
+#[derive(Debug)]
 struct Reader {
     source: Source,
     metrics: Metrics,

@@ -11,7 +11,6 @@ mod token;
 use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
@@ -25,6 +24,8 @@ use rate::RateLimits;
 use token::Tokens;
 
 pub use jwks::KeySet;
+pub use keys::KeyReader;
+pub use rate::RateCleanup;
 
 /// Authenticates callers and limits their rates. Clones share keys and rates.
 #[derive(Clone, Debug)]
@@ -34,28 +35,37 @@ pub struct Authenticator {
     rates: Option<Arc<RateLimits>>,
 }
 
+/// What an authenticator needs to stay current. Each part must run in the background.
+#[derive(Debug)]
+pub struct KeptCurrent {
+    /// Reads the keys again; none while authentication is disabled.
+    pub keys: Option<KeyReader>,
+    /// Removes old counts; none without a rate limit.
+    pub rates: Option<RateCleanup>,
+}
+
 impl Authenticator {
-    /// Starts an authenticator, which keeps its keys up to date until `stop`. The error names
-    /// the invalid setting.
-    pub async fn start(
+    /// Opens an authenticator. Also returns what keeps it current. The error names the invalid
+    /// setting.
+    pub async fn open(
         settings: &AuthSettings,
         clock: Clock,
         metrics: &Metrics,
-        stop: CancellationToken,
-    ) -> Result<Self, String> {
-        let tokens = match settings.auth {
-            AuthMode::None => None,
+    ) -> Result<(Self, KeptCurrent), String> {
+        let (tokens, keys) = match settings.auth {
+            AuthMode::None => (None, None),
             AuthMode::Jwt => {
                 let source = Source::new(settings)?;
-                let keys = Keys::open(source, metrics.clone(), stop.clone()).await?;
-                Some(Tokens::new(settings, keys, clock))
+                let (keys, reader) = Keys::open(source, metrics.clone()).await?;
+                (Some(Tokens::new(settings, keys, clock)), Some(reader))
             }
         };
         if tokens.is_none() {
             warn!("authentication is disabled: any client can read and change every presence");
         }
-        let rates = settings.rate_limit.map(|limit| RateLimits::start(limit, stop));
-        Ok(Self { tokens, rates })
+        let rates = settings.rate_limit.map(|limit| Arc::new(RateLimits::new(limit)));
+        let kept = KeptCurrent { keys, rates: rates.clone().map(RateCleanup) };
+        Ok((Self { tokens, rates }, kept))
     }
 
     /// Whether authentication is disabled.

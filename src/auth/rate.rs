@@ -23,6 +23,19 @@ const CLEANUP_INTERVAL: Duration = Duration::from_mins(1);
 
 type Key = (Uuid, Option<SessionId>);
 
+/// Removes the counts of inactive callers, which would fill the memory.
+#[derive(Debug)]
+pub struct RateCleanup(pub(super) Arc<RateLimits>);
+
+impl RateCleanup {
+    /// Removes them every minute, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(sleep(CLEANUP_INTERVAL)).await.is_some() {
+            self.0.limiter.retain_recent();
+        }
+    }
+}
+
 /// The rates of all callers of this process.
 #[derive(Debug)]
 pub(super) struct RateLimits {
@@ -35,22 +48,13 @@ pub(super) struct RateLimits {
 }
 
 impl RateLimits {
-    /// Starts counting requests, until `stop`.
-    pub(super) fn start(limit: RateLimit, stop: CancellationToken) -> Arc<Self> {
+    /// Starts counting requests.
+    pub(super) fn new(limit: RateLimit) -> Self {
         let quota = Quota::with_period(limit.interval())
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(limit.calls);
         let store = HashMapStateStore::new(HashMap::new());
-        let rates = Arc::new(Self { limiter: RateLimiter::new(quota, store, MonotonicClock) });
-        tokio::spawn({
-            let rates = Arc::clone(&rates);
-            async move {
-                while stop.run_until_cancelled(sleep(CLEANUP_INTERVAL)).await.is_some() {
-                    rates.limiter.retain_recent();
-                }
-            }
-        });
-        rates
+        Self { limiter: RateLimiter::new(quota, store, MonotonicClock) }
     }
 
     /// Counts a request. The error is a caller above its rate.

@@ -115,6 +115,16 @@ impl Reads {
         u32::from(limits.concurrent_statements) + 2
     }
 
+    /// Waits until a dispatcher ends, which only a defect causes, and returns its statement's name.
+    pub async fn ended(&self) -> &'static str {
+        tokio::select! {
+            name = self.load.ended() => name,
+            name = self.load_history.ended() => name,
+            name = self.list_users.ended() => name,
+            name = self.count_users.ended() => name,
+        }
+    }
+
     /// Starts the dispatchers of reads from a read replica. Their statements have separate
     /// names in metrics and logs.
     #[must_use]
@@ -154,6 +164,21 @@ impl Batches {
     #[must_use]
     pub fn connections(limits: Limits) -> u32 {
         u32::from(limits.concurrent_statements) * 3 + 3
+    }
+
+    /// Waits until a dispatcher ends, which only a defect causes, and returns its statement's name.
+    pub async fn ended(&self) -> &'static str {
+        tokio::select! {
+            name = self.set_sessions.ended() => name,
+            name = self.clear_sessions.ended() => name,
+            name = self.extend_sessions.ended() => name,
+            name = self.current_holds.ended() => name,
+            name = self.update_user.ended() => name,
+            name = self.erase_author.ended() => name,
+            name = self.erase_user.ended() => name,
+            name = self.export_user.ended() => name,
+            name = self.reads.ended() => name,
+        }
     }
 
     /// Starts the dispatchers on the current runtime. They end when the batches are dropped.
@@ -213,6 +238,12 @@ impl<S: Statement> Batcher<S> {
         tokio::spawn(dispatch(calls, runner, limits));
         let store = Arc::clone(store);
         Self { name, store, queue, metrics, permits: Arc::new(Semaphore::new(limits.queue_max)) }
+    }
+
+    /// Waits until the dispatcher ends, and returns the statement's name.
+    pub async fn ended(&self) -> &'static str {
+        self.queue.closed().await;
+        self.name
     }
 
     /// Runs the statement for one `item` and returns its result.

@@ -35,7 +35,7 @@ pub use connection::{Connections, Protocol};
 pub use faults::ClientFaults;
 pub use memory::{Memory, MemoryFull, MemoryUse, RequestMemory, memory_limit};
 pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed};
-pub use tls::{Certificates, Tls, read_certificates};
+pub use tls::{CertificateReader, Certificates, Tls, read_certificates};
 pub use validity::Validity;
 
 /// The delay after a failed accept. The process is out of file descriptors, and an

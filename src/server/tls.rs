@@ -1,6 +1,6 @@
 //! TLS certificates from files, which are read again when they change.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
     CertificateError, OtherError, RootCertStore, ServerConfig,
@@ -75,40 +75,58 @@ impl Tls {
     }
 
     /// Reads the certificates: the configurations of gRPC and HTTP, or `None` without TLS.
-    /// They are read again until `stop`; invalid files leave the last valid ones in use.
-    /// The error names the setting whose file is invalid at start.
+    /// Also returns what reads them again. The error names the setting whose file is invalid.
     pub fn open(
         settings: &TlsSettings,
         metrics: &Metrics,
-        stop: CancellationToken,
-    ) -> Result<Option<(Self, Self)>, String> {
+    ) -> Result<Option<(Self, Self, CertificateReader)>, String> {
         let Some(paths) = Paths::of(settings) else { return Ok(None) };
-        let mut files = paths.read()?;
+        let files = paths.read()?;
         let (grpc, http) = files.configs()?;
         let metrics = metrics.clone();
         metrics.set_certificate_expiry(files.first_expiry());
         let ((send_grpc, grpc), (send_http, http)) = (watch::channel(grpc), watch::channel(http));
-        tokio::spawn(async move {
-            let mut failing = false;
-            while stop.run_until_cancelled(sleep(READ_INTERVAL)).await.is_some() {
-                let read = paths.read_changed(&mut files);
-                let fails = read.is_err();
-                match read {
-                    Ok(Some((grpc, http))) => {
-                        info!("TLS certificate reloaded");
-                        metrics.set_certificate_expiry(files.first_expiry());
-                        send_grpc.send_replace(grpc);
-                        send_http.send_replace(http);
-                    }
-                    Err(error) if !failing => {
-                        warn!(error, "failed to reload the TLS certificate, keeping the last one");
-                    }
-                    Ok(None) | Err(_) => {}
+        let reader = CertificateReader { paths, files, metrics, grpc: send_grpc, http: send_http };
+        Ok(Some((Self::new(grpc), Self::new(http), reader)))
+    }
+}
+
+/// Reads changed certificates. Invalid files leave the last valid ones in use.
+pub struct CertificateReader {
+    paths: Paths,
+    files: Files,
+    metrics: Metrics,
+    grpc: watch::Sender<Arc<ServerConfig>>,
+    http: watch::Sender<Arc<ServerConfig>>,
+}
+
+impl fmt::Debug for CertificateReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateReader").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+impl CertificateReader {
+    /// Reads the files every few seconds, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut failing = false;
+        while stop.run_until_cancelled(sleep(READ_INTERVAL)).await.is_some() {
+            let read = self.paths.read_changed(&mut self.files);
+            let fails = read.is_err();
+            match read {
+                Ok(Some((grpc, http))) => {
+                    info!("TLS certificate reloaded");
+                    self.metrics.set_certificate_expiry(self.files.first_expiry());
+                    self.grpc.send_replace(grpc);
+                    self.http.send_replace(http);
                 }
-                failing = fails;
+                Err(error) if !failing => {
+                    warn!(error, "failed to reload the TLS certificate, keeping the last one");
+                }
+                Ok(None) | Err(_) => {}
             }
-        });
-        Ok(Some((Self::new(grpc), Self::new(http))))
+            failing = fails;
+        }
     }
 }
 

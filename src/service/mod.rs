@@ -24,6 +24,8 @@ mod users;
 mod validator;
 mod violation;
 
+use std::future::pending;
+
 use crate::{batch::Batches, clock::Clock, presence::UserIdForm};
 
 pub use crate::{
@@ -73,5 +75,20 @@ impl Service {
         user_ids: UserIdForm,
     ) -> Self {
         Self { batches, replica, clock, streams, user_ids }
+    }
+
+    /// Waits until the dispatcher of a batcher ends, after which its calls fail. Returns the name of
+    /// its statement.
+    pub async fn batcher_ended(&self) -> &'static str {
+        let replica = async {
+            match &self.replica {
+                Some(replica) => replica.reads.ended().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            name = self.batches.ended() => name,
+            name = replica => name,
+        }
     }
 }

@@ -278,9 +278,15 @@ impl Database {
         }
     }
 
+    /// Whether Citus distributes the tables.
+    #[must_use]
+    pub fn is_distributed(&self) -> bool {
+        self.shards().is_some()
+    }
+
     /// Reads the shards every minute until `stop`, because shards can be split.
     pub async fn follow_shards(&self, stop: CancellationToken) {
-        while self.shards().is_some() && !stop.is_cancelled() {
+        while !stop.is_cancelled() {
             stop.run_until_cancelled(sleep(SHARDS_INTERVAL)).await;
             if let Err(error) = self.read_shards().await {
                 debug!(%error, "reading the shards failed");

@@ -1,7 +1,12 @@
 //! Structured logs on standard error.
 
-use std::io::{self, IsTerminal};
+use std::{
+    any::Any,
+    io::{self, IsTerminal},
+    panic, thread,
+};
 
+use tracing::error;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// The format of a log line.
@@ -13,7 +18,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging. `filter` is a level for the service's own lines, or directives such as
+/// Starts logging, also of panics. `filter` is a level for the service's own lines, or directives such as
 /// `info,h2=debug`. An invalid filter is an error.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(directives(filter)?).map_err(|error| error.to_string())?;
@@ -25,7 +30,19 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
         LogFormat::Human => logs.with_target(false).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     }
-    .map_err(|error| error.to_string())
+    .map_err(|error| error.to_string())?;
+    panic::set_hook(Box::new(|info| {
+        let location = info.location().map(tracing::field::display);
+        let (thread, text) = (thread::current(), panic_text(info.payload()));
+        error!(location, thread = thread.name(), panic = text, "a defect: the code panicked");
+    }));
+    Ok(())
+}
+
+/// The text of a panic.
+pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a value without a text")
 }
 
 /// The directives of a filter. A level alone applies to the service's own lines, because

@@ -76,7 +76,16 @@ pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
     forwarder.spawn(forward(invalidations, sender));
     let users = Users::new(hub.metrics().clone());
     let running = Running { hub, users, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
-    stop.run_until_cancelled(running.run(receiver)).await;
+    let load = Arc::clone(&running.load);
+    let run = async {
+        tokio::select! {
+            () = running.run(receiver) => {}
+            // Without either, the hub would miss changes and never notice.
+            _ = forwarder.join_next() => {}
+            _ = load.ended() => {}
+        }
+    };
+    stop.run_until_cancelled(run).await;
     drop(forwarder);
     store.close().await;
 }

@@ -21,11 +21,12 @@ use syn::{
 
 /// The top-level modules, from the top floor down. A file imports from its
 /// own module and from modules on lower floors.
-const FLOORS: [&str; 21] = [
+const FLOORS: [&str; 22] = [
     "main",
     "commands",
     "doctor",
     "app",
+    "tasks",
     "worker",
     "cleanup",
     "sampler",

@@ -39,5 +39,6 @@ mod replicas;
 mod server;
 mod statements;
 mod support;
+mod tasks;
 mod traces;
 mod watch;
