@@ -244,7 +244,7 @@ async fn parts(
     info!(store = database.describe(), "database opened");
     let traces = match &settings.traces.otlp_endpoint {
         Some(endpoint) => {
-            Traces::export(endpoint.as_str(), settings.traces.otlp_sample_ratio, database.system())
+            Traces::export(endpoint.expose(), settings.traces.otlp_sample_ratio, database.system())
         }
         None => Ok(Traces::off()),
     };

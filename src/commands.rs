@@ -1,6 +1,6 @@
 //! The subcommands of the binary, and their exit codes.
 
-use std::{io::Write as _, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::Write as _, process::ExitCode, time::Duration};
 
 use tokio::{
     runtime,
@@ -14,10 +14,10 @@ use crate::{
     clock::Clock,
     doctor::{self, Fault},
     graph,
-    settings::{Cli, Command, Settings, unknown_variables},
+    settings::{Cli, Command, Settings, log_format, unknown_variables, without_secrets},
     store::OpenError,
     tasks::EndedTask,
-    telemetry::{LogFormat, init_logs},
+    telemetry::{LogFormat, init_logs, log_fatal},
 };
 
 /// Exit code: the settings are invalid.
@@ -41,7 +41,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Command::Healthcheck => block_on(settings, healthcheck(settings)),
         Command::Doctor => block_on(settings, examine(settings)),
-        Command::Openapi => print_openapi(),
+        Command::Openapi => print_openapi(settings),
     }
 }
 
@@ -49,17 +49,17 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn block_on(settings: &Settings, subcommand: impl Future<Output = ExitCode>) -> ExitCode {
     let unknown = match unknown_variables(std::env::vars_os()) {
         Ok(unknown) => unknown,
-        Err(error) => return fail(EXIT_SETTINGS, &error.to_string()),
+        Err(error) => return fail(settings, EXIT_SETTINGS, &error.to_string()),
     };
     if let Err(error) = init_logs(settings.log_format, &settings.log) {
-        return fail(EXIT_SETTINGS, &format!("--log {}: {error}", settings.log));
+        return fail(settings, EXIT_SETTINGS, &format!("--log {}: {error}", settings.log));
     }
     for variable in unknown {
         warn!(variable, "unknown environment variable, which has no effect");
     }
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(EXIT_FAILURE, &format!("cannot start: {error}")),
+        Err(error) => return fail(settings, EXIT_FAILURE, &format!("cannot start: {error}")),
     };
     let code = runtime.block_on(subcommand);
     // A DNS lookup that is under way must not delay the exit.
@@ -71,7 +71,7 @@ async fn serve(settings: &Settings) -> ExitCode {
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return fail(EXIT_FAILURE, &format!("cannot listen for signals: {error}")),
+        Err(error) => return fail(settings, EXIT_FAILURE, &format!("cannot listen for signals: {error}")),
     };
     let started = tokio::select! {
         started = App::start(settings, Clock::new()) => started,
@@ -82,7 +82,7 @@ async fn serve(settings: &Settings) -> ExitCode {
     };
     let app = match started {
         Ok(app) => app,
-        Err(error) => return fail(start_code(&error), &error.to_string()),
+        Err(error) => return refuse_start(settings, &error),
     };
     ExitCode::from(run_until_stopped(app, settings.drain_timeout, async || signals.next().await).await)
 }
@@ -115,7 +115,7 @@ pub async fn run_until_stopped(
 
 async fn migrate(settings: &Settings, distribute: bool, shards: Option<u32>) -> ExitCode {
     if let Err(error) = settings.check_database() {
-        return fail(EXIT_SETTINGS, &error);
+        return fail(settings, EXIT_SETTINGS, &error);
     }
     let migrated = async {
         let database = app::connect(settings).await?;
@@ -130,14 +130,16 @@ async fn migrate(settings: &Settings, distribute: bool, shards: Option<u32>) -> 
     };
     match migrated.await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(open_code(&error), &error.to_string()),
+        Err(error) => refuse_start(settings, &StartError::Database(error)),
     }
 }
 
 async fn healthcheck(settings: &Settings) -> ExitCode {
     match admin::healthcheck(settings.admin_addr).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(EXIT_FAILURE, &format!("healthcheck at {}: {error}", settings.admin_addr)),
+        Err(error) => {
+            fail(settings, EXIT_FAILURE, &format!("healthcheck at {}: {error}", settings.admin_addr))
+        }
     }
 }
 
@@ -156,10 +158,10 @@ async fn examine(settings: &Settings) -> ExitCode {
     }
 }
 
-fn print_openapi() -> ExitCode {
+fn print_openapi(settings: &Settings) -> ExitCode {
     match graph::document().to_pretty_json() {
         Ok(document) => print(&(document + "\n")),
-        Err(error) => fail(EXIT_FAILURE, &error.to_string()),
+        Err(error) => fail(settings, EXIT_FAILURE, &error.to_string()),
     }
 }
 
@@ -171,25 +173,49 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Prints the error to standard error, at every log level, and returns the exit code.
-fn fail(code: u8, error: &str) -> ExitCode {
-    // A closed standard error leaves no place to report to.
-    let _ = writeln!(std::io::stderr(), "presenced: {error}");
+/// Reports an error in the form of the log, at every log level, and returns the exit code.
+fn fail(settings: &Settings, code: u8, error: &str) -> ExitCode {
+    log_fatal(settings.log_format, code, error);
     ExitCode::from(code)
 }
 
-const fn start_code(error: &StartError) -> u8 {
-    match error {
-        StartError::Settings(_) => EXIT_SETTINGS,
-        StartError::Database(error) => open_code(error),
-        StartError::System(_) => EXIT_FAILURE,
+/// Reports invalid arguments in the log format that they name, or prints the help if they ask for it.
+#[must_use]
+pub fn refuse_arguments(arguments: &[OsString], error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // The help goes to standard output.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
     }
+    let text = error.render().to_string();
+    let safe = without_secrets(&text);
+    match log_format(arguments) {
+        LogFormat::Json => {
+            // The usage follows the error.
+            let message = safe.split("\n\n").next().unwrap_or_default();
+            let message =
+                message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+            log_fatal(LogFormat::Json, EXIT_SETTINGS, &message);
+        }
+        // clap prints colours.
+        LogFormat::Human if safe == text => drop(error.print()),
+        LogFormat::Human => drop(std::io::stderr().write_all(safe.as_bytes())),
+    }
+    ExitCode::from(EXIT_SETTINGS)
 }
 
-const fn open_code(error: &OpenError) -> u8 {
+/// Reports the reason why the service could not start, and what to do about a database.
+fn refuse_start(settings: &Settings, error: &StartError) -> ExitCode {
+    let code = match error {
+        StartError::Settings(_) | StartError::Database(OpenError::Url(_)) => EXIT_SETTINGS,
+        StartError::Database(OpenError::Unreachable { .. } | OpenError::Incompatible(_)) => EXIT_DATABASE,
+        StartError::System(_) => EXIT_FAILURE,
+    };
     match error {
-        OpenError::Url(_) => EXIT_SETTINGS,
-        OpenError::Unreachable(_) | OpenError::Incompatible(_) => EXIT_DATABASE,
+        StartError::Database(cause) => {
+            fail(settings, code, &format!("{error}; {}", doctor::advice(settings, cause)))
+        }
+        _ => fail(settings, code, &error.to_string()),
     }
 }
 

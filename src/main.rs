@@ -11,12 +11,9 @@ use presenced::{commands, settings::Cli};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match Cli::read(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match Cli::read(arguments.iter().cloned()) {
         Ok(cli) => commands::run(&cli),
-        Err(error) => {
-            // The help goes to standard output, an error to standard error.
-            let _ = error.print();
-            if error.use_stderr() { ExitCode::from(commands::EXIT_SETTINGS) } else { ExitCode::SUCCESS }
-        }
+        Err(error) => commands::refuse_arguments(&arguments, &error),
     }
 }

@@ -14,7 +14,13 @@ pub(super) fn invalid_url(check: &str, flag: &str, error: &OpenError) -> Finding
 
 /// A database that is unreachable or has stopped responding. `flag` has its URL.
 pub(super) fn unreached(flag: &str, place: &str, Unreached { cause, text }: &Unreached) -> Finding {
-    let (because, advice) = match cause {
+    let (because, advice) = remedy(*cause, flag);
+    Finding::fail(Fault::Database, "database", format!("{place}: {because}: {text}"), advice)
+}
+
+/// The cause in words, and what to do. `flag` has the URL.
+pub(super) fn remedy(cause: Cause, flag: &str) -> (&'static str, String) {
+    match cause {
         Cause::UnknownHost => {
             ("the host has no address", format!("check the host in {flag}, and this machine's DNS"))
         }
@@ -39,8 +45,7 @@ pub(super) fn unreached(flag: &str, place: &str, Unreached { cause, text }: &Unr
             ("the database does not exist", format!("create it, or check its name in {flag}"))
         }
         Cause::Other => ("it is unusable", format!("check {flag}, and read the database's own log")),
-    };
-    Finding::fail(Fault::Database, "database", format!("{place}: {because}: {text}"), advice)
+    }
 }
 
 /// The version of the schema, compared with this binary's.

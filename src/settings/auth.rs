@@ -110,17 +110,17 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
-    /// Checks the settings against each other.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// The errors of the settings together.
+    pub(super) fn violations(&self) -> Vec<String> {
         match self.auth {
-            AuthMode::None => self.check_none(),
-            AuthMode::Jwt => self.check_jwt(),
+            AuthMode::None => self.without_effect(),
+            AuthMode::Jwt => self.missing(),
         }
     }
 
     /// A setting of tokens without `--auth jwt` is a mistake that leaves the service
     /// unprotected.
-    fn check_none(&self) -> Result<(), String> {
+    fn without_effect(&self) -> Vec<String> {
         let given = [
             ("--jwks-url", self.jwks_url.is_some()),
             ("--jwks-file", self.jwks_file.is_some()),
@@ -129,25 +129,27 @@ impl AuthSettings {
             ("--jwt-default-tenant", self.jwt_default_tenant.is_some()),
             ("--require-application", self.require_application),
         ];
-        match given.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(format!(
-                "{flag} has no effect because callers are not authenticated: give --auth jwt, too"
-            )),
-            None => Ok(()),
-        }
+        let given = given.iter().filter(|(_, given)| *given);
+        let without_effect = |flag| {
+            format!("{flag} has no effect because callers are not authenticated: give --auth jwt, too")
+        };
+        given.map(|(flag, _)| without_effect(flag)).collect()
     }
 
-    fn check_jwt(&self) -> Result<(), String> {
+    fn missing(&self) -> Vec<String> {
+        let mut violations = Vec::new();
         if self.jwks_url.is_some() == self.jwks_file.is_some() {
-            return Err("--auth jwt requires either --jwks-url or --jwks-file".to_owned());
+            violations.push("--auth jwt requires either --jwks-url or --jwks-file".to_owned());
         }
         if self.jwt_issuer.as_ref().is_none_or(String::is_empty) {
-            return Err("--auth jwt requires --jwt-issuer: the issuer of tokens (claim iss)".to_owned());
+            violations.push("--auth jwt requires --jwt-issuer: the issuer of tokens (claim iss)".to_owned());
         }
         if self.jwt_audience.is_empty() || self.jwt_audience.iter().any(String::is_empty) {
-            return Err("--auth jwt requires --jwt-audience: the audience of tokens (claim aud)".to_owned());
+            violations
+                .push("--auth jwt requires --jwt-audience: the audience of tokens (claim aud)".to_owned());
         }
-        self.jwks_url.as_ref().map_or(Ok(()), check_jwks_url)
+        violations.extend(self.jwks_url.as_ref().and_then(|url| check_jwks_url(url).err()));
+        violations
     }
 }
 

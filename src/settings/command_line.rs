@@ -3,11 +3,12 @@
 use std::{any::TypeId, ffi::OsString, fmt::Write as _};
 
 use clap::{
-    Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
+    Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind,
     parser::ValueSource,
 };
 
 use super::{Secret, Settings};
+use crate::telemetry::LogFormat;
 
 /// The settings that `-h` shows; `--help` shows all.
 const SHORT_HELP: [&str; 10] = [
@@ -169,6 +170,32 @@ fn effective_settings(command: &clap::Command, matches: &ArgMatches) -> String {
     text
 }
 
+/// The log format that the arguments or the environment ask for, although other arguments are invalid.
+#[must_use]
+pub fn log_format(arguments: &[OsString]) -> LogFormat {
+    let text = |argument: &OsString| argument.to_string_lossy().into_owned();
+    let mut given = std::env::var("PRESENCE_LOG_FORMAT").unwrap_or_default();
+    for (index, argument) in arguments.iter().enumerate() {
+        match text(argument).strip_prefix("--log-format") {
+            Some("") => given = arguments.get(index + 1).map(text).unwrap_or_default(),
+            Some(value) => value.trim_start_matches('=').clone_into(&mut given),
+            None => {}
+        }
+    }
+    LogFormat::from_str(&given, false).unwrap_or(LogFormat::Human)
+}
+
+/// The text of an error about arguments, without the secrets of URLs in it.
+#[must_use]
+pub fn without_secrets(text: &str) -> String {
+    let words = text.split_inclusive(|character: char| character.is_whitespace() || character == '\'');
+    let safe = words.map(|word| {
+        let url = word.trim_end_matches(|character: char| character.is_whitespace() || character == '\'');
+        if url.contains("://") { word.replace(url, &redacted(url)) } else { word.to_owned() }
+    });
+    safe.collect()
+}
+
 fn redacted(url: &str) -> String {
     url.parse::<Secret>().map(|secret| secret.to_string()).unwrap_or_default()
 }
@@ -203,6 +230,27 @@ mod tests {
         {
             assert_eq!(read(&arguments).unwrap().settings.database_url.expose(), "sqlite:a");
         }
+    }
+
+    #[test]
+    fn an_error_about_arguments_shows_no_secret_of_a_url() {
+        for (text, safe) in [
+            ("unexpected 'postgres://me:word@db/p' found", "unexpected 'postgres://me:…@db/p' found"),
+            ("no http://a?key=word\nhttps://a", "no http://a?…\nhttps://a"),
+            ("see --help", "see --help"),
+        ] {
+            assert_eq!(without_secrets(text), safe);
+        }
+    }
+
+    #[test]
+    fn the_last_log_format_counts() {
+        let format =
+            |arguments: &[&str]| log_format(&arguments.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(format(&["presenced", "--nonsense"]), LogFormat::Human);
+        assert_eq!(format(&["presenced", "--nonsense", "--log-format", "json"]), LogFormat::Json);
+        assert_eq!(format(&["presenced", "--log-format=json", "--log-format", "human"]), LogFormat::Human);
+        assert_eq!(format(&["presenced", "--log-format"]), LogFormat::Human);
     }
 
     #[test]

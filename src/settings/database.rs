@@ -45,33 +45,40 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// Checks the settings against each other and against the database's URL.
-    pub(super) fn check(&self, database_url: &Secret) -> Result<(), String> {
+    /// The errors of the settings together, and of the database's URL.
+    pub(super) fn violations(&self, database_url: &Secret) -> Vec<String> {
+        let mut violations = Vec::new();
         match (self.postgres_pgbouncer, &self.database_direct_url) {
-            (true, None) => {
-                return Err(
-                    "--postgres-pgbouncer requires --database-direct-url: pgbouncer does not forward \
-                            notifications, so the service listens for changes and migrates without it"
-                        .to_owned(),
-                );
-            }
+            (true, None) => violations.push(
+                "--postgres-pgbouncer requires --database-direct-url: pgbouncer does not forward \
+                 notifications, so the service listens for changes and migrates without it"
+                    .to_owned(),
+            ),
             (false, Some(_)) => {
-                return Err("--database-direct-url has no effect without --postgres-pgbouncer".to_owned());
+                violations
+                    .push("--database-direct-url has no effect without --postgres-pgbouncer".to_owned());
             }
             _ => {}
         }
-        let database_url =
-            (self.postgres_pgbouncer || self.database_read_url.is_some()).then_some(database_url);
+        let any_engine = !self.postgres_pgbouncer && self.database_read_url.is_none();
         let given = [
-            ("--database-url", database_url),
-            ("--database-direct-url", self.database_direct_url.as_ref()),
-            ("--database-read-url", self.database_read_url.as_ref()),
+            ("--database-url", Some(database_url), any_engine),
+            ("--database-direct-url", self.database_direct_url.as_ref(), false),
+            ("--database-read-url", self.database_read_url.as_ref(), false),
         ];
-        for (flag, url) in given {
-            if let Some(url) = url.filter(|url| !url.is_postgres()) {
-                return Err(format!("{flag} {url} must begin with postgres://"));
+        for (flag, url, any_engine) in given {
+            let Some(url) = url else { continue };
+            violations.extend(url.check_encoding(flag).err());
+            if !any_engine && !url.is_postgres() {
+                violations.push(format!("{flag} {url} must begin with postgres://"));
             }
         }
-        Ok(())
+        violations
+    }
+
+    /// Whether a URL is ambiguous, so that an attempt to connect could show a part of its password.
+    pub(super) fn is_ambiguous(&self, database_url: &Secret) -> bool {
+        let others = [&self.database_direct_url, &self.database_read_url];
+        others.into_iter().flatten().chain([database_url]).any(Secret::is_ambiguous)
     }
 }

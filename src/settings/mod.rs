@@ -22,14 +22,14 @@ use crate::{
 use parse::{at_least_one, duration, positive_duration};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
-pub use command_line::{Cli, Command, command};
+pub use command_line::{Cli, Command, command, log_format, without_secrets};
 pub use database::PostgresSettings;
 pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
 pub use streams::StreamSettings;
 pub use tls::TlsSettings;
-pub use traces::{OtlpEndpoint, TraceSettings};
+pub use traces::TraceSettings;
 pub use variables::{MisspeltVariable, unknown_variables};
 
 /// The most workers that `--workers auto` starts. More workers make batches small and
@@ -191,22 +191,23 @@ fn constant(variable: &str, value: usize) -> usize {
 }
 
 impl Settings {
-    /// Checks the settings against each other.
+    /// Checks the settings against each other. The error has a line for each violation.
     pub fn check(&self) -> Result<(), String> {
-        self.check_database()?;
-        self.auth.check()?;
-        self.tls.check()?;
+        let mut violations = self.postgres.violations(&self.database_url);
+        violations.extend(self.auth.violations());
+        violations.extend(self.tls.violation());
+        violations.extend(self.traces.violation());
         let unauthenticated = self.auth.auth == AuthMode::None && !self.allow_insecure;
         for (flag, address) in [("--grpc-addr", self.grpc_addr), ("--http-addr", self.http_addr)] {
             if !address.ip().is_loopback() && unauthenticated {
-                return Err(format!(
+                violations.push(format!(
                     "{flag} {address} is reachable from other machines, but callers are not authenticated: any \
                      client could read and change every presence. Give --auth jwt, or use an address on \
                      127.0.0.1, or give --allow-insecure if a firewall or proxy keeps other clients out"
                 ));
             }
         }
-        Ok(())
+        lines(&violations)
     }
 
     /// Whether both APIs are reachable from this machine only.
@@ -215,10 +216,20 @@ impl Settings {
         self.grpc_addr.ip().is_loopback() && self.http_addr.ip().is_loopback()
     }
 
-    /// Checks the settings of the database against each other.
+    /// Checks the settings of the database against each other, as [`Self::check`] does.
     pub fn check_database(&self) -> Result<(), String> {
-        self.postgres.check(&self.database_url)
+        lines(&self.postgres.violations(&self.database_url))
     }
+
+    /// Whether a database URL is ambiguous, so that connecting could show a part of its password.
+    #[must_use]
+    pub fn has_ambiguous_url(&self) -> bool {
+        self.postgres.is_ambiguous(&self.database_url)
+    }
+}
+
+fn lines(violations: &[String]) -> Result<(), String> {
+    if violations.is_empty() { Ok(()) } else { Err(violations.join("\n")) }
 }
 
 /// What happens to a request with properties or query options that the HTTP API does not know.

@@ -24,14 +24,14 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Checks the settings against each other.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// The error of the settings together.
+    pub(super) fn violation(&self) -> Option<String> {
         match (&self.tls_cert, &self.tls_key, &self.tls_client_ca) {
             (Some(_), None, _) | (None, Some(_), _) => {
-                Err("--tls-cert and --tls-key belong together: give both or neither".to_owned())
+                Some("--tls-cert and --tls-key belong together: give both or neither".to_owned())
             }
-            (None, None, Some(_)) => Err("--tls-client-ca requires --tls-cert and --tls-key".to_owned()),
-            _ => Ok(()),
+            (None, None, Some(_)) => Some("--tls-client-ca requires --tls-cert and --tls-key".to_owned()),
+            _ => None,
         }
     }
 }

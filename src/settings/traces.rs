@@ -1,9 +1,9 @@
 //! Settings of traces.
 
-use std::str::FromStr;
-
 use clap::Args;
 use http::Uri;
+
+use super::parse::Secret;
 
 /// Settings of traces; the comments of fields are the text of `--help`.
 #[expect(clippy::doc_markdown, reason = "text for a terminal")]
@@ -14,7 +14,7 @@ pub struct TraceSettings {
     /// Traces are off without it. If the collector is slow or unavailable, traces are lost and requests
     /// are not delayed.
     #[arg(long, env = "PRESENCE_OTLP_ENDPOINT", global = true, value_name = "URL")]
-    pub otlp_endpoint: Option<OtlpEndpoint>,
+    pub otlp_endpoint: Option<Secret>,
 
     /// Share of requests that are traced, from 0 to 1. It applies to requests without the header
     /// traceparent; for all others, that header decides.
@@ -29,33 +29,19 @@ pub struct TraceSettings {
     pub otlp_sample_ratio: f64,
 }
 
-/// The URL of a collector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtlpEndpoint(String);
-
-impl OtlpEndpoint {
-    /// The URL.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for OtlpEndpoint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // Only OTLP over HTTP has a path. A password would not be sent, but logged.
-        let is_valid = |url: &Uri| {
+impl TraceSettings {
+    /// The error of the URL. It shows no part of the URL, which may have a password.
+    pub(super) fn violation(&self) -> Option<String> {
+        let endpoint = self.otlp_endpoint.as_ref()?;
+        // Only OTLP over HTTP has a path. A password would not be sent.
+        let is_valid = endpoint.expose().parse::<Uri>().is_ok_and(|url| {
             let host = url.authority().is_some_and(|host| !host.as_str().contains('@'));
             matches!(url.scheme_str(), Some("http" | "https"))
                 && host
                 && url.path_and_query().is_none_or(|path| path == "/")
-        };
-        match text.parse::<Uri>() {
-            Ok(url) if is_valid(&url) => Ok(Self(text.to_owned())),
-            _ => Err("must be a URL without a path, such as http://collector:4317".to_owned()),
-        }
+        });
+        let invalid = "--otlp-endpoint must be a URL without a path, a user and parameters, such as http://collector:4317";
+        (!is_valid).then(|| invalid.to_owned())
     }
 }
 
@@ -70,8 +56,12 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_url_without_a_path_or_a_password() {
+        let violation = |url: &str| {
+            let otlp_endpoint = Some(url.parse().unwrap());
+            TraceSettings { otlp_endpoint, otlp_sample_ratio: 1.0 }.violation()
+        };
         for valid in ["http://collector:4317", "https://collector:4317/", "http://[::1]:4317"] {
-            assert_eq!(valid.parse::<OtlpEndpoint>().unwrap().as_str(), valid);
+            assert_eq!(violation(valid), None, "{valid}");
         }
         for invalid in [
             "",
@@ -82,7 +72,7 @@ mod tests {
             "ftp://a",
             "http://a?b",
         ] {
-            assert!(invalid.parse::<OtlpEndpoint>().is_err(), "{invalid}");
+            assert!(violation(invalid).is_some(), "{invalid}");
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::{
     time::{Timeout, error::Elapsed, timeout},
 };
 
-use super::{LATE_AFTER, OpenError, StoreError, error::describe};
+use super::{Cause, LATE_AFTER, OpenError, StoreError, error::describe};
 use crate::clock::Stopwatch;
 
 /// The timeout of the first connection, at start.
@@ -250,11 +250,14 @@ pub(super) async fn connect_first<C>(
 ) -> Result<C, OpenError> {
     match timeout(CONNECT_TIMEOUT, connect).await {
         Ok(connected) => connected.map_err(unreachable),
-        Err(_) => Err(OpenError::Unreachable(format!("no response within {CONNECT_TIMEOUT:?}"))),
+        Err(_) => Err(OpenError::Unreachable {
+            cause: Cause::NoResponse,
+            text: format!("no response within {CONNECT_TIMEOUT:?}"),
+        }),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
 pub(super) fn unreachable(error: sqlx::Error) -> OpenError {
-    OpenError::Unreachable(describe(&error))
+    OpenError::Unreachable { cause: Cause::from(&error), text: describe(&error) }
 }

@@ -190,7 +190,9 @@ impl Database {
     /// Adds the description of the database to an error.
     fn with_description<T>(&self, outcome: Result<T, OpenError>) -> Result<T, OpenError> {
         outcome.map_err(|error| match error {
-            OpenError::Unreachable(error) => OpenError::Unreachable(format!("{}: {error}", self.describe())),
+            OpenError::Unreachable { cause, text } => {
+                OpenError::Unreachable { cause, text: format!("{}: {text}", self.describe()) }
+            }
             error => error,
         })
     }

@@ -38,11 +38,60 @@ pub enum OpenError {
     #[error("invalid database URL: {0}")]
     Url(String),
     /// The database is unreachable, or refuses the connection.
-    #[error("cannot reach the database: {0}")]
-    Unreachable(String),
+    #[error("cannot reach the database: {text}")]
+    Unreachable {
+        /// The reason.
+        cause: Cause,
+        /// The message of the operating system or the database.
+        text: String,
+    },
     /// This binary can't use the database's schema.
     #[error("incompatible database: {0}")]
     Incompatible(String),
+}
+
+/// The reason why a database can't be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The host name has no address.
+    UnknownHost,
+    /// No server listens at the address.
+    Refused,
+    /// The server does not respond in time.
+    NoResponse,
+    /// The TLS handshake failed.
+    Tls,
+    /// The server refuses the user.
+    Authentication,
+    /// The database does not exist.
+    NoDatabase,
+    /// Another reason.
+    Other,
+}
+
+impl From<&sqlx::Error> for Cause {
+    fn from(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Self::Refused,
+            // The standard library has no kind for this error.
+            sqlx::Error::Io(error) if error.to_string().contains("failed to lookup address") => {
+                Self::UnknownHost
+            }
+            sqlx::Error::Tls(_) => Self::Tls,
+            sqlx::Error::Database(error) => refusal(&**error),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Maps the SQLSTATE with which PostgreSQL refuses a connection.
+fn refusal(error: &dyn DatabaseError) -> Cause {
+    match error.code().as_deref() {
+        // A wrong password, no entry in pg_hba.conf, no right to connect.
+        Some("28P01" | "28000" | "42501") => Cause::Authentication,
+        Some("3D000") => Cause::NoDatabase,
+        _ => Cause::Other,
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -44,7 +44,7 @@ use crate::presence::{Timestamp, User, UserId};
 
 pub use connection::{PoolUse, STATEMENT_TIMEOUT};
 pub use database::Database;
-pub use error::{OpenError, StoreError};
+pub use error::{Cause, OpenError, StoreError};
 pub use feed::InvalidationFeed;
 pub use history::InspectedHistory;
 pub use inspect::Inspector;
@@ -55,7 +55,7 @@ pub use items::{
     UserRow,
 };
 pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
-pub use reach::{Cause, Unreached};
+pub use reach::Unreached;
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
 

@@ -1,32 +1,12 @@
 //! Connecting to a database that is inspected, and the reason if that fails.
 
-use sqlx::error::DatabaseError;
 use tokio::time::timeout;
 
 use super::{
-    OpenError,
+    Cause, OpenError,
     connection::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, with_timeout},
     error::with_advice,
 };
-
-/// The reason why a database can't be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The host name has no address.
-    UnknownHost,
-    /// No server listens at the address.
-    Refused,
-    /// The server does not respond in time.
-    NoResponse,
-    /// The TLS handshake failed.
-    Tls,
-    /// The server refuses the user.
-    Authentication,
-    /// The database does not exist.
-    NoDatabase,
-    /// Another reason.
-    Other,
-}
 
 /// A database that can't be reached, or that stopped responding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,16 +20,7 @@ pub struct Unreached {
 
 impl From<sqlx::Error> for Unreached {
     fn from(error: sqlx::Error) -> Self {
-        let cause = match &error {
-            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Cause::Refused,
-            // The standard library has no kind for this error.
-            sqlx::Error::Io(error) if error.to_string().contains("failed to lookup address") => {
-                Cause::UnknownHost
-            }
-            sqlx::Error::Tls(_) => Cause::Tls,
-            sqlx::Error::Database(error) => refusal(&**error),
-            _ => Cause::Other,
-        };
+        let cause = Cause::from(&error);
         let text = match &error {
             sqlx::Error::Database(error) => error.message().to_owned(),
             sqlx::Error::Io(error) => error.to_string(),
@@ -62,20 +33,10 @@ impl From<sqlx::Error> for Unreached {
 
 impl From<OpenError> for Unreached {
     fn from(error: OpenError) -> Self {
-        let text = match error {
-            OpenError::Url(text) | OpenError::Unreachable(text) | OpenError::Incompatible(text) => text,
-        };
-        Self { cause: Cause::Other, text }
-    }
-}
-
-/// Maps the SQLSTATE with which PostgreSQL refuses a connection.
-fn refusal(error: &dyn DatabaseError) -> Cause {
-    match error.code().as_deref() {
-        // A wrong password, no entry in pg_hba.conf, no right to connect.
-        Some("28P01" | "28000" | "42501") => Cause::Authentication,
-        Some("3D000") => Cause::NoDatabase,
-        _ => Cause::Other,
+        match error {
+            OpenError::Unreachable { cause, text } => Self { cause, text },
+            OpenError::Url(text) | OpenError::Incompatible(text) => Self { cause: Cause::Other, text },
+        }
     }
 }
 

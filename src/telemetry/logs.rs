@@ -2,11 +2,11 @@
 
 use std::{
     any::Any,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write as _},
     panic, thread,
 };
 
-use tracing::error;
+use tracing::{error, subscriber::with_default};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// The format of a log line.
@@ -37,6 +37,22 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
         error!(location, thread = thread.name(), panic = text, "a defect: the code panicked");
     }));
     Ok(())
+}
+
+/// Writes an error with which a command ends, at every log level: each line of `error` as a line, or
+/// as an object in the form of the log.
+pub fn log_fatal(format: LogFormat, exit_code: u8, error: &str) {
+    for line in error.lines() {
+        match format {
+            // A closed standard error leaves no place to report to.
+            LogFormat::Human => drop(writeln!(io::stderr(), "presenced: {line}")),
+            LogFormat::Json => {
+                let unfiltered = tracing_subscriber::fmt().with_max_level(LevelFilter::ERROR);
+                let unfiltered = unfiltered.with_writer(io::stderr).json().flatten_event(true).finish();
+                with_default(unfiltered, || error!(target: "presenced", exit_code, "{line}"));
+            }
+        }
+    }
 }
 
 /// The text of a panic.

@@ -10,7 +10,7 @@ mod traces;
 
 pub use api::Api;
 pub use log_throttle::LogThrottle;
-pub use logs::{LogFormat, init_logs, panic_text};
+pub use logs::{LogFormat, init_logs, log_fatal, panic_text};
 pub use metrics::{
     ClientMetrics, ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, StreamMetrics,
     WatchMetrics,

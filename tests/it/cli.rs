@@ -251,7 +251,7 @@ async fn a_signal_drains_the_service_which_is_logged() {
         }
         process.signal(name);
         let (code, log) = process.wait();
-        assert_eq!(code, Some(0));
+        assert_eq!(code, Some(0), "{log}");
         for line in log.lines() {
             serde_json::from_str::<serde_json::Value>(line).expect("each line is JSON");
         }
@@ -291,7 +291,8 @@ async fn an_incompatible_schema_is_refused_at_start(engine: Engine) {
     let url = database.url.as_str();
     assert_fails(&run(&["--no-migrate", "--database-url", url]), 69, "run `presenced migrate`");
     for _ in 0..2 {
-        assert!(run(&["migrate", "--database-url", url]).status.success());
+        let output = run(&["migrate", "--database-url", url]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     drop(Process::start(url, &["--no-migrate"]).await);
 

@@ -20,6 +20,7 @@ mod conformance;
 mod csharp;
 mod docs;
 mod doctor;
+mod fatal;
 mod faults;
 mod fuzz;
 mod graph;
