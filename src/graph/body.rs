@@ -1,6 +1,6 @@
 //! Reading JSON request bodies: limits, content types, and the types of properties.
 
-use std::sync::{Arc, LazyLock};
+use std::{fmt, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody},
@@ -8,16 +8,21 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use tokio::{
-    runtime::{Builder, Runtime},
-    task::yield_now,
+    sync::Semaphore,
+    task::{spawn_blocking, yield_now},
     time::timeout,
 };
 
 use super::{
-    properties::{self, Entries, Findings, Step, Text, at, object_in_body, refuse_value},
+    properties::{
+        self, Entries, Findings, PROPERTIES_MAX, ReadError, Step, Text, at, object_in_body, refuse_value,
+    },
     refusal::Refusal,
     state::HttpState,
     unknown::Unknown,
@@ -82,23 +87,18 @@ where
         if body.len() <= TURN_BYTES {
             return accept(parse(&body)?, unknown).map(Self);
         }
-        // On this thread, parsing would block the worker's other requests.
-        let parsed = PARSER.spawn_blocking(move || parse(&body)).await;
+        // On the worker, parsing would delay its other requests by milliseconds. A request that is
+        // dropped while it waits is never parsed.
+        let permit = PARSERS.acquire().await;
+        let parsed = spawn_blocking(move || parse(&body)).await;
+        drop(permit);
         let parsed = parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string())));
         accept(parsed?, unknown).map(Self)
     }
 }
 
-/// Parses large bodies, on one thread that runs only on an idle core.
-#[expect(clippy::expect_used, reason = "a runtime without drivers always starts")]
-static PARSER: LazyLock<Runtime> = LazyLock::new(|| {
-    Builder::new_current_thread()
-        .thread_name("bodies")
-        .max_blocking_threads(1)
-        .on_thread_start(use_idle_priority)
-        .build()
-        .expect("a runtime without drivers needs nothing from the system")
-});
+/// The large bodies that are parsed at a time, each on a thread beside the workers. The others wait.
+static PARSERS: Semaphore = Semaphore::const_new(2);
 
 /// No properties.
 #[derive(Default, Deserialize)]
@@ -116,21 +116,6 @@ pub(super) async fn read_unused(request: Request, limits: &LimitSettings) -> Res
         let Nothing {} = accept(read, Unknown::of(&parts.extensions))?;
     }
     Ok(Request::from_parts(parts, Body::empty()))
-}
-
-/// Gives this thread the lowest priority, so that it runs only on an idle core.
-fn use_idle_priority() {
-    // A thread with a nice value keeps its core for milliseconds; a thread with this
-    // policy yields at once. Failure is harmless: parsing then delays other work.
-    #[cfg(target_os = "linux")]
-    {
-        use thread_priority::{
-            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-            thread_native_id,
-        };
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-    }
 }
 
 /// Reads the whole body, which must be JSON by its content type, have at most `max`
@@ -256,24 +241,28 @@ fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<(T, Findings), R
     if text.is_empty() {
         return Ok(Default::default());
     }
-    // serde would read an array as a struct, element by element.
-    let read = if text.starts_with('{') {
-        properties::read(text)
+    let problem = if text.starts_with('{') {
+        match properties::read(text) {
+            Ok(read) => return Ok(read),
+            Err(ReadError::TooManyProperties) => format!("It has more than {PROPERTIES_MAX} properties."),
+            Err(ReadError::Json(error)) => invalid(text, &error),
+        }
     } else {
-        serde_json::from_str::<bool>(text).map(|_| Default::default())
+        // serde would read an array as a struct, element by element.
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => "It must be a JSON object.".to_owned(),
+            Err(error) => invalid(text, &error),
+        }
     };
-    match read {
-        Ok(read) if text.starts_with('{') => Ok(read),
-        Ok(_) => Err(Refusal::bad_request(format!("{UNREADABLE} It must be a JSON object."))),
-        Err(_) if looks_like_form(text) => {
-            Err(Refusal::bad_request(format!("{UNREADABLE} It looks like a form. {SEND_JSON}")))
-        }
-        Err(error) => {
-            let problem = if error.is_data() { "It must be a JSON object" } else { "It is not valid JSON" };
-            let (line, column) = (error.line(), error.column());
-            Err(Refusal::bad_request(format!("{UNREADABLE} {problem}: line {line}, column {column}.")))
-        }
+    Err(Refusal::bad_request(format!("{UNREADABLE} {problem}")))
+}
+
+/// Why a text is not JSON.
+fn invalid(text: &str, error: &serde_json::Error) -> String {
+    if looks_like_form(text) {
+        return format!("It looks like a form. {SEND_JSON}");
     }
+    format!("It is not valid JSON: line {}, column {}.", error.line(), error.column())
 }
 
 /// Reads a property as a text; `null` and `""` count as missing. A value of another type
@@ -332,22 +321,60 @@ pub(super) fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     <&RawValue>::deserialize(deserializer).map(|list| list_in(list.get(), object_in))
 }
 
-/// Reads a list from valid JSON. More than [`LIST_MAX`] elements are not read: those of
+/// Reads a list from valid JSON. More than [`LIST_MAX`] elements are only counted: those of
 /// one megabyte would need fifty in memory.
 fn list_in<T>(json: &str, element: impl Fn(&str) -> Input<T>) -> Input<Vec<Input<T>>> {
     if json == "null" {
         return Input::Missing;
     }
-    match serde_json::from_str::<Vec<&RawValue>>(json) {
-        Ok(elements) if elements.len() > LIST_MAX => {
-            Input::Unreadable(format!("a list of {} elements", elements.len()))
+    match serde_json::from_str(json) {
+        Ok(Elements { number, .. }) if number > LIST_MAX => {
+            Input::Unreadable(format!("a list of {number} elements"))
         }
-        Ok(elements) => {
+        Ok(Elements { first: elements, .. }) => {
             let elements = elements.into_iter().enumerate();
             let read = |(index, json): (usize, &RawValue)| at(Step::Index(index), || element(json.get()));
             Input::Value(elements.map(read).collect())
         }
         Err(_) => unreadable(json),
+    }
+}
+
+/// The elements of a JSON list, of which only the first are kept.
+struct Elements<'de> {
+    /// At most [`LIST_MAX`].
+    first: Vec<&'de RawValue>,
+    /// The number of all.
+    number: usize,
+}
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements<'de>, A::Error> {
+        let (mut first, mut number) = (Vec::new(), 0);
+        while number < LIST_MAX
+            && let Some(element) = list.next_element()?
+        {
+            first.push(element);
+            number += 1;
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            number += 1;
+        }
+        Ok(Elements { first, number })
     }
 }
 

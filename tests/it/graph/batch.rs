@@ -51,6 +51,23 @@ async fn items_run_in_the_order_of_their_dependencies() {
     assert_eq!((&responses[1]["id"], responses[1].get("body")), (&json!("clear"), None));
 }
 
+/// The response to an item is copied, not read and written again.
+#[tokio::test]
+async fn an_item_has_the_bytes_of_its_own_response() {
+    let api = TestApi::new().await;
+    assert_eq!(api.set_presence(SET).await.status, 200);
+    let url = |path: &str| format!("{}/v1.0{path}", api.server.graph());
+    let path = format!("/users/{USER}/presence?$select=id,availability,activity,workLocation");
+    let alone = api.http.get(url(&path)).send().await.unwrap().text().await.unwrap();
+    let requests = json!({ "requests": [
+        { "id": "1", "method": "GET", "url": path },
+        { "id": "2", "method": "GET", "url": "/communications/presences/$count" },
+    ] });
+    let together = api.http.post(url("/$batch")).json(&requests).send().await.unwrap().text().await.unwrap();
+    assert!(together.contains(&format!("\"body\":{alone}}}")), "{together}\n{alone}");
+    assert!(together.ends_with("\"body\":1}]}"), "{together}");
+}
+
 #[tokio::test]
 async fn items_that_depend_on_a_failed_item_are_424() {
     let api = TestApi::new().await;

@@ -1,9 +1,10 @@
 //! The OpenAPI document, and the page to read it.
 
-use std::{env, fs};
+use std::{env, fs, io::Read, time::Duration};
 
-use presenced::graph::document;
-use reqwest::{Method, StatusCode};
+use flate2::read::GzDecoder;
+use presenced::{clock::Stopwatch, graph::document};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use super::TestApi;
@@ -40,6 +41,40 @@ async fn the_document_and_the_page_need_no_network() {
     assert!(fetch("/docs/swagger-initializer.js").await.contains("/openapi.json"));
     api.get("/docs/nothing").await.is_refused(404, "ResourceNotFound");
     api.send(Method::POST, "/docs", &[], "").await.is_refused(405, "MethodNotAllowed");
+}
+
+/// The files of the page need no token, and compressing the largest took a worker 14 ms.
+#[tokio::test]
+async fn no_worker_compresses_the_page() {
+    let api = TestApi::new().await;
+    let client = Client::builder().gzip(false).build().unwrap();
+    let url = format!("{}/docs/swagger-ui-bundle.js", api.server.graph());
+    let fetch = async |encoding: &str| {
+        let stopwatch = Stopwatch::start();
+        let response = client.get(&url).header("accept-encoding", encoding).send().await.unwrap();
+        let headers = response.headers().clone();
+        (headers, response.bytes().await.unwrap(), stopwatch.elapsed())
+    };
+    let (mut plain_took, mut packed_took) = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        let (headers, plain, took) = fetch("identity").await;
+        plain_took = plain_took.min(took);
+        assert_eq!(headers.get("content-encoding"), None);
+        let (headers, packed, took) = fetch("br, gzip").await;
+        packed_took = packed_took.min(took);
+        assert_eq!(headers["content-encoding"], "gzip");
+        assert_eq!(headers["vary"], "accept-encoding");
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&packed[..]).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(unpacked, plain);
+    }
+    println!("{packed_took:?} compressed, {plain_took:?} as it is");
+    assert!(packed_took <= 2 * plain_took, "{packed_took:?} compressed, {plain_took:?} as it is");
+    // Nor does a worker compress other responses: a compression's state would stay in memory for as
+    // long as the client takes to read.
+    let document = client.get(format!("{}/openapi.json", api.server.graph()));
+    let document = document.header("accept-encoding", "gzip").send().await.unwrap();
+    assert_eq!(document.headers().get("content-encoding"), None);
 }
 
 /// Calls every operation of the document, so that each exists.
