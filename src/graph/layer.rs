@@ -139,6 +139,23 @@ fn not_found(path: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)
 }
 
+/// Refuses a request whose target and headers exceed the limit. Beyond twice the limit hyper refuses it,
+/// without a body.
+pub(super) fn check_header_size(state: &HttpState, request: &Request) -> Result<(), Refusal> {
+    /// The colon, the space and the end of a line.
+    const LINE: usize = 4;
+
+    let max = usize::try_from(state.limits.header_max_bytes).unwrap_or(usize::MAX);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    let size = target + headers.map(|(name, value)| name.as_str().len() + value.len() + LINE).sum::<usize>();
+    if size <= max {
+        return Ok(());
+    }
+    let message = format!("The path, the query and the headers have {size} bytes; the limit is {max} bytes.");
+    Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "RequestHeaderFieldsTooLarge", message))
+}
+
 /// The response to a request, or an item of a batch, that is refused before it is routed.
 pub(super) fn refuse(state: &HttpState, refusal: Refusal) -> Response {
     complete(refusal.into_response(), state, Ids::new())

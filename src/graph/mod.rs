@@ -46,6 +46,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::{grpc::Web, server::MemoryFull, service::Error};
 use paths::{BATCH_PATH, VERSIONS};
+use refusal::Refusal;
 use routes::{Route, RouteTable};
 
 pub use openapi::document;
@@ -137,16 +138,16 @@ impl Service<Request> for HttpApi {
 }
 
 impl Inner {
-    /// Handles a request, from the outside in: security headers, CORS, gRPC-Web, the canonical
-    /// path, and the work around each operation ([`RouteTable::respond`]).
+    /// Handles a request, from the outside in: security headers, the checks of every path, CORS, gRPC-Web,
+    /// the canonical path, and the work around each operation ([`RouteTable::respond`]).
     ///
     /// Responses are not compressed: it would take 0.6 ms of the worker's time for a bulk read, and
     /// hundreds of KiB for as long as the client takes to read the response. A proxy can do it.
     async fn handle(self: Arc<Self>, request: Request) -> Response {
         let policy = browsers::security_policy(request.uri().path());
         let (encrypted, is_head) = (self.state.encrypted, request.method() == Method::HEAD);
-        let mut response = if browsers::is_foreign_page(&self.state, &request) {
-            layer::refuse(&self.state, browsers::refuse_foreign_page())
+        let mut response = if let Err(refusal) = self.admit(&request) {
+            layer::refuse(&self.state, refusal)
         } else if let Some(cors) = &self.cors {
             let inner = Arc::clone(&self);
             let within = service_fn(move |request| {
@@ -159,6 +160,15 @@ impl Inner {
         };
         browsers::add_security_headers(response.headers_mut(), policy, encrypted);
         if is_head { without_body(response) } else { response }
+    }
+
+    /// Refuses a request that no path may answer.
+    fn admit(&self, request: &Request) -> Result<(), Refusal> {
+        layer::check_header_size(&self.state, request)?;
+        if browsers::is_foreign_page(&self.state, request) {
+            return Err(browsers::refuse_foreign_page());
+        }
+        Ok(())
     }
 
     /// Passes a request in gRPC-Web on, and responds to any other request.

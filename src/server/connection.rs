@@ -65,8 +65,6 @@ const SEND_BUFFER_BYTES: usize = 4 * PIECE_BYTES;
 /// The smallest limit of streams that a client has reset and h2 has not handed to the service yet.
 /// One read of a busy service may contain many rounds of opened and cancelled requests.
 const PENDING_RESETS_MIN: usize = 4_096;
-/// The buffer of an HTTP/1 request's header.
-const HTTP_1_HEADER_BYTES: usize = 64 * 1_024;
 
 /// The HTTP versions of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,10 +219,11 @@ where
                 }
             }
         };
+        let limits = &self.of.limits;
         let mut builder = http1::Builder::new();
         // `activity` times headers. hyper's timeout would also count idle time, and close the
         // connection without a reason.
-        builder.header_read_timeout(None).max_buf_size(HTTP_1_HEADER_BYTES);
+        builder.header_read_timeout(None).max_buf_size(usize::try_from(limits.hyper_header_max_bytes()).unwrap_or(usize::MAX));
         let service = service_fn(|request| self.respond(request));
         let mut connection = builder.serve_connection(TokioIo::new(io), service);
         let timed_out = loop {
@@ -416,7 +415,7 @@ fn http2_builder(executor: RequestExecutor, limits: &LimitSettings) -> http2::Bu
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .max_header_list_size(limits.header_max_bytes)
+        .max_header_list_size(limits.hyper_header_max_bytes())
         .max_concurrent_streams(limits.streams_max)
         .max_pending_accept_reset_streams(PENDING_RESETS_MIN.max(limits.streams_max()))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -108,6 +108,13 @@ impl LimitSettings {
         usize::try_from(self.streams_max).unwrap_or(usize::MAX)
     }
 
+    /// The limit at which hyper itself refuses headers, without a body. The APIs refuse those above
+    /// their own limit with one, so hyper's is higher; it also protects what comes before the APIs.
+    #[must_use]
+    pub const fn hyper_header_max_bytes(&self) -> u32 {
+        self.header_max_bytes.saturating_mul(2)
+    }
+
     /// The maximum size of a message that may name 10,000 users: half as much again.
     #[must_use]
     pub fn long_message_max(&self) -> usize {

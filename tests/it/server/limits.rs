@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use presenced::{clock::Stopwatch, settings::LimitSettings};
 use reqwest::Client;
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -227,6 +228,7 @@ async fn headers_and_messages_above_their_limits_are_refused() {
     let url = format!("{}/v1.0/users/a/presence", server.graph());
     let (http1, http2) = (Client::new(), Client::builder().http2_prior_knowledge().build().unwrap());
     for client in [&http1, &http2] {
+        // Beyond twice the limit hyper refuses, without a body.
         let large = client.get(&url).header("x-large", "x".repeat(20_000)).send().await.unwrap();
         assert_eq!(large.status(), 431);
         let body = format!("{{\"x\":\"{}\"}}", "x".repeat(2_000));
@@ -241,6 +243,42 @@ async fn headers_and_messages_above_their_limits_are_refused() {
     let message = [&[0], &2_001_u32.to_be_bytes()[..], &[0; 2_001]].concat();
     let large = set().body(message).send().await.unwrap();
     assert_eq!(large.headers()["grpc-status"], "8", "RESOURCE_EXHAUSTED");
+    server.stop().await;
+}
+
+/// Between the limit and twice the limit, of the request line and of the headers.
+#[tokio::test]
+async fn a_request_that_is_too_long_is_refused_with_a_body_on_every_path() {
+    let server = start_tuned(|limits| limits.header_max_bytes = 8_192).await;
+    let (http1, http2) = (Client::new(), Client::builder().http2_prior_knowledge().build().unwrap());
+    let long = "x".repeat(8_192);
+    for client in [&http1, &http2] {
+        for path in
+            ["/v1.0/users/a/presence", "/nowhere", "/docs/index.html", "/openapi.json", "/v1.0/$batch"]
+        {
+            let url = format!("{}{path}", server.graph());
+            let requests = [
+                client.get(&url).header("x-large", &long),
+                client.get(format!("{url}?ids={long}")),
+                client.post(format!("{url}/{long}")).header("content-type", "application/json"),
+            ];
+            for request in requests {
+                let refused = request.send().await.unwrap();
+                assert_eq!(refused.status(), 431, "{path}");
+                let length = refused.content_length();
+                let text = refused.text().await.unwrap();
+                let body: Value = serde_json::from_str(&text).unwrap_or_default();
+                assert_eq!(
+                    body["error"]["code"], "RequestHeaderFieldsTooLarge",
+                    "{path}: {length:?} {text:?}"
+                );
+                let message = body["error"]["message"].as_str().unwrap();
+                assert!(message.ends_with("the limit is 8192 bytes."), "{message}");
+            }
+            let fits = client.get(&url).header("x-large", "x".repeat(7_500)).send().await.unwrap();
+            assert_ne!(fits.status(), 431, "{path}");
+        }
+    }
     server.stop().await;
 }
 
