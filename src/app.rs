@@ -13,7 +13,7 @@ use crate::{
     batch::{Batches, Limits},
     clock::Clock,
     health::Health,
-    server::{CertificateReader, ClientFaults, Memory, Tls, bind, memory_limit},
+    server::{CertificateReader, ClientFaults, Hosts, Memory, Tls, bind, memory_limit},
     service::{Holds, ReplicaHealth, Streams},
     settings::{Settings, UnknownProperties},
     store::{Database, OpenError, Store},
@@ -151,6 +151,7 @@ impl App {
             stores: stores.into(),
             limits: settings.limits,
             memory,
+            hosts: Hosts::of_admin(settings),
         };
         let background = Background {
             store: Arc::clone(&store),
@@ -270,6 +271,7 @@ async fn parts(
         tls,
         reject_unknown: settings.unknown_properties == UnknownProperties::Reject,
         cors_origins: settings.auth.cors_origins.clone().into(),
+        hosts: Hosts::of_http(settings),
         reflection: !settings.auth.no_reflection,
         clock,
         health: Health::new(metrics.clone()),

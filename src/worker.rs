@@ -19,7 +19,7 @@ use crate::{
     graph, grpc,
     health::Health,
     presence::UserIdForm,
-    server::{ClientFaults, Connections, Incoming, Memory, Protocol, Tls},
+    server::{ClientFaults, Connections, Hosts, Incoming, Memory, Protocol, Tls},
     service::{Replica, ReplicaHealth, Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
@@ -54,6 +54,8 @@ pub struct Parts {
     pub reject_unknown: bool,
     /// Origins whose pages may call the HTTP API.
     pub cors_origins: Arc<[String]>,
+    /// The hosts that requests to the HTTP API may name.
+    pub hosts: Hosts,
     /// Whether clients may read descriptions of the API without authentication.
     pub reflection: bool,
     /// The clock.
@@ -205,6 +207,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Arc<Service>, Apis)> {
         encrypted: parts.tls.is_some(),
         reject_unknown: parts.reject_unknown,
         cors_origins: Arc::clone(&parts.cors_origins),
+        hosts: parts.hosts.clone(),
     };
     let graph = graph::HttpApi::new(graph, parts.reflection).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();

@@ -20,6 +20,7 @@ use presenced::{
     graph, grpc,
     health::Health,
     presence::{parse_duration, parse_zoned_time},
+    server::Hosts,
     service::{Holds, Service, Streams},
     settings::{Cli, Settings},
     store::Database,
@@ -114,6 +115,7 @@ impl Apis {
                 reject_unknown: false,
                 encrypted: false,
                 cors_origins: std::sync::Arc::default(),
+                hosts: Hosts::of_http(&open),
                 web: grpc::Web::new(grpc.clone(), open.grpc_addr),
             };
             (grpc, graph::HttpApi::new(graph, true).expect("routes"), authenticator)

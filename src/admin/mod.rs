@@ -3,7 +3,13 @@
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use http::{StatusCode, header::CONTENT_TYPE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::{Health, Readiness},
-    server::{ClientFaults, Connections, Memory, MemoryUse, Protocol, next},
+    server::{ClientFaults, Connections, Hosts, Memory, MemoryUse, Protocol, next as next_connection},
     settings::LimitSettings,
     store::{Database, PoolUse, Store},
     telemetry::{ConnectionMetrics, Metrics},
@@ -42,16 +48,19 @@ pub struct Admin {
     pub limits: LimitSettings,
     /// The memory of the clients of the two APIs, for `/metrics`.
     pub memory: Memory,
+    /// The hosts that requests may name.
+    pub hosts: Hosts,
 }
 
 /// Serves the admin API; never ends.
 pub async fn serve(admin: Admin, listener: TcpListener) {
-    let limits = admin.limits;
+    let (limits, hosts) = (admin.limits, admin.hosts.clone());
     let router = Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(admin);
+        .with_state(admin)
+        .layer(from_fn_with_state(hosts, check_host));
     let stop = CancellationToken::new();
     let connections = Connections {
         protocol: Protocol::Http1Or2,
@@ -66,7 +75,7 @@ pub async fn serve(admin: Admin, listener: TcpListener) {
     };
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let stream = next(&listener).await;
+        let stream = next_connection(&listener).await;
         // Beyond the maximum, the connection is closed at once.
         if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
             let served = connections.clone().serve(stream);
@@ -76,6 +85,15 @@ pub async fn serve(admin: Admin, listener: TcpListener) {
             });
         }
     }
+}
+
+/// Refuses pages that reach this address under a name of their own.
+async fn check_host(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    if hosts.serve(&request) {
+        return next.run(request).await;
+    }
+    let message = "only localhost, IP addresses and --allowed-hosts are served here\n";
+    (StatusCode::MISDIRECTED_REQUEST, message).into_response()
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {

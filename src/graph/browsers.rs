@@ -5,16 +5,15 @@ use axum::extract::Request;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, InvalidHeaderValue, ORIGIN, REFERRER_POLICY,
-        RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, InvalidHeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+        STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
-    uri::Authority,
 };
 use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
 use super::{docs, preferences::PREFERENCE_APPLIED, refusal::Refusal, state::HttpState, unknown::IGNORED};
-use crate::grpc::RETRY_PUSHBACK;
+use crate::{grpc::RETRY_PUSHBACK, server::authority};
 
 /// For responses of the API: a browser must neither render nor run them.
 const DATA_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -42,28 +41,35 @@ pub(super) fn add_security_headers(headers: &mut HeaderMap, policy: HeaderValue,
     }
 }
 
-/// Whether the request comes from a page that may not call: authentication is off, and
-/// the page's origin is neither this service's nor one of `--cors-origins`.
+/// Refuses a request that names a host which this API does not serve.
+pub(super) fn check_host(state: &HttpState, request: &Request) -> Result<(), Refusal> {
+    if state.hosts.serve(request) {
+        return Ok(());
+    }
+    let message = "This service serves only requests to localhost, to an IP address, or to a host that \
+                   --allowed-hosts names.";
+    Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "MisdirectedRequest", message))
+}
+
+/// Refuses a page that may not call: authentication is off, and the page's origin is neither this
+/// service's nor one of `--cors-origins`.
 ///
 /// Browsers send forms and plain text to any host without a preflight request. So any
 /// page open on this machine could otherwise change presences.
-pub(super) fn is_foreign_page(state: &HttpState, request: &Request) -> bool {
-    if !state.authenticator.is_disabled() {
-        return false;
+pub(super) fn check_origin(state: &HttpState, request: &Request) -> Result<(), Refusal> {
+    if !state.authenticator.is_disabled() || !is_foreign_page(state, request) {
+        return Ok(());
     }
-    let headers = request.headers();
-    let Some(origin) = headers.get(ORIGIN) else { return false };
-    let Ok(origin) = origin.to_str() else { return true };
-    let own = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let own = request.uri().authority().map(Authority::as_str).or(own);
-    let host = origin.split_once("://").map(|(_, host)| host);
-    let same_origin = host.is_some() && host == own;
-    !same_origin && state.cors_origins.iter().all(|allowed| allowed != origin)
+    let message = "A page of another origin may call this service only if --cors-origins names the origin.";
+    Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
-pub(super) fn refuse_foreign_page() -> Refusal {
-    let message = "A page of another origin may call this service only if --cors-origins names the origin.";
-    Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
+fn is_foreign_page(state: &HttpState, request: &Request) -> bool {
+    let Some(origin) = request.headers().get(ORIGIN) else { return false };
+    let Ok(origin) = origin.to_str() else { return true };
+    let host = origin.split_once("://").map(|(_, host)| host);
+    let same_origin = host.is_some() && host == authority(request);
+    !same_origin && state.cors_origins.iter().all(|allowed| allowed != origin)
 }
 
 /// The CORS layer for these origins; `None` if there are none. Pages send their token

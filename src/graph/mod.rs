@@ -165,10 +165,8 @@ impl Inner {
     /// Refuses a request that no path may answer.
     fn admit(&self, request: &Request) -> Result<(), Refusal> {
         layer::check_header_size(&self.state, request)?;
-        if browsers::is_foreign_page(&self.state, request) {
-            return Err(browsers::refuse_foreign_page());
-        }
-        Ok(())
+        browsers::check_host(&self.state, request)?;
+        browsers::check_origin(&self.state, request)
     }
 
     /// Passes a request in gRPC-Web on, and responds to any other request.

@@ -6,6 +6,7 @@ use crate::{
     auth::Authenticator,
     clock::Clock,
     grpc::Web,
+    server::Hosts,
     service::Service,
     settings::LimitSettings,
     telemetry::{Metrics, Traces},
@@ -32,6 +33,8 @@ pub struct HttpState {
     pub reject_unknown: bool,
     /// Origins whose pages may call from a browser.
     pub cors_origins: Arc<[String]>,
+    /// The hosts that requests may name.
+    pub hosts: Hosts,
     /// Serves requests in gRPC-Web.
     pub web: Web,
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use http::uri::Authority;
 use uuid::Uuid;
 
 use super::{parse::Secret, rate_limit::RateLimit};
@@ -104,6 +105,16 @@ pub struct AuthSettings {
     #[arg(value_parser = origin)]
     pub cors_origins: Vec<String>,
 
+    /// Hosts that requests to the HTTP API may name, beside localhost and IP addresses, separated by commas,
+    /// such as presence.example.com.
+    ///
+    /// Without it, the API serves every host, unless it listens on a loopback address without
+    /// authentication: a page could then reach it under the page's own name (DNS rebinding). On a loopback
+    /// address, it also holds for the admin API.
+    #[arg(long, env = "PRESENCE_ALLOWED_HOSTS", global = true, value_name = "HOSTS", value_delimiter = ',')]
+    #[arg(value_parser = host)]
+    pub allowed_hosts: Vec<String>,
+
     /// Tolerance between the issuer's clock and this machine's. No flag sets it.
     #[arg(skip = JWT_LEEWAY)]
     pub jwt_leeway: Duration,
@@ -169,6 +180,14 @@ fn check_jwks_url(url: &Secret) -> Result<(), String> {
 
 fn guid(text: &str) -> Result<Uuid, String> {
     parse_guid(text).ok_or_else(|| "must be a GUID".to_owned())
+}
+
+/// The name of a host, without a port.
+fn host(text: &str) -> Result<String, String> {
+    match text.parse::<Authority>() {
+        Ok(authority) if authority.as_str() == authority.host() => Ok(text.to_owned()),
+        _ => Err("must be the name of a host without a port, such as presence.example.com".to_owned()),
+    }
 }
 
 /// An origin as a browser sends it: scheme, host, and the port unless it is the scheme's

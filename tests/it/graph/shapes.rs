@@ -175,10 +175,10 @@ async fn a_list_pages_through_the_users_with_a_live_session() {
     }
     assert_eq!(pages, [&["a", "b", "c"][..], &["d", "e", "f"], &["o'hara"]]);
 
-    let forwarded = [("x-forwarded-proto", "https"), ("host", "presence.example")];
+    let forwarded = [("x-forwarded-proto", "https"), ("host", "presence.localhost")];
     let response = api.send(Method::GET, "/beta/communications/presences?$top=1", &forwarded, "").await;
     let next = response.body["@odata.nextLink"].as_str().unwrap();
-    assert_eq!(next, "https://presence.example/beta/communications/presences?$top=1&$skiptoken=a");
+    assert_eq!(next, "https://presence.localhost/beta/communications/presences?$top=1&$skiptoken=a");
 
     let response = api.get("/v1.0/communications/presences/$count").await;
     assert_eq!((response.header("content-type"), &response.body), (Some("text/plain"), &json!(7)));

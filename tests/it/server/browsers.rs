@@ -2,7 +2,10 @@
 
 use reqwest::{Client, Method, Response};
 
-use crate::support::{database::Engine, server::Server};
+use crate::{
+    auth::Guarded,
+    support::{database::Engine, server::Server},
+};
 
 const ORIGIN: &str = "https://app.example.com";
 
@@ -109,4 +112,82 @@ async fn reflection_and_the_document_can_be_turned_off() {
     let refused = reflection.server_reflection_info(requests).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unimplemented);
     server.stop().await;
+}
+
+/// The status of a request that names this host.
+async fn status_of(url: &str, host: &str) -> u16 {
+    let origin = format!("http://{host}");
+    let request = Client::new().get(url).header("host", host).header("origin", origin);
+    request.send().await.unwrap().status().as_u16()
+}
+
+/// A page's name can lead to its server first, and to this machine later (DNS rebinding). For the
+/// browser both are one origin.
+#[tokio::test]
+async fn on_loopback_without_authentication_only_local_hosts_are_served() {
+    let server = Server::start_with(Engine::Sqlite, &["--allowed-hosts", "presence.example.com,Box"]).await;
+    let own = Server::start(Engine::Sqlite).await;
+    let path = "/v1.0/users/a/presence";
+    for (host, local, named) in [
+        ("evil.example", 421, 421),
+        ("evil.example:8080", 421, 421),
+        ("localhost.evil.example", 421, 421),
+        ("127.0.0.1.evil.example", 421, 421),
+        ("notlocalhost", 421, 421),
+        ("presence.example.com", 421, 200),
+        ("PRESENCE.example.com.:80", 421, 200),
+        ("box", 421, 200),
+        ("x.presence.example.com", 421, 421),
+        ("localhost", 200, 200),
+        ("LOCALHOST:8080", 200, 200),
+        ("app.localhost:3000", 200, 200),
+        ("127.0.0.1", 200, 200),
+        ("192.168.1.1:8080", 200, 200),
+        ("[::1]:8080", 200, 200),
+    ] {
+        assert_eq!(status_of(&format!("{}{path}", own.graph()), host).await, local, "{host}");
+        assert_eq!(status_of(&format!("{}{path}", server.graph()), host).await, named, "{host}");
+    }
+    // Every path, gRPC-Web, and the admin API.
+    for path in ["/openapi.json", "/docs/index.html", "/nowhere"] {
+        assert_eq!(status_of(&format!("{}{path}", own.graph()), "evil.example").await, 421, "{path}");
+    }
+    let url = format!("{}/presence.v1.PresenceService/GetPresence", own.graph());
+    let web = Client::new().post(url).header("content-type", "application/grpc-web+proto");
+    let web = web.header("host", "evil.example").header("origin", "http://evil.example");
+    let refused = web.body(vec![0; 5]).send().await.unwrap();
+    assert_eq!(refused.status(), 421);
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(body["error"]["code"], "MisdirectedRequest");
+    assert!(body["error"]["message"].as_str().unwrap().contains("--allowed-hosts"), "{body}");
+    for (host, status) in [("evil.example", 421), ("localhost:9090", 200), ("127.0.0.1", 200)] {
+        for path in ["metrics", "readyz", "livez"] {
+            let url = format!("http://{}/{path}", own.addresses.admin);
+            assert_eq!(status_of(&url, host).await, status, "{path} of {host}");
+        }
+    }
+    // Over HTTP/2 the host is the authority.
+    let http2 = Client::builder().http2_prior_knowledge().resolve("evil.example", own.addresses.http);
+    let url = format!("http://evil.example:{}{path}", own.addresses.http.port());
+    assert_eq!(http2.build().unwrap().get(url).send().await.unwrap().status(), 421);
+    server.stop().await;
+    own.stop().await;
+}
+
+#[tokio::test]
+async fn with_authentication_or_for_other_machines_every_host_is_served() {
+    let server = Server::start_tuned(Engine::Sqlite, &["--allow-insecure"], |settings| {
+        (settings.http_addr, settings.admin_addr) = (([0; 4], 0).into(), ([0; 4], 0).into());
+    })
+    .await;
+    let (http, admin) = (server.addresses.http.port(), server.addresses.admin.port());
+    let url = format!("http://127.0.0.1:{http}/v1.0/users/a/presence");
+    assert_eq!(status_of(&url, "presence.internal").await, 200);
+    let url = format!("http://127.0.0.1:{admin}/metrics");
+    assert_eq!(status_of(&url, "presence.internal").await, 200);
+    server.stop().await;
+    let guarded = Guarded::start(Engine::Sqlite, &[]).await;
+    let url = format!("{}/v1.0/users/a/presence", guarded.server.graph());
+    assert_eq!(status_of(&url, "presence.internal").await, 401);
+    guarded.server.stop().await;
 }

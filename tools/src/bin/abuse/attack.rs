@@ -70,7 +70,8 @@ pub(crate) fn run(kind: Attack, address: SocketAddr, duration: Duration) {
 async fn attack(kind: Attack, address: SocketAddr) {
     let post = |path: &str, headers: &str, body: &[u8]| {
         let length = body.len();
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n{headers}\r\n");
         [head.as_bytes(), body].concat()
     };
     match kind {
@@ -80,7 +81,7 @@ async fn attack(kind: Attack, address: SocketAddr) {
         Attack::Flood => hold(address, 10_000, b"", false).await,
         Attack::RapidReset => repeat(address, 100, rapid_reset(200)).await,
         Attack::Headers => {
-            let header = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
+            let header = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
             repeat(address, 100, header.into_bytes()).await;
         }
         Attack::GzipBomb => {

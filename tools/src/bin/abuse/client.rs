@@ -47,10 +47,11 @@ pub(crate) fn run(address: SocketAddr, duration: Duration) -> Results {
 fn one(address: SocketAddr, number: usize, duration: Duration) -> Results {
     let body = r#"{"sessionId":"app","availability":"Busy","activity":"InACall"}"#;
     let path = format!("/v1.0/users/healthy-{number}/presence");
-    let get = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let get = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let length = body.len();
-    let set =
-        format!("POST {path}/setPresence HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+    let set = format!(
+        "POST {path}/setPresence HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
     let (mut results, mut stream) = (Results::default(), connect(address));
     let stopwatch = Instant::now();
     for turn in 0.. {

@@ -120,7 +120,7 @@ pub(crate) fn measure_at(
 /// The sum of all metrics whose line starts with `name`.
 pub(crate) fn metric(admin: SocketAddr, name: &str) -> f64 {
     let mut stream = TcpStream::connect(admin).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let lines = text.lines().filter(|line| line.starts_with(name));
