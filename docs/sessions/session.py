@@ -25,6 +25,8 @@ DEADLINE = 3
 # The service extends a session every 7.5 s with the default grace. A quieter stream is broken.
 SILENCE = 15
 PAUSE_MIN, PAUSE_MAX = 1, 30
+# Otherwise all channels to one address share a connection.
+OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 FATAL = ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION", "UNIMPLEMENTED")
 
 
@@ -112,7 +114,7 @@ async def hold(stub, session, pair, ended):
     while not ended.is_set():
         try:
             # A new connection: the last one may be broken.
-            async with grpc.aio.insecure_channel(ADDRESS) as channel:
+            async with grpc.aio.insecure_channel(ADDRESS, OPTIONS) as channel:
                 stream = PresenceServiceStub(channel).HoldPresence(metadata=metadata())
                 await stream.write(request)
                 ending = asyncio.create_task(end(stream, ended))
@@ -162,8 +164,8 @@ async def main(command, user_id, session_id):
     pair = {"availability": AVAILABILITY_BUSY, "activity": ACTIVITY_IN_A_CALL, "observed_time": Timestamp()}
     # When the call began. With it, a refresh or a new stream cannot undo what was observed later.
     pair["observed_time"].GetCurrentTime()
-    # For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials()).
-    async with grpc.aio.insecure_channel(ADDRESS) as channel:
+    # For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials(), OPTIONS).
+    async with grpc.aio.insecure_channel(ADDRESS, OPTIONS) as channel:
         stub = PresenceServiceStub(channel)
         try:
             await (hold if command == "hold" else refresh)(stub, session, pair, ended)

@@ -14,6 +14,8 @@ ADDRESS = os.environ.get("PRESENCE_ADDRESS", "localhost:50051")
 # A stream that is silent for this time, in seconds, is broken.
 SILENCE = 3 * int(os.environ.get("PRESENCE_HEARTBEAT", "15"))
 PAUSE_MIN, PAUSE_MAX = 1, 30
+# Otherwise all channels to one address share a connection.
+OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 FATAL = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.PERMISSION_DENIED)
 
 
@@ -27,8 +29,8 @@ def metadata():
 
 async def one_stream(user_ids):
     """Yields the messages of one stream, on a new connection: the last one may be broken.
-    For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials())."""
-    async with grpc.aio.insecure_channel(ADDRESS) as channel:
+    For TLS: secure_channel(ADDRESS, grpc.ssl_channel_credentials(), OPTIONS)."""
+    async with grpc.aio.insecure_channel(ADDRESS, OPTIONS) as channel:
         request = WatchPresencesRequest(user_ids=user_ids)
         call = PresenceServiceStub(channel).WatchPresences(request, metadata=metadata())
         while (message := await asyncio.wait_for(call.read(), SILENCE)) is not grpc.aio.EOF:

@@ -1,5 +1,5 @@
-//! The C# client of `docs/holding.md` names only what the proto files have, as `protoc` names it in C#.
-//! Few machines have .NET, which compiles it in `clients::sessions`.
+//! The C# clients of `docs/holding.md` and `docs/clients.md` name only what the proto files have, as `protoc`
+//! names it in C#. Few machines have .NET, which compiles them in `clients`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,9 +11,14 @@ use presenced::grpc::pb::DESCRIPTORS;
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorSet, MethodDescriptorProto};
 
-/// The client's text without its comments.
+/// The text of `Session.cs` without its comments.
 pub fn client() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sessions/Session.cs");
+    text_of("docs/sessions/Session.cs")
+}
+
+/// A client's text without its comments.
+pub fn text_of(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = fs::read_to_string(path).unwrap();
     text.lines().map(|line| line.split("//").next().unwrap().to_owned() + "\n").collect()
 }
@@ -86,7 +91,7 @@ fn tokens(text: &str) -> Vec<&str> {
 /// Panics if the text names what the proto files do not have.
 pub fn check(text: &str) {
     let unknown = unknown(text);
-    assert!(unknown.is_empty(), "docs/sessions/Session.cs: {unknown:?}");
+    assert!(unknown.is_empty(), "not in the proto files: {unknown:?}");
 }
 
 /// The names that the proto files do not have.
@@ -131,6 +136,7 @@ fn assigned<'a>(tokens: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn the_csharp_client_names_only_what_the_proto_files_have() {
+    check(&text_of("docs/clients/dotnet/Client.cs"));
     let client = client();
     check(&client);
     for (known, misspelt, reported) in [

@@ -1,5 +1,5 @@
-//! `docs/graph.md` names an existing test for each of its rows; `docs/watching.md` and
-//! `docs/holding.md` link every client; the documents link and name only existing files and headings.
+//! `docs/graph.md` names an existing test for each of its rows; `docs/watching.md`, `docs/holding.md`
+//! and `docs/clients.md` link every client; the documents link and name only existing files and headings.
 
 use std::{
     fs,
@@ -48,9 +48,11 @@ fn every_row_of_the_tables_of_graph_md_names_an_existing_test() {
 
 #[test]
 fn every_client_to_copy_is_linked() {
-    for (page, folder, example) in
-        [("watching.md", "watching", "watch.rs"), ("holding.md", "sessions", "session.rs")]
-    {
+    for (page, folder, example) in [
+        ("watching.md", "watching", "watch.rs"),
+        ("holding.md", "sessions", "session.rs"),
+        ("clients.md", "clients", "client.rs"),
+    ] {
         let docs = Path::new(ROOT).join("docs");
         let clients = fs::read_dir(docs.join(folder)).unwrap();
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();

@@ -1,8 +1,9 @@
 //! Other programs against the binary: the official Graph SDKs, other Graph libraries, Schemathesis with the
-//! service's OpenAPI document, and the clients of `docs/watching.md` and `docs/holding.md`.
+//! service's OpenAPI document, and the clients of `docs/watching.md`, `docs/holding.md` and `docs/clients.md`.
 //!
 //! `scripts/test --all` installs and runs them.
 
+mod calls;
 mod page;
 mod readme;
 mod running;

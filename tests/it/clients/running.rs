@@ -53,19 +53,24 @@ impl Running {
         assert_eq!(status.success(), success, "{}", self.output);
     }
 
-    /// Waits until the client prints a line with this text.
-    pub async fn prints(&mut self, text: &str) {
+    /// The output so far.
+    pub fn output(&self) -> &str {
+        &self.output
+    }
+
+    /// Waits until the client prints a line with this text. Returns the line.
+    pub async fn prints(&mut self, text: &str) -> String {
         let found = timeout(PATIENCE, async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 self.output += &line;
                 self.output.push('\n');
                 if line.contains(text) {
-                    return true;
+                    return Some(line);
                 }
             }
-            false
+            None
         });
-        if found.await != Ok(true) {
+        let Ok(Some(line)) = found.await else {
             let missing = self.output.contains("not found") || self.output.contains("ModuleNotFoundError");
             let advice = if missing {
                 "a client is not installed: run scripts/test --all, which installs it\n"
@@ -73,7 +78,8 @@ impl Running {
                 ""
             };
             panic!("{advice}{text:?} is not in the output:\n{}", self.output);
-        }
+        };
+        line
     }
 
     /// Kills the client.
