@@ -57,6 +57,18 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// How a stop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Every response was sent completely.
+    Complete,
+    /// Requests were still under way at the end of the drain timeout: their clients were too slow, or
+    /// the database was.
+    TimedOut,
+    /// The stop was interrupted.
+    Interrupted,
+}
+
 /// A running service.
 #[derive(Debug)]
 pub struct App {
@@ -65,6 +77,7 @@ pub struct App {
     /// The store of the main runtime.
     store: Arc<dyn Store>,
     health: Health,
+    metrics: Metrics,
     tasks: Tasks,
     handles: Handles,
     traces: Traces,
@@ -146,7 +159,7 @@ impl App {
         let stores = pools([Arc::clone(&store), Arc::clone(&watched)], replica.clone(), &workers);
         let admin_api = Admin {
             health: health.clone(),
-            metrics,
+            metrics: metrics.clone(),
             database: Arc::clone(&database),
             stores: stores.into(),
             limits: settings.limits,
@@ -172,7 +185,7 @@ impl App {
             workers = number,
             "listening"
         );
-        Ok(Self { addresses, database, store, health, tasks, handles, traces, stop, abort })
+        Ok(Self { addresses, database, store, health, metrics, tasks, handles, traces, stop, abort })
     }
 
     /// The addresses, with the real port where the settings name port 0.
@@ -194,17 +207,21 @@ impl App {
 
     /// Stops the service: health turns to not ready, new connections are refused, and
     /// requests under way complete. Requests that are still under way after `drain_timeout`,
-    /// or when `abort` resolves, are dropped. Returns whether all completed.
-    pub async fn stop(self, drain_timeout: Duration, abort: impl Future<Output = ()>) -> bool {
+    /// or when `abort` resolves, are cut, and counted in the log and the metrics.
+    pub async fn stop(self, drain_timeout: Duration, abort: impl Future<Output = ()>) -> Drain {
         self.health.stop().await;
         self.stop.cancel();
         let Handles { acceptors, workers, store_users } = self.handles;
         join_all(acceptors).await;
 
-        let drained = tokio::select! {
-            drained = timeout(drain_timeout, join_all(workers)) => drained.is_ok(),
-            () = abort => false,
+        let drain = tokio::select! {
+            drained = timeout(drain_timeout, join_all(workers)) => match drained {
+                Ok(_) => Drain::Complete,
+                Err(_) => Drain::TimedOut,
+            },
+            () = abort => Drain::Interrupted,
         };
+        let cut = if drain == Drain::Complete { 0 } else { self.metrics.clients().cut_requests() };
         self.abort.cancel();
         self.tasks.end(ADMIN);
         // A database that does not respond must not delay the exit.
@@ -215,12 +232,13 @@ impl App {
         };
         // Nor must a collector of traces.
         let _ = tokio::join!(timeout(CLOSE_TIMEOUT, close), self.traces.stop());
-        if drained {
-            info!("drained: all requests under way completed");
-        } else {
-            warn!("not drained: requests under way were dropped");
+        match drain {
+            Drain::Complete => info!("drained: every response was sent completely"),
+            Drain::TimedOut | Drain::Interrupted => {
+                warn!(requests = cut, "not drained: requests under way were cut");
+            }
         }
-        drained
+        drain
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     admin,
-    app::{self, App, StartError},
+    app::{self, App, Drain, StartError},
     clock::Clock,
     doctor::{self, Fault},
     graph,
@@ -109,8 +109,11 @@ pub async fn run_until_stopped(
         let signal = next_signal().await;
         info!(signal, "stopping at once");
     };
-    let drained = app.stop(drain_timeout, second_signal).await;
-    if drained && !failed { 0 } else { EXIT_FAILURE }
+    match app.stop(drain_timeout, second_signal).await {
+        // A client that is too slow is no failure of the service.
+        Drain::Complete | Drain::TimedOut if !failed => 0,
+        _ => EXIT_FAILURE,
+    }
 }
 
 async fn migrate(settings: &Settings, distribute: bool, shards: Option<u32>) -> ExitCode {

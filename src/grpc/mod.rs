@@ -5,8 +5,8 @@ mod convert;
 mod health;
 mod holds;
 mod layer;
+mod messages;
 mod methods;
-mod one_message;
 #[expect(clippy::pedantic, reason = "generated")]
 pub mod pb;
 mod presence_service;

@@ -10,8 +10,8 @@ use tower::Service;
 
 use super::{
     health::{HealthHandler, Serving},
+    messages::{Cardinality, Messages},
     methods::{Method, WATCH},
-    one_message::OneMessage,
     pb,
     pb::{health::health_server::HealthServer, presence_service_server::PresenceServiceServer},
     presence_service::Handler,
@@ -63,21 +63,14 @@ impl Routes {
         method: Method,
         ids: &RequestIds,
     ) -> impl Future<Output = Response> + use<> {
+        let cardinality = if method.takes_stream() { Cardinality::Many } else { Cardinality::One };
+        let memory = request.extensions().get().cloned();
+        let request = request.map(|body| Messages::new(body, ids.clone(), cardinality, memory));
         let response = if method.is_public() {
-            let request = if method.takes_stream() {
-                request
-            } else {
-                request.map(|body| Body::new(OneMessage::new(body, ids.clone())))
-            };
-            Either::Left(self.others.clone().call(request))
+            Either::Left(self.others.clone().call(request.map(Body::new)))
         } else {
             let mut service = if method.path == WATCH { self.watch.clone() } else { self.presence.clone() };
-            let response = if method.takes_stream() {
-                Either::Left(service.call(request))
-            } else {
-                Either::Right(service.call(request.map(|body| OneMessage::new(body, ids.clone()))))
-            };
-            Either::Right(response.map_ok(|response| response.map(Body::new)))
+            Either::Right(service.call(request).map_ok(|response| response.map(Body::new)))
         };
         response.map(|response| response.unwrap_or_else(|never: Infallible| match never {}))
     }

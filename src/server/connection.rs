@@ -223,7 +223,9 @@ where
         let mut builder = http1::Builder::new();
         // `activity` times headers. hyper's timeout would also count idle time, and close the
         // connection without a reason.
-        builder.header_read_timeout(None).max_buf_size(usize::try_from(limits.hyper_header_max_bytes()).unwrap_or(usize::MAX));
+        builder
+            .header_read_timeout(None)
+            .max_buf_size(usize::try_from(limits.hyper_header_max_bytes()).unwrap_or(usize::MAX));
         let service = service_fn(|request| self.respond(request));
         let mut connection = builder.serve_connection(TokioIo::new(io), service);
         let timed_out = loop {

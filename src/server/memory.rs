@@ -238,6 +238,12 @@ impl RequestMemory {
         Ok(())
     }
 
+    /// The bytes that it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.load(Relaxed)
+    }
+
     /// Returns what it has beyond `bytes`.
     pub fn shrink_to(&self, bytes: usize) {
         let before = self.0.bytes.fetch_min(bytes, Relaxed);

@@ -10,6 +10,9 @@ pub enum Api {
 }
 
 impl Api {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Grpc, Self::Http];
+
     /// The name in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -4,7 +4,7 @@ use std::{future::pending, io::ErrorKind, net::SocketAddr, time::Duration};
 
 use presenced::{
     admin::ask_readyz,
-    app::{Addresses, App},
+    app::{Addresses, App, Drain},
     clock::{Clock, Stopwatch},
     grpc::pb::{
         BatchSetPresencesRequest, SetPresenceRequest,
@@ -238,7 +238,7 @@ async fn a_stop_waits_for_the_request_under_way_and_refuses_new_ones() {
     assert!(!stop.is_finished() && !under_way.is_finished());
     bench.proxy.set(Network::Up);
     assert_eq!(under_way.await.unwrap(), Outcome::Done);
-    assert!(stop.await.unwrap(), "drained");
+    assert_eq!(stop.await.unwrap(), Drain::Complete);
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn a_stop_ends_at_its_timeout_and_drops_the_request_under_way() {
     let under_way = tokio::spawn(reqwest::Client::new().post(url).json(&session).send());
     bench.proxy.holds(1).await;
     let stopwatch = Stopwatch::start();
-    assert!(!bench.app.stop(Duration::from_millis(300), pending()).await, "not drained");
+    assert_eq!(bench.app.stop(Duration::from_millis(300), pending()).await, Drain::TimedOut);
     assert!(stopwatch.elapsed() < Duration::from_secs(3), "{:?}", stopwatch.elapsed());
     let error = under_way.await.unwrap().unwrap_err();
     assert!(error.is_request(), "the connection was closed without a response: {error:?}");
@@ -361,7 +361,7 @@ async fn a_read_only_database_is_not_ready() {
         next_health_check(&mut connection).await;
         assert_eq!(readyz(admin).await, unready("store unavailable"));
     }
-    assert!(app.stop(Duration::from_secs(10), pending()).await);
+    assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
 }
 
 #[tokio::test]
@@ -398,7 +398,7 @@ async fn a_database_that_loses_a_column_or_a_privilege_is_not_ready_until_it_has
         execute(restore).await;
         eventually("the set succeeds", async || set().await == Outcome::Done).await;
     }
-    assert!(app.stop(Duration::from_secs(10), pending()).await);
+    assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     execute(format!("drop owned by {role}; drop role {role}")).await;
 }
 

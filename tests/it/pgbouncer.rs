@@ -2,7 +2,10 @@
 
 use std::{future::pending, time::Duration};
 
-use presenced::{app::App, clock::Clock};
+use presenced::{
+    app::{App, Drain},
+    clock::Clock,
+};
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tokio::{task::JoinSet, time::timeout};
 
@@ -68,7 +71,7 @@ async fn replicas_share_fewer_connections_to_the_database_than_they_open() {
         assert!(left.iter().all(|row| row.get::<String, _>("name").is_empty()));
     }
     for replica in replicas {
-        assert!(replica.stop(Duration::from_secs(10), pending()).await);
+        assert_eq!(replica.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::TcpListener, time::Duration};
 
 use presenced::{
     admin,
-    app::{Addresses, App},
+    app::{Addresses, App, Drain},
     clock::{Clock, Stopwatch},
     grpc::pb::{
         BatchGetPresencesRequest, ExplainPresenceRequest, GetPresenceRequest,
@@ -147,7 +147,7 @@ async fn only_calls_that_ask_for_the_replica_read_from_it() {
 
     sqlx::query("select pg_wal_replay_resume()").execute(&mut connection).await.unwrap();
     reader.gets_eventually("u DoNotDisturb/Presenting").await;
-    assert!(app.stop(Duration::from_secs(10), std::future::pending()).await);
+    assert_eq!(app.stop(Duration::from_secs(10), std::future::pending()).await, Drain::Complete);
 }
 
 #[tokio::test]

@@ -3,7 +3,12 @@
 
 use std::{future::pending, net::SocketAddr, time::Duration};
 
-use presenced::{admin::ask_readyz, app::App, clock::Clock, clock::Stopwatch};
+use presenced::{
+    admin::ask_readyz,
+    app::{App, Drain},
+    clock::Clock,
+    clock::Stopwatch,
+};
 use tokio::time::sleep;
 
 use crate::support::{
@@ -63,7 +68,7 @@ impl Bench {
 
     async fn stop(self) {
         self.proxy.set(Network::Up);
-        assert!(self.app.stop(Duration::from_secs(10), pending()).await);
+        assert_eq!(self.app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     }
 }
 

@@ -118,6 +118,19 @@ impl ClientMetrics {
         }
     }
 
+    /// Counts the requests that are under way as cut at the end of the drain timeout. Returns their
+    /// number.
+    #[must_use]
+    pub fn cut_requests(&self) -> u64 {
+        let cut = Api::ALL.map(|api| {
+            let metrics = self.of(api);
+            let requests = u64::try_from(metrics.under_way.get()).unwrap_or_default();
+            metrics.requests_undrained.inc_by(requests);
+            requests
+        });
+        cut.into_iter().sum()
+    }
+
     /// Counts a connection that was closed because its client timed out.
     pub fn connection_timed_out(&self, api: Api, reason: &'static str) {
         self.connections_timed_out.get_or_create(&ReasonLabels { api: api.as_str(), reason }).inc();

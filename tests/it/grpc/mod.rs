@@ -9,13 +9,16 @@ pub mod wire;
 
 use std::time::Duration;
 
-use presenced::grpc::{
-    SERVICE_NAME,
-    pb::{
-        Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
-        DESCRIPTORS, SetPresenceRequest,
-        health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
-        presence_service_client::PresenceServiceClient,
+use presenced::{
+    app::Drain,
+    grpc::{
+        SERVICE_NAME,
+        pb::{
+            Activity, Availability, BatchGetPresencesRequest, BatchSetPresencesRequest, ClearPresenceRequest,
+            DESCRIPTORS, SetPresenceRequest,
+            health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
+            presence_service_client::PresenceServiceClient,
+        },
     },
 };
 use prost::Message;
@@ -233,7 +236,7 @@ async fn health_checks_report_the_server_and_the_service() {
         }
         last
     });
-    assert!(app.stop(settings.drain_timeout, std::future::pending()).await);
+    assert_eq!(app.stop(settings.drain_timeout, std::future::pending()).await, Drain::Complete);
     assert_eq!(last.await.unwrap(), ServingStatus::NotServing);
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, future::pending, time::Duration};
 
 use presenced::{
+    app::Drain,
     clock::Clock,
     grpc::pb::{
         BatchGetPresencesRequest, GetPresenceRequest, Presence, PresenceView, WatchPresencesRequest,
@@ -273,7 +274,7 @@ async fn the_times_survive_the_cleanup_and_a_restart(engine: Engine) {
     same(&api).await;
 
     let TestApi { server: Server { clock, app, database, .. }, http } = api;
-    assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
+    assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     let app = server::start(&settings(&database.url, &[]), Clock::Manual(clock.clone())).await;
     let api = TestApi { server: Server { clock, addresses: app.addresses(), app, database }, http };
     same(&api).await;

@@ -3,7 +3,7 @@
 use std::{future::pending, process::Stdio, time::Duration};
 
 use presenced::{
-    app::Addresses,
+    app::{Addresses, Drain},
     clock::{Clock, Stopwatch},
     grpc::pb::HoldPresenceRequest,
 };
@@ -113,6 +113,6 @@ async fn a_stream_outlives_an_unavailable_database() {
     holder.finish().await;
     assert_eq!(watcher.next().await, "u Offline/Offline");
     for app in [held, other] {
-        assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
+        assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     }
 }

@@ -8,7 +8,7 @@ mod limits;
 use std::{future::pending, time::Duration};
 
 use presenced::{
-    app::Addresses,
+    app::{Addresses, Drain},
     grpc::pb::{
         HoldPresenceRequest, HoldPresenceResponse, hold_presence_response::Event,
         presence_service_client::PresenceServiceClient,
@@ -396,6 +396,6 @@ async fn the_maximum_age_and_a_stop_end_the_stream_and_keep_the_session() {
     let stop = tokio::spawn(server.app.stop(Duration::from_secs(10), pending()));
     let status = holder.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "ERROR_REASON_STOPPING"));
-    assert!(stop.await.unwrap(), "drained");
+    assert_eq!(stop.await.unwrap(), Drain::Complete);
     assert!(stopwatch.elapsed() < Duration::from_secs(5), "{:?}", stopwatch.elapsed());
 }

@@ -4,7 +4,7 @@ use std::{future::pending, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use presenced::{
-    app::Addresses,
+    app::{Addresses, Drain},
     grpc::pb::{
         ClearPresenceRequest, ClearPresenceResponse, GetPresenceRequest, GetPresenceResponse,
         KeepPresenceRequest, KeepPresenceResponse, SetPresenceRequest, WatchPresencesRequest,
@@ -209,7 +209,7 @@ async fn a_page_sets_gets_and_watches_a_presence(engine: Engine) {
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(status.get_details_error_info().unwrap().reason, "ERROR_REASON_STOPPING");
     assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
-    assert!(stop.await.unwrap(), "drained");
+    assert_eq!(stop.await.unwrap(), Drain::Complete);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{future::pending, time::Duration};
 
 use clap::Parser;
 use presenced::{
-    app::{Addresses, App},
+    app::{Addresses, App, Drain},
     clock::{Clock, ManualClock},
     presence::Timestamp,
     settings::{Cli, Settings},
@@ -48,7 +48,7 @@ impl Server {
     }
 
     pub async fn stop(self) {
-        assert!(self.app.stop(Duration::from_secs(10), pending()).await, "the server drained");
+        assert_eq!(self.app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use presenced::{
-    app::App,
+    app::{App, Drain},
     clock::{Clock, ManualClock},
 };
 
@@ -135,6 +135,6 @@ async fn a_write_on_one_replica_is_sent_on_another() {
         assert_eq!(watcher.next().await, "a Offline/Offline");
     }
     for replica in replicas {
-        assert!(replica.stop(Duration::from_secs(10), std::future::pending()).await);
+        assert_eq!(replica.stop(Duration::from_secs(10), std::future::pending()).await, Drain::Complete);
     }
 }

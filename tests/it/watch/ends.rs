@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use presenced::clock::Stopwatch;
+use presenced::{app::Drain, clock::Stopwatch};
 use serde_json::json;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -162,7 +162,7 @@ async fn a_shutdown_ends_every_stream_at_once() {
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "ERROR_REASON_STOPPING"));
         assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
     }
-    assert!(stop.await.unwrap(), "drained");
+    assert_eq!(stop.await.unwrap(), Drain::Complete);
     assert!(stopwatch.elapsed() < Duration::from_secs(5), "{:?}", stopwatch.elapsed());
 }
 
@@ -173,7 +173,7 @@ async fn a_paused_reader_does_not_delay_shutdown() {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut watcher = Watcher::open(server.addresses, &ids).await;
     watcher.next().await;
-    assert!(server.app.stop(Duration::from_secs(10), pending()).await, "drained");
+    assert_eq!(server.app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
-use presenced::app::Addresses;
+use presenced::app::{Addresses, Drain};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -109,7 +109,7 @@ async fn a_shutdown_ends_an_event_stream_with_the_reason(engine: Engine) {
     assert!(error["message"].as_str().unwrap().contains("is stopping"), "{error}");
     assert_eq!(error["innerError"]["client-request-id"], "mine");
     assert_eq!(error["innerError"]["date"], "2026-11-22T02:50:00");
-    assert!(stop.await.unwrap(), "drained");
+    assert_eq!(stop.await.unwrap(), Drain::Complete);
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use std::{future::pending, time::Duration};
 
-use presenced::{app::App, clock::Clock};
+use presenced::{
+    app::{App, Drain},
+    clock::Clock,
+};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::Watcher;
@@ -41,7 +44,7 @@ impl Replicas {
 
     async fn stop(self) {
         for app in [self.watched, self.set] {
-            assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
+            assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
         }
     }
 }

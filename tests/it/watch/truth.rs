@@ -10,7 +10,7 @@ use std::{
 };
 
 use presenced::{
-    app::{Addresses, App},
+    app::{Addresses, App, Drain},
     clock::{Clock, ManualClock},
     grpc::pb::{
         BatchGetPresencesRequest, ClearPresenceRequest, Presence, SetPresenceRequest,
@@ -362,6 +362,6 @@ async fn every_watcher_converges_to_a_fresh_read() {
     assert_eq!(violations, [0; 3]);
     drop(watching);
     for app in world.apps {
-        assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
+        assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     }
 }

@@ -12,7 +12,7 @@ use std::{future::pending, time::Duration};
 use fastrand::Rng;
 use futures_util::{StreamExt, stream::iter};
 use presenced::{
-    app::App,
+    app::{App, Drain},
     clock::{Clock, Stopwatch},
 };
 use tokio::time::sleep;
@@ -93,7 +93,7 @@ impl Bench {
             network.set(Network::Up);
         }
         for app in self.apps {
-            assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
+            assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use fastrand::Rng;
 use futures_util::{StreamExt, stream};
 use presenced::{
-    app::App,
+    app::{App, Drain},
     clock::{Clock, Stopwatch},
     presence::Timestamp,
 };
@@ -188,6 +188,6 @@ async fn the_newest_observation_stands_whatever_the_order_of_delivery(engine: En
     // Of a write that was repeated, less is known.
     assert!(retried * 4 <= deliveries, "{retried} responses of 503 while the database works");
     for app in apps {
-        assert!(app.stop(Duration::from_secs(10), pending()).await, "drained");
+        assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
     }
 }
