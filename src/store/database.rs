@@ -19,6 +19,7 @@ use super::{
     connection::{PoolOptions, connect_first, unreachable},
     history::HistoryMode,
     invalidation::{InvalidationSwitch, Notifier},
+    kind::Kind,
     postgres::{self, Listener, PostgresStore, Shards, Shared},
     room::Evictions,
     schema,
@@ -66,22 +67,6 @@ enum Engine {
         /// The sender of the stores' invalidations.
         notifier: Notifier,
     },
-}
-
-/// The engine that a URL names.
-pub(super) enum Kind {
-    Postgres,
-    Sqlite,
-}
-
-impl Kind {
-    pub(super) fn of(url: &str) -> Result<Self, OpenError> {
-        match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => Ok(Self::Postgres),
-            Some("sqlite") => Ok(Self::Sqlite),
-            _ => Err(OpenError::Url("it must begin with postgres:// or sqlite:".to_owned())),
-        }
-    }
 }
 
 impl Database {

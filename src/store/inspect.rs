@@ -1,6 +1,6 @@
 //! Read-only inspection of a database, for `presenced doctor`.
 
-use super::{OpenError, PostgresInspector, SqliteInspector, database::Kind};
+use super::{OpenError, PostgresInspector, SqliteInspector, kind::Kind};
 
 /// Inspects the database that a URL names, without changing it.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ mod inspect;
 mod invalidation;
 mod items;
 mod keys;
+mod kind;
 mod postgres;
 mod reach;
 mod room;
