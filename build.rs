@@ -15,7 +15,8 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use utoipa_swagger_ui::Config;
 
-/// The files that no other file imports.
+/// The files that no other file imports. That of health checks is not in `proto`, which clients compile
+/// as a whole: their libraries have it already.
 const PROTOS: [&str; 3] =
     ["presence/v1/presence_service.proto", "presence/v1/errors.proto", "grpc/health/v1/health.proto"];
 
@@ -35,13 +36,14 @@ const PAGE_FILES: [&str; 10] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=src/grpc/health");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     compile_protos(&out)?;
     pack_page(&out)
 }
 
 fn compile_protos(out: &Path) -> Result<(), Box<dyn Error>> {
-    let mut compiler = protox::Compiler::new(["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto", "src"])?;
     compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
     fs::write(out.join("presence_v1.bin"), compiler.encode_file_descriptor_set())?;
     // An event is sent as soon as it is made, so its size costs nothing.

@@ -8,7 +8,7 @@ use crate::service::Error;
 pub(super) const WATCH: &str = "/presence.v1.PresenceService/WatchPresences";
 
 /// The path of the method whose request is a stream.
-const HOLD: &str = "/presence.v1.PresenceService/HoldPresence";
+pub(super) const HOLD: &str = "/presence.v1.PresenceService/HoldPresence";
 
 /// The beginning of the paths of reflection.
 const REFLECTION: &str = "/grpc.reflection.";

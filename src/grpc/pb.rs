@@ -1,4 +1,4 @@
-//! The generated code of `proto/presence/v1` and `proto/grpc/health/v1`.
+//! The generated code of `proto/presence/v1` and `health/v1`.
 
 tonic::include_proto!("presence.v1");
 

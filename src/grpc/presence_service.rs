@@ -39,13 +39,17 @@ use crate::{
 pub(super) struct Handler {
     service: Arc<Service>,
     authenticator: Authenticator,
-    /// The maximum size of a message, in bytes.
-    message_max: usize,
+    /// The maximum size of a message of `HoldPresence`, in bytes.
+    hold_message_max: usize,
 }
 
 impl Handler {
-    pub(super) const fn new(service: Arc<Service>, authenticator: Authenticator, message_max: usize) -> Self {
-        Self { service, authenticator, message_max }
+    pub(super) const fn new(
+        service: Arc<Service>,
+        authenticator: Authenticator,
+        hold_message_max: usize,
+    ) -> Self {
+        Self { service, authenticator, hold_message_max }
     }
 }
 
@@ -277,7 +281,7 @@ impl PresenceService for Handler {
         // counted, because other calls of the application would end its streams. Their number is
         // limited by the grace and by the limits of streams.
         let (authenticator, sender, mut is_first) = (self.authenticator.clone(), caller.clone(), true);
-        let message_max = self.message_max;
+        let message_max = self.hold_message_max;
         let messages = messages.map(move |message| match message {
             Ok(message) => {
                 if !mem::replace(&mut is_first, false) {

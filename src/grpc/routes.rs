@@ -11,7 +11,7 @@ use tower::Service;
 use super::{
     health::{HealthHandler, Serving},
     messages::{Cardinality, Messages},
-    methods::{Method, WATCH},
+    methods::{HOLD, Method, WATCH},
     pb,
     pb::{health::health_server::HealthServer, presence_service_server::PresenceServiceServer},
     presence_service::Handler,
@@ -27,6 +27,8 @@ pub(super) struct Routes {
     presence: PresenceServiceServer<Handler>,
     /// The presence service with a higher limit for messages.
     watch: PresenceServiceServer<Handler>,
+    /// The presence service with a lower limit for messages.
+    hold: PresenceServiceServer<Handler>,
     /// Health checks and reflection.
     others: Router,
     limits: LimitSettings,
@@ -39,10 +41,12 @@ impl Routes {
     ) -> Result<Self, tonic_reflection::server::Error> {
         let limits = state.limits;
         let message_max = limits.message_max();
-        let handler = Handler::new(Arc::clone(&state.service), state.authenticator.clone(), message_max);
+        let handler =
+            Handler::new(Arc::clone(&state.service), state.authenticator.clone(), limits.hold_message_max());
         // The limit holds for the unpacked message, too: unpacking stops there.
         let presence = PresenceServiceServer::new(handler).accept_compressed(Gzip);
         let watch = presence.clone().max_decoding_message_size(limits.long_message_max());
+        let hold = presence.clone().max_decoding_message_size(limits.hold_message_max());
         let presence = presence.max_decoding_message_size(message_max);
         let health = HealthServer::new(HealthHandler(serving)).accept_compressed(Gzip);
         let mut others = service::Routes::new(health.max_decoding_message_size(message_max));
@@ -53,7 +57,7 @@ impl Routes {
                 .add_service(v1alpha.max_decoding_message_size(message_max).accept_compressed(Gzip));
         }
         let others = others.prepare().into_axum_router();
-        Ok(Self { presence, watch, others, limits })
+        Ok(Self { presence, watch, hold, others, limits })
     }
 
     /// Sends the request to its service.
@@ -69,7 +73,11 @@ impl Routes {
         let response = if method.is_public() {
             Either::Left(self.others.clone().call(request.map(Body::new)))
         } else {
-            let mut service = if method.path == WATCH { self.watch.clone() } else { self.presence.clone() };
+            let mut service = match method.path {
+                WATCH => self.watch.clone(),
+                HOLD => self.hold.clone(),
+                _ => self.presence.clone(),
+            };
             Either::Right(service.call(request).map_ok(|response| response.map(Body::new)))
         };
         response.map(|response| response.unwrap_or_else(|never: Infallible| match never {}))
@@ -77,7 +85,11 @@ impl Routes {
 
     /// The maximum size of a message of the call at `path`, in bytes.
     pub(super) fn message_max(&self, path: &str) -> usize {
-        if path == WATCH { self.limits.long_message_max() } else { self.limits.message_max() }
+        match path {
+            WATCH => self.limits.long_message_max(),
+            HOLD => self.limits.hold_message_max(),
+            _ => self.limits.message_max(),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// The size of a request's headers. A request to watch 650 GUIDs over HTTP has 24 KB.
 const HEADER_MAX_BYTES: u32 = 32 * 1_024;
+/// The size of a message of a stream that holds a session.
+const HOLD_MESSAGE_MAX_BYTES: usize = 16 * 1_024;
 
 /// Settings of limits; the comments of fields are the text of `--help`.
 #[derive(Clone, Copy, Debug, Args)]
@@ -113,6 +115,13 @@ impl LimitSettings {
     #[must_use]
     pub const fn hyper_header_max_bytes(&self) -> u32 {
         self.header_max_bytes.saturating_mul(2)
+    }
+
+    /// The maximum size of a message of a stream that holds a session. The stream keeps the memory of
+    /// its largest message, so it is small; a valid message has less than 1 KiB.
+    #[must_use]
+    pub fn hold_message_max(&self) -> usize {
+        HOLD_MESSAGE_MAX_BYTES.min(self.message_max())
     }
 
     /// The maximum size of a message that may name 10,000 users: half as much again.

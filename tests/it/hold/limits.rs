@@ -15,7 +15,7 @@ use tonic_types::StatusExt;
 on_every_engine![
     each_message_counts_as_a_call_and_an_extension_does_not,
     the_streams_of_an_application_and_of_a_replica_are_limited,
-    a_message_of_a_stream_has_the_limit_of_other_messages,
+    a_message_of_a_stream_has_a_limit,
 ];
 
 const OTHER_APP: &str = "33333333-f5ab-4529-bffb-cfe50aa89f87";
@@ -103,17 +103,18 @@ async fn the_streams_of_an_application_and_of_a_replica_are_limited(engine: Engi
     guarded.server.stop().await;
 }
 
-async fn a_message_of_a_stream_has_the_limit_of_other_messages(engine: Engine) {
+async fn a_message_of_a_stream_has_a_limit(engine: Engine) {
     let guarded = Guarded::start(engine, &[]).await;
     let mut holder = open(&guarded, tokens::APP, "u").await.unwrap();
     assert!(matches!(holder.next().await, Response::Set(_)));
-    holder.messages.try_send(message("", &"x".repeat(1_024 * 1_024), "Away/Away")).unwrap();
+    holder.messages.try_send(message("", &"x".repeat(16 * 1_024), "Away/Away")).unwrap();
     let status = holder.end().await;
     println!("{:?} {}", status.code(), status.message());
     assert_eq!(
         (status.code(), reason(&status).as_str()),
         (Code::ResourceExhausted, "ERROR_REASON_MESSAGE_TOO_LARGE")
     );
+    assert!(status.message().contains("16384 bytes"), "{status}");
     assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
     assert_eq!(activity(&guarded).await, "ACTIVITY_IN_A_CALL", "the session stays for its grace");
     guarded.server.stop().await;
