@@ -90,8 +90,12 @@ where
         // On the worker, parsing would delay its other requests by milliseconds. A request that is
         // dropped while it waits is never parsed.
         let permit = PARSERS.acquire().await;
-        let parsed = spawn_blocking(move || parse(&body)).await;
-        drop(permit);
+        let parsed = spawn_blocking(move || {
+            // Until it is parsed, also if the request is dropped meanwhile.
+            let _permit = permit;
+            parse(&body)
+        })
+        .await;
         let parsed = parsed.unwrap_or_else(|error| Err(Refusal::internal(error.to_string())));
         accept(parsed?, unknown).map(Self)
     }
