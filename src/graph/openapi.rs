@@ -40,17 +40,19 @@ const TAGS: [(&str, &str); 4] = [
 ];
 
 /// The errors of every operation.
-const ERRORS: [(&str, &str); 6] = [
+const ERRORS: [(&str, &str); 8] = [
     ("400", "A field, the body or the query is invalid; the error names it and says what is allowed."),
     (
         "401",
         "The access token is missing or invalid, or it is a user's token and the operation is on another user.",
     ),
     ("403", "The access token lacks a permission, which the error names."),
+    ("421", "The request names a host that is not served; see --allowed-hosts."),
     (
         "429",
         "Too many requests are waiting, or the application exceeds its rate limit; retry after Retry-After.",
     ),
+    ("431", "The path, the query and the headers are too long; the limit is 32 KiB."),
     ("500", "A fault of the service, which is logged with the request id."),
     ("503", "The store did not respond in time; a write may have succeeded, and is safe to retry."),
 ];
