@@ -14,12 +14,10 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::activity::{ActiveRequest, ConnectionActivity};
+use super::activity::{ActiveRequest, ConnectionActivity, PIECE_BYTES};
 
 /// The bytes read from one body before other connections get a turn.
 pub const TURN_BYTES: usize = 64 * 1_024;
-/// The bytes that are handed to HTTP at a time, of a response that the client has not taken.
-pub(super) const PIECE_BYTES: usize = 16 * 1_024;
 
 /// The bytes that are read and discarded of a body that the service does not need. A
 /// client that is still sending when its connection closes may lose the response.
@@ -100,8 +98,11 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            let active = self.activity.begin_request(None);
-            active.set_responded();
+            // HTTP/1 needs the connection for it, and HTTP/2 only tells the client to stop.
+            let active = (!self.http2).then(|| self.activity.begin_request(None));
+            if let Some(active) = &active {
+                active.set_responded();
+            }
             tokio::spawn(async move {
                 let _ = timeout(DISCARD_TIMEOUT, Limited::new(body, DISCARD_MAX_BYTES).collect()).await;
                 drop(active);

@@ -31,11 +31,11 @@ const CONNECTION_MAX_BYTES: usize = 16 * 1_024 * 1_024;
 const SHORT_TIME: Duration = Duration::from_secs(5);
 
 /// An idle HTTP/1 connection, or one whose protocol is not known yet.
-pub(super) const IDLE_CONNECTION_BYTES: usize = 4 * 1_024;
+pub(super) const IDLE_CONNECTION_BYTES: usize = 5 * 1_024;
 /// What TLS adds to a connection.
 pub(super) const TLS_BYTES: usize = 16 * 1_024;
 /// An HTTP/2 connection, with its buffers and without its requests.
-pub(super) const HTTP_2_CONNECTION_BYTES: usize = 28 * 1_024;
+pub(super) const HTTP_2_CONNECTION_BYTES: usize = 20 * 1_024;
 /// The buffers of an HTTP/1 connection while it is in use.
 pub(super) const HTTP_1_BUFFERS_BYTES: usize = 16 * 1_024;
 /// A request without its header and body.

@@ -6,12 +6,16 @@
 mod activity;
 mod bodies;
 mod connection;
+mod event_stream;
 mod faults;
 mod frames;
 mod hosts;
+mod http1;
+mod http2;
 mod io;
 mod memory;
 mod resets;
+mod respond;
 mod slots;
 #[cfg(test)]
 mod tests;

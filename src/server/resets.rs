@@ -6,7 +6,7 @@
 use crate::clock::Stopwatch;
 
 /// The seconds for which a client may cancel at the highest rate at once.
-const BURST_SECONDS: f64 = 5.0;
+const BURST_SECONDS: f64 = 2.0;
 
 /// A bucket of cancelled requests that empties at the allowed rate.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +40,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_sustained_rate_is_too_much() {
-        // The rate allows 10 a second: 50 at once, and no more than 10 a second after that.
+        // The rate allows 10 a second: 20 at once, and no more than 10 a second after that.
         let cases: [(&[(u64, usize)], bool); 5] = [
-            (&[(0, 50)], false),
-            (&[(0, 51)], true),
-            (&[(0, 50), (1, 10), (1, 10), (1, 10)], false),
-            (&[(0, 50), (1, 11)], true),
-            (&[(0, 50), (3_600, 50), (3_600, 51)], true),
+            (&[(0, 20)], false),
+            (&[(0, 21)], true),
+            (&[(0, 20), (1, 10), (1, 10), (1, 10)], false),
+            (&[(0, 20), (1, 11)], true),
+            (&[(0, 20), (3_600, 20), (3_600, 21)], true),
         ];
         for (bursts, is_too_much) in cases {
             let mut rate = ResetRate::new(10);

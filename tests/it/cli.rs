@@ -214,7 +214,7 @@ fn print_config_shows_every_setting_without_passwords() {
     assert!(text.contains("drain-timeout = 5s (environment)\n"), "{text}");
     assert!(text.contains("otlp-endpoint =  (default)\n"), "an empty variable is not given: {text}");
     assert!(
-        text.contains("workers = 3 (flag)\n") && text.contains("streams-max = 256 (default)\n"),
+        text.contains("workers = 3 (flag)\n") && text.contains("streams-max = 2000 (default)\n"),
         "{text}"
     );
     assert!(!text.contains("hunter2"), "{text}");

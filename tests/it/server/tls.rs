@@ -12,7 +12,10 @@ use rustls::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Certificate as CaCertificate, Channel, ClientTlsConfig, Identity};
 
@@ -182,7 +185,8 @@ async fn a_client_certificate_of_version_1_is_refused_with_a_log_line_that_says_
         let peer = tcp.local_addr().unwrap().to_string();
         let mut tls =
             presenting(&authority, own).connect("localhost".try_into().unwrap(), tcp).await.unwrap();
-        // The alert follows the client's side of the handshake.
+        // The alert follows the client's side of the handshake, and the settings its preface.
+        drop(tls.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await);
         (tls.read_u8().await, peer)
     };
     let (good, _) = connect(clients.issue_der()).await;

@@ -13,8 +13,13 @@
 //!   begins.
 //! * A rate limits the requests that the client cancels.
 
+mod request;
+
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -23,13 +28,15 @@ use slab::Slab;
 use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
 use super::{
-    bodies::PIECE_BYTES,
     faults::{Fault, Faults},
     memory::{Memory, RequestMemory},
     resets::ResetRate,
 };
 use crate::{clock::Stopwatch, settings::LimitSettings};
+pub(super) use request::ActiveRequest;
 
+/// The bytes of a response that are handed to HTTP at a time.
+pub(super) const PIECE_BYTES: usize = 16 * 1_024;
 /// The first bytes of an HTTP/2 connection.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The bytes of an HTTP/2 client's opening: the preface and the first frame's header.
@@ -358,6 +365,15 @@ impl ConnectionActivity {
         self.idle_for(LEAVE_TIMEOUT).await;
     }
 
+    /// Runs a connection until the socket accepted everything that it has written.
+    pub(super) async fn flushed(&self, mut connection: impl Future + Unpin) {
+        poll_fn(|context| {
+            let is_flushed = self.progress().unsent.is_none();
+            if is_flushed { Poll::Ready(()) } else { Pin::new(&mut connection).poll(context).map(drop) }
+        })
+        .await;
+    }
+
     /// Waits until every request has its response and the socket accepted it.
     pub(super) async fn answered(&self) {
         while {
@@ -387,78 +403,5 @@ fn at(reason: TimedOut, limit: Duration, since: Stopwatch, longest: Duration) ->
     match limit.saturating_sub(since.elapsed()) {
         Duration::ZERO => Timeout::Close(reason),
         left => Timeout::In(left.min(longest)),
-    }
-}
-
-/// A request from its header until its response has been sent.
-#[derive(Debug)]
-pub(super) struct ActiveRequest {
-    activity: ConnectionActivity,
-    index: usize,
-    memory: Option<RequestMemory>,
-    /// Wakes the response when the client has taken bytes.
-    pub(super) taken: AtomicWaker,
-}
-
-impl ActiveRequest {
-    /// Records that the response is ready.
-    pub(super) fn set_responded(&self) {
-        self.update(|request| request.responded = true);
-    }
-
-    /// Whether the response has begun.
-    pub(super) fn has_responded(&self) -> bool {
-        self.update(|request| request.responded).unwrap_or(true)
-    }
-
-    /// Records bytes of the response that the client can take.
-    pub(super) fn bytes_ready(&self, bytes: usize) {
-        self.update(|request| {
-            request.waiting += bytes;
-            request.stalled.get_or_insert_with(Stopwatch::start);
-        });
-    }
-
-    /// Records bytes that are on their way to the client.
-    pub(super) fn bytes_taken(&self, bytes: usize) {
-        self.update(|request| {
-            request.waiting = request.waiting.saturating_sub(bytes);
-            request.stalled = (request.waiting > 0).then(Stopwatch::start);
-        });
-        self.taken.wake();
-    }
-
-    /// The bytes of the response that wait for the client.
-    pub(super) fn bytes_waiting(&self) -> usize {
-        self.update(|request| request.waiting).unwrap_or_default()
-    }
-
-    /// Whether its response is the last one on the connection.
-    pub(super) fn is_last(&self) -> bool {
-        self.activity.is_old()
-    }
-
-    /// Its memory.
-    pub(super) const fn memory(&self) -> Option<&RequestMemory> {
-        self.memory.as_ref()
-    }
-
-    fn update<T>(&self, change: impl FnOnce(&mut Request) -> T) -> Option<T> {
-        let mut progress = self.activity.progress();
-        progress.advanced = Stopwatch::start();
-        progress.requests.get_mut(self.index).map(change)
-    }
-}
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        self.activity.0.faults.under_way().dec();
-        let mut progress = self.activity.progress();
-        (progress.advanced, progress.header_begun) = (Stopwatch::start(), None);
-        let request = progress.requests.try_remove(self.index);
-        drop(progress);
-        if request.is_some_and(|request| !request.responded && !request.cut) {
-            self.activity.record_reset();
-        }
     }
 }
