@@ -15,7 +15,6 @@ use tower::Service;
 use super::{
     activity::{ConnectionActivity, TimedOut},
     faults::{ClientFaults, Fault, Faults},
-    http1::Http1End,
     io::{TrackedIo, Version},
     memory::{
         ConnectionMemory, HTTP_2_CONNECTION_BYTES, IDLE_CONNECTION_BYTES, Memory, MemoryFull, TLS_BYTES,
@@ -63,6 +62,14 @@ pub(super) struct Connection<S> {
     pub(super) activity: ConnectionActivity,
     pub(super) memory: ConnectionMemory,
     pub(super) faults: Faults,
+}
+
+/// The end of serving HTTP/1.
+pub(super) enum Http1End<S> {
+    /// The connection has ended.
+    Closed(Option<TimedOut>),
+    /// The connection is idle: it waits without buffers.
+    Idle(TrackedIo<S>),
 }
 
 impl<S> Connections<S>

@@ -67,7 +67,7 @@ struct Shared {
     throttles: [LogThrottle; Fault::COUNT],
 }
 
-/// Makes the [`Faults`] of each client. Clones share the counters.
+/// Records the faults of each client. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct ClientFaults(Arc<Shared>);
 

@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::{
     activity::TimedOut,
-    connection::{Age, Connection},
+    connection::{Age, Connection, Http1End},
     event_stream::{EventResponse, EventStream},
     faults::Fault,
     io::TrackedIo,
@@ -25,14 +25,6 @@ use super::{
 const PARK_AFTER: Duration = Duration::from_secs(1);
 /// The interval at which an HTTP/1 connection asks again for the memory of its buffers.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
-
-/// The end of serving HTTP/1.
-pub(super) enum Http1End<S> {
-    /// The connection has ended.
-    Closed(Option<TimedOut>),
-    /// The connection is idle: it waits without buffers.
-    Idle(TrackedIo<S>),
-}
 
 impl<S> Connection<S>
 where

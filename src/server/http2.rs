@@ -1,6 +1,12 @@
 //! HTTP/2 connections.
 
-use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{extract::Request, response::Response};
 use hyper::{rt::Executor, server::conn::http2, service::service_fn};
@@ -33,7 +39,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The bytes that a client may send on one stream, and on one connection, before the service reads
 /// them.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1_024;
-const CONNECTION_WINDOW_BYTES: u32 = 256 * 1_024;
+const CONNECTION_WINDOW_BYTES: u32 = 1_024 * 1_024;
 /// The bytes of one response that h2 may have beyond its client's window.
 const SEND_BUFFER_BYTES: usize = 4 * PIECE_BYTES;
 /// The smallest limit of streams that a client has reset and h2 has not handed to the service yet.
@@ -56,24 +62,25 @@ where
         io.set_http2();
         let builder = http2_builder(RequestExecutor(self.activity.clone()), &self.of.limits);
         let service = service_fn(|request| self.respond(request));
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let mut connection = InTurns { connection, activity: self.activity.clone() };
         let timed_out = loop {
             tokio::select! {
-                ended = connection.as_mut() => {
+                ended = &mut connection => {
                     return ended.err().and_then(|error| self.failed(&error));
                 }
                 () = self.of.stop.cancelled() => break None,
                 timed_out = self.activity.timed_out(&self.of.memory) => break Some(timed_out),
                 () = age.as_mut(), if !self.activity.is_old() => {
                     self.activity.set_old();
-                    connection.as_mut().graceful_shutdown();
+                    connection.connection.as_mut().graceful_shutdown();
                 }
             }
         };
         match timed_out {
             // The client may be about to send a request, so it gets a GOAWAY first.
             None | Some(TimedOut::Idle) => {
-                connection.as_mut().graceful_shutdown();
+                connection.connection.as_mut().graceful_shutdown();
                 let give_up = async {
                     match timed_out {
                         Some(_) => sleep(self.of.limits.send_timeout).await,
@@ -81,7 +88,7 @@ where
                     }
                 };
                 tokio::select! {
-                    _ = connection.as_mut() => {}
+                    _ = &mut connection => {}
                     () = self.activity.drained() => {}
                     () = give_up => {}
                 }
@@ -94,7 +101,7 @@ where
                 // What is under way gets its response, and the client learns why.
                 self.activity.set_closing();
                 tokio::select! {
-                    _ = connection.as_mut() => return timed_out,
+                    _ = &mut connection => return timed_out,
                     _ = timeout(CLOSE_TIMEOUT, self.activity.answered()) => self.activity.say_farewell(),
                 }
                 let _ = timeout(FAREWELL_TIMEOUT, connection).await;
@@ -112,6 +119,21 @@ where
             self.faults.record(Fault::Resets);
             TimedOut::Resets
         })
+    }
+}
+
+/// A connection that reads a limited number of bytes each time it runs.
+struct InTurns<'a, C> {
+    connection: Pin<&'a mut C>,
+    activity: ConnectionActivity,
+}
+
+impl<C: Future> Future for InTurns<'_, C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
+        self.activity.begin_turn();
+        self.connection.as_mut().poll(context)
     }
 }
 

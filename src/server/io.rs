@@ -15,8 +15,6 @@ use super::{
     frames::Frames,
 };
 
-/// The bytes that are read from one client before the requests and other connections get a turn.
-const READ_TURN_BYTES: usize = 16 * 1_024;
 /// The bytes that are discarded of a closing connection before other connections get a turn.
 const DISCARD_TURN_BYTES: usize = 64 * 1_024;
 
@@ -32,8 +30,6 @@ pub(super) enum Version {
 pub(super) struct TrackedIo<S> {
     stream: S,
     activity: ConnectionActivity,
-    /// The bytes read since other connections and the requests had a turn.
-    read: usize,
     /// Bytes that were read to find out the protocol.
     unread: Vec<u8>,
     /// The end of the connection, or its failure, which the next read returns. h2 forgets that a
@@ -61,15 +57,7 @@ const GOAWAY: &[u8] = b"\0\0\x24\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\x0btoo many
 
 impl<S> TrackedIo<S> {
     pub(super) const fn new(stream: S, activity: ConnectionActivity) -> Self {
-        Self {
-            stream,
-            activity,
-            read: 0,
-            unread: Vec::new(),
-            end: None,
-            frames: None,
-            farewell: Farewell::None,
-        }
+        Self { stream, activity, unread: Vec::new(), end: None, frames: None, farewell: Farewell::None }
     }
 
     /// Puts bytes back that HTTP has read and did not use.
@@ -146,16 +134,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
         if self.activity.is_closing() {
             return self.discard(context, buffer);
         }
-        // h2 reads all that there is before it hands requests on.
-        if self.read >= READ_TURN_BYTES {
-            self.read = 0;
+        let turn = self.activity.turn_left();
+        if turn == 0 {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) else {
-            self.read = 0;
-            return Poll::Pending;
+        let read = if turn < buffer.remaining() {
+            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(turn));
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut limited));
+            let length = limited.filled().len();
+            buffer.advance(length);
+            read
+        } else {
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))
         };
         let received = buffer.filled().get(before..).unwrap_or_default();
         if received.is_empty() && buffer.remaining() > 0 {
@@ -164,7 +156,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedIo<S> {
             return Poll::Pending;
         }
         self.activity.record_read(received);
-        self.read += received.len();
         Poll::Ready(read)
     }
 }

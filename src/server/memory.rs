@@ -8,7 +8,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -114,12 +114,12 @@ pub struct MemoryUse {
 }
 
 impl Memory {
-    /// The budget of a process that may use `limit` bytes. Clients get half of what the process
-    /// itself leaves, because the allocator needs room and watched users are counted elsewhere
-    /// (`--watch-users-max`); connections and requests get half of that each.
+    /// The budget of a process that may use `limit` bytes. Clients get two fifths of what the process
+    /// itself leaves, because buffers grow by doubling, the allocator needs room, and watched users are
+    /// counted elsewhere (`--watch-users-max`); connections and requests get half of that each.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        let budget = (limit.saturating_sub(OWN_BYTES) / 2).max(BUDGET_MIN_BYTES);
+        let budget = (limit.saturating_sub(OWN_BYTES) / 5 * 2).max(BUDGET_MIN_BYTES);
         let part = usize::try_from(budget / 2).unwrap_or(usize::MAX);
         Self(Arc::new(Budget {
             connections: Pool::new(part),
@@ -196,6 +196,7 @@ impl ConnectionMemory {
             budget: Arc::clone(&self.budget),
             connection: Arc::clone(&self.requests),
             bytes: AtomicUsize::new(0),
+            refused: OnceLock::new(),
         };
         let request = RequestMemory(Arc::new(request));
         request.grow(bytes).map(|()| request)
@@ -218,12 +219,25 @@ struct Share {
     budget: Arc<Budget>,
     connection: Arc<AtomicUsize>,
     bytes: AtomicUsize,
+    /// Why it could not take more, if that happened.
+    refused: OnceLock<MemoryFull>,
 }
 
 impl RequestMemory {
     /// Takes more bytes.
     pub fn grow(&self, bytes: usize) -> Result<(), MemoryFull> {
-        let Share { budget, connection, bytes: own } = &*self.0;
+        self.try_grow(bytes).inspect_err(|full| {
+            let _ = self.0.refused.set(*full);
+        })
+    }
+
+    /// Why it could not take more, if that happened.
+    pub(super) fn refused(&self) -> Option<MemoryFull> {
+        self.0.refused.get().copied()
+    }
+
+    fn try_grow(&self, bytes: usize) -> Result<(), MemoryFull> {
+        let Share { budget, connection, bytes: own, .. } = &*self.0;
         let max = budget.connection_max;
         let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= max);
         if connection.fetch_update(Relaxed, Relaxed, more).is_err() {
@@ -273,7 +287,7 @@ mod tests {
     #[test]
     fn a_connection_and_the_process_have_limits_and_everything_is_returned() {
         // 16 MiB for connections and 16 MiB for requests, of which a connection may have 4.
-        let memory = Memory::new(OWN_BYTES + 64 * 1_024 * 1_024);
+        let memory = Memory::new(OWN_BYTES + 80 * 1_024 * 1_024);
         let [one, two, three, four, five] = [(); 5].map(|()| memory.connection(MIB).unwrap());
         let request = one.request(3 * MIB).unwrap();
         assert_eq!(request.grow(2 * MIB), Err(MemoryFull::Connection));

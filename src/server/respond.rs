@@ -13,7 +13,7 @@ use super::{
     bodies::{RequestBody, ResponseBody},
     connection::{Connection, Connections},
     faults::{Fault, Faults},
-    memory::{MemoryFull, REQUEST_BYTES},
+    memory::{MemoryFull, REQUEST_BYTES, RequestMemory},
 };
 
 impl<S> Connection<S>
@@ -53,7 +53,10 @@ where
         async move {
             let mut response = response.await?;
             active.set_responded();
-            if let Some(full) = take_memory(&response, &active) {
+            if let Some(full) = active.memory().and_then(RequestMemory::refused) {
+                // The API has refused it.
+                refusal.record(full);
+            } else if let Some(full) = take_memory(&response, &active) {
                 response = refusal.response(full);
             }
             if !http2 && active.is_last() {
@@ -74,11 +77,15 @@ struct Refusal<S> {
 
 impl<S> Refusal<S> {
     fn response(&self, full: MemoryFull) -> Response {
+        self.record(full);
+        (self.refuse)(&self.service, full)
+    }
+
+    fn record(&self, full: MemoryFull) {
         self.faults.record(match full {
             MemoryFull::Connection => Fault::ConnectionMemory,
             MemoryFull::Process => Fault::RequestMemory,
         });
-        (self.refuse)(&self.service, full)
     }
 }
 

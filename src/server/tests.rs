@@ -12,14 +12,19 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    sync::mpsc,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use super::{ClientFaults, Connections, Memory, Protocol, TimedOut};
-use crate::{clock::Stopwatch, settings::LimitSettings, telemetry::ConnectionMetrics};
+use super::{ClientFaults, Connections, Incoming, Memory, Protocol, Slots, TimedOut, hand};
+use crate::{
+    clock::Stopwatch,
+    settings::LimitSettings,
+    telemetry::{Api, ConnectionMetrics},
+};
 
 const LIMITS: LimitSettings = LimitSettings {
     connections_max: 1,
@@ -468,4 +473,31 @@ async fn at_its_maximum_age_an_http_2_connection_refuses_requests_and_completes_
     assert_eq!(response.data().await.unwrap().unwrap(), "complete");
     drop((response, body, ready, requests));
     assert_eq!(timeout(LIMITS.idle_timeout, ended).await.unwrap().unwrap().1, None);
+}
+
+#[tokio::test]
+async fn a_busy_worker_delays_no_connection_of_another() {
+    let metrics = ConnectionMetrics::unregistered();
+    let slots = Slots::new(10, metrics);
+    let (workers, mut queues): (Vec<_>, Vec<_>) = (0..2).map(|_| mpsc::channel(1)).unzip();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let connect = || {
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Incoming { api: Api::Http, stream, slot: slots.take().unwrap() }
+    };
+    // The first worker in turn is busy with the first connection.
+    for _ in 0..2 {
+        hand(connect(), &workers, 0).await;
+    }
+    assert!(queues[0].try_recv().is_ok() && queues[1].try_recv().is_ok());
+    // When all are busy, the connection waits for the first that is not.
+    for _ in 0..2 {
+        hand(connect(), &workers, 0).await;
+    }
+    let waits = async { hand(connect(), &workers, 0).await };
+    let frees = async {
+        sleep(Duration::from_millis(20)).await;
+        queues[1].try_recv().unwrap();
+    };
+    timeout(Duration::from_secs(10), async { tokio::join!(waits, frees) }).await.expect("it is handed over");
 }

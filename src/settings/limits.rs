@@ -69,8 +69,8 @@ pub struct LimitSettings {
     #[arg(value_parser = clap::value_parser!(u32).range(1_024..=16_777_216))]
     pub message_max_bytes: u32,
 
-    /// Memory that the process may use, in bytes. Clients get half of it at most: beyond that, new
-    /// connections and requests are refused. Without this, the limit of the container, or else the
+    /// Memory that the process may use, in bytes. Clients get two fifths of it at most: beyond that,
+    /// new connections and requests are refused. Without this, the limit of the container, or else the
     /// machine's memory.
     #[arg(long, env = "PRESENCE_MEMORY_MAX_BYTES", global = true, value_name = "BYTES")]
     #[arg(value_parser = clap::value_parser!(u64).range(67_108_864..))]

@@ -32,7 +32,7 @@ impl Secret {
         ))
     }
 
-    /// Whether [`Self::check_encoding`] has found an error in this URL.
+    /// Whether it is uncertain where the password of this URL ends.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         self.check_encoding("").is_err()

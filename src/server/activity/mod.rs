@@ -18,7 +18,10 @@ mod request;
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::Poll,
     time::Duration,
 };
@@ -37,6 +40,9 @@ pub(super) use request::ActiveRequest;
 
 /// The bytes of a response that are handed to HTTP at a time.
 pub(super) const PIECE_BYTES: usize = 16 * 1_024;
+/// The bytes that are read of one HTTP/2 client before the requests and other connections get a turn:
+/// about forty requests.
+const TURN_BYTES: usize = 4 * 1_024;
 /// The first bytes of an HTTP/2 connection.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The bytes of an HTTP/2 client's opening: the preface and the first frame's header.
@@ -81,6 +87,8 @@ pub(super) struct ConnectionActivity(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     progress: Mutex<Progress>,
+    /// The bytes that may still be read in this turn.
+    turn_left: AtomicUsize,
     /// Notified when the client has cancelled too many requests.
     too_many_resets: Notify,
     limits: LimitSettings,
@@ -169,6 +177,7 @@ impl ConnectionActivity {
                 closing: Closing::No,
                 resets: ResetRate::new(limits.resets_per_second),
             }),
+            turn_left: AtomicUsize::new(usize::MAX),
             too_many_resets: Notify::new(),
             limits,
             faults,
@@ -205,8 +214,20 @@ impl ConnectionActivity {
         }
     }
 
+    /// Begins a turn of an HTTP/2 connection. Without turns, h2 reads all that there is, and hands on the
+    /// thousands of requests in it, before anything else runs on the worker.
+    pub(super) fn begin_turn(&self) {
+        self.0.turn_left.store(TURN_BYTES, Relaxed);
+    }
+
+    /// The bytes that may still be read in this turn. HTTP/1 has no turns: it reads a request at a time.
+    pub(super) fn turn_left(&self) -> usize {
+        self.0.turn_left.load(Relaxed)
+    }
+
     /// Records bytes that the client sent.
     pub(super) fn record_read(&self, bytes: &[u8]) {
+        self.0.turn_left.fetch_sub(bytes.len(), Relaxed);
         let mut progress = self.progress();
         if progress.received < OPENING_BYTES {
             let preface = PREFACE.get(progress.received..).unwrap_or_default();

@@ -4,4 +4,5 @@ mod age;
 mod browsers;
 mod grpc_web;
 mod limits;
+mod pressure;
 mod tls;
