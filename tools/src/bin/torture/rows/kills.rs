@@ -7,12 +7,11 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-use super::{
-    Row,
-    cluster::Cluster,
+use super::{Row, cluster::Cluster};
+use presenced_tools::{
     ledger::{Ledger, Writers},
+    process::Process,
 };
-use presenced_tools::process::Process;
 
 /// The limit of the time between the database's return and the first success.
 const BACK_WITHIN: Duration = Duration::from_secs(5);

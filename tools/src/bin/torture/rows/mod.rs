@@ -7,16 +7,12 @@ pub mod cluster;
 pub mod faults;
 pub mod herd;
 pub mod kills;
-pub mod ledger;
 pub mod pairs;
 pub mod retries;
 pub mod rolling;
 pub mod soak;
 
-use std::net::SocketAddr;
-
-use presenced_tools::pb::presence_service_client::PresenceServiceClient;
-use tonic::transport::Channel;
+pub use presenced_tools::{Client, connect};
 
 /// A row of the table.
 #[derive(Clone, Debug)]
@@ -29,11 +25,4 @@ pub struct Row {
     pub figure: String,
     /// Whether the property held.
     pub held: bool,
-}
-
-pub type Client = PresenceServiceClient<Channel>;
-
-/// A client with a connection of its own, which opens on the first call.
-pub fn connect(grpc: SocketAddr) -> Client {
-    Client::new(Channel::from_shared(format!("http://{grpc}")).unwrap().connect_lazy())
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use presenced_tools::{
+    ledger::{Ledger, Writers},
     pb::{Activity, Availability, BatchGetPresencesRequest, SetPresenceRequest},
     process::Process,
     proxy::{Network, Proxy},
@@ -15,12 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    Client, Row,
-    cluster::Cluster,
-    connect,
-    ledger::{Ledger, Writers},
-};
+use super::{Client, Row, cluster::Cluster, connect};
 
 /// A timeout that no machine should reach.
 const PATIENCE: Duration = Duration::from_mins(10);

@@ -15,14 +15,16 @@ use std::{
     time::Duration,
 };
 
-use presenced_tools::pb::{
-    Activity, Availability, BatchGetPresencesRequest, ClearPresenceRequest, GetPresenceRequest, Presence,
-    SetPresenceRequest,
-};
 use tokio::{task::JoinSet, time::sleep};
 use tonic::{Code, Status};
 
-use super::{Client, connect};
+use crate::{
+    Client, connect,
+    pb::{
+        Activity, Availability, BatchGetPresencesRequest, ClearPresenceRequest, GetPresenceRequest, Presence,
+        SetPresenceRequest,
+    },
+};
 
 const WRITERS: usize = 64;
 /// The number of writers that share a connection.
@@ -96,21 +98,25 @@ impl Default for Ledger {
 
 impl Ledger {
     /// The number of acknowledged writes.
+    #[must_use]
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
     /// The number of attempts that failed or got no response.
+    #[must_use]
     pub fn failed(&self) -> usize {
         self.failed.load(Ordering::Relaxed)
     }
 
     /// The number of writes that succeeded after a retry.
+    #[must_use]
     pub fn retried(&self) -> usize {
         self.retried.load(Ordering::Relaxed)
     }
 
     /// The number of writes whose effect was wrong right after they were acknowledged.
+    #[must_use]
     pub fn wrong(&self) -> usize {
         self.wrong.load(Ordering::Relaxed)
     }
@@ -151,6 +157,7 @@ fn shown(presence: &Presence) -> Pair {
 }
 
 /// Running writers.
+#[derive(Debug)]
 pub struct Writers {
     tasks: JoinSet<()>,
     over: Arc<AtomicBool>,
