@@ -2,12 +2,29 @@
 
 use std::fs;
 
+/// The resident memory of a process in KiB, or 0 if the process has ended.
+#[must_use]
+pub fn memory_kib(process: u32) -> u64 {
+    status_kib(process, "VmRSS:")
+}
+
 /// The resident memory of a process in MiB, or 0 if the process has ended.
 #[must_use]
 pub fn memory(process: u32) -> u64 {
+    memory_kib(process) / 1_024
+}
+
+/// The most resident memory that a process ever had, in MiB, or 0 if the process has ended.
+#[must_use]
+pub fn peak_memory(process: u32) -> u64 {
+    status_kib(process, "VmHWM:") / 1_024
+}
+
+/// A number of KiB in `/proc/PID/status`.
+fn status_kib(process: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) / 1_024
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 /// The processor time of a process in seconds.

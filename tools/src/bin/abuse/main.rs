@@ -1,9 +1,10 @@
 //! `abuse`: attacks a release build, and measures a healthy client meanwhile.
 //! `scripts/abuse` builds both and runs it.
 //!
-//! Each attack runs twice in turn: against the service, and against a sink that discards
-//! all bytes. Attacker, service and client share the same cores, so the sink shows the cost
-//! of the attacker itself. Attacks are paced: they do the same work against any target.
+//! Attacker, service and client share the same cores. So each attack has a control: the same
+//! client beside a program that only uses the processor, for as much time as the attacker used and
+//! as the attack cost the service. Checks measure what an attack is too short for. The soak does
+//! everything at random, with restarts.
 
 #![expect(
     clippy::expect_used,
@@ -13,14 +14,20 @@
     reason = "a tool may panic, and prints its results"
 )]
 
-mod attack;
+mod attacks;
+mod burn;
+mod checks;
 mod client;
 mod report;
+mod soak;
+#[cfg(test)]
+mod tests;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use attack::Attack;
-use clap::{Parser, Subcommand};
+use attacks::{Attack, Target};
+use checks::Check;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use presenced_tools::process::set_binary;
 
 /// Attacks on presenced, with the latency of a healthy client meanwhile.
@@ -33,38 +40,74 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run attacks on a new server, and print a line for each.
-    Run {
-        /// Binary of the server.
-        binary: PathBuf,
-        /// Length of each attack in seconds.
-        #[arg(long, env = "ABUSE_SECONDS", default_value_t = 8)]
-        seconds: u64,
-        /// Number of repetitions; the results are medians.
-        #[arg(long, env = "ABUSE_ROUNDS", default_value_t = 3)]
-        rounds: u64,
-        /// Attacks to run; default is all.
-        #[arg(long, env = "ABUSE_ATTACKS", value_delimiter = ',')]
+    /// Run attacks and checks on new servers, and print a line for each.
+    Run(RunArguments),
+    /// Run everything at random on one server that restarts again and again, beside writers with a
+    /// ledger.
+    Soak(soak::Arguments),
+    /// Attacks at the same time; prints what they saw as JSON.
+    #[command(hide = true)]
+    Attack {
+        #[arg(value_delimiter = ',')]
         attacks: Vec<Attack>,
+        #[arg(long)]
+        seconds: u64,
+        #[command(flatten)]
+        target: Target,
     },
-    /// One attack on an address; prints its own processor time in seconds.
+    /// Use the processor for CPU seconds during SECONDS.
     #[command(hide = true)]
-    Attack { attack: Attack, address: SocketAddr, seconds: u64 },
-    /// A listener that discards all bytes; prints its address.
-    #[command(hide = true)]
-    Sink,
+    Burn { cpu: f64, seconds: u64 },
 }
 
-fn main() {
-    match Arguments::parse().command {
-        Command::Run { binary, seconds, rounds, attacks } => {
-            set_binary(binary);
-            let attacks = if attacks.is_empty() { Attack::all() } else { attacks };
-            report::run(&attacks, Duration::from_secs(seconds), rounds);
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// Binary of the server.
+    binary: PathBuf,
+    /// Length of each attack in seconds.
+    #[arg(long, env = "ABUSE_SECONDS", default_value_t = 8)]
+    seconds: u64,
+    /// Number of repetitions; the results are medians.
+    #[arg(long, env = "ABUSE_ROUNDS", default_value_t = 3)]
+    rounds: u64,
+    /// Attacks to run. Without this and --checks, all attacks and checks run.
+    #[arg(long, env = "ABUSE_ATTACKS", value_delimiter = ',')]
+    attacks: Vec<Attack>,
+    /// Checks to run.
+    #[arg(long, env = "ABUSE_CHECKS", value_delimiter = ',')]
+    checks: Vec<Check>,
+}
+
+impl RunArguments {
+    fn run(mut self) -> bool {
+        set_binary(self.binary);
+        if self.attacks.is_empty() && self.checks.is_empty() {
+            (self.attacks, self.checks) = (Attack::all(), Check::value_variants().to_vec());
         }
-        Command::Attack { attack, address, seconds } => {
-            attack::run(attack, address, Duration::from_secs(seconds));
+        let length = Duration::from_secs(self.seconds);
+        let mut held = true;
+        if !self.attacks.is_empty() {
+            held &= report::run(&self.attacks, length, self.rounds);
         }
-        Command::Sink => attack::sink(),
+        if !self.checks.is_empty() {
+            held &= checks::run(&self.checks, length);
+        }
+        held
     }
+}
+
+fn main() -> ExitCode {
+    let held = match Arguments::parse().command {
+        Command::Run(arguments) => arguments.run(),
+        Command::Soak(arguments) => arguments.run(),
+        Command::Attack { attacks, seconds, target } => {
+            attacks::run(&attacks, target, Duration::from_secs(seconds));
+            true
+        }
+        Command::Burn { cpu, seconds } => {
+            burn::run(cpu, Duration::from_secs(seconds));
+            true
+        }
+    };
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
