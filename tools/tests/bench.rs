@@ -209,7 +209,7 @@ async fn failures_are_counted_by_code_and_errors_name_the_setting() {
             64,
             "must be at most 650",
         ),
-        (server.process.grpc, &["--streams", "257"], 70, "give --streams 256 or less"),
+        (server.process.grpc, &["--streams", "2001"], 70, "give --streams 2000 or less"),
         (server.process.grpc, &["--api", "http"], 70, "not HTTP/1.1"),
         (server.process.grpc, &["--token-file", "/nowhere"], 64, "--token-file"),
     ] {
