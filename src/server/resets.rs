@@ -8,6 +8,9 @@ use crate::clock::Stopwatch;
 /// The seconds for which a client may cancel at the highest rate at once.
 const BURST_SECONDS: f64 = 2.0;
 
+/// The number of requests cancelled a short time ago that counts as many.
+const MANY: f64 = 100.0;
+
 /// A bucket of cancelled requests that empties at the allowed rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResetRate {
@@ -23,10 +26,19 @@ impl ResetRate {
 
     /// Counts a cancelled request. Returns whether there are too many.
     pub(super) fn record(&mut self) -> bool {
-        let emptied = self.updated.elapsed().as_secs_f64() * self.per_second;
+        self.filled = self.left() + 1.0;
         self.updated = Stopwatch::start();
-        self.filled = (self.filled - emptied).max(0.0) + 1.0;
         self.filled > self.per_second * BURST_SECONDS
+    }
+
+    /// Whether many were cancelled a short time ago.
+    pub(super) fn are_many(&self) -> bool {
+        self.filled > MANY && self.left() > MANY
+    }
+
+    /// What is in the bucket now.
+    fn left(&self) -> f64 {
+        (self.filled - self.updated.elapsed().as_secs_f64() * self.per_second).max(0.0)
     }
 }
 
@@ -57,5 +69,17 @@ mod tests {
             }
             assert_eq!(exceeded, is_too_much, "{bursts:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_are_many_for_a_short_time() {
+        let mut rate = ResetRate::new(1_000);
+        for _ in 0..=100 {
+            assert!(!rate.are_many());
+            rate.record();
+        }
+        assert!(rate.are_many());
+        sleep(Duration::from_millis(10)).await;
+        assert!(!rate.are_many());
     }
 }

@@ -43,6 +43,9 @@ pub(super) const PIECE_BYTES: usize = 16 * 1_024;
 /// The bytes that are read of one HTTP/2 client before the requests and other connections get a turn:
 /// about forty requests.
 const TURN_BYTES: usize = 4 * 1_024;
+/// The same of a client that has cancelled many requests a short time ago: about five requests. Each
+/// costs the worker as much as one that the client waits for.
+const CANCELLING_TURN_BYTES: usize = 512;
 /// The first bytes of an HTTP/2 connection.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The bytes of an HTTP/2 client's opening: the preface and the first frame's header.
@@ -50,7 +53,7 @@ const OPENING_BYTES: usize = PREFACE.len() + 9;
 /// The time for which a draining connection must have no request before it is closed.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The send timeout while memory is short.
-const SHORT_SEND_TIMEOUT: Duration = Duration::from_secs(2);
+const SHORT_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval at which a closing connection is checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -217,7 +220,8 @@ impl ConnectionActivity {
     /// Begins a turn of an HTTP/2 connection. Without turns, h2 reads all that there is, and hands on the
     /// thousands of requests in it, before anything else runs on the worker.
     pub(super) fn begin_turn(&self) {
-        self.0.turn_left.store(TURN_BYTES, Relaxed);
+        let cancels = self.progress().resets.are_many();
+        self.0.turn_left.store(if cancels { CANCELLING_TURN_BYTES } else { TURN_BYTES }, Relaxed);
     }
 
     /// The bytes that may still be read in this turn. HTTP/1 has no turns: it reads a request at a time.
