@@ -262,6 +262,24 @@ async fn an_http_2_connection_without_a_request_is_closed_after_the_idle_timeout
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_http_2_client_learns_that_its_connection_ends() {
+    for stops in [true, false] {
+        let stop = CancellationToken::new();
+        let (client, ended, _) = serve_until(Protocol::Http2, LIMITS, stop.clone());
+        let (mut requests, connection) = h2::client::handshake(client).await.unwrap();
+        let client = tokio::spawn(connection);
+        let (response, _) = requests.send_request(post("/"), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        sleep(Duration::from_secs(5)).await;
+        if stops {
+            stop.cancel();
+        }
+        client.await.unwrap().expect("it gets a GOAWAY");
+        assert_eq!(ended.await.unwrap().1, (!stops).then_some(TimedOut::Idle));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_cancels_too_many_requests_learns_why_its_connection_is_closed() {
     let (requests, ended) = http2(LIMITS).await;
     let mut ready = requests.clone().ready().await.unwrap();

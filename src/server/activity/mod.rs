@@ -383,10 +383,11 @@ impl ConnectionActivity {
         }
     }
 
-    /// Waits until a draining connection can be closed: it had no request for
-    /// [`LEAVE_TIMEOUT`]. hyper would wait without limit for a client that hangs or never sent
-    /// anything, and delay shutdown.
+    /// Waits until a draining connection can be closed: it has no request for [`LEAVE_TIMEOUT`] from
+    /// now on, because the client may have sent one that has not arrived, and has to read that the
+    /// connection ends. hyper would wait without limit for a client that hangs, and delay shutdown.
     pub(super) async fn drained(&self) {
+        self.progress().advanced = Stopwatch::start();
         self.idle_for(LEAVE_TIMEOUT).await;
     }
 
