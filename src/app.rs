@@ -242,8 +242,8 @@ impl App {
     }
 }
 
-/// Builds the parts that all workers share, and what keeps them current. Invalid settings are reported before the
-/// database is contacted.
+/// Builds the parts that all workers share, and what keeps them current. Invalid settings are reported
+/// before the database is contacted.
 async fn parts(
     settings: &Settings,
     clock: Clock,

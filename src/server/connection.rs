@@ -53,6 +53,30 @@ pub struct Connections<S> {
     pub stop: CancellationToken,
 }
 
+/// The service of an API.
+pub trait ApiService:
+    Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> ApiService for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// A socket, with or without TLS.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
 /// Ends at the maximum age of a connection.
 pub(super) type Age = Pin<Box<Sleep>>;
 
@@ -72,26 +96,19 @@ pub(super) enum Http1End<S> {
     Idle(TrackedIo<S>),
 }
 
-impl<S> Connections<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+impl<S: ApiService> Connections<S> {
     /// Serves a connection until it ends. Returns the reason if the client timed out.
     /// After `stop`, requests that have begun still get their response.
     pub async fn serve(self, stream: TcpStream) -> Option<TimedOut> {
         let peer = stream.peer_addr().ok();
         let Some(tls) = &self.tls else { return self.serve_http(stream, peer).await };
-        let Some(memory) = self.memory.connection(TLS_BYTES) else {
+        let Some(_memory) = self.memory.connection(TLS_BYTES) else {
             self.faults.of(peer).record(Fault::Connections);
             return None;
         };
         let acceptor = TlsAcceptor::from(tls.config());
         let handshake = timeout(self.limits.header_timeout, Box::pin(acceptor.accept(stream)));
-        let ended = match self.stop.run_until_cancelled(handshake).await {
+        match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => self.serve_http(Box::new(stream), peer).await,
             Some(Ok(Err(error))) => {
                 tls.log_failure(&error, peer);
@@ -99,17 +116,11 @@ where
             }
             Some(Err(_)) => Some(TimedOut::Header),
             None => None,
-        };
-        drop(memory);
-        ended
+        }
     }
 
     /// Serves HTTP on a stream, as [`Self::serve`] does.
-    pub(super) async fn serve_http(
-        self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Option<SocketAddr>,
-    ) -> Option<TimedOut> {
+    pub(super) async fn serve_http(self, stream: impl Socket, peer: Option<SocketAddr>) -> Option<TimedOut> {
         let faults = self.faults.of(peer);
         let Some(memory) = self.memory.connection(IDLE_CONNECTION_BYTES) else {
             faults.record(Fault::Connections);
@@ -121,20 +132,10 @@ where
     }
 }
 
-impl<S> Connection<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+impl<S: ApiService> Connection<S> {
     /// Waits for a request, serves HTTP until the connection is idle, and again. So an idle
     /// connection takes no buffers.
-    async fn serve<Io>(mut self, mut io: TrackedIo<Io>) -> Option<TimedOut>
-    where
-        Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn serve<Io: Socket>(mut self, mut io: TrackedIo<Io>) -> Option<TimedOut> {
         let mut age = Box::pin(sleep(about(self.of.limits.connection_max_age)));
         loop {
             let version = loop {

@@ -52,7 +52,7 @@ impl Fault {
     }
 }
 
-/// Records the faults of an API's clients. Clones share the counters.
+/// Records the faults of one client.
 #[derive(Clone, Debug)]
 pub(super) struct Faults {
     peer: Option<SocketAddr>,

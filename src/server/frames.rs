@@ -1,7 +1,7 @@
 //! Reads the HTTP/2 frames that the service sends.
 //!
 //! h2 refuses a malformed request, for instance for its `:authority`, before the service sees it. It
-//! tells nobody but the client, by a `RST_STREAM`. So this looks for those.
+//! tells only the client, by a `RST_STREAM`, so this looks for those.
 
 /// The length of a frame's header.
 const HEADER_BYTES: usize = 9;

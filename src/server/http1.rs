@@ -1,24 +1,19 @@
 //! HTTP/1 connections. They give hyper's buffers back while they are idle, and while they send events.
 
-use std::{convert::Infallible, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
-use axum::{extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::sleep,
-};
-use tower::Service;
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::{
     activity::TimedOut,
-    connection::{Age, Connection, Http1End},
+    connection::{Age, ApiService, Connection, Http1End, Socket},
     event_stream::{EventResponse, EventStream},
     faults::Fault,
     io::TrackedIo,
-    memory::HTTP_1_BUFFERS_BYTES,
+    memory::{HTTP_1_BUFFERS_BYTES, RequestMemory},
 };
 
 /// The time after which an idle HTTP/1 connection gives its buffers back.
@@ -26,30 +21,12 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 /// The interval at which an HTTP/1 connection asks again for the memory of its buffers.
 const MEMORY_RETRY: Duration = Duration::from_millis(50);
 
-impl<S> Connection<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+impl<S: ApiService> Connection<S> {
     /// Serves HTTP/1 until the connection is closed or idle.
-    pub(super) async fn serve_http1<Io>(&self, io: TrackedIo<Io>, age: &mut Age) -> Http1End<Io>
-    where
-        Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let buffers = loop {
-            if let Ok(buffers) = self.memory.request(HTTP_1_BUFFERS_BYTES) {
-                break buffers;
-            }
-            tokio::select! {
-                () = sleep(MEMORY_RETRY) => {}
-                timed_out = self.activity.timed_out(&self.of.memory) => {
-                    self.faults.record(Fault::RequestMemory);
-                    return Http1End::Closed(Some(timed_out));
-                }
-            }
+    pub(super) async fn serve_http1<Io: Socket>(&self, io: TrackedIo<Io>, age: &mut Age) -> Http1End<Io> {
+        let buffers = match self.http1_buffers().await {
+            Ok(buffers) => buffers,
+            Err(timed_out) => return Http1End::Closed(Some(timed_out)),
         };
         let limits = &self.of.limits;
         let mut builder = http1::Builder::new();
@@ -101,11 +78,24 @@ where
         Http1End::Closed(timed_out)
     }
 
+    /// Waits for the memory of hyper's buffers.
+    async fn http1_buffers(&self) -> Result<RequestMemory, TimedOut> {
+        loop {
+            if let Ok(buffers) = self.memory.request(HTTP_1_BUFFERS_BYTES) {
+                return Ok(buffers);
+            }
+            tokio::select! {
+                () = sleep(MEMORY_RETRY) => {}
+                timed_out = self.activity.timed_out(&self.of.memory) => {
+                    self.faults.record(Fault::RequestMemory);
+                    return Err(timed_out);
+                }
+            }
+        }
+    }
+
     /// Sends a stream of events on a connection that hyper has left.
-    async fn send_events<Io>(&self, io: TrackedIo<Io>, response: EventResponse) -> Option<TimedOut>
-    where
-        Io: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn send_events<Io: Socket>(&self, io: TrackedIo<Io>, response: EventResponse) -> Option<TimedOut> {
         tokio::select! {
             sent = response.send(io) => {
                 drop(sent.inspect_err(|error| debug!(%error, "connection failed")));

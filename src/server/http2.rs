@@ -1,26 +1,20 @@
 //! HTTP/2 connections.
 
 use std::{
-    convert::Infallible,
     future::pending,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response};
 use hyper::{rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
-};
-use tower::Service;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::{
     activity::{ConnectionActivity, PIECE_BYTES, TimedOut},
-    connection::{Age, Connection},
+    connection::{Age, ApiService, Connection, Socket},
     faults::Fault,
     io::TrackedIo,
 };
@@ -46,19 +40,13 @@ const SEND_BUFFER_BYTES: usize = 4 * PIECE_BYTES;
 /// One read of a busy service may contain many rounds of opened and cancelled requests.
 const PENDING_RESETS_MIN: usize = 4_096;
 
-impl<S> Connection<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+impl<S: ApiService> Connection<S> {
     /// Serves HTTP/2 until the connection ends.
-    pub(super) async fn serve_http2<Io>(self, mut io: TrackedIo<Io>, mut age: Age) -> Option<TimedOut>
-    where
-        Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) async fn serve_http2<Io: Socket>(
+        self,
+        mut io: TrackedIo<Io>,
+        mut age: Age,
+    ) -> Option<TimedOut> {
         io.set_http2();
         let builder = http2_builder(RequestExecutor(self.activity.clone()), &self.of.limits);
         let service = service_fn(|request| self.respond(request));

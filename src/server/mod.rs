@@ -36,7 +36,7 @@ use crate::telemetry::Api;
 
 pub use activity::TimedOut;
 pub use bodies::TURN_BYTES;
-pub use connection::{Connections, Protocol};
+pub use connection::{ApiService, Connections, Protocol};
 pub use faults::ClientFaults;
 pub use hosts::{Hosts, authority};
 pub use memory::{Memory, MemoryFull, MemoryUse, RequestMemory, memory_limit};

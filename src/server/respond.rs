@@ -2,28 +2,20 @@
 
 use std::{convert::Infallible, future::ready, sync::Arc};
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{body::Body, response::Response};
 use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue, Uri, Version, header::CONNECTION};
 use hyper::body::{Body as _, Incoming};
-use tower::Service;
 
 use super::{
     activity::{ActiveRequest, PIECE_BYTES},
     bodies::{RequestBody, ResponseBody},
-    connection::{Connection, Connections},
+    connection::{ApiService, Connection, Connections},
     faults::{Fault, Faults},
     memory::{MemoryFull, REQUEST_BYTES, RequestMemory},
 };
 
-impl<S> Connection<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
+impl<S: ApiService> Connection<S> {
     /// Responds to a request.
     pub(super) fn respond(
         &self,

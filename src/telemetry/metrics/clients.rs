@@ -145,7 +145,7 @@ impl ClientMetrics {
 }
 
 impl ConnectionMetrics {
-    /// Metrics that nobody reads, for the admin API.
+    /// Metrics that are not registered, for the admin API.
     #[must_use]
     pub fn unregistered() -> Self {
         ClientMetrics::register(&mut Registry::default()).of(Api::Http)

@@ -9,10 +9,10 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use crate::support::{database::Engine, server::Server};
+use crate::support::{database::Engine, metrics, server::Server};
 
 /// The deadline of every wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,26 +47,6 @@ async fn status(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes[..read]).lines().next().unwrap_or_default().to_owned()
 }
 
-async fn metric(server: &Server, line: &str) -> f64 {
-    let url = format!("http://{}/metrics", server.addresses.admin);
-    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-    let value =
-        text.lines().find_map(|found| found.strip_prefix(line)).map(|value| value.trim().parse().unwrap());
-    value.unwrap_or(0.0)
-}
-
-/// Waits until a counter is one: a connection is counted when its client has had time to read why it
-/// is closed.
-async fn becomes_one(server: &Server, line: &str) {
-    let counted = async {
-        while metric(server, line).await < 1.0 {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, counted).await.expect("it is counted");
-    assert!((metric(server, line).await - 1.0).abs() < f64::EPSILON);
-}
-
 #[tokio::test]
 async fn a_connection_without_a_complete_header_is_closed() {
     let server = start_tuned(|limits| limits.header_timeout = Duration::from_millis(500)).await;
@@ -94,7 +74,7 @@ async fn a_connection_without_a_complete_header_is_closed() {
     }
     assert!(stopwatch.elapsed() < Duration::from_secs(2), "{:?}", stopwatch.elapsed());
     let timed_out = r#"presence_connections_timed_out_total{api="http",reason="header_timeout"}"#;
-    assert!(metric(&server, timed_out).await >= 4.0);
+    assert!(metrics::value(server.addresses.admin, timed_out).await >= 4.0);
     server.stop().await;
 }
 
@@ -167,7 +147,12 @@ async fn a_request_whose_client_does_not_read_is_cut() {
     let mut body = response.into_body();
     let cut = timeout(PATIENCE, body.data()).await.expect("the request is cut").unwrap().unwrap_err();
     assert_eq!(cut.reason(), Some(h2::Reason::CANCEL));
-    becomes_one(&server, r#"presence_requests_cut_total{api="http",reason="send_timeout"}"#).await;
+    metrics::reaches(
+        server.addresses.admin,
+        r#"presence_requests_cut_total{api="http",reason="send_timeout"}"#,
+        1.0,
+    )
+    .await;
     assert!(!ended.is_finished(), "the connection stays open");
     server.stop().await;
 }
@@ -201,7 +186,11 @@ async fn a_connection_above_the_limit_is_closed_at_once() {
     };
     timeout(PATIENCE, free).await.expect("a free slot");
     assert!(
-        metric(&server, r#"presence_connections_refused_total{api="http",reason="connections_max"}"#).await
+        metrics::value(
+            server.addresses.admin,
+            r#"presence_connections_refused_total{api="http",reason="connections_max"}"#
+        )
+        .await
             >= 1.0
     );
     server.stop().await;
@@ -233,7 +222,7 @@ async fn a_connection_with_too_many_cancelled_requests_is_closed() {
     assert!(cancelled > 20, "{cancelled}");
     drop(requests);
     let timed_out = r#"presence_connections_timed_out_total{api="grpc",reason="resets"}"#;
-    becomes_one(&server, timed_out).await;
+    metrics::reaches(server.addresses.admin, timed_out, 1.0).await;
     server.stop().await;
 }
 

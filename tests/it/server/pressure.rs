@@ -27,12 +27,6 @@ async fn http2(address: SocketAddr, window: u32) -> Requests {
     requests
 }
 
-async fn counts(admin: SocketAddr, metric: &str, expected: f64) {
-    let counted = async || metrics::value(admin, metric).await >= expected;
-    eventually(metric, counted).await;
-    assert!((metrics::value(admin, metric).await - expected).abs() < f64::EPSILON, "{metric}");
-}
-
 /// A request for the presences of 650 users, whose response has more than 16 KiB.
 fn bulk_read(address: SocketAddr) -> (http::Request<()>, Bytes) {
     let ids: Vec<String> = (0..650).map(|user| format!("user-{user}")).collect();
@@ -91,7 +85,7 @@ async fn half_sent_bodies_take_a_bounded_part_of_memory() {
     let taken = r#"presence_client_memory_bytes{part="requests"}"#;
     assert!(metrics::value(server.addresses.admin, taken).await < 10.5 * 1_048_576.0);
     let counted = r#"presence_requests_refused_total{api="http",reason="connection_memory"}"#;
-    counts(server.addresses.admin, counted, f64::from(refused)).await;
+    metrics::reaches(server.addresses.admin, counted, f64::from(refused)).await;
     // Another client is served, and the memory returns.
     let other = reqwest::get(format!("http://{address}/v1.0/users/a/presence")).await.unwrap();
     assert_eq!(other.status(), 200);
@@ -114,7 +108,7 @@ async fn a_connection_that_reaches_its_limit_of_streams_is_counted_and_logged() 
         let (response, _) = requests.send_request(http::Request::get(url).body(()).unwrap(), true).unwrap();
         streams.push(timeout(PATIENCE, response).await.unwrap().unwrap());
     }
-    counts(process.admin, r#"presence_streams_max_reached_total{api="http"}"#, 1.0).await;
+    metrics::reaches(process.admin, r#"presence_streams_max_reached_total{api="http"}"#, 1.0).await;
     drop(streams);
     process.signal("TERM");
     let (_, log) = process.wait();
@@ -151,7 +145,8 @@ async fn a_request_that_h2_refuses_is_counted_and_logged() {
         ];
         stream.write_all(&headers(id, &fields)).await.unwrap();
     }
-    counts(process.admin, r#"presence_requests_refused_total{api="grpc",reason="malformed"}"#, 2.0).await;
+    metrics::reaches(process.admin, r#"presence_requests_refused_total{api="grpc",reason="malformed"}"#, 2.0)
+        .await;
     let mut received = vec![0; 1_024];
     assert!(stream.read(&mut received).await.unwrap() > 0);
     process.signal("TERM");

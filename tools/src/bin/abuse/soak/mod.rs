@@ -118,7 +118,7 @@ impl Arguments {
         let open = spawn_blocking(move || metrics(admin)).await.unwrap();
         let open =
             ["grpc", "http"].map(|api| value(&open, &format!("presence_connections{{api=\"{api}\"}}")));
-        // In every second drain nobody holds it up by intent, so that it can complete.
+        // In every second drain no client holds it up on purpose, so that it can complete.
         crowd.set_polite(number.is_multiple_of(2));
         sleep_until(started + length).await;
 
