@@ -18,6 +18,7 @@ mod operations;
 mod paths;
 mod preferences;
 mod properties;
+mod read;
 mod refusal;
 mod requests;
 mod responses;
