@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::response::{IntoResponse, Response, Sse, sse};
+use axum::{
+    Extension,
+    response::{IntoResponse, Response, Sse, sse},
+};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderName, header::CACHE_CONTROL};
 use serde::Serialize;
@@ -11,6 +14,7 @@ use super::{ids::Ids, odata::Select, refusal::Refusal, responses::PresenceProper
 use crate::{
     clock::Clock,
     presence::Timestamp,
+    server::Endless,
     service::{Error, HoldEvent, WatchEvent},
 };
 
@@ -68,7 +72,8 @@ impl SessionExpiry {
 
 fn respond(events: impl Stream<Item = sse::Event> + Send + 'static) -> Response {
     let events = Sse::new(events.map(Ok::<_, Infallible>));
-    ([(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")], events).into_response()
+    let headers = [(CACHE_CONTROL, "no-store"), (X_ACCEL_BUFFERING, "no")];
+    (headers, Extension(Endless), events).into_response()
 }
 
 /// The last event of a stream that failed.

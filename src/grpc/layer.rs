@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     batch::CALL_TIMEOUT,
+    server::Endless,
     service::Error,
     telemetry::{Api, RequestIds, RequestTimer},
 };
@@ -87,6 +88,9 @@ impl Layer {
             Err(error) => to_status(&error, &ids).into_http(),
         };
         ids.add_to(response.headers_mut());
+        if method.is_some_and(Method::is_endless) {
+            response.extensions_mut().insert(Endless);
+        }
         let code = code(&response);
         timer.finish(code_name(code), number(code));
         response

@@ -43,6 +43,11 @@ impl Method {
         self.path == HOLD || self.is_reflection()
     }
 
+    /// Whether the response is a stream that follows a state until it is ended.
+    pub(super) fn is_endless(self) -> bool {
+        matches!(self.operation, "watch_presences" | "hold_presence" | "keep_presence" | "health_watch")
+    }
+
     fn is_reflection(self) -> bool {
         self.path.starts_with(REFLECTION)
     }

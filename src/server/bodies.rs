@@ -101,7 +101,7 @@ impl Drop for RequestBody {
             // HTTP/1 needs the connection for it, and HTTP/2 only tells the client to stop.
             let active = (!self.http2).then(|| self.activity.begin_request(None));
             if let Some(active) = &active {
-                active.set_responded();
+                active.set_responded(false);
             }
             tokio::spawn(async move {
                 let _ = timeout(DISCARD_TIMEOUT, Limited::new(body, DISCARD_MAX_BYTES).collect()).await;

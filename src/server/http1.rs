@@ -1,6 +1,9 @@
 //! HTTP/1 connections. They give hyper's buffers back while they are idle, and while they send events.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -69,10 +72,12 @@ impl<S: ApiService> Connection<S> {
             }
         };
         if timed_out.is_none() {
+            self.activity.set_stopping();
             Pin::new(&mut connection).graceful_shutdown();
             tokio::select! {
                 _ = connection => {}
                 () = self.activity.drained() => {}
+                _ = self.activity.timed_out(&self.of.memory) => {}
             }
         }
         Http1End::Closed(timed_out)
@@ -96,12 +101,20 @@ impl<S: ApiService> Connection<S> {
 
     /// Sends a stream of events on a connection that hyper has left.
     async fn send_events<Io: Socket>(&self, io: TrackedIo<Io>, response: EventResponse) -> Option<TimedOut> {
-        tokio::select! {
-            sent = response.send(io) => {
-                drop(sent.inspect_err(|error| debug!(%error, "connection failed")));
-                None
+        let mut sent = pin!(response.send(io));
+        let mut stops = false;
+        loop {
+            tokio::select! {
+                sent = sent.as_mut() => {
+                    drop(sent.inspect_err(|error| debug!(%error, "connection failed")));
+                    return None;
+                }
+                timed_out = self.activity.timed_out(&self.of.memory) => return Some(timed_out),
+                () = self.of.stop.cancelled(), if !stops => {
+                    stops = true;
+                    self.activity.set_stopping();
+                }
             }
-            timed_out = self.activity.timed_out(&self.of.memory) => Some(timed_out),
         }
     }
 }

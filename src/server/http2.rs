@@ -68,6 +68,7 @@ impl<S: ApiService> Connection<S> {
         match timed_out {
             // The client may be about to send a request, so it gets a GOAWAY first.
             None | Some(TimedOut::Idle) => {
+                self.activity.set_stopping();
                 connection.connection.as_mut().graceful_shutdown();
                 let give_up = async {
                     match timed_out {
@@ -78,6 +79,7 @@ impl<S: ApiService> Connection<S> {
                 tokio::select! {
                     _ = &mut connection => {}
                     () = self.activity.drained() => {}
+                    _ = self.activity.timed_out(&self.of.memory), if timed_out.is_none() => {}
                     () = give_up => {}
                 }
             }

@@ -15,6 +15,11 @@ use super::{
     memory::{MemoryFull, REQUEST_BYTES, RequestMemory},
 };
 
+/// Marks a response that sends the newest state until its client or the service ends it. It has no last
+/// byte that the client waits for, so a stop does not wait long for a client that does not read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Endless;
+
 impl<S: ApiService> Connection<S> {
     /// Responds to a request.
     pub(super) fn respond(
@@ -44,7 +49,7 @@ impl<S: ApiService> Connection<S> {
         };
         async move {
             let mut response = response.await?;
-            active.set_responded();
+            active.set_responded(response.extensions().get::<Endless>().is_some());
             if let Some(full) = active.memory().and_then(RequestMemory::refused) {
                 // The API has refused it.
                 refusal.record(full);

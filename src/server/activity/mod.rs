@@ -106,6 +106,8 @@ struct Progress {
     unsent: Option<Unsent>,
     /// Whether the connection has reached its maximum age.
     old: bool,
+    /// Whether the service stops.
+    stopping: bool,
     closing: Closing,
     resets: ResetRate,
 }
@@ -125,6 +127,8 @@ enum Closing {
 struct Request {
     begun: Stopwatch,
     responded: bool,
+    /// Whether the response has no end of its own.
+    endless: bool,
     /// The bytes of the response that wait for the client.
     waiting: usize,
     /// The time since which the client could have taken bytes and took none.
@@ -156,6 +160,7 @@ impl ConnectionActivity {
                 newest: None,
                 unsent: None,
                 old: false,
+                stopping: false,
                 closing: Closing::No,
                 resets: ResetRate::new(limits.resets_per_second),
             }),
@@ -176,8 +181,15 @@ impl ConnectionActivity {
         let mut progress = self.progress();
         let now = Stopwatch::start();
         (progress.advanced, progress.header_begun) = (now, None);
-        let request =
-            Request { begun: now, responded: false, waiting: 0, stalled: None, task: None, cut: false };
+        let request = Request {
+            begun: now,
+            responded: false,
+            endless: false,
+            waiting: 0,
+            stalled: None,
+            task: None,
+            cut: false,
+        };
         let index = progress.requests.insert(request);
         progress.newest = Some(index);
         let is_full = progress.http2 && progress.requests.len() == self.0.limits.streams_max();
@@ -257,6 +269,11 @@ impl ConnectionActivity {
     /// Whether the connection has reached its maximum age.
     pub(super) fn is_old(&self) -> bool {
         self.progress().old
+    }
+
+    /// From now on, an endless response that stalls is cut soon.
+    pub(super) fn set_stopping(&self) {
+        self.progress().stopping = true;
     }
 
     /// From now on, what the client sends is discarded.

@@ -16,9 +16,9 @@ pub(in crate::server) struct ActiveRequest {
 }
 
 impl ActiveRequest {
-    /// Records that the response is ready.
-    pub(in crate::server) fn set_responded(&self) {
-        self.update(|request| request.responded = true);
+    /// Records that the response is ready, and whether it is [endless](crate::server::Endless).
+    pub(in crate::server) fn set_responded(&self, endless: bool) {
+        self.update(|request| (request.responded, request.endless) = (true, endless));
     }
 
     /// Whether the response has begun.

@@ -15,6 +15,8 @@ use crate::{
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The send timeout while memory is short.
 const SHORT_SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// The send timeout of an endless response while the service stops.
+const STOPPING_SEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// The interval at which a closing connection is checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -58,8 +60,12 @@ impl ConnectionActivity {
             send_timeout = send_timeout.min(SHORT_SEND_TIMEOUT);
         }
         let mut progress = self.progress();
+        let endless_timeout =
+            if progress.stopping { send_timeout.min(STOPPING_SEND_TIMEOUT) } else { send_timeout };
         if let Some(unsent) = progress.unsent {
-            return at(TimedOut::Send, send_timeout, unsent.since, send_timeout);
+            let all_endless = progress.requests.iter().all(|(_, request)| request.endless);
+            let limit = if all_endless { endless_timeout } else { send_timeout };
+            return at(TimedOut::Send, limit, unsent.since, limit);
         }
         if progress.requests.is_empty() {
             let (reason, limit, since) = progress.without_requests(limits);
@@ -67,9 +73,10 @@ impl ConnectionActivity {
             return at(reason, limit, since, limits.header_timeout.min(send_timeout));
         }
         let response_timeout = limits.send_timeout.max(limits.body_timeout);
-        let mut next = limits.header_timeout.min(send_timeout);
+        let mut next = limits.header_timeout.min(endless_timeout);
         for (_, request) in progress.requests.iter_mut().filter(|(_, request)| !request.cut) {
             let (limit, since) = match request.stalled {
+                Some(stalled) if request.endless => (endless_timeout, stalled),
                 Some(stalled) => (send_timeout, stalled),
                 None if !request.responded => (response_timeout, request.begun),
                 None => continue,

@@ -5,6 +5,7 @@ mod pressure;
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::Request,
     response::{IntoResponse, Response},
@@ -20,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use super::{ClientFaults, Connections, Memory, Protocol, TimedOut};
+use super::{ClientFaults, Connections, Endless, Memory, Protocol, TimedOut};
 use crate::{clock::Stopwatch, settings::LimitSettings, telemetry::ConnectionMetrics};
 
 const LIMITS: LimitSettings = LimitSettings {
@@ -111,7 +112,7 @@ fn events(endless: bool) -> Response {
     } else {
         Body::from_stream(events)
     };
-    ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+    ([(CONTENT_TYPE, "text/event-stream")], Extension(Endless), body).into_response()
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";

@@ -123,6 +123,32 @@ async fn a_stream_of_events_keeps_no_buffers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_an_endless_response_that_is_not_read() {
+    for protocol in [Protocol::Http2, Protocol::Http1Or2] {
+        let stop = CancellationToken::new();
+        let (mut client, ended, memory) = serve_until(protocol, LIMITS, stop.clone());
+        let (stopwatch, paused);
+        if protocol == Protocol::Http2 {
+            let (mut requests, connection) = h2::client::handshake(client).await.unwrap();
+            tokio::spawn(connection);
+            let (response, _) = requests.send_request(post("/endless"), true).unwrap();
+            paused = Some(response.await.unwrap());
+        } else {
+            client.write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            paused = None;
+        }
+        sleep(Duration::from_secs(10)).await;
+        assert!(!ended.is_finished());
+        stop.cancel();
+        stopwatch = Stopwatch::start();
+        ended.await.unwrap();
+        assert!(stopwatch.elapsed() < Duration::from_secs(5), "{protocol:?}: {:?}", stopwatch.elapsed());
+        assert_eq!(memory.parts().map(|part| part.taken), [0, 0]);
+        drop(paused);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_http_1_connection_keeps_no_buffers() {
     let (mut client, ended, memory) = serve_until(Protocol::Http1Or2, LIMITS, CancellationToken::new());
     let taken = || memory.parts().map(|part| part.taken);
