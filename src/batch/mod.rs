@@ -16,9 +16,12 @@
 //! 5. A batch has the calls of one group ([`Store::group`]), which on Citus is a shard.
 //! 6. A batch writes one value to a row. A call that sets another value waits for the next batch, so
 //!    that the history has both.
-//! 7. The rare methods use the same queues, with one call per statement and one statement at
+//! 7. A call joins a batch only if its items fit, and no large call joins small ones. After a large call
+//!    the small ones precede other large ones, so a burst of large calls delays a small one by one
+//!    statement.
+//! 8. The rare methods use the same queues, with one call per statement and one statement at
 //!    a time.
-//! 8. On invalid data each call is retried alone, so that an invalid row fails only its own
+//! 9. On invalid data each call is retried alone, so that an invalid row fails only its own
 //!    call. A conflict is retried once. Any other error fails the whole batch.
 
 mod runner;
@@ -26,7 +29,7 @@ mod statement;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    fmt,
+    fmt, iter,
     sync::Arc,
 };
 
@@ -49,6 +52,9 @@ pub use statement::{
     HistoryOf, ListPage, Load, LoadHistories, SetSessions, Statement, UpdateUsers,
 };
 
+/// A call is large if it has more than this part of a batch's maximum.
+const LARGE_PART: usize = 4;
+
 /// The limits of a batcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -58,6 +64,13 @@ pub struct Limits {
     pub queue_max: usize,
     /// The maximum number of statements that run at the same time.
     pub concurrent_statements: u16,
+}
+
+impl Limits {
+    /// The number of items above which a call is large.
+    const fn large(self) -> usize {
+        self.batch_max / LARGE_PART
+    }
 }
 
 /// A failed call.
@@ -285,15 +298,18 @@ async fn dispatch<S: Statement>(mut calls: mpsc::Receiver<PendingCall<S>>, runne
     let permits = Arc::new(Semaphore::new(limits.concurrent_statements.into()));
     let runner = Arc::new(runner);
     let mut waiting = VecDeque::new();
+    let is_large = |call: &PendingCall<S>| call.items.len() > limits.large();
+    let mut after_large = false;
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        let first = match waiting.pop_front() {
-            Some(first) => first,
-            None => match calls.recv().await {
-                Some(first) => first,
-                None => return,
-            },
-        };
-        let batch = collect(first, &mut waiting, &mut calls, limits.batch_max);
+        if waiting.is_empty() {
+            let Some(call) = calls.recv().await else { return };
+            waiting.push_back(call);
+        }
+        waiting.extend(iter::from_fn(|| calls.try_recv().ok()));
+        let small = after_large.then(|| waiting.iter().position(|call| !is_large(call))).flatten();
+        let Some(first) = waiting.remove(small.unwrap_or_default()) else { continue };
+        after_large = is_large(&first);
+        let batch = collect(first, &mut waiting, limits);
         let runner = Arc::clone(&runner);
         tokio::spawn(async move {
             runner.run(batch).await;
@@ -311,14 +327,14 @@ struct Writes {
 }
 
 impl Writes {
-    /// Adds the writes of a call, unless it writes another value to a row of the batch. Returns
-    /// whether the call belongs to the batch.
-    fn add<S: Statement>(&mut self, call: &PendingCall<S>) -> bool {
+    /// Adds the writes of a call that fits into the batch, unless it writes another value to a row of
+    /// the batch. Returns whether the call belongs to the batch.
+    fn add<S: Statement>(&mut self, call: &PendingCall<S>, call_fits: bool) -> bool {
         let writes: Vec<_> = call.items.iter().filter_map(S::write_of).collect();
         let fits = |(row, value): &(u64, u64)| {
             !self.later.contains(row) && self.now.get(row).is_none_or(|written| written == value)
         };
-        let belongs = writes.iter().all(fits);
+        let belongs = call_fits && writes.iter().all(fits);
         if belongs {
             self.now.extend(writes);
         } else {
@@ -328,23 +344,27 @@ impl Writes {
     }
 }
 
-/// Returns `first` and the calls of its group that wait behind it, up to `batch_max` items. Calls
-/// of other groups, and calls that write another value to a row, go to `waiting`, in order. A call of
-/// several groups is a batch of its own.
+/// Returns `first` and the calls of its group that wait behind it, up to `batch_max` items. The other
+/// calls stay in `waiting`, in order: those of other groups, those that do not fit, and those that write
+/// another value to a row. A call of several groups is a batch of its own.
 fn collect<S: Statement>(
     first: PendingCall<S>,
     waiting: &mut VecDeque<PendingCall<S>>,
-    calls: &mut mpsc::Receiver<PendingCall<S>>,
-    batch_max: usize,
+    limits: Limits,
 ) -> Vec<PendingCall<S>> {
+    let Limits { batch_max, .. } = limits;
     let (mut items, group) = (first.items.len(), first.group);
+    let call_max = if items > limits.large() { batch_max } else { limits.large() };
     let mut writes = Writes::default();
-    writes.add(&first);
+    writes.add(&first, true);
     let mut batch = vec![first];
     let mut others = VecDeque::new();
-    while group.is_some() && items < batch_max {
-        let Some(call) = waiting.pop_front().or_else(|| calls.try_recv().ok()) else { break };
-        if call.group == group && writes.add(&call) {
+    while group.is_some()
+        && items < batch_max
+        && let Some(call) = waiting.pop_front()
+    {
+        let fits = call.items.len() <= call_max && items + call.items.len() <= batch_max;
+        if call.group == group && writes.add(&call, fits) {
             items += call.items.len();
             batch.push(call);
         } else {

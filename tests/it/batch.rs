@@ -279,6 +279,38 @@ async fn a_batch_writes_one_value_to_a_row() {
 }
 
 #[tokio::test]
+async fn a_call_joins_a_batch_only_if_its_items_fit() {
+    let mut fixture = Fixture::new(4, 1, 20);
+    let mut calls = vec![fixture.set(&["a"], IN_A_CALL).await];
+    for users in [&["b"][..], &["c", "d", "e", "f", "g"], &["h"]] {
+        calls.push(fixture.set(users, IN_A_CALL).await);
+    }
+    fixture.release(10);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(START));
+    }
+    for expected in [&["a"][..], &["b", "h"], &["c", "d", "e", "f", "g"]] {
+        assert_eq!(fixture.started.recv().await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn small_calls_wait_for_one_large_call_at_most() {
+    let mut fixture = Fixture::new(4, 1, 40);
+    let mut calls = Vec::new();
+    for users in [&["a", "b", "c"][..], &["d", "e", "f"], &["g", "h", "i"], &["j"], &["k"]] {
+        calls.push(fixture.set(users, IN_A_CALL).await);
+    }
+    fixture.release(10);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(START));
+    }
+    for expected in [&["a", "b", "c"][..], &["j", "k"], &["d", "e", "f"], &["g", "h", "i"]] {
+        assert_eq!(fixture.started.recv().await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_concurrent_statements_is_limited() {
     let mut fixture = Fixture::new(10, 2, 10);
     let mut calls = Vec::new();
