@@ -250,7 +250,7 @@ pub(super) async fn get_presences_by_user_id(
     BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
     let presences = state.service.batch_get_presences(&caller, from, body.ids, select.view()).await?;
-    collection(root.collection_context(), None, presences, &select)
+    collection(root.collection_context(), None, presences, &select).await
 }
 
 pub(super) async fn list_presences(
@@ -264,7 +264,7 @@ pub(super) async fn list_presences(
     let page =
         state.service.list_presences(&caller, from, page_size.clone(), page_token, select.view()).await?;
     let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
-    collection(root.list_context(&select), next, page.presences, &select)
+    collection(root.list_context(&select), next, page.presences, &select).await
 }
 
 pub(super) async fn count_presences(

@@ -1,5 +1,7 @@
 //! The response bodies. `/openapi.json` publishes the doc comments of their types.
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderName, HeaderValue,
@@ -8,6 +10,7 @@ use http::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use strum::VariantArray as _;
+use tokio::task::yield_now;
 use utoipa::{ToSchema, openapi::schema::Schema};
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     presence::{StatusMessage, Timestamp, WorkLocation, WorkLocationSource, WorkLocationType},
-    service::Presence,
+    service::{PRESENCES_IN_TURN, Presence},
 };
 
 /// The content type of Graph's JSON responses.
@@ -25,6 +28,11 @@ const JSON: HeaderValue = HeaderValue::from_static(
     "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
 );
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
+
+/// The usual length of a presence.
+const PRESENCE_BYTES: usize = 300;
+/// The end of a collection.
+const END: &[u8] = b"]}";
 
 /// The presence of a user; `$select` reduces the properties. Graph: presence.
 #[derive(Debug, Serialize, ToSchema)]
@@ -133,10 +141,10 @@ pub(super) struct WorkLocationJson {
     place_id: Option<String>,
     /// Whether the user (manual) or an application (automatic) set the location.
     #[schema(schema_with = shown_source)]
-    source: String,
+    source: Cow<'static, str>,
     /// The kind of place.
     #[schema(schema_with = shown_location_type)]
-    work_location_type: String,
+    work_location_type: Cow<'static, str>,
 }
 
 /// Presences. Graph: collection of presence.
@@ -228,14 +236,10 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
         match location {
             Some((location, source)) => Self {
                 place_id: location.place_id.map(|id| id.to_string()),
-                source: camel_case(source.into()),
-                work_location_type: camel_case(location.location_type.into()),
+                source: camel_case(source.into()).into(),
+                work_location_type: camel_case(location.location_type.into()).into(),
             },
-            None => Self {
-                place_id: None,
-                source: "none".to_owned(),
-                work_location_type: "unspecified".to_owned(),
-            },
+            None => Self { place_id: None, source: "none".into(), work_location_type: "unspecified".into() },
         }
     }
 }
@@ -258,16 +262,31 @@ pub(super) fn entity(root: &ServiceRoot, presence: Presence, select: &Select) ->
     json(&PresenceProperties::new(PresenceJson { context, ..presence.into() }, select))
 }
 
-/// The response with several presences.
-pub(super) fn collection(
+/// The response with several presences. In between, other requests of the worker have their turns.
+pub(super) async fn collection(
     context: String,
     next_link: Option<String>,
     presences: Vec<Presence>,
     select: &Select,
 ) -> Result<Response, Refusal> {
-    let value =
-        presences.into_iter().map(|presence| PresenceProperties::new(presence.into(), select)).collect();
-    json(&CollectionJson { context, next_link, value })
+    let internal = |error: serde_json::Error| Refusal::internal(error.to_string());
+    let mut body = Vec::with_capacity(PRESENCE_BYTES * (presences.len() + 1));
+    let empty = CollectionJson { context, next_link, value: Vec::new() };
+    serde_json::to_writer(&mut body, &empty).map_err(internal)?;
+    // The array is last, so the presences belong before its end.
+    body.truncate(body.len() - END.len());
+    for (index, presence) in presences.into_iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+            if index % PRESENCES_IN_TURN == 0 {
+                yield_now().await;
+            }
+        }
+        let properties = PresenceProperties::new(presence.into(), select);
+        serde_json::to_writer(&mut body, &properties).map_err(internal)?;
+    }
+    body.extend_from_slice(END);
+    Ok(json_body(body))
 }
 
 /// A response with lines of JSON.
@@ -286,12 +305,16 @@ pub(super) fn lines(lines: &[String]) -> Response {
 /// A response with a JSON body. Caches must not store it, as presences change with time.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(value).map_err(|error| Refusal::internal(error.to_string()))?;
+    Ok(json_body(body))
+}
+
+fn json_body(body: Vec<u8>) -> Response {
     let headers = [
         (CONTENT_TYPE, JSON),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (ODATA_VERSION, HeaderValue::from_static("4.0")),
     ];
-    Ok((headers, body).into_response())
+    (headers, body).into_response()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, ops::RangeInclusive};
 
+use tokio::task::yield_now;
+
 use super::{Caller, Error, Operation, Presence, ReadFrom, Service};
 use crate::{
     batch::HistoryOf,
@@ -18,6 +20,9 @@ pub enum View {
     /// All.
     Full,
 }
+
+/// The presences that are computed or encoded before other requests of the worker have their turns.
+pub const PRESENCES_IN_TURN: usize = 32;
 
 /// The number of spans that are read at first for the times of a presence. Most need no more, and each
 /// costs about as much as a session.
@@ -99,8 +104,14 @@ impl Service {
             return Ok(presences.into_iter().map(|presence| presence.visible_to(caller)).collect());
         }
         let users = self.load_users(caller, operation, from, user_ids).await?;
-        let visible = |(user_id, user, now)| Presence::compute(user_id, &user, now).visible_to(caller);
-        Ok(users.into_iter().map(visible).collect())
+        let mut presences = Vec::with_capacity(users.len());
+        for (index, (user_id, user, now)) in users.into_iter().enumerate() {
+            if index > 0 && index % PRESENCES_IN_TURN == 0 {
+                yield_now().await;
+            }
+            presences.push(Presence::compute(user_id, &user, now).visible_to(caller));
+        }
+        Ok(presences)
     }
 
     /// Reads several presences with the times from the history.

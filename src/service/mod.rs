@@ -36,7 +36,7 @@ pub use crate::{
 pub use caller::{Caller, Grant, Permissions, SessionIds};
 pub use error::{Error, Kind, VIOLATIONS_MAX};
 pub use field::{Field, Path};
-pub use history::View;
+pub use history::{PRESENCES_IN_TURN, View};
 pub use hold_message::HoldPresence;
 pub use hold_stream::HoldEvent;
 pub use holds::Holds;
