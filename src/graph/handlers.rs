@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     presence::USER_IDS_MAX,
-    service::{Caller, Input, ReadFrom},
+    service::{Caller, Input, ReadFrom, WatchedUsers},
 };
 
 /// The user that the path names by id or as `me`.
@@ -283,6 +283,19 @@ pub(super) async fn watch_presences(
     UserIds(user_ids): UserIds,
     select: Select,
 ) -> Result<Response, Refusal> {
-    let events = state.service.watch_presences(&caller, user_ids, USER_IDS_MAX, select.view())?;
+    let users = WatchedUsers { everyone: user_ids == Input::Missing, user_ids };
+    let events = state.service.watch_presences(&caller, users, USER_IDS_MAX, select.view()).await?;
+    Ok(events::of_watch(events, select, ids, state.clock.clone()))
+}
+
+pub(super) async fn watch_presences_by_body(
+    State(state): State<Arc<HttpState>>,
+    Extension(caller): Extension<Caller>,
+    ids: Ids,
+    select: Select,
+    BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
+) -> Result<Response, Refusal> {
+    let users = WatchedUsers { everyone: false, user_ids: body.ids };
+    let events = state.service.watch_presences(&caller, users, USER_IDS_MAX, select.view()).await?;
     Ok(events::of_watch(events, select, ids, state.clock.clone()))
 }

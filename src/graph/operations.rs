@@ -288,7 +288,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
 ];
 
 /// The operations on many presences.
-const COLLECTION_OPERATIONS: [HttpOperation; 4] = [
+const COLLECTION_OPERATIONS: [HttpOperation; 5] = [
     HttpOperation {
         name: "batch_get_presences",
         path: "/communications/getPresencesByUserId",
@@ -337,10 +337,23 @@ const COLLECTION_OPERATIONS: [HttpOperation; 4] = [
                       whenever one changes, and a `heartbeat` when nothing has changed for a while. The \
                       events of one user never go back in time. Before the service ends the stream, it sends an \
                       `error` event whose data is an Error. A client that reconnects begins with a new snapshot, \
-                      so it has nothing to resume. A batch cannot contain this operation. An extension: Graph has \
-                      change notifications instead.",
+                      so it has nothing to resume. Without `ids`, it watches all users of the tenant: first those \
+                      with a live session, later any user that changes; a user who is not in the snapshot is \
+                      offline. A batch cannot contain this operation. An extension: Graph has change \
+                      notifications instead.",
         response: OperationResponse::Events,
         query: &[QueryOption::Ids, QueryOption::Select],
+        ..DEFAULT
+    },
+    HttpOperation {
+        name: "watch_presences_by_body",
+        path: WATCH_PATH,
+        route: || post(handlers::watch_presences_by_body),
+        summary: "Watch the presences of ids in a body",
+        description: "As GET, with the ids in the body: they may be too long for a URL. An extension.",
+        body: Some(register::<GetPresencesByUserIdBody>),
+        response: OperationResponse::Events,
+        query: &[QueryOption::Select],
         ..DEFAULT
     },
 ];

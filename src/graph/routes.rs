@@ -27,7 +27,7 @@ pub(super) struct Route {
     version: &'static str,
     /// Whether the path is below `/communications`.
     communications: bool,
-    /// The handlers by method.
+    /// The handlers of the path by method, also those of its other operations.
     pub(super) methods: MethodRouter,
 }
 
@@ -85,7 +85,8 @@ impl fmt::Debug for Route {
 #[derive(Debug)]
 pub(super) struct RouteTable {
     pub(super) state: Arc<HttpState>,
-    routes: Router<Route>,
+    /// The operations of each path, which have different methods.
+    routes: Router<Vec<Route>>,
 }
 
 impl RouteTable {
@@ -93,9 +94,22 @@ impl RouteTable {
         Self { state, routes: Router::new() }
     }
 
-    /// Adds a route; fails if another route has its path.
+    /// Adds a route; fails if the path contradicts that of another route.
     pub(super) fn add(&mut self, route: Route) -> Result<(), InsertError> {
-        self.routes.insert(route.path.clone(), route)
+        let path = route.path.clone();
+        match self.routes.at_mut(&path) {
+            Ok(found) if found.value.iter().any(|other| other.path == path) => {
+                let others = found.value;
+                let all = others.iter().map(|other| &other.methods).next().cloned().unwrap_or_default();
+                let methods = all.merge(route.methods.clone());
+                others.push(route);
+                for route in others {
+                    route.methods = methods.clone();
+                }
+                Ok(())
+            }
+            _ => self.routes.insert(path, vec![route]),
+        }
     }
 
     /// Whether a route has this path.
@@ -103,13 +117,15 @@ impl RouteTable {
         self.routes.at(path).is_ok()
     }
 
-    /// Finds the route of a request, and adds [`Matched`] to the request.
+    /// Finds the route of a request, and adds [`Matched`] to the request. If no operation of the path
+    /// has the request's method, it is any of them.
     pub(super) fn find(&self, request: &mut Request, request_id: RequestId) -> Option<&Route> {
         let found = self.routes.at(request.uri().path()).ok()?;
-        let Route { version, communications, .. } = *found.value;
+        let serving = found.value.iter().find(|route| route.serves(request.method()));
+        let route = serving.or(found.value.first())?;
+        let Route { version, communications, .. } = *route;
         let id = found.params.get("id").map(ToOwned::to_owned);
         let matched = Matched { version, communications, id, request_id };
-        let route = found.value;
         request.extensions_mut().insert(matched);
         Some(route)
     }

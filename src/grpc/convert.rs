@@ -11,7 +11,7 @@ use crate::{
     service::{
         ClearOutcome, ClearPresence, Expiry, Explanation, HistoryPage, Input, Interval, ListPresenceHistory,
         Presence, SetLocation, SetOutcome, SetPresence, SetStatusMessage, SetUserPreferredPresence, View,
-        WatchEvent,
+        WaitForPresence, WatchEvent, WatchedUsers,
     },
 };
 
@@ -65,6 +65,22 @@ pub(super) fn duration(duration: prost_types::Duration) -> Input<Duration> {
     match (u64::try_from(duration.seconds), u32::try_from(duration.nanos)) {
         (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) => Input::Value(Duration::new(seconds, nanos)),
         _ => Input::Unreadable(fields(duration.seconds, duration.nanos)),
+    }
+}
+
+/// The users to follow.
+pub(super) fn watched_users(everyone: bool, user_ids: Vec<String>) -> WatchedUsers {
+    WatchedUsers { everyone, user_ids: Input::Value(user_ids.into_iter().map(Input::text).collect()) }
+}
+
+impl From<pb::WaitForPresenceRequest> for WaitForPresence {
+    fn from(request: pb::WaitForPresenceRequest) -> Self {
+        Self {
+            users: watched_users(request.everyone, request.user_ids),
+            availabilities: Input::Value(request.availabilities.into_iter().map(availability).collect()),
+            wait_duration: request.wait_duration.map_or(Input::Missing, duration),
+            view: view(request.view),
+        }
     }
 }
 

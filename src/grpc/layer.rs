@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     batch::CALL_TIMEOUT,
-    server::Endless,
-    service::Error,
+    server::{Endless, LongWait},
+    service::{Error, WAIT_MAX},
     telemetry::{Api, RequestIds, RequestTimer},
 };
 
@@ -57,7 +57,8 @@ impl Layer {
             return refused;
         }
 
-        let longest = state.limits.body_timeout + CALL_TIMEOUT;
+        let wait = if method.is_some_and(Method::waits) { WAIT_MAX } else { Duration::ZERO };
+        let longest = state.limits.body_timeout + CALL_TIMEOUT + wait;
         let deadline = protocol::deadline(request.headers());
         let is_public = method.is_some_and(Method::is_public);
         // Two timeouts instead of one around both steps, which would copy the request into the
@@ -78,6 +79,11 @@ impl Layer {
         let response = match admitted {
             Ok((deadline, caller, method)) => {
                 request.extensions_mut().insert(CallContext { ids: ids.clone(), caller });
+                if method.waits()
+                    && let Some(wait) = request.extensions().get::<LongWait>()
+                {
+                    wait.begin();
+                }
                 let work = pin!(routes.call(request, method, &ids));
                 with_timeout(deadline.saturating_sub(timer.elapsed()), timer.work(work)).await
             }

@@ -48,6 +48,11 @@ impl Method {
         matches!(self.operation, "watch_presences" | "hold_presence" | "keep_presence" | "health_watch")
     }
 
+    /// Whether a call may wait for as long as it asks.
+    pub(super) fn waits(self) -> bool {
+        self.operation == "wait_for_presence"
+    }
+
     fn is_reflection(self) -> bool {
         self.path.starts_with(REFLECTION)
     }
@@ -89,7 +94,7 @@ pub(super) fn unknown(path: &str, reflection: bool) -> Error {
     })
 }
 
-const METHODS: [Method; 25] = [
+const METHODS: [Method; 26] = [
     protected("/presence.v1.PresenceService/SetPresence", "set_presence"),
     protected("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     protected("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -110,6 +115,7 @@ const METHODS: [Method; 25] = [
     protected(WATCH, "watch_presences"),
     protected(HOLD, "hold_presence"),
     protected("/presence.v1.PresenceService/KeepPresence", "keep_presence"),
+    protected("/presence.v1.PresenceService/WaitForPresence", "wait_for_presence"),
     public("/grpc.health.v1.Health/Check", "health_check"),
     public("/grpc.health.v1.Health/List", "health_list"),
     public("/grpc.health.v1.Health/Watch", "health_watch"),
@@ -156,6 +162,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 20);
+        assert_eq!(methods, 21);
     }
 }

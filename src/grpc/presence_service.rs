@@ -9,7 +9,7 @@ use futures_util::{
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
-    convert::{optional_instant, set_location, view},
+    convert::{optional_instant, set_location, view, watched_users},
     pb::{
         self, BatchClearPresencesRequest, BatchClearPresencesResponse, BatchGetPresencesRequest,
         BatchGetPresencesResponse, BatchSetPresencesRequest, BatchSetPresencesResponse,
@@ -22,8 +22,8 @@ use super::{
         ListPresenceHistoryResponse, SetAutomaticLocationRequest, SetAutomaticLocationResponse,
         SetManualLocationRequest, SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse,
         SetStatusMessageRequest, SetStatusMessageResponse, SetUserPreferredPresenceRequest,
-        SetUserPreferredPresenceResponse, WatchPresencesRequest, WatchPresencesResponse,
-        presence_service_server::PresenceService,
+        SetUserPreferredPresenceResponse, WaitForPresenceRequest, WaitForPresenceResponse,
+        WatchPresencesRequest, WatchPresencesResponse, presence_service_server::PresenceService,
     },
     status::{to_status, unreadable},
 };
@@ -264,9 +264,9 @@ impl PresenceService for Handler {
         request: Request<WatchPresencesRequest>,
     ) -> Result<Response<Self::WatchPresencesStream>, Status> {
         let (caller, message, status) = unpack(request)?;
-        let user_ids = Input::Value(message.user_ids.into_iter().map(Input::text).collect());
-        let view = view(message.view);
-        let events = self.service.watch_presences(&caller, user_ids, WATCHED_MAX, view).map_err(&status)?;
+        let users = watched_users(message.everyone, message.user_ids);
+        let events = self.service.watch_presences(&caller, users, WATCHED_MAX, view(message.view)).await;
+        let events = events.map_err(&status)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(&status)).boxed()))
     }
 
@@ -306,5 +306,14 @@ impl PresenceService for Handler {
         let (caller, message, status) = unpack(request)?;
         let events = self.service.keep_presence(&caller, message.into()).await.map_err(&status)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(&status)).boxed()))
+    }
+
+    async fn wait_for_presence(
+        &self,
+        request: Request<WaitForPresenceRequest>,
+    ) -> Result<Response<WaitForPresenceResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let presence = self.service.wait_for_presence(&caller, message.into()).await.map_err(status)?;
+        Ok(Response::new(WaitForPresenceResponse { presence: Some(presence.into()) }))
     }
 }

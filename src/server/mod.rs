@@ -40,7 +40,7 @@ pub use connection::{ApiService, Connections, Protocol};
 pub use faults::ClientFaults;
 pub use hosts::{Hosts, authority};
 pub use memory::{Memory, MemoryFull, MemoryUse, RequestMemory, memory_limit};
-pub use respond::Endless;
+pub use respond::{Endless, LongWait};
 pub use slots::{Slot, Slots, connections_max, connections_possible, files_needed};
 pub use tls::{CertificateReader, Certificates, Tls, read_certificates};
 pub use validity::Validity;

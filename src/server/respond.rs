@@ -20,6 +20,17 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub struct Endless;
 
+/// A request whose response may take as long as its caller asks. It is among the request's extensions.
+#[derive(Clone, Debug)]
+pub struct LongWait(Arc<ActiveRequest>);
+
+impl LongWait {
+    /// From now on no timeout ends the request before its response.
+    pub fn begin(&self) {
+        self.0.set_responded(true);
+    }
+}
+
 impl<S: ApiService> Connection<S> {
     /// Responds to a request.
     pub(super) fn respond(
@@ -45,6 +56,7 @@ impl<S: ApiService> Connection<S> {
             if let Some(memory) = active.memory() {
                 request.extensions_mut().insert(memory.clone());
             }
+            request.extensions_mut().insert(LongWait(Arc::clone(&active)));
             Either::Right(service.clone().call(request))
         };
         async move {

@@ -238,6 +238,14 @@ impl Error {
         Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
     }
 
+    /// No user was shown as a call waited for.
+    pub(super) fn wait_ended(wait: Duration) -> Self {
+        let public = format!(
+            "No user was shown with one of the availabilities within {wait:?}. Call again to go on waiting."
+        );
+        Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
+    }
+
     /// The replica, or the tenant on it, reached its limit of watched users.
     pub(super) fn too_many_watched(exceeded: Exceeded) -> Self {
         let (kind, public) = match exceeded {

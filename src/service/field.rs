@@ -9,14 +9,20 @@ pub enum Field {
     UserId,
     /// Several users.
     UserIds,
+    /// All users instead of several; gRPC API only.
+    Everyone,
     /// The session.
     SessionId,
     /// The availability of a pair.
     Availability,
     /// The activity of a pair.
     Activity,
+    /// Several availabilities; in the HTTP API a filter.
+    Availabilities,
     /// How long a session or a preferred presence lasts.
     ExpirationDuration,
+    /// How long a call waits; gRPC API only.
+    WaitDuration,
     /// How long a held session outlives a broken stream.
     Grace,
     /// The items of a batch.
@@ -69,10 +75,13 @@ impl Field {
         let (proto, graph) = match self {
             Self::UserId => ("user_id", "id"),
             Self::UserIds => ("user_ids", "ids"),
+            Self::Everyone => ("everyone", "everyone"),
             Self::SessionId => ("session_id", "sessionId"),
             Self::Availability => ("availability", "availability"),
             Self::Activity => ("activity", "activity"),
+            Self::Availabilities => ("availabilities", "$filter"),
             Self::ExpirationDuration => ("expiration_duration", "expirationDuration"),
+            Self::WaitDuration => ("wait_duration", "waitDuration"),
             Self::Grace => ("grace", "grace"),
             Self::Requests => ("requests", "requests"),
             Self::Content => ("content", "statusMessage.message.content"),

@@ -17,12 +17,14 @@ mod permission;
 mod presence;
 mod reason;
 mod replica;
+mod selection;
 mod stream_end;
 mod streams;
 mod terms;
 mod users;
 mod validator;
 mod violation;
+mod watched;
 
 use std::future::pending;
 
@@ -43,13 +45,14 @@ pub use holds::Holds;
 pub use input::{Expiry, Input};
 pub use operations::{
     ClearPresence, Explanation, HistoryPage, Interval, ListPresenceHistory, Page, SetLocation, SetPresence,
-    SetStatusMessage, SetUserPreferredPresence, WatchEvent,
+    SetStatusMessage, SetUserPreferredPresence, WAIT_MAX, WaitForPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
 pub use reason::Reason;
 pub use replica::{ReadFrom, Replica, ReplicaHealth};
 pub use streams::Streams;
 pub use violation::{Received, Rule, Violation};
+pub use watched::WatchedUsers;
 
 /// The operations of one worker.
 #[derive(Debug)]

@@ -37,6 +37,8 @@ pub enum Operation {
     ClearLocation,
     /// `WatchPresences`.
     WatchPresences,
+    /// `WaitForPresence`.
+    WaitForPresence,
     /// `HoldPresence`.
     HoldPresence,
     /// `KeepPresence`.
@@ -155,9 +157,11 @@ impl Operation {
     pub(super) const fn access(self) -> Access {
         match self {
             Self::GetPresence => READ,
-            Self::BatchGetPresences | Self::WatchPresences | Self::ListPresences | Self::CountPresences => {
-                READ_MANY
-            }
+            Self::BatchGetPresences
+            | Self::WatchPresences
+            | Self::WaitForPresence
+            | Self::ListPresences
+            | Self::CountPresences => READ_MANY,
             Self::ExplainPresence | Self::ListPresenceHistory => READ_DETAILS,
             Self::ExportPresence | Self::ErasePresence => MANAGE,
             Self::ClearPresence

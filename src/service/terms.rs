@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use strum::VariantArray as _;
 
 use crate::{
-    presence::{Pair, Placeholder, WorkLocationType},
+    presence::{Availability, Pair, Placeholder, WorkLocationType},
     telemetry::Api,
 };
 
@@ -33,6 +34,15 @@ pub(super) fn pair_name(Pair { availability, activity }: Pair, api: Api) -> Stri
         }
         Api::Http => format!("{availability} / {activity}"),
     }
+}
+
+/// `AVAILABILITY_AVAILABLE, AVAILABILITY_BUSY, …` or `Available, Busy, …`.
+pub(super) fn availability_names(api: Api) -> String {
+    let names = Availability::VARIANTS.iter().map(|value| match api {
+        Api::Grpc => proto_name("AVAILABILITY", value.into()),
+        Api::Http => value.to_string(),
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// `WORK_LOCATION_TYPE_TIME_OFF` or `timeOff`.

@@ -3,7 +3,7 @@
 //! A request is checked as a whole, so that the caller learns of every invalid field at once:
 //! each check returns a value or records a [`Violation`].
 
-use std::{str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{Error, Expiry, Field, Input, Path, Received, Rule, View, Violation, input::quote};
 use crate::presence::{
@@ -125,6 +125,12 @@ impl Validator {
         Some(ids)
     }
 
+    /// Records that a request names everybody and ids.
+    pub(super) fn everyone_and_ids<T>(&mut self) -> Option<T> {
+        self.add(Field::Everyone, Rule::NotWith(Field::UserIds), None);
+        None
+    }
+
     /// A pair that a session can set; required. Graph: setPresence.
     pub(super) fn session_pair(
         &mut self,
@@ -180,6 +186,17 @@ impl Validator {
     /// How long a held session outlives its stream: 5 s to 5 min, 15 s if missing.
     pub(super) fn grace(&mut self, given: Input<Duration>) -> Option<Duration> {
         self.duration(Field::Grace, given, GRACE_DEFAULT, Rule::Duration { min: GRACE_MIN, max: GRACE_MAX })
+    }
+
+    /// How long to wait; optional.
+    pub(super) fn wait_duration(
+        &mut self,
+        given: Input<Duration>,
+        default: Duration,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let (min, max) = allowed.into_inner();
+        self.duration(Field::WaitDuration, given, default, Rule::Duration { min, max })
     }
 
     fn duration(
@@ -359,7 +376,7 @@ impl Validator {
     }
 
     /// A field that must have a readable value.
-    fn required<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
+    pub(super) fn required<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
         match given {
             Input::Value(value) => return Some(value),
             Input::Missing => self.add(field, Rule::Required, None),

@@ -9,7 +9,7 @@ use strum::VariantArray as _;
 
 use super::{
     Field, Path, Reason,
-    terms::{duration, location_name, not_placeholder, pair_name},
+    terms::{availability_names, duration, location_name, not_placeholder, pair_name},
 };
 use crate::{
     presence::{
@@ -34,6 +34,8 @@ pub struct Violation {
 pub enum Rule {
     /// The field is required.
     Required,
+    /// A field that excludes another one.
+    NotWith(Field),
     /// A list that must not be empty.
     NotEmpty {
         /// What the list has.
@@ -93,6 +95,8 @@ pub enum Rule {
         /// The maximum.
         max: usize,
     },
+    /// Availabilities; in the HTTP API a filter with them.
+    Availabilities,
     /// A page token from an earlier response.
     PageToken,
     /// A page token from an earlier response of an equal request.
@@ -163,6 +167,7 @@ impl Violation {
         let is_duration = matches!(self.received, Some(Received::Duration(_)));
         match (self.rule, api) {
             (Rule::Required, _) => "is required".to_owned(),
+            (Rule::NotWith(other), _) => format!("must not be set together with `{}`", other.name(api)),
             (Rule::NotEmpty { of }, _) => format!("must have at least one {of}"),
             (Rule::UserId, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters without `/`"),
             (Rule::Id, _) => format!("must be 1 to {ID_MAX_CHARS} visible ASCII characters"),
@@ -233,6 +238,13 @@ impl Violation {
             (Rule::Parts, Api::Http) => {
                 "must be names among session, preference, message, locations, separated by commas".to_owned()
             }
+            (Rule::Availabilities, Api::Grpc) => {
+                format!("must have values among {}", availability_names(api))
+            }
+            (Rule::Availabilities, Api::Http) => format!(
+                "must be `availability eq 'Busy'` or `availability in ('Busy', 'Away')`, with values among {}",
+                availability_names(api)
+            ),
             (Rule::TokenOfThisQuery, Api::Grpc) => {
                 "must be the `next_page_token` of a response to an equal request".to_owned()
             }

@@ -11,13 +11,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
-use super::{Hub, Inbox, mailbox::UserSlot, users::Users};
+use super::{Following, Hub, Inbox, mailbox::UserSlot, users::Users};
 use crate::{
-    batch::{BatchError, Batcher, Limits, Load},
+    batch::{BatchError, Batcher, Limits, ListPage, Load},
     clock::Clock,
-    presence::{Timestamp, User},
-    store::{Invalidation, InvalidationFeed, Store, StoreError, UserKey},
+    presence::{Timestamp, User, UserId},
+    store::{Invalidation, InvalidationFeed, ListUsers, Store, StoreError, UserKey},
     telemetry::Metrics,
 };
 
@@ -26,8 +27,11 @@ const READ_MAX: usize = 250;
 /// The maximum number of concurrent reads.
 const CONCURRENT_READS: u16 = 2;
 
-/// The number of connections that the hub uses.
-pub const CONNECTIONS: u32 = CONCURRENT_READS as u32;
+/// The number of connections that the hub uses: one lists users.
+pub const CONNECTIONS: u32 = CONCURRENT_READS as u32 + 1;
+
+/// The number of users that one statement lists.
+const PAGE: u32 = 1_000;
 
 /// The capacity of the channel of invalidations. A full channel delays the feed.
 const INVALIDATIONS_WAITING_MAX: usize = 64;
@@ -70,19 +74,23 @@ pub async fn run(hub: Hub, sources: Sources, stop: CancellationToken) {
         concurrent_statements: CONCURRENT_READS,
     };
     let load = Arc::new(Batcher::start(&store, &clock, &metrics, limits));
+    let one = Limits { batch_max: 1, queue_max: 1, concurrent_statements: 1 };
+    let list = Arc::new(Batcher::start(&store, &clock, &metrics, one));
     let (sender, receiver) = mpsc::channel(INVALIDATIONS_WAITING_MAX);
     // Dropping the set ends the task.
     let mut forwarder = JoinSet::new();
     forwarder.spawn(forward(invalidations, sender));
     let users = Users::new(hub.metrics().clone());
-    let running = Running { hub, users, load, clock, reads: JoinSet::new(), retry: None, failures: 0 };
-    let load = Arc::clone(&running.load);
+    let (reads, listing) = (JoinSet::new(), JoinSet::new());
+    let running = Running { hub, users, load, list, clock, reads, listing, retry: None, failures: 0 };
+    let (load, list) = (Arc::clone(&running.load), Arc::clone(&running.list));
     let run = async {
         tokio::select! {
             () = running.run(receiver) => {}
             // Without either, the hub would miss changes and never notice.
             _ = forwarder.join_next() => {}
             _ = load.ended() => {}
+            _ = list.ended() => {}
         }
     };
     stop.run_until_cancelled(run).await;
@@ -115,12 +123,21 @@ struct Outcome {
     error: Option<BatchError>,
 }
 
+/// The result of listing a page of a tenant's users.
+struct Page {
+    tenant_id: Uuid,
+    users: Result<Vec<UserId>, BatchError>,
+}
+
 struct Running {
     hub: Hub,
     users: Users,
     load: Arc<Batcher<Load>>,
+    list: Arc<Batcher<ListPage>>,
     clock: Clock,
     reads: JoinSet<Outcome>,
+    /// The page that is listed, if any.
+    listing: JoinSet<Page>,
     /// The pause after a failed read, in which no read begins.
     retry: Option<Pin<Box<Sleep>>>,
     /// The number of consecutive failed reads.
@@ -134,6 +151,7 @@ impl Running {
             // This precedes the reads, so that a later commit sends an invalidation.
             self.hub.held_users().set_switch(!self.users.is_empty());
             self.begin_reads();
+            self.begin_listing();
             let transition: OptionFuture<_> =
                 self.users.next_due().map(|at| self.clock.wait_until(at)).into();
             let retry: OptionFuture<_> = self.retry.as_mut().into();
@@ -151,6 +169,10 @@ impl Running {
                     let Ok(outcome) = outcome else { return };
                     self.end_reads(outcome);
                 }
+                Some(page) = self.listing.join_next() => {
+                    let Ok(page) = page else { return };
+                    self.end_listing(page);
+                }
                 Some(()) = retry => self.retry = None,
                 _ = ticks.tick() => self.users.read_round(TICKS_IN_ROUND, READS_IN_TICK_MAX),
             }
@@ -162,10 +184,17 @@ impl Running {
     async fn empty_inbox(&mut self) {
         let Inbox { opened, closed } = self.hub.take_inbox();
         let mut turn = Turn::default();
-        for (keys, mailbox) in opened {
-            let users = keys.len();
-            self.users.watch(keys, &mailbox);
-            turn.count(users).await;
+        for (mailbox, following) in opened {
+            match following {
+                Following::Users(keys) => {
+                    let users = keys.len();
+                    self.users.watch(keys, &mailbox);
+                    turn.count(users).await;
+                }
+                Following::Everyone(tenant_id, share) => {
+                    self.users.watch_everyone(tenant_id, &mailbox, share);
+                }
+            }
         }
         for mailbox in closed {
             let users = self.users.unwatch(&mailbox);
@@ -202,6 +231,32 @@ impl Running {
         for (slot, stored) in users {
             self.users.end_read(slot, stored.as_ref().map(|(user, now)| (user, *now)));
         }
+        self.note(error.as_ref());
+    }
+
+    /// Lists the next page for watchers of everybody.
+    fn begin_listing(&mut self) {
+        if self.retry.is_some() || !self.listing.is_empty() {
+            return;
+        }
+        if let Some((tenant_id, after)) = self.users.begin_page() {
+            let list = Arc::clone(&self.list);
+            self.listing.spawn(async move {
+                let users = list.call_one(ListUsers { tenant_id, after, limit: PAGE }).await;
+                Page { tenant_id, users }
+            });
+        }
+    }
+
+    fn end_listing(&mut self, Page { tenant_id, users }: Page) {
+        self.note(users.as_ref().err());
+        let users = users.ok();
+        let is_last = users.as_ref().is_some_and(|users| users.len() < usize::try_from(PAGE).unwrap_or(0));
+        self.users.end_page(tenant_id, users, is_last);
+    }
+
+    /// Notes whether a statement failed. After a failure the next ones wait.
+    fn note(&mut self, error: Option<&BatchError>) {
         match error {
             None if self.failures > 0 => {
                 info!("reading watched users succeeds again");

@@ -28,7 +28,7 @@ use mailbox::Mailbox;
 
 pub use held_users::{HeldUser, HeldUsers};
 pub use hub::{CONNECTIONS, Sources, run};
-pub use mailbox::PresenceUpdate;
+pub use mailbox::{PresenceUpdate, Update};
 pub use shares::{Exceeded, Share, Shares};
 
 /// The hub, as watchers use it. All clones share one state.
@@ -48,8 +48,16 @@ struct Shared {
 /// The watchers that began or ended since the hub last emptied the inbox.
 #[derive(Debug, Default)]
 struct Inbox {
-    opened: Vec<(Vec<UserKey>, Arc<Mailbox>)>,
+    opened: Vec<(Arc<Mailbox>, Following)>,
     closed: Vec<Arc<Mailbox>>,
+}
+
+/// The users that a watcher follows.
+#[derive(Debug)]
+enum Following {
+    Users(Vec<UserKey>),
+    /// All users of the tenant. The share grows with them.
+    Everyone(Uuid, Share<Uuid>),
 }
 
 impl Hub {
@@ -72,10 +80,25 @@ impl Hub {
     /// that is reached. The updates begin with the presence of each user, read from now on.
     pub fn watch(&self, tenant_id: Uuid, users: Vec<UserKey>) -> Result<Watcher, Exceeded> {
         let share = self.0.shares.take(tenant_id, u32::try_from(users.len()).unwrap_or(u32::MAX))?;
-        let mailbox = Arc::new(Mailbox::new(self.0.metrics.clone()));
-        self.inbox().opened.push((users, Arc::clone(&mailbox)));
+        let mailbox = self.open(users.len(), Following::Users(users));
+        Ok(Watcher { hub: self.clone(), mailbox, _share: Some(share) })
+    }
+
+    /// Begins to follow all users of a tenant, of whom `live` or so have a live session. The updates begin
+    /// with the presence of each user with a live session, read from now on; then those of any user of
+    /// the tenant follow, also of one who was never watched. The error is a limit of watched users that
+    /// is reached; if more users appear later, [`Update::Exceeded`] ends the watching.
+    pub fn watch_everyone(&self, tenant_id: Uuid, live: u64) -> Result<Watcher, Exceeded> {
+        let share = self.0.shares.take(tenant_id, u32::try_from(live).unwrap_or(u32::MAX))?;
+        let mailbox = self.open(0, Following::Everyone(tenant_id, share));
+        Ok(Watcher { hub: self.clone(), mailbox, _share: None })
+    }
+
+    fn open(&self, users: usize, following: Following) -> Arc<Mailbox> {
+        let mailbox = Arc::new(Mailbox::new(self.0.metrics.clone(), users));
+        self.inbox().opened.push((Arc::clone(&mailbox), following));
         self.0.inbox_filled.notify_one();
-        Ok(Watcher { hub: self.clone(), mailbox, _share: share })
+        mailbox
     }
 
     /// Returns the streams that hold sessions. They hear of changes only while the hub is [`run`].
@@ -109,19 +132,20 @@ impl Hub {
 pub struct Watcher {
     hub: Hub,
     mailbox: Arc<Mailbox>,
-    _share: Share<Uuid>,
+    /// That of a watcher of everybody is with the hub.
+    _share: Option<Share<Uuid>>,
 }
 
 impl Watcher {
-    /// Waits for the next update: first the presence of each user, then the newest presence
-    /// after a change. The future can be dropped without losing an update.
-    pub async fn next(&self) -> PresenceUpdate {
+    /// Waits for the next update: first the presence of each user, then
+    /// [`Update::SnapshotComplete`], then the newest presence after a change. The future can be dropped without losing an update.
+    pub async fn next(&self) -> Update {
         self.mailbox.recv().await
     }
 
     /// Removes the next update, if there is one.
     #[must_use]
-    pub fn try_next(&self) -> Option<PresenceUpdate> {
+    pub fn try_next(&self) -> Option<Update> {
         self.mailbox.try_recv()
     }
 

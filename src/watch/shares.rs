@@ -57,20 +57,33 @@ impl<K: Clone + Eq + Hash> Shares<K> {
 
     /// Takes `number` for `by`.
     pub fn take(&self, by: K, number: u32) -> Result<Share<K>, Exceeded> {
-        let shared = &self.0;
-        let mut taken = shared.taken();
-        let all = taken.all.saturating_add(number);
-        if all > shared.max {
-            return Err(Exceeded::All(shared.max));
+        let mut share = Share { shared: Arc::clone(&self.0), by, number: 0 };
+        share.cover(number)?;
+        Ok(share)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Share<K> {
+    /// Takes more, so that the share is `number` or more.
+    pub fn cover(&mut self, number: u32) -> Result<(), Exceeded> {
+        let more = number.saturating_sub(self.number);
+        if more == 0 {
+            return Ok(());
         }
-        let own = taken.by.get(&by).copied().unwrap_or_default().saturating_add(number);
-        if own > shared.each_max {
-            return Err(Exceeded::Own(shared.each_max));
+        let mut taken = self.shared.taken();
+        let all = taken.all.saturating_add(more);
+        if all > self.shared.max {
+            return Err(Exceeded::All(self.shared.max));
+        }
+        let own = taken.by.get(&self.by).copied().unwrap_or_default().saturating_add(more);
+        if own > self.shared.each_max {
+            return Err(Exceeded::Own(self.shared.each_max));
         }
         taken.all = all;
-        taken.by.insert(by.clone(), own);
+        taken.by.insert(self.by.clone(), own);
         drop(taken);
-        Ok(Share { shared: Arc::clone(shared), by, number })
+        self.number = self.number.saturating_add(more);
+        Ok(())
     }
 }
 

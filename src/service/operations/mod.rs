@@ -20,6 +20,7 @@ mod locations;
 mod set_presence;
 mod set_status_message;
 mod set_user_preferred_presence;
+mod wait_for_presence;
 mod watch_presences;
 
 pub use clear_presence::ClearPresence;
@@ -30,4 +31,5 @@ pub use locations::SetLocation;
 pub use set_presence::SetPresence;
 pub use set_status_message::SetStatusMessage;
 pub use set_user_preferred_presence::SetUserPreferredPresence;
+pub use wait_for_presence::{WAIT_MAX, WaitForPresence};
 pub use watch_presences::WatchEvent;

@@ -9,6 +9,7 @@
 //!    did.
 //! 3. A user without watchers is removed.
 
+mod everyone;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +20,19 @@ use std::{
 };
 
 use slab::Slab;
+use uuid::Uuid;
 
-use super::mailbox::{Mailbox, Place, PresenceUpdate, UserSlot};
+use super::{
+    Share,
+    mailbox::{Mailbox, Place, Places, PresenceUpdate, UserSlot},
+};
 use crate::{
     clock::Stopwatch,
-    presence::{Presence, Timestamp, User},
+    presence::{Pair, Presence, Timestamp, User, UserId},
     store::UserKey,
     telemetry::WatchMetrics,
 };
+use everyone::{Everyone, Outcome, Served};
 
 /// A user who changed within this time is read once more after this time.
 ///
@@ -71,6 +77,14 @@ struct Watched {
     served: u64,
     /// The followers with a lower number will receive the result of the running read.
     reading: u64,
+    /// Set if watchers of everybody follow the user.
+    everyone: Option<Served>,
+}
+
+impl Watched {
+    fn is_followed(&self) -> bool {
+        !self.followers.is_empty() || self.everyone.is_some()
+    }
 }
 
 /// A watcher of a user.
@@ -86,6 +100,7 @@ struct Follower {
 pub(super) struct Users {
     watched: Slab<Watched>,
     slots: HashMap<Arc<UserKey>, UserSlot>,
+    everyone: Everyone,
     due: BTreeSet<(Timestamp, UserSlot)>,
     urgent: VecDeque<UserSlot>,
     later: VecDeque<UserSlot>,
@@ -99,6 +114,7 @@ impl Users {
         Self {
             watched: Slab::new(),
             slots: HashMap::new(),
+            everyone: Everyone::default(),
             due: BTreeSet::new(),
             urgent: VecDeque::new(),
             later: VecDeque::new(),
@@ -120,12 +136,54 @@ impl Users {
             self.queue_read(slot, ReadState::Later);
         }
         // The mailbox is new, so its places are not set yet.
-        let _ = mailbox.places.set(places.into());
+        let _ = mailbox.places.set(Places::Users(places.into()));
+    }
+
+    /// Adds a watcher of all users of a tenant.
+    pub(super) fn watch_everyone(&mut self, tenant_id: Uuid, mailbox: &Arc<Mailbox>, share: Share<Uuid>) {
+        self.everyone.watch(tenant_id, mailbox, share);
+    }
+
+    /// Returns the next page of live users that must be listed: the tenant, and the user that it follows.
+    pub(super) fn begin_page(&mut self) -> Option<(Uuid, Option<UserId>)> {
+        self.everyone.begin_page()
+    }
+
+    /// Ends a page: adds its users, or repeats it if the listing failed. `is_last` says whether no page
+    /// follows.
+    pub(super) fn end_page(&mut self, tenant_id: Uuid, users: Option<Vec<UserId>>, is_last: bool) {
+        let Some(users) = users else { return self.everyone.repeat_page(tenant_id) };
+        let last = users.last().filter(|_| !is_last).cloned();
+        for user_id in users {
+            let Some((slot, is_new)) = self.add_member(UserKey { tenant_id, user_id }) else { return };
+            let served = self.watched.get(slot).and_then(|user| user.everyone).unwrap_or_default();
+            let is_awaited =
+                self.everyone.get_mut(tenant_id).is_some_and(|tenant| tenant.found(slot, served));
+            if is_new || is_awaited {
+                self.queue_read(slot, ReadState::Later);
+            }
+        }
+        self.everyone.end_page(tenant_id, last);
+    }
+
+    /// Adds a user to those that watchers of everybody follow, if the tenant has such watchers. Returns
+    /// the slot, and whether the user is new there.
+    fn add_member(&mut self, key: UserKey) -> Option<(UserSlot, bool)> {
+        let tenant_id = key.tenant_id;
+        self.everyone.get(tenant_id)?;
+        let slot = self.slot(key);
+        let user = self.watched.get_mut(slot)?;
+        let is_new = user.everyone.is_none();
+        user.everyone.get_or_insert_default();
+        if is_new && let Some(tenant) = self.everyone.get_mut(tenant_id) {
+            tenant.add(slot);
+        }
+        Some((slot, is_new))
     }
 
     /// Whether no user is watched.
     pub(super) fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+        self.watched.is_empty() && self.everyone.is_empty()
     }
 
     fn slot(&mut self, key: UserKey) -> UserSlot {
@@ -145,6 +203,7 @@ impl Users {
             next: 0,
             served: 0,
             reading: 0,
+            everyone: None,
         });
         self.slots.insert(key, slot);
         self.metrics.users.inc();
@@ -154,14 +213,28 @@ impl Users {
     /// Removes a watcher, and returns the number of its users. It searches nothing, because all
     /// watchers of a user may leave at once.
     pub(super) fn unwatch(&mut self, mailbox: &Mailbox) -> usize {
-        let places = mailbox.places.get().map(AsRef::as_ref).unwrap_or_default();
-        for Place { slot, follower } in places {
-            if let Some(user) = self.watched.get_mut(*slot) {
-                user.followers.try_remove(*follower);
+        match mailbox.places.get() {
+            None => 0,
+            Some(Places::Users(places)) => {
+                for Place { slot, follower } in places {
+                    if let Some(user) = self.watched.get_mut(*slot) {
+                        user.followers.try_remove(*follower);
+                    }
+                    self.remove_if_unwatched(*slot);
+                }
+                places.len()
             }
-            self.remove_if_unwatched(*slot);
+            Some(Places::Everyone { tenant_id, follower }) => {
+                let members = self.everyone.unwatch(*tenant_id, *follower);
+                for slot in &members {
+                    if let Some(user) = self.watched.get_mut(*slot) {
+                        user.everyone = None;
+                    }
+                    self.remove_if_unwatched(*slot);
+                }
+                members.len()
+            }
         }
-        places.len()
     }
 
     /// Removes a user without watchers. A queued or running read delays the removal, because
@@ -171,7 +244,7 @@ impl Users {
             let busy = user.in_urgent
                 || user.in_later
                 || matches!(user.read, ReadState::Running | ReadState::RunAgain);
-            user.followers.is_empty() && !busy
+            !user.is_followed() && !busy
         });
         if unused {
             let user = self.watched.remove(slot);
@@ -185,7 +258,13 @@ impl Users {
 
     /// Queues an urgent read of a user, if the user is watched.
     pub(super) fn invalidate(&mut self, key: &UserKey) {
-        if let Some(slot) = self.slots.get(key).copied() {
+        let slot = self.slots.get(key).copied();
+        let member = match slot {
+            Some(slot) if self.watched.get(slot).is_some_and(|user| user.everyone.is_some()) => None,
+            _ if self.everyone.is_empty() => None,
+            _ => self.add_member(key.clone()),
+        };
+        if let Some(slot) = slot.or(member.map(|(slot, _)| slot)) {
             self.note_change(slot);
         }
     }
@@ -209,17 +288,41 @@ impl Users {
         for slot in slots {
             self.queue_read(slot, ReadState::Later);
         }
+        self.everyone.list_all_again();
     }
 
     /// Queues a read of the next part of all users: one in `parts`, and at most `max`.
     pub(super) fn read_round(&mut self, parts: usize, max: usize) {
         let end = self.round + self.watched.capacity().div_ceil(parts).clamp(1, max);
         for slot in self.round..end {
-            if self.watched.contains(slot) {
+            if self.watched.contains(slot) && !self.forget_if_offline(slot) {
                 self.queue_read(slot, ReadState::Later);
             }
         }
-        self.round = if end >= self.watched.capacity() { 0 } else { end };
+        if end < self.watched.capacity() {
+            self.round = end;
+            return;
+        }
+        self.round = 0;
+        self.everyone.list_all_again();
+    }
+
+    /// Removes a user whom only watchers of everybody follow, and who is offline. Returns whether the
+    /// user was removed.
+    fn forget_if_offline(&mut self, slot: UserSlot) -> bool {
+        let Some(user) = self.watched.get_mut(slot) else { return false };
+        let is_offline = user.shown.as_ref().is_some_and(|shown| shown.pair == Pair::OFFLINE);
+        let is_quiet = user.due.is_none() && user.read == ReadState::Idle;
+        let tenant_id = user.key.tenant_id;
+        if !is_offline || !is_quiet || !user.followers.is_empty() || user.everyone.is_none() {
+            return false;
+        }
+        if !self.everyone.get_mut(tenant_id).is_none_or(|tenant| tenant.remove(slot)) {
+            return false;
+        }
+        user.everyone = None;
+        self.remove_if_unwatched(slot);
+        true
     }
 
     fn note_change(&mut self, slot: UserSlot) {
@@ -267,11 +370,14 @@ impl Users {
                 continue;
             }
             user.read = ReadState::Idle;
-            if user.followers.is_empty() {
+            if !user.is_followed() {
                 self.remove_if_unwatched(slot);
                 continue;
             }
             (user.read, user.reading) = (ReadState::Running, user.next);
+            if let Some(everyone) = &mut user.everyone {
+                everyone.reading = self.everyone.get(user.key.tenant_id).map_or(0, |tenant| tenant.next);
+            }
             begun.push((slot, user.key.as_ref().clone()));
         }
         begun
@@ -298,12 +404,21 @@ impl Users {
         let reading = user.followers.iter().filter(|(_, follower)| follower.number < user.reading);
         for (_, Follower { mailbox, number }) in reading {
             let first = *number >= user.served;
-            if first || !same {
-                let (presence, noticed) = (Arc::clone(&presence), noticed.filter(|_| !first));
+            let presence = Arc::clone(&presence);
+            if first {
+                mailbox.push_first(PresenceUpdate { slot, presence, noticed: None });
+            } else if !same {
                 mailbox.push(PresenceUpdate { slot, presence, noticed });
             }
         }
         user.served = user.reading;
+        if let Some(everyone) = &mut user.everyone
+            && let Some(tenant) = self.everyone.get_mut(user.key.tenant_id)
+        {
+            let update = PresenceUpdate { slot, presence: Arc::clone(&presence), noticed };
+            tenant.send(Outcome { update, served: *everyone, same });
+            everyone.served = everyone.reading;
+        }
 
         let changed_recently = presence.sequence_number.changed_at() + REREAD_AFTER > now;
         let reread = changed_recently.then(|| now + REREAD_AFTER);

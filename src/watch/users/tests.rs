@@ -1,9 +1,10 @@
-use uuid::Uuid;
+mod everyone;
 
 use super::*;
 use crate::{
     presence::{Activity, Availability, Pair, Session, SessionId, UserId},
     telemetry::Metrics,
+    watch::mailbox::Update,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -34,7 +35,7 @@ impl Subject {
     }
 
     fn watch(&mut self, users: &[&str]) -> Arc<Mailbox> {
-        let mailbox = Arc::new(Mailbox::new(self.metrics.clone()));
+        let mailbox = Arc::new(Mailbox::new(self.metrics.clone(), users.len()));
         self.users.watch(users.iter().map(|user| key(user)).collect(), &mailbox);
         mailbox
     }
@@ -57,9 +58,14 @@ impl Subject {
     }
 }
 
+fn presence(update: Update) -> Option<PresenceUpdate> {
+    if let Update::Presence(update) = update { Some(update) } else { None }
+}
+
 /// Removes all updates from a mailbox.
 fn received(mailbox: &Mailbox) -> Vec<Pair> {
-    std::iter::from_fn(|| mailbox.try_recv()).map(|update| update.presence.pair).collect()
+    let updates = std::iter::from_fn(|| mailbox.try_recv());
+    updates.filter_map(presence).map(|update| update.presence.pair).collect()
 }
 
 #[test]
@@ -158,7 +164,7 @@ fn an_equal_presence_is_stored_once() {
     let mut subject = Subject::new();
     let stream = subject.watch(&["a"]);
     subject.read(Pair::AWAY);
-    let update = stream.try_recv().unwrap();
+    let update = stream.try_recv().and_then(presence).unwrap();
     subject.users.read_all();
     subject.read(Pair::AWAY);
     assert!(Arc::ptr_eq(&update.presence, subject.users.watched[update.slot].shown.as_ref().unwrap()));

@@ -5,7 +5,8 @@ use presenced::{
     grpc::pb::{
         Activity, Availability, BatchClearPresencesRequest, BatchGetPresencesRequest,
         BatchSetPresencesRequest, ClearPresenceRequest, GetPresenceRequest, SetManualLocationRequest,
-        SetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest, WorkLocationType,
+        SetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest, WaitForPresenceRequest,
+        WorkLocationType,
     },
 };
 use prost::Message;
@@ -80,6 +81,11 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
     // Messages with a user alone, or with a user and a session, share these fields.
     let of_user = GetPresenceRequest { user_id: user_id.clone(), ..Default::default() }.encode_to_vec();
     let of_session = SetPresenceRequest { availability: 0, activity: 0, ..set.clone() }.encode_to_vec();
+    let wait = WaitForPresenceRequest {
+        user_ids: vec![user_id.clone()],
+        availabilities: (1..=6).collect(),
+        ..Default::default()
+    };
     let many = BatchGetPresencesRequest { user_ids: vec![user_id], ..Default::default() }.encode_to_vec();
     // WatchPresences has the same field.
     let many_more = many.clone();
@@ -108,6 +114,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         ("ClearAutomaticLocation", Class::Write, of_user.clone()),
         ("ClearLocation", Class::WriteChoice, of_user.clone()),
         ("WatchPresences", Class::ReadMany, many_more),
+        ("WaitForPresence", Class::ReadMany, wait.encode_to_vec()),
         ("ExplainPresence", Class::ReadWhole, of_user.clone()),
         ("ListPresenceHistory", Class::ReadWhole, of_user.clone()),
         ("ExportPresence", Class::Manage, of_user.clone()),
@@ -166,6 +173,8 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     calls.push(read("count", Class::ReadMany, "/communications/presences/$count"));
     let path = format!("/communications/watchPresences?ids={user}");
     calls.push(read("watchPresences", Class::ReadMany, &path));
+    let (path, ids) = ("/communications/watchPresences", json!({ "ids": [user] }));
+    calls.push(call("watchPresences by body", Class::ReadMany, false, Method::POST, path.to_owned(), ids));
     let (path, ids) = ("/communications/getPresencesByUserId", json!({ "ids": [user] }));
     calls.push(call("getPresencesByUserId", Class::ReadMany, false, Method::POST, path.to_owned(), ids));
     calls

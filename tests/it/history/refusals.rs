@@ -231,7 +231,10 @@ async fn an_unknown_view_is_refused() {
     let user_ids = vec![user_id];
     let many = BatchGetPresencesRequest { user_ids: user_ids.clone(), view };
     assert_eq!(fields(&grpc.batch_get_presences(many).await.unwrap_err()), expected);
-    let status = grpc.watch_presences(WatchPresencesRequest { user_ids, view }).await.unwrap_err();
+    let status = grpc
+        .watch_presences(WatchPresencesRequest { user_ids, view, ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(fields(&status), expected);
 }
 

@@ -106,7 +106,7 @@ async fn a_watcher_receives_the_times_in_the_full_view(engine: Engine) {
     api.server.clock.advance(MINUTE);
     let watch = async |view: PresenceView| {
         let user_ids = vec!["u".to_owned(), "v".to_owned(), "u".to_owned()];
-        let request = WatchPresencesRequest { user_ids, view: view.into() };
+        let request = WatchPresencesRequest { user_ids, view: view.into(), ..Default::default() };
         let mut stream = grpc(api.server.addresses).watch_presences(request).await.unwrap().into_inner();
         let mut snapshot = vec![next(&mut stream).await, next(&mut stream).await];
         snapshot.sort();

@@ -18,16 +18,16 @@ use crate::support::{
 
 /// Two replicas on one database. Users are watched on the one behind a proxy, and set on the
 /// other.
-struct Replicas {
-    watched: App,
-    proxy: Proxy,
+pub(super) struct Replicas {
+    pub(super) watched: App,
+    pub(super) proxy: Proxy,
     set: App,
     client: Client,
     database: TestDatabase,
 }
 
 impl Replicas {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let database = TestDatabase::new(Engine::Postgres).await;
         let (proxy, url) = Proxy::to(&database.url).await;
         let mut watching = settings(&url, &[]);
@@ -38,11 +38,11 @@ impl Replicas {
         Self { watched, proxy, set, client, database }
     }
 
-    async fn set(&self, pair: &str) {
+    pub(super) async fn set(&self, pair: &str) {
         assert_eq!(self.client.set("a", "app", pair, "PT1H").await, Done);
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         for app in [self.watched, self.set] {
             assert_eq!(app.stop(Duration::from_secs(10), pending()).await, Drain::Complete);
         }

@@ -3,9 +3,11 @@
 mod changes;
 mod ends;
 mod events;
+mod everyone;
 mod faults;
 mod time;
 mod truth;
+mod wait;
 
 use std::time::Duration;
 

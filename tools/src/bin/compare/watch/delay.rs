@@ -26,13 +26,13 @@ use crate::{postgres::Postgres, subject::bench};
 const BACKGROUND: u32 = 5_000;
 /// The interval of measured sets, and the number of their users.
 const INTERVAL: Duration = Duration::from_millis(5);
-const PROBES: usize = 1_000;
+pub(super) const PROBES: usize = 1_000;
 const USERS_OF_STREAM: u32 = 10_000;
 /// The time that the last event may take.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// The measured sets: the times of each response and of each event.
-struct Probes {
+pub(super) struct Probes {
     clock: Instant,
     open: HashMap<String, (Option<Duration>, Option<Duration>)>,
     /// The number of sets of each user.
@@ -43,7 +43,7 @@ struct Probes {
 }
 
 impl Probes {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { clock: Instant::now(), open: HashMap::new(), turns: 0, delays: Vec::new(), lost: 0 }
     }
 
@@ -52,9 +52,19 @@ impl Probes {
         self.close(user);
     }
 
-    fn notified(&mut self, user: &str) {
+    pub(super) fn notified(&mut self, user: &str) {
         self.open.entry(user.to_owned()).or_default().1 = Some(self.clock.elapsed());
         self.close(user);
+    }
+
+    /// The number of sets without an event.
+    pub(super) fn open_or_lost(&self) -> usize {
+        self.open.len() + self.lost
+    }
+
+    /// Removes the delays.
+    pub(super) fn take_delays(&mut self) -> Vec<f64> {
+        take(&mut self.delays)
     }
 
     fn close(&mut self, user: &str) {
@@ -75,9 +85,9 @@ pub(super) fn run(plan: Plan) {
     let probes = Arc::new(Mutex::new(Probes::new()));
     let mut streams = Streams::new({
         let probes = Arc::clone(&probes);
-        move |user| {
-            if user.starts_with("probe-") {
-                probes.lock().unwrap().notified(user);
+        move |presence| {
+            if presence.user_id.starts_with("probe-") {
+                probes.lock().unwrap().notified(&presence.user_id);
             }
         }
     });
@@ -106,17 +116,17 @@ pub(super) fn run(plan: Plan) {
             );
         }
         let mut probes = probes.lock().unwrap();
-        assert_eq!(probes.open.len() + probes.lost, 0, "every set led to an event");
-        println!("response at one replica to event at another, {name}: {}", tails(take(&mut probes.delays)));
+        assert_eq!(probes.open_or_lost(), 0, "every set led to an event");
+        println!("response at one replica to event at another, {name}: {}", tails(probes.take_delays()));
     }
 }
 
-fn probe(number: usize) -> String {
+pub(super) fn probe(number: usize) -> String {
     format!("probe-{number}")
 }
 
 /// Sets the users in turn, each time to another pair.
-async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, length: Duration) {
+pub(super) async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, length: Duration) {
     const PAIRS: [(Availability, Activity); 3] = [
         (Availability::DoNotDisturb, Activity::Presenting),
         (Availability::Busy, Activity::InACall),

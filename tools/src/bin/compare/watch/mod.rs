@@ -2,9 +2,11 @@
 
 mod cost;
 mod delay;
+mod everyone;
 mod streams;
 mod throughput;
 mod transitions;
+mod waits;
 
 use clap::ValueEnum;
 
@@ -42,6 +44,10 @@ pub(crate) enum Part {
     Cost,
     /// Throughput of sets with and without watchers.
     Throughput,
+    /// One stream of everybody against streams of 50 users.
+    Everyone,
+    /// `WaitForPresence` against `WatchPresences`.
+    Waits,
 }
 
 impl Part {
@@ -51,6 +57,8 @@ impl Part {
             Self::Transitions => transitions::run(plan),
             Self::Cost => cost::run(plan),
             Self::Throughput => throughput::run(plan),
+            Self::Everyone => everyone::run(plan),
+            Self::Waits => waits::run(plan),
         }
     }
 }
@@ -62,6 +70,19 @@ pub(crate) fn run(part: Option<Part>, quick: bool) {
         Some(part) => part.run(plan),
         None => Part::value_variants().iter().for_each(|part| part.run(plan)),
     }
+}
+
+/// The 99th percentile.
+fn p99(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[(values.len() - 1) * 99 / 100]
+}
+
+/// The median.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// The median, the 99th percentile and the maximum of latencies in milliseconds.

@@ -12,7 +12,8 @@ use std::{
 };
 
 use presenced_tools::pb::{
-    WatchPresencesRequest, presence_service_client::PresenceServiceClient, watch_presences_response::Event,
+    Presence, WatchPresencesRequest, presence_service_client::PresenceServiceClient,
+    watch_presences_response::Event,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -24,8 +25,8 @@ use tonic::transport::{Channel, Endpoint};
 const STREAMS_OF_CONNECTION: usize = 250;
 const WINDOW_BYTES: u32 = 1_024 * 1_024;
 
-/// A callback with the id of a user who changed.
-type OnEvent = dyn Fn(&str) + Send + Sync;
+/// A callback with the presence of a user who changed.
+type OnEvent = dyn Fn(&Presence) + Send + Sync;
 
 /// Open streams, which end when this is dropped.
 pub(crate) struct Streams {
@@ -37,7 +38,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Prepares streams. They call `on_event` for each presence after the snapshot.
-    pub(crate) fn new(on_event: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(on_event: impl Fn(&Presence) + Send + Sync + 'static) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { runtime, watching: JoinSet::new(), complete: Arc::default(), on_event: Arc::new(on_event) }
     }
@@ -51,8 +52,23 @@ impl Streams {
             }
             let client = PresenceServiceClient::new(channel.clone().unwrap());
             let (complete, on_event) = (Arc::clone(&self.complete), Arc::clone(&self.on_event));
-            self.watching.spawn_on(watch(client, user_ids, complete, on_event), self.runtime.handle());
+            let request = WatchPresencesRequest { user_ids, ..Default::default() };
+            self.watching.spawn_on(watch(client, request, complete, on_event), self.runtime.handle());
         }
+        self.completed();
+    }
+
+    /// Opens a stream of everybody, and waits until its snapshot is complete. It calls `on_event` also for
+    /// the snapshot.
+    pub(crate) fn open_everyone(&mut self, at: SocketAddr) {
+        let client = PresenceServiceClient::new(self.runtime.block_on(connect(at)));
+        let (complete, on_event) = (Arc::clone(&self.complete), Arc::clone(&self.on_event));
+        let request = WatchPresencesRequest { everyone: true, ..Default::default() };
+        self.watching.spawn_on(watch(client, request, complete, on_event), self.runtime.handle());
+        self.completed();
+    }
+
+    fn completed(&mut self) {
         while self.complete.load(Ordering::Relaxed) < self.watching.len() {
             assert!(self.watching.try_join_next().is_none(), "a stream ended");
             thread::sleep(Duration::from_millis(10));
@@ -69,17 +85,17 @@ pub(crate) async fn connect(at: SocketAddr) -> Channel {
 
 async fn watch(
     mut client: PresenceServiceClient<Channel>,
-    user_ids: Vec<String>,
+    request: WatchPresencesRequest,
     complete: Arc<AtomicUsize>,
     on_event: Arc<OnEvent>,
 ) {
-    let stream = client.watch_presences(WatchPresencesRequest { user_ids, ..Default::default() }).await;
+    let mut in_snapshot = !request.everyone;
+    let stream = client.watch_presences(request).await;
     let mut stream = stream.expect("a stream opens").into_inner();
-    let mut in_snapshot = true;
     while let Some(response) = stream.message().await.expect("the stream continues") {
         match response.event.expect("an event") {
             Event::Presence(_) if in_snapshot => {}
-            Event::Presence(presence) => on_event(&presence.user_id),
+            Event::Presence(presence) => on_event(&presence),
             Event::SnapshotComplete(_) => {
                 in_snapshot = false;
                 complete.fetch_add(1, Ordering::Relaxed);

@@ -55,9 +55,9 @@ pub(super) fn run(plan: Plan) {
     let late = Arc::new(Mutex::new(vec![None; plan.users as usize]));
     let mut streams = Streams::new({
         let late = Arc::clone(&late);
-        move |user| {
+        move |presence| {
             let now = now();
-            let user: u32 = user.rsplit('-').next().unwrap().parse().unwrap();
+            let user: u32 = presence.user_id.rsplit('-').next().unwrap().parse().unwrap();
             let after = now as f64 - schedule.due(user) as f64;
             late.lock().unwrap()[user as usize].get_or_insert(after);
         }
