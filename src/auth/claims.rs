@@ -1,12 +1,15 @@
 //! A token's claims, and the checks of them.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     presence::{SessionId, Timestamp, UserId, parse_guid},
-    service::{Caller, Error, Grant, Permissions, SessionIds},
+    service::{Caller, Error, Grant, Permissions, Profile, SessionIds},
 };
 
 /// The expected values of a token's claims.
@@ -36,6 +39,37 @@ pub(super) struct Claims {
     idtyp: Option<String>,
     roles: Option<Texts>,
     scp: Option<Texts>,
+    #[serde(flatten, deserialize_with = "profile")]
+    profile: Arc<Profile>,
+}
+
+/// The claims that describe the user.
+#[derive(Deserialize)]
+struct ProfileClaims {
+    #[serde(default, deserialize_with = "text")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    preferred_username: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    upn: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    email: Option<String>,
+}
+
+/// Reads the user's description.
+fn profile<'de, D: Deserializer<'de>>(claims: D) -> Result<Arc<Profile>, D::Error> {
+    let ProfileClaims { name, preferred_username, upn, email } = ProfileClaims::deserialize(claims)?;
+    let user_principal_name = preferred_username.or(upn);
+    Ok(Arc::new(Profile { display_name: name, user_principal_name, mail: email }))
+}
+
+/// Reads a claim that only describes the user: without a text it counts as missing, and the token stays
+/// valid.
+fn text<'de, D: Deserializer<'de>>(claim: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(claim)? {
+        Value::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    })
 }
 
 /// One text or a list of texts.
@@ -79,7 +113,8 @@ impl Claims {
                 "The access token must name an application (claim appid or azp).",
             ));
         }
-        Ok(Caller::new(tenant_id, application_id, grant, expected.session_ids, expires_at))
+        let caller = Caller::new(tenant_id, application_id, grant, expected.session_ids, expires_at);
+        Ok(caller.with_profile(&self.profile))
     }
 
     /// The time until which the token is valid, if it is valid at `now`.

@@ -17,6 +17,7 @@ use super::{
     history::{ErasedJson, ExplainOptions, ExplanationJson, HistoryOptions, history},
     ids::Ids,
     matched::Matched,
+    me::user,
     odata::{ListOptions, Select, ServiceRoot, UserIds},
     refusal::Refusal,
     requests::{
@@ -40,28 +41,13 @@ impl<S: Sync> FromRequestParts<S> for User {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let Some(id) = parts.extensions.get().and_then(|matched: &Matched| matched.id.as_deref()) else {
-            return me(parts.extensions.get());
+            let (user_id, _) = user(parts.extensions.get())?;
+            return Ok(Self(Input::Value(user_id.to_string())));
         };
         match percent_decode_str(id).decode_utf8() {
             Ok(id) => Ok(Self(Input::text(id.into_owned()))),
             Err(_) => Err(Refusal::bad_request("The user id in the path is not valid UTF-8.")),
         }
-    }
-}
-
-/// The user of the access token. As in Graph, an application's token has no `me`.
-fn me(caller: Option<&Caller>) -> Result<User, Refusal> {
-    match caller {
-        Some(caller) if caller.is_authenticated() => match caller.user_id() {
-            Some(user_id) => Ok(User(Input::Value(user_id.to_string()))),
-            None => {
-                Err(Refusal::bad_request("/me request is only valid with delegated authentication flow."))
-            }
-        },
-        _ => Err(Refusal::unauthenticated(
-            "/me needs an access token, and authentication is off. Name the user in the path, as in \
-             /users/{id}/presence.",
-        )),
     }
 }
 

@@ -12,6 +12,7 @@ mod history;
 mod ids;
 mod layer;
 mod matched;
+mod me;
 mod odata;
 mod openapi;
 mod operations;

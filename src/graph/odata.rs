@@ -289,6 +289,13 @@ impl ServiceRoot {
         format!("{url}/$metadata#users('{id}')/presence{select}/$entity")
     }
 
+    /// The context of a user, of whom the response has the `selected` properties; `None` for all.
+    pub(super) fn user_context(&self, selected: Option<&[&str]>) -> String {
+        let selected = selected.filter(|selected| !selected.is_empty());
+        let select = selected.map_or_else(String::new, |selected| format!("({})", selected.join(",")));
+        format!("{}/$metadata#users{select}/$entity", self.url)
+    }
+
     /// The context of a page of presences.
     pub(super) fn list_context(&self, select: &Select) -> String {
         format!("{}/$metadata#communications/presences{}", self.url, select.suffix())

@@ -14,9 +14,10 @@ use utoipa::openapi::{
 
 use super::{
     batch,
+    me::USER_PROPERTIES,
     odata::{EXTENSIONS, PROPERTIES},
     operations::{self, HttpOperation, OperationResponse, QueryOption},
-    paths::{BATCH_PATH, VERSIONS},
+    paths::{BATCH_PATH, ME_PATH, VERSIONS},
     refusal,
     schemas::{self, RegisterSchema, Schemas, register},
     unknown::IGNORED,
@@ -35,7 +36,7 @@ const BEARER: &str = "bearer";
 const TAGS: [(&str, &str); 4] = [
     ("users", "The presence of one user"),
     ("communications", "The presences of many users, and another path to the presence of one user"),
-    ("me", "The presence of the user of the access token"),
+    ("me", "The user of the access token, and the user's presence"),
     ("batch", "Several requests in one request"),
 ];
 
@@ -247,6 +248,11 @@ fn query(option: QueryOption) -> Parameter {
                 schema,
             )
         }
+        QueryOption::SelectOfUser => {
+            let properties = schemas::one_of(USER_PROPERTIES.map(ToOwned::to_owned));
+            let schema = ArrayBuilder::new().items(RefOr::T(properties)).min_items(Some(1)).build().into();
+            ("The properties of the user to return, separated by commas. The default is all.", schema)
+        }
         QueryOption::Top => {
             let number = ObjectBuilder::new()
                 .schema_type(SchemaType::Type(Type::Integer))
@@ -310,7 +316,7 @@ fn instant() -> Schema {
 /// The operation's name and, to make it unique, the path.
 fn operation_id(path: &str, name: &str) -> String {
     let suffix = match path.split('/').nth(1) {
-        Some("me") => "_of_me",
+        Some("me") if path != ME_PATH => "_of_me",
         Some("communications") if path.contains("{id}") => "_by_id",
         _ => "",
     };

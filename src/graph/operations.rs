@@ -8,8 +8,9 @@ use utoipa::openapi::HttpMethod;
 use super::{
     handlers,
     history::{ErasedJson, ExplanationJson, HistoryJson},
+    me::{self, UserJson},
     odata::IDS,
-    paths::WATCH_PATH,
+    paths::{ME_PATH, WATCH_PATH},
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
         SetStatusMessageBody, SetUserPreferredPresenceBody,
@@ -77,6 +78,7 @@ impl OperationResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueryOption {
     Select,
+    SelectOfUser,
     Top,
     SkipToken,
     /// Required.
@@ -92,7 +94,7 @@ pub(super) enum QueryOption {
 impl QueryOption {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Select => "$select",
+            Self::Select | Self::SelectOfUser => "$select",
             Self::Top | Self::IntervalsTop => "$top",
             Self::SkipToken | Self::IntervalsSkipToken => "$skiptoken",
             Self::Ids => IDS,
@@ -287,6 +289,20 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
     },
 ];
 
+/// The operation on the user of the access token.
+const ME: HttpOperation = HttpOperation {
+    name: "get_me",
+    method: HttpMethod::Get,
+    path: ME_PATH,
+    route: || get(me::get_me),
+    summary: "Get the user of the access token",
+    description: "The user as the claims of the access token describe it; a property whose claim is missing is null. \
+                  Every valid token of a user may read it.",
+    response: OperationResponse::Json(register::<UserJson>),
+    query: &[QueryOption::SelectOfUser],
+    ..DEFAULT
+};
+
 /// The operations on many presences.
 const COLLECTION_OPERATIONS: [HttpOperation; 5] = [
     HttpOperation {
@@ -365,8 +381,8 @@ pub(super) fn all() -> impl Iterator<Item = (String, HttpOperation)> {
             .into_iter()
             .map(move |operation| (format!("{presence}{}", operation.path), operation))
     });
-    on_presence
-        .chain(COLLECTION_OPERATIONS.into_iter().map(|operation| (operation.path.to_owned(), operation)))
+    let elsewhere = [ME].into_iter().chain(COLLECTION_OPERATIONS);
+    on_presence.chain(elsewhere.map(|operation| (operation.path.to_owned(), operation)))
 }
 
 /// The response of the operation at a path behind the version, if a batch can't contain it.

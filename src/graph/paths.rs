@@ -17,6 +17,9 @@ pub(super) const VERSIONS: [&str; 2] = ["/v1.0", "/beta"];
 /// The stream of presences, which a batch cannot contain.
 pub(super) const WATCH_PATH: &str = "/communications/watchPresences";
 
+/// The path of the user of the access token.
+pub(super) const ME_PATH: &str = "/me";
+
 /// The path of batches.
 pub(super) const BATCH_PATH: &str = "/$batch";
 

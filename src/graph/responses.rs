@@ -174,14 +174,19 @@ impl PresenceProperties {
     /// Reduces the presence to the selected properties.
     pub(super) fn new(presence: PresenceJson, select: &Select) -> Self {
         let Some(selected) = select.properties() else { return Self::All(Box::new(presence)) };
-        // A struct is always an object.
-        let mut properties = match serde_json::to_value(presence) {
-            Ok(Value::Object(properties)) => properties,
-            _ => Map::new(),
-        };
-        properties.retain(|name, _| name.starts_with('@') || selected.contains(&name.as_str()));
-        Self::Selected(properties)
+        Self::Selected(reduced(&presence, selected))
     }
+}
+
+/// The annotations of a struct's object, and its properties with these names.
+pub(super) fn reduced<T: Serialize>(object: &T, names: &[&str]) -> Map<String, Value> {
+    // A struct is always an object.
+    let mut properties = match serde_json::to_value(object) {
+        Ok(Value::Object(properties)) => properties,
+        _ => Map::new(),
+    };
+    properties.retain(|name, _| name.starts_with('@') || names.contains(&name.as_str()));
+    properties
 }
 
 fn text_only() -> Schema {

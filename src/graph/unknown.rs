@@ -39,6 +39,11 @@ impl UnknownName {
         Self { path, problem: problem("property", name, known) }
     }
 
+    /// A property in `$select` that the resource, which has the properties `known`, does not have.
+    pub(super) fn selected(name: &str, known: &[&str]) -> Self {
+        Self { path: format!("?$select={name}"), problem: problem("property", name, known) }
+    }
+
     /// A query option of an operation that has the options `known`.
     pub(super) fn option(name: &str, known: &[&str]) -> Self {
         Self { path: format!("?{name}"), problem: problem("query option", name, known) }

@@ -1,9 +1,11 @@
 //! The caller of a request and its authorization.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{
-    Error, Operation, Permission,
+    Error, Operation, Permission, Profile,
     permission::{Access, AnyOf},
 };
 use crate::{
@@ -21,6 +23,8 @@ pub struct Caller {
     grant: Grant,
     session_ids: SessionIds,
     expires_at: Option<Timestamp>,
+    /// That of the user for whom the caller acts. The verified tokens share it with their callers.
+    profile: Option<Arc<Profile>>,
 }
 
 /// The permissions of a caller.
@@ -74,6 +78,7 @@ impl Caller {
         grant: Grant::Unrestricted,
         session_ids: SessionIds::Any,
         expires_at: None,
+        profile: None,
     };
 
     /// A caller with an access token that expires at `expires_at`.
@@ -85,7 +90,14 @@ impl Caller {
         session_ids: SessionIds,
         expires_at: Timestamp,
     ) -> Self {
-        Self { tenant_id, application_id, grant, session_ids, expires_at: Some(expires_at) }
+        Self { tenant_id, application_id, grant, session_ids, expires_at: Some(expires_at), profile: None }
+    }
+
+    /// The same caller with the description of the user for whom it acts. Without a user it stays as it is.
+    #[must_use]
+    pub fn with_profile(self, profile: &Arc<Profile>) -> Self {
+        let profile = self.user_id().is_some().then(|| Arc::clone(profile));
+        Self { profile, ..self }
     }
 
     /// When the access token expires; the caller's streams end then.
@@ -107,6 +119,12 @@ impl Caller {
             Grant::Delegated(user_id, _) => Some(user_id),
             Grant::Unrestricted | Grant::Application(_) => None,
         }
+    }
+
+    /// The user for whom the caller acts, if any, and the access token's description of the user.
+    #[must_use]
+    pub fn user(&self) -> Option<(&UserId, &Profile)> {
+        self.user_id().zip(self.profile.as_deref())
     }
 
     /// The author of what the caller writes.

@@ -15,6 +15,7 @@ mod input;
 mod operations;
 mod permission;
 mod presence;
+mod profile;
 mod reason;
 mod replica;
 mod selection;
@@ -48,6 +49,7 @@ pub use operations::{
     SetStatusMessage, SetUserPreferredPresence, WAIT_MAX, WaitForPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
+pub use profile::Profile;
 pub use reason::Reason;
 pub use replica::{ReadFrom, Replica, ReplicaHealth};
 pub use streams::Streams;

@@ -3,6 +3,7 @@
 mod applications;
 mod call;
 mod keys;
+mod me;
 mod quiet;
 mod table;
 mod tenants;
