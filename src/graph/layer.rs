@@ -20,7 +20,7 @@ use super::{
     body::read_unused,
     ids::Ids,
     odata::unknown_options,
-    paths::VERSIONS,
+    paths::{ME_PATH, VERSIONS},
     preferences::{Handling, PREFERENCE_APPLIED},
     refusal::{Refusal, finish},
     routes::{Route, RouteTable},
@@ -128,15 +128,28 @@ fn refuse_conditions(headers: &HeaderMap) -> Result<(), Refusal> {
 /// The refusal of a path that has no route.
 fn not_found(path: &str) -> Refusal {
     let [v1, beta] = VERSIONS;
-    let versioned = VERSIONS.iter().any(|version| {
-        path.strip_prefix(version).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let behind_version = VERSIONS.iter().find_map(|version| {
+        path.strip_prefix(version).filter(|rest| rest.is_empty() || rest.starts_with('/'))
     });
-    let message = if versioned {
-        "No resource has this path.".to_owned()
-    } else {
-        format!("No resource has this path. Paths of the API begin with {v1} or {beta}.")
-    };
-    Refusal::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)
+    let refused = |code, message: &str| Refusal::new(StatusCode::NOT_FOUND, code, message);
+    match behind_version {
+        Some(path) if is_photo(path) => refused("ImageNotFound", "The service has no photos of users."),
+        Some(_) => refused("ResourceNotFound", "No resource has this path."),
+        None => {
+            let message = format!("No resource has this path. Paths of the API begin with {v1} or {beta}.");
+            refused("ResourceNotFound", &message)
+        }
+    }
+}
+
+/// Whether the path is that of a user's photo in Graph: `/me/photo/$value`. Applications read it beside
+/// the user, and take only Graph's code for a missing photo as "no photo".
+fn is_photo(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let photo = path.strip_suffix("/$value").unwrap_or(&path);
+    photo.strip_suffix("/photo").is_some_and(|user| {
+        user == ME_PATH || user.strip_prefix("/users/").is_some_and(|id| !id.is_empty() && !id.contains('/'))
+    })
 }
 
 /// Refuses a request whose target and headers exceed the limit. Beyond twice the limit hyper refuses it,

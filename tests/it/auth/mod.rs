@@ -4,6 +4,7 @@ mod applications;
 mod call;
 mod keys;
 mod me;
+mod presence_light;
 mod quiet;
 mod table;
 mod tenants;
