@@ -75,7 +75,7 @@ fn documents() -> Vec<PathBuf> {
     for folder in ["docs", "migrations"] {
         files(&root.join(folder), "md", &mut documents);
     }
-    documents.push(root.join("fuzz/README.md"));
+    documents.extend(["fuzz/README.md", "proto/README.md"].map(|name| root.join(name)));
     documents
 }
 

@@ -1,5 +1,6 @@
 //! The gRPC API as grpcurl and generated clients see it.
 
+mod breaking;
 mod details;
 mod explain;
 mod health;
