@@ -2,8 +2,8 @@
 
 use strum::VariantArray as _;
 use utoipa::openapi::{
-    ArrayBuilder, ComponentsBuilder, ContentBuilder, HeaderBuilder, HttpMethod, InfoBuilder, License, Object,
-    ObjectBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, Response,
+    ArrayBuilder, ComponentsBuilder, ContentBuilder, HeaderBuilder, HttpMethod, InfoBuilder, LicenseBuilder,
+    Object, ObjectBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder, Ref, RefOr, Required, Response,
     ResponseBuilder, ResponsesBuilder, ServerBuilder,
     path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
     request_body::RequestBodyBuilder,
@@ -88,6 +88,8 @@ pub fn document() -> OpenApi {
         .into_iter()
         .fold(ComponentsBuilder::new(), |components, (name, schema)| components.schema(name, schema))
         .security_scheme(BEARER, SecurityScheme::Http(bearer));
+    // Generators refuse a license without an identifier.
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let info = InfoBuilder::new()
         .title("presenced")
         .version(env!("CARGO_PKG_VERSION"))
@@ -95,7 +97,7 @@ pub fn document() -> OpenApi {
             "Microsoft Graph's presence API, self-hosted. Both versions have the same operations. Every response \
              has a request-id and echoes client-request-id. Every error has the same JSON body.",
         ))
-        .license(Some(License::new("Apache-2.0")));
+        .license(Some(license));
     OpenApiBuilder::new()
         .info(info.build())
         .tags(Some(TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build())))

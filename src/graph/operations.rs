@@ -16,9 +16,10 @@ use super::{
         SetStatusMessageBody, SetUserPreferredPresenceBody,
     },
     responses::{CollectionJson, PresenceJson},
-    schemas::{RegisterSchema, register},
+    schemas::{RegisterSchema, register, register_paired},
     state::HttpState,
 };
+use crate::presence::Pair;
 
 /// The paths of one user's presence; its actions are below them.
 const PRESENCE_PATHS: [&str; 3] = ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
@@ -142,7 +143,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
         summary: "Open or refresh a session",
         description: "Each call restarts the session's expiry and its fade: an Available session shows \
                       AvailableInactive after 5 minutes without a refresh, and Away after 10.",
-        body: Some(register::<SetPresenceBody>),
+        body: Some(|schemas| register_paired::<SetPresenceBody>(schemas, &Pair::OF_SESSION)),
         has_observed_time: true,
         ..DEFAULT
     },
@@ -168,7 +169,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
                       data is an Error. The end of the response never clears the session: it stays for `grace` \
                       to one and a half times `grace`, unless clearPresence ends it. A batch cannot contain this \
                       operation. An extension.",
-        body: Some(register::<HoldPresenceBody>),
+        body: Some(|schemas| register_paired::<HoldPresenceBody>(schemas, &Pair::OF_SESSION)),
         has_observed_time: true,
         response: OperationResponse::Events,
         ..DEFAULT
@@ -179,7 +180,7 @@ const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
         route: || post(handlers::set_user_preferred_presence),
         summary: "Set the preferred presence",
         description: "The preferred presence overrides the sessions. It has no effect while no session is live.",
-        body: Some(register::<SetUserPreferredPresenceBody>),
+        body: Some(|schemas| register_paired::<SetUserPreferredPresenceBody>(schemas, &Pair::PREFERRED)),
         ..DEFAULT
     },
     HttpOperation {

@@ -1,5 +1,6 @@
 //! Helpers for the schemas of the OpenAPI document.
 
+use serde_json::json;
 use strum::VariantArray as _;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -9,7 +10,7 @@ use utoipa::{
     },
 };
 
-use crate::presence::{Activity, Availability, ID_MAX_CHARS};
+use crate::presence::{Activity, Availability, ID_MAX_CHARS, Pair};
 
 /// The schemas of the document, each with its name.
 pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -23,6 +24,26 @@ pub(super) fn register<T: ToSchema + PartialSchema>(schemas: &mut Schemas) -> St
     let name = T::name().into_owned();
     schemas.push((name.clone(), T::schema()));
     T::schemas(schemas);
+    name
+}
+
+/// The same for a body whose availability and activity must be one of the pairs.
+///
+/// The rule is in `dependentSchemas`, which validators apply, because every such body has an availability.
+/// Generators of clients do not read it. From a `oneOf` beside the properties they make a union of classes
+/// without the other properties.
+pub(super) fn register_paired<T: ToSchema + PartialSchema>(schemas: &mut Schemas, pairs: &[Pair]) -> String {
+    let name = register::<T>(schemas);
+    let pairs = pairs.iter().map(|Pair { availability, activity }| {
+        let (availability, activity) = (availability.to_string(), activity.to_string());
+        json!({ "properties": { "availability": { "const": availability }, "activity": { "const": activity } } })
+    });
+    let rule = json!({ "availability": { "oneOf": pairs.collect::<Vec<_>>() } });
+    for (_, schema) in schemas.iter_mut().filter(|(registered, _)| *registered == name) {
+        if let RefOr::T(Schema::Object(object)) = schema {
+            object.extensions.get_or_insert_default().insert("dependentSchemas".to_owned(), rule.clone());
+        }
+    }
     name
 }
 

@@ -5,8 +5,7 @@
 # PRESENCE_TEST_SEED is the seed; the default is 1.
 #
 # - The checks that compare accepted requests with the schemas are off: the service reads
-#   enum values in any case and ignores unknown properties, and the schemas do not say
-#   which availability goes with which activity.
+#   enum values in any case and ignores unknown properties.
 # - One worker: with several, the Python interpreter sometimes fails, because it counts
 #   the recursion depth of all threads together.
 # - watchPresences and holdPresence are left out, since their streams never end.

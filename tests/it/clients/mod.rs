@@ -4,6 +4,7 @@
 //! `scripts/test --all` installs and runs them.
 
 mod calls;
+mod generated;
 mod page;
 mod readme;
 mod running;

@@ -1,11 +1,16 @@
 //! The OpenAPI document, and the page to read it.
 
-use std::{env, fs, io::Read, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    env, fs,
+    io::Read,
+    time::Duration,
+};
 
 use flate2::read::GzDecoder;
 use presenced::{clock::Stopwatch, graph::document};
 use reqwest::{Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::TestApi;
 use crate::support::process::command;
@@ -98,4 +103,67 @@ async fn every_operation_of_the_document_is_served_in_both_versions() {
     }
     assert_eq!(operations, 51);
     assert_eq!(document["openapi"], Value::from("3.1.0"));
+}
+
+/// An application can generate a client with one method for each operation and path.
+#[test]
+fn every_operation_is_once_in_each_family_of_paths_with_an_id_of_its_own() {
+    let document = serde_json::to_value(document()).unwrap();
+    let mut ids = HashSet::new();
+    let families = [
+        ("/users/{id}/presence", ""),
+        ("/me/presence", "_of_me"),
+        ("/communications/presences/{id}", "_by_id"),
+    ];
+    let mut operations = [const { BTreeSet::new() }; 3];
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{id} is there twice");
+            for ((family, suffix), operations) in families.iter().zip(&mut operations) {
+                if let Some(action) = path.strip_prefix(family) {
+                    let name = id.strip_suffix(suffix).unwrap_or_else(|| panic!("{id} at {path}"));
+                    operations.insert(format!("{method} {action} {name}"));
+                }
+            }
+        }
+    }
+    let [users, me, communications] = operations;
+    assert_eq!(users.len(), 15);
+    assert_eq!((&me, &communications), (&users, &users));
+}
+
+#[tokio::test]
+async fn the_document_allows_the_pairs_that_the_service_accepts_and_no_others() {
+    let api = TestApi::new().await;
+    let document = serde_json::to_value(document()).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let words = |property: &str| schemas["Presence"]["properties"][property]["enum"].as_array().unwrap();
+    for (action, schema, pairs) in [
+        ("setPresence", "SetPresenceRequest", 5),
+        ("setUserPreferredPresence", "SetUserPreferredPresenceRequest", 6),
+    ] {
+        let schema = &schemas[schema];
+        let validator = jsonschema::draft202012::new(schema).unwrap();
+        let mut accepted = 0;
+        for (availability, activity) in words("availability")
+            .iter()
+            .flat_map(|first| words("activity").iter().map(move |second| (first, second)))
+        {
+            let mut body = json!({ "availability": availability, "activity": activity });
+            if action == "setPresence" {
+                body["sessionId"] = "app".into();
+            }
+            let status = api.act(action, &body).await.status;
+            assert_eq!(validator.is_valid(&body), status == 200, "{action} {body}: {status}");
+            accepted += usize::from(status == 200);
+        }
+        assert_eq!(accepted, pairs, "{action}");
+        assert!(
+            schema["properties"]["availability"]["enum"].is_array(),
+            "generators read the words: {schema}"
+        );
+    }
+    let rule = |schema: &str| &schemas[schema]["dependentSchemas"]["availability"]["oneOf"];
+    assert_eq!(rule("HoldPresenceRequest"), rule("SetPresenceRequest"));
 }
