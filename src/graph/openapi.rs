@@ -169,8 +169,9 @@ fn success(response: OperationResponse, schemas: &mut Schemas) -> Response {
     match response {
         OperationResponse::Json(register) => json("Success.", &register(schemas)),
         OperationResponse::Count => {
-            let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
-            with_text("The number of users.", "text/plain", number.build())
+            // Generated clients read an integer only from JSON.
+            let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
+            with_text("The number of users.", "text/plain", number.pattern(Some("^[0-9]+$")).build())
         }
         OperationResponse::Events => with_text("The stream of events.", "text/event-stream", text()),
         OperationResponse::Lines => with_text("The lines.", "application/x-ndjson", text()),

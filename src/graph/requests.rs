@@ -181,7 +181,7 @@ pub(super) struct SetStatusMessageBody {
 /// A status message and its expiry.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = NewStatusMessage)]
+#[schema(as = StatusMessageRequest)]
 pub(super) struct StatusMessageBody {
     /// `null` removes the status message.
     #[serde(default, deserialize_with = "removable")]
@@ -203,7 +203,7 @@ impl Removal for StatusMessageBody {
 /// The text of a status message. Graph: itemBody.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = NewItemBody)]
+#[schema(as = ItemBodyRequest)]
 pub(super) struct ItemBody {
     /// At most 280 Unicode characters. An empty text and `null` remove the
     /// status message.
@@ -225,7 +225,7 @@ impl Removal for ItemBody {
 /// A local time. Graph: dateTimeTimeZone.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = NewDateTimeTimeZone)]
+#[schema(as = DateTimeTimeZoneRequest)]
 pub(super) struct DateTimeTimeZone {
     /// A date and time. It may have an offset, which must be that of `timeZone`, if given.
     #[serde(default, deserialize_with = "text")]

@@ -10,13 +10,14 @@ import org.openapitools.client.api.CommunicationsApi;
 import org.openapitools.client.api.MeApi;
 import org.openapitools.client.api.UsersApi;
 import org.openapitools.client.model.BatchItem;
+import org.openapitools.client.model.BatchItemResponse;
 import org.openapitools.client.model.BatchRequest;
 import org.openapitools.client.model.ClearPresenceRequest;
 import org.openapitools.client.model.ErrorContent;
 import org.openapitools.client.model.GetPresencesByUserIdRequest;
-import org.openapitools.client.model.NewDateTimeTimeZone;
-import org.openapitools.client.model.NewItemBody;
-import org.openapitools.client.model.NewStatusMessage;
+import org.openapitools.client.model.DateTimeTimeZoneRequest;
+import org.openapitools.client.model.ItemBodyRequest;
+import org.openapitools.client.model.StatusMessageRequest;
 import org.openapitools.client.model.Presence;
 import org.openapitools.client.model.SetPresenceRequest;
 import org.openapitools.client.model.SetStatusMessageRequest;
@@ -89,7 +90,7 @@ public final class Generated {
     isPresenting(me.getPresenceOfMe(null, null, null));
     isPresenting(communications.batchGetPresences(ids, null, null, null).getValue().get(0));
     isPresenting(communications.listPresences(null, 10, null, null, null).getValue().get(0));
-    check(communications.countPresences(null, null) == 1, "count");
+    check("1".equals(communications.countPresences(null, null)), "count");
 
     // A pair that is not allowed.
     SetPresenceRequest wrong =
@@ -105,10 +106,10 @@ public final class Generated {
     check(me.getMe(List.of("id"), null).getDisplayName() == null, "select");
     OffsetDateTime inAnHour = OffsetDateTime.now(ZoneOffset.UTC).plusHours(1);
     String ends = inAnHour.format(DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH:mm:ss"));
-    NewStatusMessage message =
-        new NewStatusMessage()
-            .message(new NewItemBody().content("In the workshop").contentType("text"))
-            .expiryDateTime(new NewDateTimeTimeZone().dateTime(ends).timeZone("UTC"));
+    StatusMessageRequest message =
+        new StatusMessageRequest()
+            .message(new ItemBodyRequest().content("In the workshop").contentType("text"))
+            .expiryDateTime(new DateTimeTimeZoneRequest().dateTime(ends).timeZone("UTC"));
     me.setStatusMessageOfMe(new SetStatusMessageRequest().statusMessage(message), null);
     Presence own = me.getPresenceOfMe(null, null, null);
     check("In the workshop".equals(own.getStatusMessage().getMessage().getContent()), own);
@@ -127,7 +128,7 @@ public final class Generated {
         new BatchRequest()
             .addRequestsItem(new BatchItem().id("1").method("GET").url("/me"))
             .addRequestsItem(clearMe.body(Map.of("sessionId", "undefined")));
-    var responses = new BatchApi(user).batch(batch, null).getResponses();
+    List<BatchItemResponse> responses = new BatchApi(user).batch(batch, null).getResponses();
     check(responses.get(0).getStatus() == 200 && responses.get(1).getStatus() == 400, responses);
     check(
         SESSION.equals(users.explainPresence(USER, null, null).getSessions().get(0).getSessionId()),

@@ -65,7 +65,7 @@ func main() {
 	shown(&page.Value[0], response, err)
 	count, response, err := api.CommunicationsAPI.CountPresences(application).Execute()
 	done(response, err)
-	check(count == 1, count)
+	check(count == "1", count)
 
 	// A pair that is not allowed.
 	wrong := client.SetPresenceRequest{SessionId: session, Availability: "Available", Activity: "InACall"}
@@ -79,8 +79,8 @@ func main() {
 	check(described.GetId() == user && described.GetDisplayName() == "Megan Bowen", *described)
 	check(described.GetMail() == "", *described)
 	ends := time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04:05")
-	expiry := client.NewDateTimeTimeZone{DateTime: ends}
-	message := client.NewStatusMessage{Message: client.NewItemBody{Content: "In the workshop"}}
+	expiry := client.DateTimeTimeZoneRequest{DateTime: ends}
+	message := client.StatusMessageRequest{Message: client.ItemBodyRequest{Content: "In the workshop"}}
 	expiry.SetTimeZone("UTC")
 	message.SetExpiryDateTime(expiry)
 	status := client.SetStatusMessageRequest{StatusMessage: message}

@@ -15,9 +15,9 @@ from openapi_client.models import (
     ClearPresenceRequest,
     Error,
     GetPresencesByUserIdRequest,
-    NewDateTimeTimeZone,
-    NewItemBody,
-    NewStatusMessage,
+    DateTimeTimeZoneRequest,
+    ItemBodyRequest,
+    StatusMessageRequest,
     SetPresenceRequest,
     SetStatusMessageRequest,
     SetUserPreferredPresenceRequest,
@@ -64,7 +64,7 @@ for presence in [
 ]:
     assert (presence.id, presence.availability, presence.activity) == (USER, "DoNotDisturb", "Presenting"), presence
     assert presence.work_location.source == "none" and presence.status_message is None, presence
-assert communications.count_presences() == 1
+assert communications.count_presences() == "1"
 assert users.get_presence(USER, select=["availability", "lastChangeDateTime"]).last_change_date_time
 
 # A pair that is not allowed.
@@ -77,9 +77,9 @@ described = me.get_me()
 assert (described.id, described.display_name, described.mail) == (USER, "Megan Bowen", None), described
 assert me.get_me(select=["id"]).display_name is None
 ends = (datetime.now(timezone.utc) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S")
-message = NewStatusMessage(
-    message=NewItemBody(content="In the workshop", content_type="text"),
-    expiry_date_time=NewDateTimeTimeZone(date_time=ends, time_zone="UTC"),
+message = StatusMessageRequest(
+    message=ItemBodyRequest(content="In the workshop", content_type="text"),
+    expiry_date_time=DateTimeTimeZoneRequest(date_time=ends, time_zone="UTC"),
 )
 me.set_status_message_of_me(SetStatusMessageRequest(status_message=message))
 shown = me.get_presence_of_me().status_message

@@ -59,7 +59,7 @@ async function main() {
     assert.deepStrictEqual(shown, [id, "DoNotDisturb", "Presenting"]);
     assert.strictEqual(presence?.workLocation?.source, "none");
   }
-  assert.strictEqual(await communications.countPresences(), 1);
+  assert.strictEqual(await communications.countPresences(), "1");
 
   // A pair that is not allowed.
   const wrong = { sessionId, availability: "Available", activity: "InACall" } as const;

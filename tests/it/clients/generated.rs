@@ -31,7 +31,7 @@ const TYPESCRIPT: Generator = Generator {
     name: "typescript-fetch",
     options: "",
     run: "cp \"$0\"/tests/clients/openapi/generated.ts . && modules=\"$0\"/tests/clients/javascript/node_modules && \
-          \"$modules\"/.bin/tsc --strict --target es2022 --module commonjs --typeRoots \"$modules\"/@types \
+          \"$modules\"/.bin/tsc --strict --target es2022 --module commonjs --esModuleInterop --typeRoots \"$modules\"/@types \
           --types node --outDir out generated.ts && node out/generated.js",
 };
 
