@@ -13,6 +13,7 @@ create table presence_sessions (
     session_id                  text collate "C" not null,
     availability                text collate "C",
     activity                    text collate "C",
+    message                     text,
     set_at                      bigint           not null,
     expires_at                  bigint           not null,
     observed_at                 bigint           not null,
@@ -29,6 +30,7 @@ create table presence_sessions (
     cleared_by_user             text collate "C",
     previous_availability       text collate "C",
     previous_activity           text collate "C",
+    previous_message            text,
     previous_started_at         bigint,
     previous_ended_at           bigint,
     previous_end_reason         text collate "C",
@@ -57,6 +59,7 @@ comment on column presence_sessions.user_id is 'Opaque; a GUID is in lower case'
 comment on column presence_sessions.session_id is 'The application''s id; a GUID is in lower case';
 comment on column presence_sessions.availability is 'The availability that was set, e.g. Busy; null in a mark, which is a session that was cleared before it was set';
 comment on column presence_sessions.activity is 'The activity that was set, e.g. InACall; null in a mark';
+comment on column presence_sessions.message is 'The text of the session, not empty; null without one';
 comment on column presence_sessions.set_at is 'The time of the last set, refresh or extension; an Available session fades 5 and 10 minutes later';
 comment on column presence_sessions.expires_at is 'The time at which the session expires; the session is live until then';
 comment on column presence_sessions.observed_at is 'The time of the newest observation that the row reflects; never shown';
@@ -66,13 +69,14 @@ comment on column presence_sessions.previous_holder is 'The token of the stream 
 comment on column presence_sessions.set_by_application is 'The application that set the session; null without access tokens';
 comment on column presence_sessions.set_by_user is 'The user for whom the application set the session; null if it acted for itself';
 comment on column presence_sessions.opened_at is 'The time at which the session last became live; never goes back';
-comment on column presence_sessions.started_at is 'The time from which the pair and its author, or its absence, apply: the start of the current span of the history';
+comment on column presence_sessions.started_at is 'The time from which the pair, the text and their author, or their absence, apply: the start of the current span of the history';
 comment on column presence_sessions.changed_at is 'The time of the last set that changed what watchers see; never goes back';
 comment on column presence_sessions.cleared_at is 'The time of the clear; null if the session was not cleared since the last set';
 comment on column presence_sessions.cleared_by_application is 'The application that cleared the session';
 comment on column presence_sessions.cleared_by_user is 'The user for whom the application cleared the session; null if it acted for itself';
 comment on column presence_sessions.previous_availability is 'The availability of the span that the last write ended; null, as all previous_ columns, if it ended none';
 comment on column presence_sessions.previous_activity is 'The activity of that span';
+comment on column presence_sessions.previous_message is 'The text of that span';
 comment on column presence_sessions.previous_started_at is 'The start of that span';
 comment on column presence_sessions.previous_ended_at is 'The end of that span; the span does not contain it';
 comment on column presence_sessions.previous_end_reason is 'How that span ended: changed, cleared, expired or evicted';
@@ -239,7 +243,7 @@ comment on column presence_history.started_at is 'The start of the span';
 comment on column presence_history.ended_at is 'The end of the span; the span does not contain it';
 comment on column presence_history.availability is 'The availability of the session or preference';
 comment on column presence_history.activity is 'The activity of the session or preference';
-comment on column presence_history.content is 'The status message';
+comment on column presence_history.content is 'The status message, or the text of the session; null without one';
 comment on column presence_history.manual_location_type is 'The kind of manual location; null without one';
 comment on column presence_history.manual_place_id is 'The place of the manual location; null if unknown';
 comment on column presence_history.automatic_location_type is 'The kind of automatic location; null without one';
@@ -270,7 +274,7 @@ comment on column presence_leases.until is 'The time at which the lease ends unl
 
 -- For people: psql -c "select * from presence_sessions_readable where user_id = '…'"
 create view presence_sessions_readable as
-select tenant_id, user_id, session_id, availability, activity,
+select tenant_id, user_id, session_id, availability, activity, message,
        to_timestamp(opened_at / 1000.0)           as opened_at,
        to_timestamp(started_at / 1000.0)          as started_at,
        to_timestamp(changed_at / 1000.0)          as changed_at,
@@ -280,7 +284,7 @@ select tenant_id, user_id, session_id, availability, activity,
        cleared_by_application, cleared_by_user,
        to_timestamp(observed_at / 1000.0)         as observed_at,
        observed_by_caller, holder, previous_holder, set_by_application, set_by_user,
-       previous_availability, previous_activity,
+       previous_availability, previous_activity, previous_message,
        to_timestamp(previous_started_at / 1000.0) as previous_started_at,
        to_timestamp(previous_ended_at / 1000.0)   as previous_ended_at,
        previous_end_reason,

@@ -8,6 +8,7 @@ create table presence_sessions (
     session_id                  text    not null, -- The application's id; a GUID is in lower case
     availability                text,             -- The availability that was set, e.g. Busy; null in a mark, which is a session that was cleared before it was set
     activity                    text,             -- The activity that was set, e.g. InACall; null in a mark
+    message                     text,             -- The text of the session, not empty; null without one
     set_at                      integer not null, -- The time of the last set, refresh or extension; an Available session fades 5 and 10 minutes later
     expires_at                  integer not null, -- The time at which the session expires; the session is live until then
     observed_at                 integer not null, -- The time of the newest observation that the row reflects; never shown
@@ -17,13 +18,14 @@ create table presence_sessions (
     set_by_application          text,             -- The application that set the session; null without access tokens
     set_by_user                 text,             -- The user for whom the application set the session; null if it acted for itself
     opened_at                   integer not null, -- The time at which the session last became live; never goes back
-    started_at                  integer not null, -- The time from which the pair and its author, or its absence, apply: the start of the current span of the history
+    started_at                  integer not null, -- The time from which the pair, the text and their author, or their absence, apply: the start of the current span of the history
     changed_at                  integer not null, -- The time of the last set that changed what watchers see; never goes back
     cleared_at                  integer,          -- The time of the clear; null if the session was not cleared since the last set
     cleared_by_application      text,             -- The application that cleared the session
     cleared_by_user             text,             -- The user for whom the application cleared the session; null if it acted for itself
     previous_availability       text,             -- The availability of the span that the last write ended; null, as all previous_ columns, if it ended none
     previous_activity           text,             -- The activity of that span
+    previous_message            text,             -- The text of that span
     previous_started_at         integer,          -- The start of that span
     previous_ended_at           integer,          -- The end of that span; the span does not contain it
     previous_end_reason         text,             -- How that span ended: changed, cleared, expired or evicted
@@ -165,7 +167,7 @@ create table presence_leases (
 
 -- For people: sqlite3 presence.db "select * from presence_sessions_readable where user_id = '…'"
 create view presence_sessions_readable as
-select tenant_id, user_id, session_id, availability, activity,
+select tenant_id, user_id, session_id, availability, activity, message,
        strftime('%Y-%m-%dT%H:%M:%fZ', opened_at / 1000.0, 'unixepoch')           as opened_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', started_at / 1000.0, 'unixepoch')          as started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', changed_at / 1000.0, 'unixepoch')          as changed_at,
@@ -175,7 +177,7 @@ select tenant_id, user_id, session_id, availability, activity,
        cleared_by_application, cleared_by_user,
        strftime('%Y-%m-%dT%H:%M:%fZ', observed_at / 1000.0, 'unixepoch')         as observed_at,
        observed_by_caller, holder, previous_holder, set_by_application, set_by_user,
-       previous_availability, previous_activity,
+       previous_availability, previous_activity, previous_message,
        strftime('%Y-%m-%dT%H:%M:%fZ', previous_started_at / 1000.0, 'unixepoch') as previous_started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', previous_ended_at / 1000.0, 'unixepoch')   as previous_ended_at,
        previous_end_reason,

@@ -66,7 +66,7 @@ impl Statement for SetSessions {
     }
 
     fn write_of(item: &Self::Item) -> Option<(u64, u64)> {
-        Some((hash(&item.key), hash(&(item.pair, &item.set_by, item.observed, item.holder))))
+        Some((hash(&item.key), hash(&(item.pair, &item.message, &item.set_by, item.observed, item.holder))))
     }
 
     async fn execute(
@@ -120,7 +120,7 @@ impl Statement for ExtendSessions {
     }
 
     fn write_of(item: &Self::Item) -> Option<(u64, u64)> {
-        Some((hash(&item.key), hash(&(item.holder, item.change))))
+        Some((hash(&item.key), hash(&(item.holder, &item.change))))
     }
 
     async fn execute(

@@ -146,7 +146,7 @@ pub(super) struct SpanJson {
     /// The activity of a session or preference.
     #[serde(skip_serializing_if = "Option::is_none")]
     activity: Option<&'static str>,
-    /// The status message.
+    /// The status message, or the text of a session; omitted without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
     /// The location that the user chose.
@@ -220,6 +220,9 @@ pub(super) struct SessionJson {
     availability: &'static str,
     /// The activity that was set.
     activity: &'static str,
+    /// The text that was set; omitted without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
     /// The availability that the session shows, which fades.
     shown_availability: &'static str,
     /// The activity that the session shows.
@@ -276,8 +279,9 @@ impl From<Span> for SpanJson {
             (json.availability, json.activity) = (Some(availability), Some(activity));
         };
         match span.value {
-            SpanValue::Session { session_id, pair, .. } => {
+            SpanValue::Session { session_id, pair, message, .. } => {
                 show(pair);
+                json.content = message;
                 json.session_id = Some(session_id.to_string());
             }
             SpanValue::Preferred(pair) => show(pair),
@@ -328,6 +332,7 @@ fn session_json(session: &Session, shown: Pair) -> SessionJson {
         session_id: session.session_id.to_string(),
         availability,
         activity,
+        message: session.message.clone(),
         shown_availability,
         shown_activity,
         set_date_time: utc(session.set_at),

@@ -52,6 +52,13 @@ pub(super) struct SetPresenceBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T17:30:00.125Z")]
     observed_date_time: Input<String>,
+    /// A text of the session, such as the subject of a call: at most 280 Unicode characters without
+    /// U+0000. While the session decides the presence, `statusMessage` of the presence is this text,
+    /// unless the user has a status message. It ends with the session; a set without it removes it. An
+    /// extension.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, max_length = 280, example = "In a call with the bank")]
+    message: Input<String>,
 }
 
 impl SetPresenceBody {
@@ -63,6 +70,7 @@ impl SetPresenceBody {
             activity: self.activity.parse(),
             expiration_duration: self.expiration_duration.parse_with(|text| parse_duration(text).ok()),
             observed_time: self.observed_date_time.parse_with(parse_instant),
+            message: self.message,
         }
     }
 }
@@ -94,6 +102,10 @@ pub(super) struct HoldPresenceBody {
     #[serde(default, deserialize_with = "text")]
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T17:30:00.125Z")]
     observed_date_time: Input<String>,
+    /// A text of the session; see setPresence.
+    #[serde(default, deserialize_with = "text")]
+    #[schema(value_type = Option<String>, max_length = 280, example = "In a call with the bank")]
+    message: Input<String>,
 }
 
 impl HoldPresenceBody {
@@ -105,6 +117,7 @@ impl HoldPresenceBody {
             activity: self.activity.parse(),
             grace: self.grace.parse_with(|text| parse_duration(text).ok()),
             observed_time: self.observed_date_time.parse_with(parse_instant),
+            message: self.message,
         }
     }
 }

@@ -53,7 +53,8 @@ pub(super) struct PresenceJson {
     activity: &'static str,
     #[schema(required = false)]
     out_of_office_settings: OutOfOfficeSettings,
-    /// The status message of the user; null if there is none.
+    /// The status message of the user, or else the `message` of the session that decides, which is an
+    /// extension; null if there is none.
     status_message: Option<StatusMessageJson>,
     /// When the presence last changed. Of two different presences of one user, the later
     /// one has the greater number; the numbers compare as strings.
@@ -104,7 +105,8 @@ pub(super) struct StatusMessageJson {
     /// other than the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     expiry_date_time: Option<DateTimeTimeZoneJson>,
-    /// When the message was published. Omitted for every reader other than the user.
+    /// When the message was published. Omitted for every reader other than the user, and for the
+    /// `message` of a session.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-11-22T02:50:00.0000000Z")]
     published_date_time: Option<String>,

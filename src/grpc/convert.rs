@@ -24,6 +24,7 @@ impl From<pb::SetPresenceRequest> for SetPresence {
             activity: activity(request.activity),
             expiration_duration: request.expiration_duration.map_or(Input::Missing, duration),
             observed_time: optional_instant(request.observed_time),
+            message: Input::text(request.message),
         }
     }
 }
@@ -307,8 +308,9 @@ fn span(span: Span) -> pb::HistorySpan {
         message.ended_by_user = by.user_id.map(|id| id.to_string());
     }
     let part = match span.value {
-        SpanValue::Session { session_id, pair, .. } => {
+        SpanValue::Session { session_id, pair, message: text, .. } => {
             message.session_id = Some(session_id.to_string());
+            message.content = text;
             (message.availability, message.activity) = numbers(pair);
             pb::HistoryPart::Session
         }
@@ -345,6 +347,7 @@ fn session(session: &Session, shown: Pair, now: Timestamp) -> pb::Session {
         change_time: Some(timestamp(session.changed_at)),
         fade_time: session.next_fade(now).map(timestamp),
         expire_time: Some(timestamp(session.expires_at)),
+        message: session.message.clone(),
     }
 }
 

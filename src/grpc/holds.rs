@@ -15,15 +15,22 @@ impl From<pb::HoldPresenceRequest> for HoldPresence {
             activity: activity(request.activity),
             grace: request.grace.map_or(Input::Missing, duration),
             observed_time: optional_instant(request.observed_time),
+            message: Input::text(request.message),
         }
     }
 }
 
 impl From<pb::KeepPresenceRequest> for HoldPresence {
     fn from(request: pb::KeepPresenceRequest) -> Self {
-        let pb::KeepPresenceRequest { user_id, session_id, availability, activity, grace, observed_time } =
-            request;
-        pb::HoldPresenceRequest { user_id, session_id, availability, activity, grace, observed_time }.into()
+        Self::from(pb::HoldPresenceRequest {
+            user_id: request.user_id,
+            session_id: request.session_id,
+            availability: request.availability,
+            activity: request.activity,
+            grace: request.grace,
+            observed_time: request.observed_time,
+            message: request.message,
+        })
     }
 }
 

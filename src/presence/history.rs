@@ -147,9 +147,10 @@ fn user(spans: &[&Span]) -> User {
     for Span { value, started_at, ended_at, set_at, .. } in spans {
         let expires_at = ended_at.unwrap_or(Timestamp::LATEST);
         match value {
-            SpanValue::Session { session_id, pair, changed_at } => user.sessions.push(Session {
+            SpanValue::Session { session_id, pair, message, changed_at } => user.sessions.push(Session {
                 session_id: session_id.clone(),
                 pair: *pair,
+                message: message.clone(),
                 set_at: *set_at,
                 opened_at: *started_at,
                 changed_at: *changed_at,

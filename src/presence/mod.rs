@@ -18,7 +18,7 @@ mod timestamp;
 mod user;
 mod zone;
 
-pub use aggregate::{DecidingRule, Decision, Presence, PresenceTimes, explain, presence_of};
+pub use aggregate::{DecidingRule, Decision, Presence, PresenceTimes, explain, message_of, presence_of};
 pub use duration::{DurationError, parse_duration};
 pub use guid::parse_guid;
 pub use history::{History, Shown};

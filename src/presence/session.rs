@@ -30,6 +30,9 @@ pub struct Session {
     pub session_id: SessionId,
     /// The pair that was set.
     pub pair: Pair,
+    /// The text that was set, not empty. It is shown while the session decides, unless the user has a
+    /// status message.
+    pub message: Option<String>,
     /// The time of the last set or refresh.
     pub set_at: Timestamp,
     /// The time at which the session last became live.
@@ -106,6 +109,7 @@ mod tests {
         Session {
             session_id: SessionId::parse("app").unwrap(),
             pair,
+            message: None,
             set_at: SET_AT,
             opened_at: SET_AT,
             changed_at: SET_AT,

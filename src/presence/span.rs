@@ -38,12 +38,14 @@ pub struct Span {
 /// The value of a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpanValue {
-    /// A session shows the pair.
+    /// A session shows the pair and the text.
     Session {
         /// The session.
         session_id: SessionId,
         /// The pair that was set.
         pair: Pair,
+        /// The text of the session, not empty.
+        message: Option<String>,
         /// The time of the last set that changed what watchers see, which decides between sessions
         /// of the same rank.
         changed_at: Timestamp,

@@ -12,7 +12,7 @@ use super::{
 /// The longest expiration of a preferred presence. Graph names no limit.
 pub const PREFERRED_EXPIRATION_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// The longest status message, in Unicode characters. Graph names no limit; this is the limit
+/// The longest status message, and the longest text of a session, in Unicode characters. Graph names no limit; this is the limit
 /// of Teams.
 pub const STATUS_MESSAGE_MAX_CHARS: usize = 280;
 
@@ -34,7 +34,7 @@ pub struct User {
     pub sessions: Vec<Session>,
     /// The user's own override of the sessions.
     pub preferred: Option<PreferredPresence>,
-    /// The status message.
+    /// The user's own status message.
     pub status_message: Option<StatusMessage>,
     /// The work location that the user chose.
     pub manual_location: Option<WorkLocation>,
@@ -60,10 +60,17 @@ pub struct PreferredPresence {
 pub struct StatusMessage {
     /// The text, not empty.
     pub content: String,
-    /// The time at which it was set; `None` if the caller may not see it.
+    /// The time at which it was set; `None` if the caller may not see it, and for the text of a session.
     pub published_at: Option<Timestamp>,
     /// The time at which it ends; `None` if it does not, or the caller may not see it.
     pub expires_at: Option<Timestamp>,
+}
+
+impl StatusMessage {
+    /// The text of a session, which ends with the session.
+    pub(super) fn of_session(text: &str) -> Self {
+        Self { content: text.to_owned(), published_at: None, expires_at: None }
+    }
 }
 
 /// A user's work location.
@@ -130,7 +137,7 @@ impl User {
         self.preferred.filter(|preferred| preferred.expires_at > now && self.online_at(now))
     }
 
-    /// Returns the status message that is shown at `now`.
+    /// Returns the user's own status message that applies at `now`.
     #[must_use]
     pub fn status_message_at(&self, now: Timestamp) -> Option<&StatusMessage> {
         self.status_message.as_ref().filter(|message| message.expires_at.is_none_or(|at| at > now))

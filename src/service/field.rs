@@ -55,6 +55,8 @@ pub enum Field {
     Parts,
     /// When an application observed what it writes.
     ObservedTime,
+    /// The text of a session.
+    Message,
 }
 
 /// The position of a field in a request.
@@ -98,6 +100,7 @@ impl Field {
             Self::To => ("to", "to"),
             Self::Parts => ("parts", "parts"),
             Self::ObservedTime => ("observed_time", "observedDateTime"),
+            Self::Message => ("message", "message"),
         };
         match api {
             Api::Grpc => proto,

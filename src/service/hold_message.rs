@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Field, Input, validator::Validator};
+use super::{Field, Input, input::not_empty, validator::Validator};
 use crate::{
-    presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
-    store::{Observed, SessionKey},
+    presence::{Activity, Availability, SessionId, Timestamp, UserId},
+    store::{SessionChange, SessionKey},
 };
 
 /// A message of the stream: the session to hold and its pair, as a caller sent it.
@@ -23,15 +23,16 @@ pub struct HoldPresence {
     pub grace: Input<Duration>,
     /// When the application observed the pair; now if missing.
     pub observed_time: Input<Timestamp>,
+    /// The text of the session, up to 280 characters; none if missing or empty.
+    pub message: Input<String>,
 }
 
 /// A valid first message.
 pub(super) struct FirstMessage {
     pub(super) user_id: UserId,
     pub(super) session_id: SessionId,
-    pub(super) pair: Pair,
     pub(super) grace: Duration,
-    pub(super) observed: Observed,
+    pub(super) value: SessionChange,
 }
 
 impl HoldPresence {
@@ -42,29 +43,26 @@ impl HoldPresence {
         let pair = validator.session_pair(self.availability, self.activity);
         let grace = validator.grace(self.grace);
         let observed = validator.observed(self.observed_time, now);
-        Some(FirstMessage {
-            user_id: user_id?,
-            session_id: session_id?,
-            pair: pair?,
-            grace: grace?,
-            observed: observed?,
-        })
+        let message = validator.session_message(self.message);
+        let value = SessionChange { pair: pair?, message: not_empty(message?), observed: observed? };
+        Some(FirstMessage { user_id: user_id?, session_id: session_id?, grace: grace?, value })
     }
 
-    /// The pair of a later message and when it was observed; `None` if `validator` recorded a
-    /// violation.
+    /// The value of a later message; `None` if `validator` recorded a violation.
     pub(super) fn validate_later(
         self,
         validator: &mut Validator,
         key: &SessionKey,
         grace: Duration,
         now: Timestamp,
-    ) -> Option<(Pair, Observed)> {
+    ) -> Option<SessionChange> {
         let user = validator.unchanged(Field::UserId, &self.user_id.parse(), &key.user.user_id);
         let session = validator.unchanged(Field::SessionId, &self.session_id.parse(), &key.session_id);
         let pair = validator.session_pair(self.availability, self.activity);
         let grace = validator.unchanged(Field::Grace, &self.grace, &grace);
         let observed = validator.observed(self.observed_time, now);
-        user.and(session).and(grace).and(pair.zip(observed))
+        let message = validator.session_message(self.message);
+        user.and(session).and(grace)?;
+        Some(SessionChange { pair: pair?, message: not_empty(message?), observed: observed? })
     }
 }

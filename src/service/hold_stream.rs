@@ -24,8 +24,10 @@ use super::{
 };
 use crate::{
     batch::{BatchError, Results, SetSessions},
-    presence::{Author, Pair, Timestamp},
-    store::{ClearOutcome, ClearSession, ExtendSession, Hold, Observed, SessionKey, SetSession},
+    presence::{Author, Timestamp},
+    store::{
+        ClearOutcome, ClearSession, ExtendSession, Hold, Observed, SessionChange, SessionKey, SetSession,
+    },
     watch::HeldUser,
 };
 
@@ -79,7 +81,7 @@ impl Service {
             counted: None,
             _place: self.streams.holds.open(caller)?,
         };
-        let opened = stream.open(first.pair, first.observed).await;
+        let opened = stream.open(first.value).await;
         stream.is_over = opened.is_err();
         let opened = opened?;
         stream.counted = Some(self.streams.count(operation));
@@ -181,10 +183,12 @@ impl HoldStream {
 
     /// Opens the session in a task of its own, so that a clear can wait for it if this future is
     /// dropped.
-    async fn open(&mut self, pair: Pair, observed: Observed) -> Result<HoldEvent, Error> {
+    async fn open(&mut self, value: SessionChange) -> Result<HoldEvent, Error> {
+        let SessionChange { pair, message, observed } = value;
         let set = SetSession {
             key: self.key.clone(),
             pair,
+            message,
             expires_after: self.expires_after(),
             set_by: self.author.clone(),
             observed,
@@ -204,8 +208,9 @@ impl HoldStream {
         self.pause.set(sleep(MESSAGE_PAUSE));
         let mut validator = self.service.validator();
         let change = message?.validate_later(&mut validator, &self.key, self.grace, self.service.clock.now());
-        let (pair, observed) = validator.finish(change)?;
-        match self.write(Some((pair, observed))).await? {
+        let change = validator.finish(change)?;
+        let observed = change.observed;
+        match self.write(Some(change)).await? {
             Some(expires_at) => Ok(HoldEvent::Set(expires_at)),
             None if observed != Observed::Now && self.is_mine().await? => Err(Error::stale_write()),
             None => Err(Error::session_taken()),
@@ -225,9 +230,9 @@ impl HoldStream {
         }
     }
 
-    /// Extends the session, with a new pair if there is a `change`, and returns its expiry; `None` if
+    /// Extends the session, with a new value if there is a `change`, and returns its expiry; `None` if
     /// the session is not the stream's any more, or the change is stale.
-    async fn write(&mut self, change: Option<(Pair, Observed)>) -> Result<Option<Timestamp>, Error> {
+    async fn write(&mut self, change: Option<SessionChange>) -> Result<Option<Timestamp>, Error> {
         let (key, expires_after) = (self.key.clone(), self.expires_after());
         let extension = ExtendSession { key, holder: self.holder, expires_after, change };
         let (now, mut expiries) = self.service.batches.extend_sessions.call(vec![extension]).await?;

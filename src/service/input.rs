@@ -53,6 +53,11 @@ pub enum Expiry {
     },
 }
 
+/// The text, unless it is empty.
+pub(super) fn not_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// The first characters of a caller's text, escaped, for an error message.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 40;

@@ -246,19 +246,24 @@ impl Validator {
         self.add(Field::ContentType, Rule::ContentType, Some(Received::Text(received)));
     }
 
-    /// The text of a status message; required, but may be empty.
-    pub(super) fn status_content(&mut self, given: Input<String>) -> Option<String> {
+    /// The text of a session; empty if missing.
+    pub(super) fn session_message(&mut self, given: Input<String>) -> Option<String> {
+        if given == Input::Missing { Some(String::new()) } else { self.text(Field::Message, given) }
+    }
+
+    /// A text that readers of a presence see; required, but may be empty.
+    pub(super) fn text(&mut self, field: Field, given: Input<String>) -> Option<String> {
         let rule = Rule::Text { max_chars: STATUS_MESSAGE_MAX_CHARS };
-        let content = self.required(Field::Content, given, rule)?;
-        let chars = content.chars().count();
-        let received = if content.contains('\0') {
+        let text = self.required(field, given, rule)?;
+        let chars = text.chars().count();
+        let received = if text.contains('\0') {
             "U+0000".to_owned()
         } else if chars > STATUS_MESSAGE_MAX_CHARS {
             format!("{chars} characters")
         } else {
-            return Some(content);
+            return Some(text);
         };
-        self.add(Field::Content, rule, Some(Received::Text(received)));
+        self.add(field, rule, Some(Received::Text(received)));
         None
     }
 

@@ -73,6 +73,8 @@ pub struct SetSession {
     pub key: SessionKey,
     /// The pair that the session shows.
     pub pair: Pair,
+    /// The text of the session, not empty; `None` removes it.
+    pub message: Option<String>,
     /// The time from `now` until the session expires.
     pub expires_after: Duration,
     /// The author.
@@ -103,21 +105,40 @@ pub struct ExtendSession {
     pub holder: Uuid,
     /// The time from `now` until the session expires.
     pub expires_after: Duration,
-    /// The new pair, and when the application observed it; `None` only extends the session.
-    pub change: Option<(Pair, Observed)>,
+    /// The new value; `None` only extends the session.
+    pub change: Option<SessionChange>,
+}
+
+/// A new value of a held session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionChange {
+    /// The pair that the session shows.
+    pub pair: Pair,
+    /// The text of the session, not empty; `None` removes it.
+    pub message: Option<String>,
+    /// When the application observed the pair.
+    pub observed: Observed,
 }
 
 impl ExtendSession {
     /// The columns of the pair, which are null if it stays.
     pub(super) fn pair_columns(&self) -> (Option<&'static str>, Option<&'static str>) {
-        self.change.map(|(pair, _)| (pair.availability.into(), pair.activity.into())).unzip()
+        let pair = self.change.as_ref().map(|change| change.pair);
+        pair.map(|pair| (pair.availability.into(), pair.activity.into())).unzip()
+    }
+
+    /// The column of the text. It stays if the pair does.
+    pub(super) fn message_column(&self) -> Option<&str> {
+        self.change.as_ref()?.message.as_deref()
     }
 
     /// The columns `observed_at`, which is 0 if it stays, and `observed_by_caller`.
     pub(super) fn observed_columns(&self, now: Timestamp) -> (i64, bool) {
-        match self.change {
+        match &self.change {
             None => (0, false),
-            Some((_, observed)) => (observed.at(now).as_millis(), observed != Observed::Now),
+            Some(SessionChange { observed, .. }) => {
+                (observed.at(now).as_millis(), *observed != Observed::Now)
+            }
         }
     }
 }

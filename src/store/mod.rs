@@ -52,8 +52,8 @@ pub use inspect::Inspector;
 pub use invalidation::{Invalidation, InvalidationSwitch};
 pub use items::{
     Change, ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory,
-    Observed, SessionKey, SessionRow, SetOutcome, SetSession, StoredHistory, UpdateUser, UserChange, UserKey,
-    UserRow,
+    Observed, SessionChange, SessionKey, SessionRow, SetOutcome, SetSession, StoredHistory, UpdateUser,
+    UserChange, UserKey, UserRow,
 };
 pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
 pub use reach::Unreached;
@@ -116,8 +116,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Opens or refreshes sessions.
     ///
     /// 1. A set opens a session that is not live and refreshes a session that is live.
-    /// 2. The session then shows the pair, was last set at `now`, and expires at `now` +
-    ///    `expires_after`.
+    /// 2. The session then shows the pair and the text, or no text, was last set at `now`, and
+    ///    expires at `now` + `expires_after`.
     /// 3. If a call sets one key several times, the set that was observed last applies, of equal ones
     ///    the last. Those that were observed before are stale. A set without a time was observed at
     ///    `now`.
@@ -129,8 +129,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///    opened is cleared again. A live session of another application is never cleared. A
     ///    refresh costs nothing for this. It follows the commit; the next opening makes up for a
     ///    failure.
-    /// 6. `changed_at` becomes `now` if the set changes what watchers see: the pair differs,
-    ///    the session had ended, an `Available` session had begun to fade, or the session
+    /// 6. `changed_at` becomes `now` if the set changes what watchers see: the pair or the text
+    ///    differs, the session had ended, an `Available` session had begun to fade, or the session
     ///    now ends earlier. A plain refresh leaves `changed_at` unchanged. A session that would
     ///    have ended or faded within [`SETTLES_AFTER`] counts as ended or faded.
     /// 7. `changed_at` moves forward on every change, beyond every end and fade that a reader may
@@ -175,8 +175,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// 1. A session that the stream holds is set at `now` and expires at `now` + `expires_after`. A
     ///    later expiry is kept.
-    /// 2. A change also sets the pair. It does not apply if it is stale. An extension without a change
-    ///    keeps the pair and the time of observation.
+    /// 2. A change also sets the pair and the text. It does not apply if it is stale. An extension
+    ///    without a change keeps them and the time of observation.
     /// 3. An expired session becomes live again.
     /// 4. A session that was cleared, that the stream does not hold, or that is missing stays so.
     /// 5. If a call extends one session several times, all extensions apply in their order.

@@ -124,6 +124,7 @@ fn span<R: Row>(part: &str, ended_at: Option<Timestamp>, row: &R) -> Result<Span
         "session" => SpanValue::Session {
             session_id: stored_session_id(required(row.text(1)?)?)?,
             pair: pair(row.text(2)?, row.text(3)?)?,
+            message: row.text(12)?.map(ToOwned::to_owned),
             changed_at: required(row.time(5)?)?,
         },
         "preference" => SpanValue::Preferred(pair(row.text(2)?, row.text(3)?)?),
@@ -165,6 +166,7 @@ fn add_session<R: Row>(user: &mut User, session_id: &str, now: Timestamp, row: &
     user.sessions.push(Session {
         session_id: stored_session_id(session_id)?,
         pair: pair(row.text(2)?, row.text(3)?)?,
+        message: row.text(12)?.map(ToOwned::to_owned),
         set_at: required(row.time(4)?)?,
         opened_at: required(row.time(8)?)?,
         changed_at,

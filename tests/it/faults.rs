@@ -185,7 +185,7 @@ async fn an_unavailable_store_returns_a_retry_delay_and_no_internals() {
         availability: 2,
         activity: 2,
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     };
     let status = client.set_presence(request).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -287,7 +287,7 @@ async fn a_full_queue_is_429_with_a_retry_delay() {
         availability: 2,
         activity: 2,
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     };
     let mut batches = JoinSet::new();
     let mut send_batch = || {

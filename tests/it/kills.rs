@@ -87,7 +87,7 @@ async fn write(writer: usize, at: SocketAddr, signer: Arc<Signer>, stop: Arc<Ato
                 availability: availability.into(),
                 activity: activity.into(),
                 expiration_duration: None,
-                observed_time: None,
+                ..Default::default()
             });
             authorize(request.metadata_mut());
             let known = match client.set_presence(request).await {

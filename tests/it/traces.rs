@@ -44,7 +44,7 @@ async fn set(server: &Server, api: Api, traceparent: &str) {
                 availability: Availability::Busy.into(),
                 activity: Activity::InACall.into(),
                 expiration_duration: None,
-                observed_time: None,
+                ..Default::default()
             });
             let metadata = request.metadata_mut();
             metadata.insert("traceparent", traceparent.parse().unwrap());

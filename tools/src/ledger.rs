@@ -251,7 +251,7 @@ impl Writer {
                     availability: availability.into(),
                     activity: activity.into(),
                     expiration_duration: Some(LIFETIME),
-                    observed_time: None,
+                    ..Default::default()
                 };
                 self.client.set_presence(request).await.map(drop)
             }

@@ -27,7 +27,11 @@ pub(super) fn now(facts: &Facts<'_>, shown: Option<&Shown<'_>>, start: Option<Ti
     };
     let next = match facts.decision.next_transition {
         Some(Transition { at, to }) if to == presence => {
-            format!("Without a write the status message expires at {at}.")
+            // Else another session decides, which shows the same pair with another text.
+            let is_end =
+                |span: &Span| matches!(span.value, SpanValue::StatusMessage(_)) && span.ended_at == Some(at);
+            let verb = if facts.spans.iter().any(is_end) { "expires" } else { "changes" };
+            format!("Without a write the status message {verb} at {at}.")
         }
         Some(Transition { at, to }) => format!("Without a write the presence changes to {to} at {at}."),
         None => "Without a write the presence does not change.".to_owned(),

@@ -11,7 +11,7 @@ use crate::service::{Caller, Error, HoldEvent, HoldPresence, Operation, Service}
 
 impl Service {
     /// Holds one session while `messages` is open. The first message opens the session, and each
-    /// further one changes its pair. In between the session is extended every half of `grace`,
+    /// further one changes its pair and its text. In between the session is extended every half of `grace`,
     /// each time until the next extension plus `grace`.
     ///
     /// When `messages` ends, the session is cleared, also if the caller drops the returned stream

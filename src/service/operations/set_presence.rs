@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
-    service::{Caller, Error, Input, Operation, Service, validator::Validator},
+    service::{Caller, Error, Input, Operation, Service, input::not_empty, validator::Validator},
     store::{Observed, SetSession},
 };
 
@@ -23,6 +23,8 @@ pub struct SetPresence {
     pub expiration_duration: Input<Duration>,
     /// When the application observed the pair; now if missing.
     pub observed_time: Input<Timestamp>,
+    /// The text of the session, up to 280 characters; none if missing or empty.
+    pub message: Input<String>,
 }
 
 /// A valid [`SetPresence`] that is not authorized yet.
@@ -30,6 +32,7 @@ pub(super) struct ValidSetPresence {
     user_id: UserId,
     session_id: SessionId,
     pair: Pair,
+    message: Option<String>,
     expires_after: Duration,
     observed: Observed,
 }
@@ -42,10 +45,12 @@ impl SetPresence {
         let pair = validator.session_pair(self.availability, self.activity);
         let expires_after = validator.session_expiration(self.expiration_duration);
         let observed = validator.observed(self.observed_time, now);
+        let message = validator.session_message(self.message);
         Some(ValidSetPresence {
             user_id: user_id?,
             session_id: session_id?,
             pair: pair?,
+            message: not_empty(message?),
             expires_after: expires_after?,
             observed: observed?,
         })
@@ -55,9 +60,10 @@ impl SetPresence {
 impl ValidSetPresence {
     /// The session to set, if the caller has the permission.
     pub(super) fn authorize(self, caller: &Caller, operation: Operation) -> Result<SetSession, Error> {
-        let Self { user_id, session_id, pair, expires_after, observed } = self;
+        let Self { user_id, session_id, pair, message, expires_after, observed } = self;
         let key = caller.authorize_session(operation, user_id, session_id)?;
-        Ok(SetSession { key, pair, expires_after, set_by: caller.author(), observed, holder: None })
+        let set_by = caller.author();
+        Ok(SetSession { key, pair, message, expires_after, set_by, observed, holder: None })
     }
 }
 

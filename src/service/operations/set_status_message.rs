@@ -1,7 +1,7 @@
 //! Sets a user's status message. Graph: setStatusMessage.
 
 use crate::{
-    service::{Caller, Error, Expiry, Input, Operation, Service},
+    service::{Caller, Error, Expiry, Field, Input, Operation, Service},
     store::UserChange,
 };
 
@@ -24,7 +24,7 @@ impl Service {
         let mut validator = self.validator();
         let user_id = validator.user_id(request.user_id);
         validator.status_content_type(request.content_type);
-        let content = validator.status_content(request.content);
+        let content = validator.text(Field::Content, request.content);
         let expires_at = validator.status_expiry(request.expiry, self.clock.now());
         let (user_id, content) = validator.finish(user_id.zip(content))?;
         let (operation, message) = if content.is_empty() {

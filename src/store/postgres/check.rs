@@ -82,7 +82,8 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
     let key = SessionKey { user: user.clone(), session_id: SessionId::placeholder() };
     let set_by = Author::default();
     let (expires_after, observed, holder) = (Duration::ZERO, Observed::Now, None);
-    let set = [SetSession { key: key.clone(), pair: Pair::AWAY, expires_after, set_by, observed, holder }];
+    let (key_of_set, pair, message) = (key.clone(), Pair::AWAY, None);
+    let set = [SetSession { key: key_of_set, pair, message, expires_after, set_by, observed, holder }];
     named(set::SET_SESSIONS.name, set::write(statements, NOW, &keys::newest_of_each(NOW, &set)).await)?;
     let clear = [ClearSession { key: key.clone(), cleared_by: Author::default(), observed, holder }];
     let clear = keys::newest_of_each(NOW, &clear);

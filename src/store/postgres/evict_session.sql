@@ -20,6 +20,7 @@ with written as (
         cleared_by_user             = null,
         previous_availability       = s.availability,
         previous_activity           = s.activity,
+        previous_message            = s.message,
         previous_started_at         = s.started_at,
         previous_ended_at           = greatest(s.started_at, $5::bigint),
         previous_end_reason         = 'evicted',
@@ -34,17 +35,17 @@ with written as (
       and s.cleared_at is null
       and s.expires_at > $5
     returning
-        tenant_id, user_id, session_id, availability, activity,
+        tenant_id, user_id, session_id, availability, activity, message,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
         previous_set_by_application, previous_set_by_user
 ), appended as (
     insert into presence_history (
         tenant_id, user_id, part, session_id, started_at, ended_at,
-        availability, activity, changed_at, set_at, set_by_application, set_by_user, end_reason
+        availability, activity, content, changed_at, set_at, set_by_application, set_by_user, end_reason
     )
     select tenant_id, user_id, 'session', session_id, previous_started_at, previous_ended_at,
-           availability, activity,
+           availability, activity, message,
            previous_changed_at, previous_set_at, previous_set_by_application, previous_set_by_user,
            previous_end_reason
     from written

@@ -66,6 +66,7 @@ pub(super) async fn write(
         .bind(all().map(|extension| extension.pair_columns().1).collect::<Vec<_>>())
         .bind(observed().map(|(at, _)| at).collect::<Vec<_>>())
         .bind(observed().map(|(_, by_caller)| by_caller).collect::<Vec<_>>())
+        .bind(all().map(ExtendSession::message_column).collect::<Vec<_>>())
         .bind(now.as_millis());
     statements.write(now, &EXTEND_SESSIONS, query).await
 }

@@ -9,7 +9,7 @@
 -- own row, which have no `end_reason`, and of the history.
 select user_id, session_id, availability, activity, set_at, changed_at, expires_at, cleared_at, opened_at,
        null::text as preferred_availability, null::text as preferred_activity, null::bigint as preferred_expires_at,
-       null::text as status_content, null::bigint as status_set_at, null::bigint as status_expires_at,
+       message as status_content, null::bigint as status_set_at, null::bigint as status_expires_at,
        null::text as manual_location_type, null::text as manual_place_id,
        null::text as automatic_location_type, null::text as automatic_place_id,
        null::text as part, started_at, null::bigint as ended_at, set_by_application, set_by_user,

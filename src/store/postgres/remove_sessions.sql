@@ -24,10 +24,10 @@ with removed as (
 ), appended as (
     insert into presence_history (
         tenant_id, user_id, part, session_id, started_at, ended_at,
-        availability, activity, changed_at, set_at, set_by_application, set_by_user, end_reason
+        availability, activity, content, changed_at, set_at, set_by_application, set_by_user, end_reason
     )
     select tenant_id, user_id, 'session', session_id, started_at, greatest(started_at, least($5::bigint, expires_at)),
-           availability, activity, changed_at, set_at, set_by_application, set_by_user,
+           availability, activity, message, changed_at, set_at, set_by_application, set_by_user,
            case when expires_at <= $5 then 'expired' else 'evicted' end
     from removed
     where cleared_at is null

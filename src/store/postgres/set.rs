@@ -63,6 +63,7 @@ pub(super) async fn write(
         .bind(all().map(|set| author_columns(&set.set_by).1).collect::<Vec<_>>())
         .bind(sets.iter().map(|newest| newest.observed.column()).collect::<Vec<_>>())
         .bind(all().map(|set| set.holder).collect::<Vec<_>>())
+        .bind(all().map(|set| set.message.as_deref()).collect::<Vec<_>>())
         .bind(now.as_millis());
     statements.write(now, &SET_SESSIONS, query).await
 }

@@ -8,12 +8,12 @@ when new.previous_ended_at is not null
 begin
     insert into presence_history (
         tenant_id, user_id, part, session_id, started_at, ended_at,
-        availability, activity, changed_at, set_at, set_by_application, set_by_user,
+        availability, activity, content, changed_at, set_at, set_by_application, set_by_user,
         end_reason, ended_by_application, ended_by_user
     )
     values (
         new.tenant_id, new.user_id, 'session', new.session_id, new.previous_started_at, new.previous_ended_at,
-        new.previous_availability, new.previous_activity,
+        new.previous_availability, new.previous_activity, new.previous_message,
         new.previous_changed_at, new.previous_set_at, new.previous_set_by_application, new.previous_set_by_user,
         new.previous_end_reason,
         case new.previous_end_reason
@@ -34,11 +34,11 @@ when old.cleared_at is null
 begin
     insert into presence_history (
         tenant_id, user_id, part, session_id, started_at, ended_at,
-        availability, activity, changed_at, set_at, set_by_application, set_by_user, end_reason
+        availability, activity, content, changed_at, set_at, set_by_application, set_by_user, end_reason
     )
     values (
         old.tenant_id, old.user_id, 'session', old.session_id, old.started_at, max(old.started_at, old.expires_at),
-        old.availability, old.activity, old.changed_at, old.set_at, old.set_by_application, old.set_by_user, 'expired'
+        old.availability, old.activity, old.message, old.changed_at, old.set_at, old.set_by_application, old.set_by_user, 'expired'
     );
 end;
 

@@ -18,7 +18,7 @@ on conflict (tenant_id, user_id, session_id) do update set
     previous_holder    = case when s.holder is not excluded.holder then s.holder end,
     (
         started_at, cleared_at, cleared_by_application, cleared_by_user,
-        previous_availability, previous_activity,
+        previous_availability, previous_activity, previous_message,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
         previous_set_by_application, previous_set_by_user
@@ -30,14 +30,14 @@ on conflict (tenant_id, user_id, session_id) do update set
                    case when s.expires_at <= excluded.cleared_at + 3000 then s.expires_at + 1 else 0 end
                ),
                excluded.cleared_by_application, excluded.cleared_by_user,
-               s.availability, s.activity,
+               s.availability, s.activity, s.message,
                s.started_at, max(s.started_at, excluded.cleared_at), 'cleared',
                s.changed_at, s.set_at,
                s.set_by_application, s.set_by_user
         where s.cleared_at is null and s.expires_at > excluded.cleared_at
         union all
         select s.started_at, s.cleared_at, s.cleared_by_application, s.cleared_by_user,
-               null, null, null, null, null, null, null, null, null
+               null, null, null, null, null, null, null, null, null, null
         where s.cleared_at is not null or s.expires_at <= excluded.cleared_at
     )
 where (not excluded.observed_by_caller or s.observed_at <= excluded.observed_at)

@@ -28,10 +28,11 @@ pub(super) struct SessionColumns<'a>(
     Option<&'a str>,
     Option<i64>,
     Option<String>,
+    Option<&'a str>,
 );
 
 impl<'a> SessionColumns<'a> {
-    /// The key, the pair, `expires_at`, the author, `observed_at` and the holder.
+    /// The key, the pair, `expires_at`, the author, `observed_at`, the holder and the text.
     pub(super) fn new(now: Timestamp, newest: &Newest<'a, SetSession>) -> Self {
         let set = newest.write;
         let (application, user) = author_columns(&set.set_by);
@@ -46,10 +47,11 @@ impl<'a> SessionColumns<'a> {
             user,
             newest.observed.column(),
             set.holder.map(|holder| holder.to_string()),
+            set.message.as_deref(),
         )
     }
 
-    /// Binds the columns as ten parameters.
+    /// Binds the columns as eleven parameters.
     pub(super) fn bind(
         self,
         query: Query<'a, Sqlite, SqliteArguments>,
@@ -65,9 +67,10 @@ impl<'a> SessionColumns<'a> {
             user,
             observed_at,
             holder,
+            message,
         ) = self;
         let query = query.bind(tenant_id).bind(user_id).bind(session_id).bind(availability).bind(activity);
-        query.bind(expires_at).bind(application).bind(user).bind(observed_at).bind(holder)
+        query.bind(expires_at).bind(application).bind(user).bind(observed_at).bind(holder).bind(message)
     }
 }
 

@@ -36,6 +36,7 @@ struct Columns<'a>(
     Option<&'static str>,
     i64,
     bool,
+    Option<&'a str>,
 );
 
 impl<'a> Columns<'a> {
@@ -52,6 +53,7 @@ impl<'a> Columns<'a> {
             activity,
             observed_at,
             by_caller,
+            extension.message_column(),
         )
     }
 }

@@ -1,7 +1,8 @@
 -- Extends or changes held sessions, and returns those that it extended; see Store::extend_sessions.
 --
 -- ?1 the sessions, a JSON array of arrays: tenant_id, user_id, session_id, holder, expires_at,
--- availability, activity: null if the pair stays, observed_at: 0 if it stays, observed_by_caller
+-- availability, activity: null if the pair and the text stay, observed_at: 0 if it stays,
+-- observed_by_caller, message
 -- ?2 now
 --
 -- A trigger keeps the spans that end; see append_spans.sql.
@@ -10,6 +11,7 @@
 update presence_sessions as s
 set availability       = coalesce(held.value ->> 5, s.availability),
     activity           = coalesce(held.value ->> 6, s.activity),
+    message            = case when held.value ->> 5 is null then s.message else held.value ->> 9 end,
     set_at             = max(s.set_at, ?2),
     expires_at         = max(s.expires_at, held.value ->> 4),
     observed_at        = case
@@ -21,7 +23,7 @@ set availability       = coalesce(held.value ->> 5, s.availability),
     previous_holder    = null,
     (
         opened_at, started_at, changed_at,
-        previous_availability, previous_activity,
+        previous_availability, previous_activity, previous_message,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
         previous_set_by_application, previous_set_by_user
@@ -29,7 +31,7 @@ set availability       = coalesce(held.value ->> 5, s.availability),
         select case when extended.opens then max(?2, s.changed_at + 1, extended.seen_at) else s.opened_at end,
                case when extended.changes then max(?2, s.started_at) else s.started_at end,
                case when extended.changes then max(?2, s.changed_at + 1, coalesce(extended.seen_at, 0)) else s.changed_at end,
-               ended.availability, ended.activity,
+               ended.availability, ended.activity, ended.message,
                ended.started_at, ended.ended_at, ended.end_reason,
                ended.changed_at, ended.set_at,
                ended.set_by_application, ended.set_by_user
@@ -38,7 +40,8 @@ set availability       = coalesce(held.value ->> 5, s.availability),
                    s.expires_at <= ?2 + 3000 as opens,
                    seen.at is not null
                        or s.availability <> coalesce(held.value ->> 5, s.availability)
-                       or s.activity <> coalesce(held.value ->> 6, s.activity) as changes
+                       or s.activity <> coalesce(held.value ->> 6, s.activity)
+                       or (held.value ->> 5 is not null and s.message is not held.value ->> 9) as changes
             from (
                 select case
                            when s.expires_at <= ?2 + 3000 then s.expires_at
@@ -49,7 +52,7 @@ set availability       = coalesce(held.value ->> 5, s.availability),
             ) as seen
         ) as extended
         left join (
-            select s.availability, s.activity,
+            select s.availability, s.activity, s.message,
                    s.started_at,
                    max(s.started_at, min(?2, s.expires_at)) as ended_at,
                    case when s.expires_at <= ?2 then 'expired' else 'changed' end as end_reason,

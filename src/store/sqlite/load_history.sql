@@ -10,7 +10,7 @@
 -- start of the complete history, if spans were removed or left out.
 select user_id, session_id, availability, activity, set_at, changed_at, expires_at, cleared_at, opened_at,
        null as preferred_availability, null as preferred_activity, null as preferred_expires_at,
-       null as status_content, null as status_set_at, null as status_expires_at,
+       message as status_content, null as status_set_at, null as status_expires_at,
        null as manual_location_type, null as manual_place_id,
        null as automatic_location_type, null as automatic_place_id,
        null as part, started_at, null as ended_at, set_by_application, set_by_user,

@@ -3,7 +3,7 @@
 -- ?1 tenant_id
 -- ?2 user_id
 select user_id, session_id, availability, activity, set_at, changed_at, expires_at, cleared_at, opened_at,
-       null, null, null, null, null, null, null, null, null, null
+       null, null, null, message, null, null, null, null, null, null
 from presence_sessions
 where tenant_id = ?1
   and user_id = ?2

@@ -1,19 +1,20 @@
 -- Opens or refreshes one session; see set_sessions.sql, which does it for several.
 --
 -- ?1 tenant_id, ?2 user_id, ?3 session_id, ?4 availability, ?5 activity, ?6 expires_at,
--- ?7 set_by_application, ?8 set_by_user, ?9 observed_at, ?10 holder
--- ?11 now
+-- ?7 set_by_application, ?8 set_by_user, ?9 observed_at, ?10 holder, ?11 message
+-- ?12 now
 insert into presence_sessions as s (
-    tenant_id, user_id, session_id, availability, activity,
+    tenant_id, user_id, session_id, availability, activity, message,
     opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller, holder,
     set_by_application, set_by_user
 )
 values (
-    ?1, ?2, ?3, ?4, ?5, ?11, ?11, ?11, ?11, ?6, coalesce(?9, ?11), ?9 is not null, ?10, ?7, ?8
+    ?1, ?2, ?3, ?4, ?5, ?11, ?12, ?12, ?12, ?12, ?6, coalesce(?9, ?12), ?9 is not null, ?10, ?7, ?8
 )
 on conflict (tenant_id, user_id, session_id) do update set
     availability       = excluded.availability,
     activity           = excluded.activity,
+    message            = excluded.message,
     set_at             = excluded.set_at,
     expires_at         = excluded.expires_at,
     observed_at        = case
@@ -27,7 +28,7 @@ on conflict (tenant_id, user_id, session_id) do update set
     set_by_user        = excluded.set_by_user,
     (
         opened_at, started_at, changed_at, cleared_at, cleared_by_application, cleared_by_user,
-        previous_availability, previous_activity,
+        previous_availability, previous_activity, previous_message,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
         previous_set_by_application, previous_set_by_user
@@ -36,7 +37,7 @@ on conflict (tenant_id, user_id, session_id) do update set
                case when writes.changes or writes.is_by_another then max(excluded.set_at, s.started_at) else s.started_at end,
                case when writes.changes then max(excluded.set_at, s.changed_at + 1, coalesce(writes.seen_at, 0)) else s.changed_at end,
                null, null, null,
-               ended.availability, ended.activity,
+               ended.availability, ended.activity, ended.message,
                ended.started_at, ended.ended_at, ended.end_reason,
                ended.changed_at, ended.set_at,
                ended.set_by_application, ended.set_by_user
@@ -46,6 +47,7 @@ on conflict (tenant_id, user_id, session_id) do update set
                    seen.at is not null
                        or s.availability <> excluded.availability
                        or s.activity <> excluded.activity
+                       or s.message is not excluded.message
                        or excluded.expires_at < s.expires_at as changes,
                    s.set_by_application is not excluded.set_by_application
                        or s.set_by_user is not excluded.set_by_user as is_by_another
@@ -61,7 +63,7 @@ on conflict (tenant_id, user_id, session_id) do update set
             ) as seen
         ) as writes
         left join (
-            select s.availability, s.activity,
+            select s.availability, s.activity, s.message,
                    s.started_at,
                    max(s.started_at, min(excluded.set_at, s.expires_at)) as ended_at,
                    case when s.expires_at <= excluded.set_at then 'expired' else 'changed' end as end_reason,

@@ -1,7 +1,7 @@
 -- Opens or refreshes sessions; see Store::set_sessions.
 --
 -- ?1 the sessions, a JSON array of arrays: tenant_id, user_id, session_id, availability, activity,
--- expires_at, set_by_application, set_by_user, observed_at, holder
+-- expires_at, set_by_application, set_by_user, observed_at, holder, message
 -- ?2 now
 --
 -- Returns each session that was written, which is all but stale ones, and whether replicas must be
@@ -12,11 +12,11 @@
 -- SETTLES_AFTER, 3000 ms, after now. 300000 ms are INACTIVE_AFTER and 600000 ms AWAY_AFTER.
 -- Without `where true`, SQLite would parse `on conflict` as the `on` of a join.
 insert into presence_sessions as s (
-    tenant_id, user_id, session_id, availability, activity,
+    tenant_id, user_id, session_id, availability, activity, message,
     opened_at, started_at, changed_at, set_at, expires_at, observed_at, observed_by_caller, holder,
     set_by_application, set_by_user
 )
-select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 10,
        ?2, ?2, ?2, ?2, value ->> 5, coalesce(value ->> 8, ?2), value ->> 8 is not null, value ->> 9,
        value ->> 6, value ->> 7
 from json_each(?1)
@@ -24,6 +24,7 @@ where true
 on conflict (tenant_id, user_id, session_id) do update set
     availability       = excluded.availability,
     activity           = excluded.activity,
+    message            = excluded.message,
     set_at             = excluded.set_at,
     expires_at         = excluded.expires_at,
     observed_at        = case
@@ -37,7 +38,7 @@ on conflict (tenant_id, user_id, session_id) do update set
     set_by_user        = excluded.set_by_user,
     (
         opened_at, started_at, changed_at, cleared_at, cleared_by_application, cleared_by_user,
-        previous_availability, previous_activity,
+        previous_availability, previous_activity, previous_message,
         previous_started_at, previous_ended_at, previous_end_reason,
         previous_changed_at, previous_set_at,
         previous_set_by_application, previous_set_by_user
@@ -46,7 +47,7 @@ on conflict (tenant_id, user_id, session_id) do update set
                case when writes.changes or writes.is_by_another then max(excluded.set_at, s.started_at) else s.started_at end,
                case when writes.changes then max(excluded.set_at, s.changed_at + 1, coalesce(writes.seen_at, 0)) else s.changed_at end,
                null, null, null,
-               ended.availability, ended.activity,
+               ended.availability, ended.activity, ended.message,
                ended.started_at, ended.ended_at, ended.end_reason,
                ended.changed_at, ended.set_at,
                ended.set_by_application, ended.set_by_user
@@ -56,6 +57,7 @@ on conflict (tenant_id, user_id, session_id) do update set
                    seen.at is not null
                        or s.availability <> excluded.availability
                        or s.activity <> excluded.activity
+                       or s.message is not excluded.message
                        or excluded.expires_at < s.expires_at as changes,
                    s.set_by_application is not excluded.set_by_application
                        or s.set_by_user is not excluded.set_by_user as is_by_another
@@ -71,7 +73,7 @@ on conflict (tenant_id, user_id, session_id) do update set
             ) as seen
         ) as writes
         left join (
-            select s.availability, s.activity,
+            select s.availability, s.activity, s.message,
                    s.started_at,
                    max(s.started_at, min(excluded.set_at, s.expires_at)) as ended_at,
                    case when s.expires_at <= excluded.set_at then 'expired' else 'changed' end as end_reason,

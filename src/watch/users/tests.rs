@@ -18,8 +18,15 @@ fn key(user: &str) -> UserKey {
 /// A user with one session that shows `pair` until an hour after [`NOW`].
 fn showing(pair: Pair) -> User {
     let (session_id, set_at) = (SessionId::parse("app").unwrap(), NOW - HOUR);
-    let session =
-        Session { session_id, pair, set_at, opened_at: set_at, changed_at: set_at, expires_at: NOW + HOUR };
+    let session = Session {
+        session_id,
+        pair,
+        message: None,
+        set_at,
+        opened_at: set_at,
+        changed_at: set_at,
+        expires_at: NOW + HOUR,
+    };
     User { sessions: vec![session], ..User::default() }
 }
 

@@ -66,7 +66,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         availability: Availability::Busy.into(),
         activity: Activity::InACall.into(),
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     };
     let prefer = SetUserPreferredPresenceRequest {
         user_id: user_id.clone(),

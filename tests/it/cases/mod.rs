@@ -5,6 +5,7 @@
 mod ids;
 mod observed;
 mod sessions;
+mod texts;
 mod users;
 
 use std::time::Duration;
@@ -27,6 +28,8 @@ on_every_engine![
 enum Line {
     /// Set USER SESSION PAIR EXPIRATION → outcome.
     Set(&'static str, &'static str, &'static str, &'static str, Want),
+    /// Set USER SESSION PAIR TEXT for an hour → outcome.
+    SetText(&'static str, &'static str, &'static str, &'static str, Want),
     /// Clear USER SESSION → outcome.
     Clear(&'static str, &'static str, Want),
     /// Set USER SESSION PAIR for an hour, observed at this number of milliseconds after the start
@@ -77,7 +80,7 @@ enum Want {
 
 use Line::{
     Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearObserved, ClearPreferred, Get, Manual,
-    Message, Pass, Prefer, Set, SetMany, SetObserved,
+    Message, Pass, Prefer, Set, SetMany, SetObserved, SetText,
 };
 use Want::{Done, Each, Invalid, NoRoom, NotFound, Shows, Stale};
 
@@ -101,7 +104,8 @@ async fn every_case_through_http(engine: Engine) {
 
 /// Runs each case on a database of its own.
 async fn run_all(engine: Engine, api: Api) {
-    for (name, lines) in [sessions::CASES, users::CASES, ids::CASES, observed::CASES].concat() {
+    let cases = [sessions::CASES, users::CASES, texts::CASES, ids::CASES, observed::CASES].concat();
+    for (name, lines) in cases {
         let server = Server::start(engine).await;
         let client = Client::new(api, server.addresses.grpc, server.addresses.http);
         for line in lines {
@@ -117,6 +121,9 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
         Pass(millis) => return server.clock.advance(Duration::from_millis(millis)),
         Set(user, session, pair, expiration, want) => {
             (client.set(user, session, pair, expiration).await, user, want)
+        }
+        SetText(user, session, pair, text, want) => {
+            (client.set_text(user, session, pair, text).await, user, want)
         }
         Clear(user, session, want) => (client.clear(user, session).await, user, want),
         SetObserved(user, session, pair, millis, want) => {

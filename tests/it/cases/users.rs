@@ -18,8 +18,8 @@ macro_rules! umlauts {
 
 const DAY: u64 = 24 * 60 * MINUTE;
 /// 280 characters of two bytes each.
-const LONGEST_MESSAGE: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlauts!());
-const MESSAGE_TOO_LONG: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlauts!(), "x");
+pub(super) const LONGEST_MESSAGE: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlauts!());
+pub(super) const MESSAGE_TOO_LONG: &str = concat!(umlauts!(), umlauts!(), umlauts!(), umlauts!(), "x");
 
 pub(super) const CASES: &[(&str, &[Line])] = &[
     (

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::{ClearSession, ExtendSession, Hold, Observed, SETTLES_AFTER, SetOutcome, SetSession},
+    store::{
+        ClearSession, ExtendSession, Hold, Observed, SETTLES_AFTER, SessionChange, SetOutcome, SetSession,
+    },
 };
 use uuid::Uuid;
 
@@ -12,7 +14,7 @@ use crate::support::{database::Engine, on_every_engine};
 on_every_engine![
     a_session_that_the_stream_holds_is_extended,
     a_later_expiry_is_kept,
-    a_change_also_sets_the_pair,
+    a_change_also_sets_the_pair_and_the_text,
     a_stale_change_does_not_apply,
     an_expired_session_becomes_live_again,
     a_cleared_session_is_unaffected,
@@ -29,7 +31,8 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// An extension with a new pair.
 fn change(session: &str, pair: Pair, observed: Observed) -> ExtendSession {
-    ExtendSession { change: Some((pair, observed)), ..extension("u", session, MINUTE) }
+    let change = SessionChange { pair, message: None, observed };
+    ExtendSession { change: Some(change), ..extension("u", session, MINUTE) }
 }
 
 impl Subject {
@@ -65,7 +68,7 @@ async fn a_later_expiry_is_kept(engine: Engine) {
     assert_eq!((session.set_at, session.expires_at), (now, start() + HOUR));
 }
 
-async fn a_change_also_sets_the_pair(engine: Engine) {
+async fn a_change_also_sets_the_pair_and_the_text(engine: Engine) {
     let subject = Subject::new(engine).await;
     subject.set(start(), &[hold("u", "a", IN_A_CALL, MINUTE)]).await;
     let changed = subject.extend(start(), &[change("a", Pair::AWAY, Observed::Now)]).await;
@@ -74,6 +77,32 @@ async fn a_change_also_sets_the_pair(engine: Engine) {
     assert_eq!((session.pair, session.changed_at), (Pair::AWAY, start() + TICK));
     let ended = subject.history(start(), "u").await.spans;
     assert_eq!(ended.len(), 2, "{ended:?}");
+    // A text alone is a change, too. An extension keeps it, and a change without it removes it.
+    let change = |text: Option<&str>| {
+        let change =
+            SessionChange { pair: Pair::AWAY, message: text.map(ToOwned::to_owned), observed: Observed::Now };
+        ExtendSession { change: Some(change), ..extension("u", "a", MINUTE) }
+    };
+    let mut spans = 2;
+    for (seconds, held, text) in [
+        (1, change(Some("bank")), Some("bank")),
+        (2, extension("u", "a", MINUTE), Some("bank")),
+        (3, change(Some("bank")), Some("bank")),
+        (4, change(Some("boss")), Some("boss")),
+        (5, change(None), None),
+        (6, extension("u", "a", MINUTE), None),
+    ] {
+        let before = subject.only(start()).await;
+        let now = start() + seconds * Duration::from_secs(1);
+        assert_eq!(subject.extend(now, &[held]).await, [Some(now + MINUTE)]);
+        let session = subject.only(now).await;
+        assert_eq!((session.message.as_deref(), session.pair), (text, Pair::AWAY));
+        let differs = before.message != session.message;
+        assert_eq!(session.changed_at, if differs { now } else { before.changed_at });
+        spans += usize::from(differs);
+        assert_eq!(subject.history(now, "u").await.spans.len(), spans);
+    }
+    assert_eq!(spans, 5);
 }
 
 async fn a_stale_change_does_not_apply(engine: Engine) {

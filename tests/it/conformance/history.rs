@@ -99,7 +99,8 @@ async fn a_span_ends_when_its_value_is_changed_or_cleared_or_expires(engine: Eng
     let current = history.spans.last().unwrap();
     assert_eq!((current.started_at, current.ended_at, &current.end), (at(9), Some(at(69)), &None));
     let session_id = SessionId::parse("a").unwrap();
-    assert_eq!(current.value, SpanValue::Session { session_id, pair: Pair::AWAY, changed_at: at(9) });
+    let value = SpanValue::Session { session_id, pair: Pair::AWAY, message: None, changed_at: at(9) };
+    assert_eq!(current.value, value);
     assert_eq!(subject.history(at(10), "v").await, StoredHistory::default());
 }
 

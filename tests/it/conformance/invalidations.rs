@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use presenced::{
     presence::{INACTIVE_AFTER, Pair, Timestamp},
-    store::{Invalidation, InvalidationFeed, UserChange},
+    store::{Invalidation, InvalidationFeed, SetSession, UserChange},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, extension, hold, key, message, set, start, update};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, extension, hold, key, message, set, set_text, start, update};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
@@ -79,6 +79,13 @@ async fn watchers_are_notified_of_the_users_whose_changed_at_moved(engine: Engin
     assert_eq!(consumer.users_after_set(start(), &["u", "v"], IN_A_CALL, HOUR).await, ["u", "v"], "opened");
     let now = start() + MINUTE;
     assert_eq!(consumer.users_after_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "another pair");
+    let text = SetSession { pair: Pair::AVAILABLE, ..set_text("u", "a", "bank", HOUR) };
+    consumer.subject.set(now, std::slice::from_ref(&text)).await;
+    assert_eq!(consumer.users().await, ["u"], "another text");
+    let now = now + MINUTE;
+    consumer.subject.set(now, &[text]).await;
+    assert_eq!(consumer.users().await, [""; 0], "the same text");
+    assert_eq!(consumer.users_after_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "no text");
     let now = now + INACTIVE_AFTER;
     assert_eq!(consumer.users_after_set(now, &["u"], Pair::AVAILABLE, HOUR).await, ["u"], "had faded");
     let now = now + MINUTE;

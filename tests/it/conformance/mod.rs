@@ -14,6 +14,7 @@ mod load;
 mod observed;
 mod room;
 mod set_sessions;
+mod texts;
 mod update_user;
 
 pub use history::check_chain;
@@ -122,7 +123,13 @@ pub fn message(content: &str) -> UserChange {
 
 pub fn set(user: &str, session: &str, pair: Pair, expires_after: Duration) -> SetSession {
     let set_by = Author::default();
-    SetSession { key: key(user, session), pair, expires_after, set_by, observed: Observed::Now, holder: None }
+    let (key, observed) = (key(user, session), Observed::Now);
+    SetSession { key, pair, message: None, expires_after, set_by, observed, holder: None }
+}
+
+/// A set of a session with a text.
+pub fn set_text(user: &str, session: &str, text: &str, expires_after: Duration) -> SetSession {
+    SetSession { message: Some(text.to_owned()), ..set(user, session, IN_A_CALL, expires_after) }
 }
 
 /// The token of the stream that holds sessions.

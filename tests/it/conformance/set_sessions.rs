@@ -5,17 +5,19 @@ use presenced::{
     store::{SETTLES_AFTER, StoreError},
 };
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, set, set_text, start};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
     a_set_opens_a_session_that_is_not_live,
     a_set_refreshes_a_session_that_is_live,
     a_session_shows_the_pair_and_expires_after_the_duration,
+    a_session_has_the_text_of_the_last_set_or_no_text,
     the_last_of_several_sets_of_one_key_applies,
     all_sets_are_durable_when_the_call_returns,
     all_sets_apply_or_none_does,
     changed_at_becomes_now_if_the_pair_differs,
+    changed_at_becomes_now_if_the_text_differs,
     changed_at_becomes_now_if_the_session_had_ended,
     changed_at_becomes_now_if_the_session_had_begun_to_fade,
     a_set_that_may_commit_after_an_end_or_a_fade_moves_changed_at_behind_it,
@@ -55,10 +57,31 @@ async fn a_session_shows_the_pair_and_expires_after_the_duration(engine: Engine)
         subject.set(start(), &[set(session, session, pair, HOUR + TICK)]).await;
         let session_id = SessionId::parse(session).unwrap();
         let (set_at, expires_at) = (start(), start() + HOUR + TICK);
-        let expected =
-            Session { session_id, pair, set_at, opened_at: set_at, changed_at: set_at, expires_at };
+        let expected = Session {
+            session_id,
+            pair,
+            message: None,
+            set_at,
+            opened_at: set_at,
+            changed_at: set_at,
+            expires_at,
+        };
         assert_eq!(subject.load(start(), session).await, [expected]);
     }
+}
+
+async fn a_session_has_the_text_of_the_last_set_or_no_text(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    for text in ["In a call with the bank", "\u{1f4de} ünïcödé \"quoted\" \\ {} ' --"] {
+        subject.set(start(), &[set_text("u", "a", text, HOUR)]).await;
+        assert_eq!(subject.only(start()).await.message.as_deref(), Some(text));
+        // A batch is another statement on SQLite.
+        subject.set(start(), &[set_text("u", "a", text, HOUR), set_text("v", "a", "v", HOUR)]).await;
+        assert_eq!(subject.only(start()).await.message.as_deref(), Some(text));
+    }
+    assert_eq!(subject.load(start(), "v").await[0].message.as_deref(), Some("v"));
+    subject.set(start(), &[set("u", "a", IN_A_CALL, HOUR)]).await;
+    assert_eq!(subject.only(start()).await.message, None);
 }
 
 async fn the_last_of_several_sets_of_one_key_applies(engine: Engine) {
@@ -110,6 +133,22 @@ async fn changed_at_becomes_now_if_the_pair_differs(engine: Engine) {
         subject.set(now, &[set("u", "a", pair, HOUR)]).await;
         assert_eq!(subject.only(now).await.changed_at, now);
     }
+}
+
+async fn changed_at_becomes_now_if_the_text_differs(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let none = || set("u", "a", IN_A_CALL, HOUR);
+    let text = |text: &str| set_text("u", "a", text, HOUR);
+    subject.set(start(), &[none()]).await;
+    // Each change is followed by a refresh with the same text.
+    for (minutes, set) in [(1, text("bank")), (3, text("boss")), (5, none()), (7, text("bank"))] {
+        let now = start() + minutes * MINUTE;
+        subject.set(now, std::slice::from_ref(&set)).await;
+        assert_eq!(subject.only(now).await.changed_at, now, "{set:?}");
+        subject.set(now + MINUTE, std::slice::from_ref(&set)).await;
+        assert_eq!(subject.only(now + MINUTE).await.changed_at, now, "a refresh of {set:?}");
+    }
+    assert_eq!(subject.history(start() + HOUR, "u").await.spans.len(), 5);
 }
 
 async fn changed_at_becomes_now_if_the_session_had_ended(engine: Engine) {

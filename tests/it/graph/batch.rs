@@ -202,3 +202,38 @@ async fn a_batch_must_be_a_post_of_json() {
     let text = [("content-type", "text/plain")];
     api.send(Method::POST, "/beta/$batch", &text, "{}").await.is_refused(415, "UnsupportedMediaType");
 }
+
+#[tokio::test]
+async fn a_text_is_a_known_property_also_in_a_batch() {
+    let api = TestApi::new().await;
+    let set = |id: &str, text: Value, depends_on: &[&str]| {
+        let mut body: Value = serde_json::from_str(SET).unwrap();
+        body["message"] = text;
+        post(id, "setPresence", &body, depends_on)
+    };
+    let response = batch(
+        &api,
+        &json!([
+            set("1", json!("bank"), &[]),
+            get("2", &["1"]),
+            set("3", json!("x".repeat(281)), &["2"]),
+            set("4", json!("a\0b"), &["2"]),
+            set("5", json!(5), &["2"]),
+            set("6", Value::Null, &["2"]),
+            get("7", &["6"]),
+        ]),
+    )
+    .await;
+    assert_eq!(statuses(&response), [200, 200, 400, 400, 400, 200, 200]);
+    let responses = &response.body["responses"];
+    assert_eq!(responses[0]["headers"].get("presence-ignored"), None);
+    let shown = json!({ "message": { "content": "bank", "contentType": "text" } });
+    assert_eq!(responses[1]["body"]["statusMessage"], shown);
+    for (index, received) in [(2, "281 characters"), (3, "U+0000"), (4, "a number")] {
+        let rule = "`message` must be a string of at most 280 Unicode characters without U+0000";
+        let error = &responses[index]["body"]["error"];
+        assert_eq!(error["message"], format!("{rule}, got {received}."));
+        assert_eq!(error["details"][0]["target"], "message");
+    }
+    assert_eq!(responses[6]["body"]["statusMessage"], Value::Null);
+}

@@ -2,7 +2,7 @@
 
 use presenced::grpc::pb::{
     Activity, Availability, DecidingRule, ExplainPresenceRequest, ExplainPresenceResponse,
-    GetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest,
+    GetPresenceRequest, SetPresenceRequest, SetStatusMessageRequest, SetUserPreferredPresenceRequest,
 };
 
 use super::{MINUTE, busy, connect, set};
@@ -16,6 +16,7 @@ use crate::support::{
 on_every_engine![
     explain_presence_explains_sessions_and_rules,
     explain_presence_explains_the_preferred_presence_and_the_status_message,
+    explain_presence_has_the_text_of_each_session,
 ];
 
 /// The time at this number of minutes after the start.
@@ -135,4 +136,31 @@ async fn explain_presence_explains_the_preferred_presence_and_the_status_message
     server.clock.advance(10 * MINUTE);
     let over = explain().await;
     assert_eq!((over.rule(), over.preferred_presence), (DecidingRule::OnlySession, None));
+}
+
+async fn explain_presence_has_the_text_of_each_session(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut client = connect(&server).await;
+    let explain = async || {
+        let request = ExplainPresenceRequest { user_id: "u".into(), ..Default::default() };
+        connect(&server).await.explain_presence(request).await.unwrap().into_inner()
+    };
+    for (session, text) in [("desk", ""), ("phone", "bank"), ("desk", "")] {
+        let request = set("u", session, Availability::Available, Activity::Available, 60);
+        client.set_presence(SetPresenceRequest { message: text.into(), ..request }).await.unwrap();
+        server.clock.advance(MINUTE);
+    }
+    let explained = explain().await;
+    assert_eq!(words(explained.presence.as_ref().unwrap()), "u Available/Available \"bank\"");
+    let shown = explained.presence.unwrap().status_message.unwrap();
+    assert_eq!((shown.publish_time, shown.expire_time), (None, None));
+    let texts: Vec<_> = explained.sessions.iter().map(|session| session.message.as_deref()).collect();
+    assert_eq!(texts, [Some("bank"), None]);
+    let texts: Vec<_> = explained.spans.iter().map(|span| span.content.as_deref()).collect();
+    assert_eq!(texts, [Some("bank"), None]);
+    assert_eq!(explained.next_transition_time, at(6), "then the other session decides");
+    let next = "Without a write the status message changes at 2026-11-22T02:56:00.000Z.";
+    assert!(explained.explanation.ends_with(next), "{}", explained.explanation);
+    server.clock.advance(3 * MINUTE);
+    assert_eq!(words(&explain().await.presence.unwrap()), "u Available/Available");
 }

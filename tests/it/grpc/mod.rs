@@ -55,7 +55,7 @@ fn set(
         availability: availability.into(),
         activity: activity.into(),
         expiration_duration: Some(prost_types::Duration { seconds: minutes * 60, nanos: 0 }),
-        observed_time: None,
+        ..Default::default()
     }
 }
 
@@ -190,8 +190,12 @@ async fn a_batch_sets_all_sessions_or_none(engine: Engine) {
     let mut client = connect(&server).await;
     let mut requests = vec![busy("a", "x"), busy("b", "x"), busy("a b", ""), busy("c", "x")];
     requests[3].activity = 0;
+    requests[3].message = "x".repeat(281);
     let status = client.batch_set_presences(BatchSetPresencesRequest { requests }).await.unwrap_err();
-    assert_eq!(fields(&status), ["requests[2].user_id", "requests[2].session_id", "requests[3].activity"]);
+    assert_eq!(
+        fields(&status),
+        ["requests[2].user_id", "requests[2].session_id", "requests[3].activity", "requests[3].message"]
+    );
     let user_ids = ["a", "b", "c"].map(str::to_owned).to_vec();
     let read = BatchGetPresencesRequest { user_ids, ..Default::default() };
     let presences = client.batch_get_presences(read.clone()).await.unwrap().into_inner().presences;

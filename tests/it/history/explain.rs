@@ -3,8 +3,8 @@
 use presenced::grpc::pb::ExplainPresenceRequest;
 
 use super::{
-    MINUTE, at, client, get, grpc, json_minutes, json_span, json_times, minutes, set, span, start, text,
-    times,
+    MINUTE, Query, at, client, get, grpc, json_minutes, json_span, json_times, minutes, page, quoted, set,
+    span, start, text, times,
 };
 use crate::{
     graph::TestApi,
@@ -19,6 +19,7 @@ on_every_engine![
     an_earlier_instant_is_explained_the_same_after_later_changes,
     an_explanation_says_since_when_it_is_shown,
     an_explanation_has_what_applied_then,
+    the_text_of_a_session_is_explained_and_listed,
     nothing_stored_is_explained_for_earlier_instants_too,
 ];
 
@@ -29,7 +30,7 @@ struct Explained {
     rule: String,
     deciding: Option<String>,
     text: String,
-    /// The session and its set, change and expiry, in minutes.
+    /// The session, its text, and its set, change and expiry, in minutes.
     sessions: Vec<String>,
     spans: Vec<String>,
     read: String,
@@ -47,7 +48,7 @@ async fn explain_at(api: &TestApi, user: &str, minute: Option<i64>) -> Explained
     let sessions = response.sessions.iter().map(|session| {
         let times = [&session.set_time, &session.change_time, &session.expire_time];
         let times = times.map(|time| minutes(time.as_ref())).join(" ");
-        format!("{} {times}", session.session_id)
+        format!("{}{} {times}", session.session_id, quoted(session.message.as_deref()))
     });
     let explained = Explained {
         presence: words(presence),
@@ -73,7 +74,8 @@ async fn explain_at(api: &TestApi, user: &str, minute: Option<i64>) -> Explained
     let sessions = body["sessions"].as_array().unwrap().iter().map(|session| {
         let times = ["setDateTime", "changeDateTime", "expireDateTime"];
         let times = times.map(|name| json_minutes(&session[name])).join(" ");
-        format!("{} {times}", session["sessionId"].as_str().unwrap())
+        let text = quoted(session["message"].as_str());
+        format!("{}{text} {times}", session["sessionId"].as_str().unwrap())
     });
     let same = Explained {
         presence: json_words(presence),
@@ -217,6 +219,40 @@ async fn an_explanation_has_what_applied_then(engine: Engine) {
     let faded = explain_at(&api, "u", Some(21)).await;
     assert_eq!(faded.presence, "u Away/Away Office@desk-1 Manual");
     assert_eq!(faded.times[0], "20");
+}
+
+async fn the_text_of_a_session_is_explained_and_listed(engine: Engine) {
+    let api = start(engine).await;
+    let (server, client) = (&api.server, client(&api.server));
+    for text in ["bank", "boss"] {
+        assert_eq!(client.set_text("u", "phone", "Busy/InACall", text).await, Done);
+        server.clock.advance(2 * MINUTE);
+        // A refresh continues the span.
+        assert_eq!(client.set_text("u", "phone", "Busy/InACall", text).await, Done);
+        server.clock.advance(3 * MINUTE);
+    }
+    let now = explain_at(&api, "u", None).await;
+    assert_eq!(
+        (now.presence.as_str(), now.sessions),
+        ("u Busy/InACall \"boss\"", vec!["phone \"boss\" 7 5 67".to_owned()])
+    );
+    assert_eq!(client.clear("u", "phone").await, Done);
+    server.clock.advance(5 * MINUTE);
+    for (minute, text) in [(0, "bank"), (4, "bank"), (5, "boss"), (9, "boss")] {
+        let then = explain_at(&api, "u", Some(minute)).await;
+        assert_eq!(then.presence, format!("u Busy/InACall {text:?}"), "minute {minute}");
+    }
+    assert_eq!(explain_at(&api, "u", Some(10)).await.presence, "u Offline/Offline");
+    let listed = page(&api, &Query { user: "u", parts: &["session"], ..Query::default() }).await;
+    // A new text begins no interval, because the pair stays.
+    assert_eq!(listed.shown, ["Offline/Offline 10..", "Busy/InACall 0..10", "Offline/Offline ..0"]);
+    assert_eq!(
+        listed.spans[1],
+        [
+            "session phone Busy/InACall \"boss\" 5..10 @7 cleared",
+            "session phone Busy/InACall \"bank\" 0..5 @2 changed"
+        ]
+    );
 }
 
 async fn nothing_stored_is_explained_for_earlier_instants_too(engine: Engine) {

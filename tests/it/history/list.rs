@@ -256,7 +256,7 @@ async fn many_hidden_changes_hide_neither_starts_nor_intervals(engine: Engine) {
             availability: availability_number(availability),
             activity: activity_number(activity),
             expiration_duration: None,
-            observed_time: None,
+            ..Default::default()
         }
     };
     for round in 0..70 {

@@ -212,7 +212,7 @@ fn json_pair(value: &Value) -> String {
     format!("{}/{}", value["availability"].as_str().unwrap(), value["activity"].as_str().unwrap())
 }
 
-/// A span as in `session desk Busy/InACall 0..60 @0 expired by app for u, ended by …`.
+/// A span as in `session desk Busy/InACall "bank" 0..60 @0 expired by app for u, ended by …`.
 fn span(span: &HistorySpan) -> String {
     let location = |location: &Option<WorkLocation>| {
         location.as_ref().map_or_else(
@@ -226,9 +226,10 @@ fn span(span: &HistorySpan) -> String {
     let value = match span.part() {
         HistoryPart::Session => {
             format!(
-                "{} {}",
+                "{} {}{}",
                 span.session_id.as_ref().unwrap(),
-                pair(span.availability().as_str_name(), span.activity().as_str_name())
+                pair(span.availability().as_str_name(), span.activity().as_str_name()),
+                quoted(span.content.as_deref())
             )
         }
         HistoryPart::Preference => pair(span.availability().as_str_name(), span.activity().as_str_name()),
@@ -253,7 +254,10 @@ fn json_span(span: &Value) -> String {
     let location = |name: &str| span[name]["workLocationType"].as_str().unwrap_or("-").to_lowercase();
     let part = span["part"].as_str().unwrap();
     let value = match part {
-        "session" => format!("{} {}", span["sessionId"].as_str().unwrap(), json_pair(span)),
+        "session" => {
+            let text = quoted(span["content"].as_str());
+            format!("{} {}{text}", span["sessionId"].as_str().unwrap(), json_pair(span))
+        }
         "preference" => json_pair(span),
         "message" => format!("{:?}", span["content"].as_str().unwrap()),
         _ => format!("{}+{}", location("manualLocation"), location("automaticLocation")),
@@ -267,6 +271,11 @@ fn json_span(span: &Value) -> String {
     let names = ["setByApplication", "setByUser", "endedByApplication", "endedByUser"];
     authors(&mut words, names.map(|name| span[name].as_str()));
     words
+}
+
+/// The text of a session, if it has one.
+fn quoted(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!(" {text:?}"))
 }
 
 fn authors(words: &mut String, names: [Option<&str>; 4]) {

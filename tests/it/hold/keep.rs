@@ -36,7 +36,8 @@ fn request() -> KeepPresenceRequest {
         availability: availability_number("Busy"),
         activity: activity_number("InACall"),
         grace: None,
-        observed_time: None,
+        message: "bank".to_owned(),
+        ..Default::default()
     }
 }
 
@@ -71,7 +72,7 @@ async fn the_session_lives_as_long_as_the_response_is_read(engine: Engine) {
         server.clock.advance(GRACE / 2);
         assert_eq!(kept.next().await.unwrap(), (true, START + half * (GRACE / 2) + lives));
     }
-    assert_eq!(shown(&server).await, "u Busy/InACall");
+    assert_eq!(shown(&server).await, "u Busy/InACall \"bank\"");
     server.stop().await;
 }
 
@@ -82,7 +83,7 @@ async fn the_end_of_the_response_never_clears_the_session(engine: Engine) {
     drop(kept);
     wait_until_not_held(&server).await;
     server.clock.advance((GRACE / 2 + GRACE).saturating_sub(TICK));
-    assert_eq!(shown(&server).await, "u Busy/InACall");
+    assert_eq!(shown(&server).await, "u Busy/InACall \"bank\"");
     server.clock.advance(TICK);
     assert_eq!(shown(&server).await, "u Offline/Offline");
     server.stop().await;
@@ -99,7 +100,7 @@ async fn another_call_takes_the_session_at_once(engine: Engine) {
         match takeover {
             "set" => assert_eq!(api.set("u", "app", "Away/Away", "PT1H").await, Done),
             // Watchers see no change.
-            "same" => assert_eq!(api.set("u", "app", "Busy/InACall", "PT4H").await, Done),
+            "same" => assert_eq!(api.set_text("u", "app", "Busy/InACall", "bank").await, Done),
             "clear" => assert_eq!(api.clear("u", "app").await, Done),
             "hold" => {
                 let first = message("u", "app", "DoNotDisturb/Presenting");
@@ -116,7 +117,7 @@ async fn another_call_takes_the_session_at_once(engine: Engine) {
         assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "ERROR_REASON_SESSION_TAKEN"));
         let expected = match takeover {
             "set" => "u Away/Away",
-            "same" => "u Busy/InACall",
+            "same" => "u Busy/InACall \"bank\"",
             "hold" => "u DoNotDisturb/Presenting",
             _ => "u Offline/Offline",
         };
@@ -131,7 +132,7 @@ async fn over_http_the_events_have_the_expiry_and_the_error(engine: Engine) {
     let url = format!("{}/v1.0/users/u/presence/holdPresence", api.server.graph());
     let body = json!({
         "sessionId": "app", "availability": "Busy", "activity": "InACall", "grace": "PT15S",
-        "observedDateTime": START.to_string(),
+        "observedDateTime": START.to_string(), "message": "bank",
     });
     let open = async |body: Value| api.http.post(&url).json(&body).send().await.unwrap();
     let mut events = EventStream::new(open(body.clone()).await);
@@ -140,6 +141,7 @@ async fn over_http_the_events_have_the_expiry_and_the_error(engine: Engine) {
     assert_eq!(events.next().await, ("sessionSet".to_owned(), expires(START + lives)));
     api.server.clock.advance(GRACE / 2);
     assert_eq!(events.next().await, ("sessionExtended".to_owned(), expires(START + GRACE / 2 + lives)));
+    assert_eq!(shown(&api.server).await, "u Busy/InACall \"bank\"");
     assert_eq!(client(&api.server).clear("u", "app").await, Done);
     let error = events.end().await;
     assert_eq!((&error["code"], &error["innerError"]["code"]), (&json!("NotFound"), &json!("SESSION_TAKEN")));
@@ -153,6 +155,7 @@ async fn over_http_the_events_have_the_expiry_and_the_error(engine: Engine) {
     let mut invalid = body;
     invalid["grace"] = json!("PT4S");
     invalid["user"] = json!("u");
+    invalid["message"] = json!("x".repeat(281));
     let refused = open(invalid).await;
     assert_eq!(
         (refused.status().as_u16(), refused.headers()["presence-ignored"].to_str().unwrap()),
@@ -160,5 +163,8 @@ async fn over_http_the_events_have_the_expiry_and_the_error(engine: Engine) {
     );
     let text = refused.text().await.unwrap();
     assert!(text.contains("`grace` must be between PT5S and PT5M, got PT4S."), "{text}");
+    let expected =
+        "`message` must be a string of at most 280 Unicode characters without U+0000, got 281 characters.";
+    assert!(text.contains(expected), "{text}");
     api.server.stop().await;
 }

@@ -37,6 +37,7 @@ on_every_engine![
     a_broken_stream_does_nothing_and_the_session_expires,
     a_client_that_returns_within_the_grace_stays_online,
     the_state_can_be_changed_on_the_stream,
+    a_text_lasts_until_the_next_message,
     a_held_session_does_not_fade,
     a_clear_takes_the_session_from_the_stream,
     an_old_stream_does_not_overwrite_the_session_of_a_newer_one,
@@ -80,6 +81,12 @@ impl Holder {
         }
         let stream = client.hold_presence(request).await?.into_inner();
         Ok(Self { stream, messages })
+    }
+
+    /// Sends a message with a text.
+    async fn say(&self, pair: &str, text: &str) {
+        let change = HoldPresenceRequest { message: text.to_owned(), ..message("", "", pair) };
+        self.messages.send(change).await.unwrap();
     }
 
     async fn change(&self, pair: &str) {
@@ -131,7 +138,7 @@ fn message(user: &str, session: &str, pair: &str) -> HoldPresenceRequest {
         availability: availability_number(availability),
         activity: activity_number(activity),
         grace: None,
-        observed_time: None,
+        ..Default::default()
     }
 }
 
@@ -240,6 +247,29 @@ async fn the_state_can_be_changed_on_the_stream(engine: Engine) {
     server.stop().await;
 }
 
+async fn a_text_lasts_until_the_next_message(engine: Engine) {
+    let server = Server::start(engine).await;
+    let mut watcher = Watcher::of(server.addresses, &["u"], &["u Offline/Offline"]).await;
+    let first = HoldPresenceRequest { message: "bank".into(), ..message("u", "app", "Busy/InACall") };
+    let mut holder = Holder::try_open(server.addresses, first, "").await.unwrap();
+    holder.next().await;
+    assert_eq!(watcher.next().await, "u Busy/InACall \"bank\"");
+    advance(&server, &mut holder, 3).await;
+    assert_eq!(shown(&server).await, "u Busy/InACall \"bank\"");
+    for (pair, text) in [("Busy/InACall", "boss"), ("Away/Away", "boss"), ("Away/Away", "")] {
+        holder.say(pair, text).await;
+        assert!(matches!(holder.next().await, Response::Set(_)));
+        let shown = if text.is_empty() { String::new() } else { format!(" {text:?}") };
+        assert_eq!(watcher.next().await, format!("u {pair}{shown}"));
+    }
+    holder.say("Away/Away", "bye").await;
+    holder.next().await;
+    assert_eq!(watcher.next().await, "u Away/Away \"bye\"");
+    holder.finish().await;
+    assert_eq!(watcher.next().await, "u Offline/Offline");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn each_message_may_spell_the_ids_in_its_own_way() {
     let server = Server::start(Engine::Sqlite).await;
@@ -308,6 +338,10 @@ async fn an_error_names_the_invalid_fields() {
     let status = rejected(HoldPresenceRequest::default()).await;
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(fields(&status), ["user_id", "session_id", "availability", "activity"]);
+    let text = HoldPresenceRequest { message: "x".repeat(281), ..message("u", "app", "Busy/InACall") };
+    let status = rejected(text).await;
+    assert_eq!(fields(&status), ["message"]);
+    assert!(status.message().contains("at most 280 Unicode characters without U+0000, got 281 characters"));
     for grace in [seconds(4), seconds(301), seconds(-1)] {
         let status = rejected(HoldPresenceRequest { grace, ..message("u", "app", "Busy/InACall") }).await;
         assert_eq!(
@@ -324,6 +358,8 @@ async fn an_error_names_the_invalid_fields() {
         (message("", "another", "Away/Away"), "session_id"),
         (message("", "", "Busy/Busy"), "availability"),
         (HoldPresenceRequest { grace: seconds(16), ..message("", "", "Away/Away") }, "grace"),
+        (HoldPresenceRequest { message: "x".repeat(281), ..message("", "", "Away/Away") }, "message"),
+        (HoldPresenceRequest { message: "a\0b".into(), ..message("", "", "Away/Away") }, "message"),
     ];
     for (message, field) in later {
         let holder = Holder::open(server.addresses, "Busy/InACall").await;

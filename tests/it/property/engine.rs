@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use presenced::{
-    presence::{Author, Pair, Timestamp, presence_of},
+    presence::{Author, Pair, Timestamp, message_of, presence_of},
     store::{Observed, SetSession, UpdateUser, UserChange},
 };
 use proptest::{
@@ -13,7 +13,7 @@ use proptest::{
 };
 use uuid::Uuid;
 
-use super::{MINUTE_MS, Naive, NaiveUser, SETTLES_MS, millis, pair, preferred_pair, session, user_row};
+use super::{MINUTE_MS, Naive, NaiveUser, SETTLES_MS, millis, pair, preferred_pair, session, text, user_row};
 use crate::{
     conformance::{Subject, key_of},
     support::{database::Engine, number, on_every_engine, server::START},
@@ -40,7 +40,8 @@ impl Life {
 /// A call of the store. Users and sessions are small numbers.
 #[derive(Clone, Debug)]
 enum Call {
-    Set(Vec<(u8, u8, Pair, u64)>),
+    /// Sets sessions: the pair, the text and the minutes of each.
+    Set(Vec<(u8, u8, Pair, Option<&'static str>, u64)>),
     Clear(Vec<(u8, u8)>),
     Load(Vec<u8>),
     /// Sets a preferred presence for some minutes, or clears it.
@@ -57,7 +58,7 @@ pub(super) const USERS: u8 = 4;
 const SESSIONS: u8 = 4;
 
 fn call() -> impl Strategy<Value = Call> {
-    let set = (0..USERS, 0..SESSIONS, pair(), 5..=30_u64);
+    let set = (0..USERS, 0..SESSIONS, pair(), text(), 5..=30_u64);
     prop_oneof![
         4 => vec(set, 1..12).prop_map(Call::Set),
         2 => vec((0..USERS, 0..SESSIONS), 1..12).prop_map(Call::Clear),
@@ -119,9 +120,10 @@ impl Comparison<'_> {
             Call::Set(sets) => {
                 let ours: Vec<_> = sets
                     .iter()
-                    .map(|(user, session, pair, minutes)| SetSession {
+                    .map(|(user, session, pair, text, minutes)| SetSession {
                         key: key_of(self.tenant, &user.to_string(), &session.to_string()),
                         pair: *pair,
+                        message: text.map(ToOwned::to_owned),
                         expires_after: Duration::from_mins(*minutes),
                         set_by: Author::default(),
                         observed: Observed::Now,
@@ -169,27 +171,29 @@ impl Comparison<'_> {
     }
 
     /// The last set of each key is the one that happens: a batch is one instant.
-    fn model_sets(&mut self, sets: &[(u8, u8, Pair, u64)]) {
+    fn model_sets(&mut self, sets: &[(u8, u8, Pair, Option<&'static str>, u64)]) {
         let last: BTreeMap<_, _> = sets
             .iter()
-            .map(|(user, session, pair, minutes)| ((*user, *session), (*pair, *minutes)))
+            .map(|(user, session, pair, text, minutes)| ((*user, *session), (*pair, *text, *minutes)))
             .collect();
         let now = self.now;
-        for ((user, session), (pair, minutes)) in last {
+        for ((user, session), (pair, text, minutes)) in last {
             let expires_at = now + minutes_ms(minutes);
             let old = self.model.get(&(user, session.to_string()));
             let (opened_at, changed_at) = match old {
                 None => (now, now),
                 Some(old) => {
                     let seen = old.seen_at(now);
-                    let changed = seen.is_some() || old.pair != pair || expires_at < old.expires_at;
+                    let changed =
+                        seen.is_some() || (old.pair, old.text) != (pair, text) || expires_at < old.expires_at;
                     let moved = now.max(old.changed_at + 1).max(seen.map_or(0, |seen| seen + 1));
                     let opens = !old.live(now + SETTLES_MS);
                     let kept = |moves: bool, kept: i64| if moves { moved } else { kept };
                     (kept(opens, old.opened_at), kept(changed, old.changed_at))
                 }
             };
-            let naive = Naive { pair, set_at: now, opened_at, changed_at, expires_at, cleared_at: None };
+            let (set_at, cleared_at) = (now, None);
+            let naive = Naive { pair, text, set_at, opened_at, changed_at, expires_at, cleared_at };
             self.model.insert((user, session.to_string()), naive);
         }
     }
@@ -253,7 +257,7 @@ impl Comparison<'_> {
             let naive = self.users.get(user).cloned().unwrap_or_default();
             let row = user_row(&naive);
             assert_eq!((loaded.preferred, &loaded.status_message), (row.preferred, &row.status_message));
-            let message = loaded.status_message_at(now).map(|message| message.content.clone());
+            let message = message_of(&loaded, now).map(|message| message.content);
             assert_eq!((presence_of(&loaded, now).to_string(), message), naive.shows(model.iter(), self.now));
             let sequence = loaded.sequence_number(now).to_string();
             assert_eq!(sequence, naive.sequence(model.iter(), self.now));

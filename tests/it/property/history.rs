@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use presenced::{
-    presence::{History, Pair, Timestamp, presence_of},
+    presence::{History, Pair, Timestamp, message_of, presence_of},
     store::LoadHistory,
 };
 
@@ -96,7 +96,7 @@ impl Comparison<'_> {
         let expected = expected.unwrap_or(("Offline/Offline".to_owned(), None));
         let then = Timestamp::from_millis(at);
         let found = history.user_at(then);
-        let message = found.status_message_at(then).map(|message| message.content.clone());
+        let message = message_of(&found, then).map(|message| message.content);
         let shown = (presence_of(&found, then).to_string(), message);
         assert_eq!(shown, expected, "user {user} at {then}: {history:#?}");
     }

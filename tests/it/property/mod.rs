@@ -21,6 +21,7 @@ const SETTLES_MS: i64 = 3_000;
 #[derive(Clone, Debug)]
 struct Naive {
     pair: Pair,
+    text: Option<&'static str>,
     set_at: i64,
     opened_at: i64,
     changed_at: i64,
@@ -103,15 +104,16 @@ impl NaiveUser {
         mut sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
         now: i64,
     ) -> (String, Option<String>) {
-        let mut pair = naive_presence(sessions.clone(), now).to_owned();
+        let (pair, mut text) = naive_presence(sessions.clone(), now);
+        let mut pair = pair.to_owned();
         if let Some((preferred, ends)) = &self.preferred
             && *ends > now
             && sessions.any(|(_, session)| session.live(now))
         {
-            pair = preferred.to_string();
+            (pair, text) = (preferred.to_string(), None);
         }
         let message = self.message.as_ref().filter(|(_, _, ends)| ends.is_none_or(|ends| ends > now));
-        (pair, message.map(|(content, _, _)| content.clone()))
+        (pair, message.map(|(content, _, _)| content.clone()).or(text.map(ToOwned::to_owned)))
     }
 
     /// Returns the sequence number of a user with these sessions.
@@ -131,11 +133,12 @@ impl NaiveUser {
     }
 }
 
-/// Returns the pair that the sessions alone show. It checks every session for every rank.
+/// Returns the pair that the sessions alone show, and the text of the deciding one. It checks every
+/// session for every rank.
 fn naive_presence<'a>(
     sessions: impl Iterator<Item = (&'a String, &'a Naive)> + Clone,
     now: i64,
-) -> &'static str {
+) -> (&'static str, Option<&'static str>) {
     let live = sessions.filter(|(_, session)| session.live(now));
     for rank in [
         &["DoNotDisturb/Presenting"][..],
@@ -148,9 +151,15 @@ fn naive_presence<'a>(
             live.clone().filter(|(_, session)| rank.contains(&session.shows(now))).collect();
         let Some(latest) = equals.iter().map(|(_, session)| session.changed_at).max() else { continue };
         equals.retain(|(_, session)| session.changed_at == latest);
-        return equals.into_iter().min_by_key(|(id, _)| *id).unwrap().1.shows(now);
+        let (_, deciding) = equals.into_iter().min_by_key(|(id, _)| *id).unwrap();
+        return (deciding.shows(now), deciding.text);
     }
-    "Offline/Offline"
+    ("Offline/Offline", None)
+}
+
+/// The text of a session.
+fn text() -> impl Strategy<Value = Option<&'static str>> {
+    prop_oneof![2 => Just(None), 1 => Just(Some("call")), 1 => Just(Some("desk"))]
 }
 
 fn pair() -> impl Strategy<Value = Pair> {
@@ -192,6 +201,7 @@ fn session((id, naive): (&String, &Naive)) -> Session {
     Session {
         session_id: SessionId::parse(id).unwrap(),
         pair: naive.pair,
+        message: naive.text.map(ToOwned::to_owned),
         set_at: Timestamp::from_millis(naive.set_at),
         opened_at: Timestamp::from_millis(naive.opened_at),
         changed_at: Timestamp::from_millis(naive.changed_at),

@@ -3,7 +3,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use presenced::presence::{DecidingRule, User, explain, presence_of};
+use presenced::presence::{DecidingRule, User, explain, message_of, presence_of};
 use proptest::{
     collection::vec,
     option,
@@ -12,16 +12,16 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::{MINUTE_MS, Naive, NaiveUser, millis, pair, preferred_pair, session, user_row};
+use super::{MINUTE_MS, Naive, NaiveUser, millis, pair, preferred_pair, session, text, user_row};
 use crate::support::{number, server::START};
 
 #[test]
 fn the_rules_agree_with_the_model() {
     let cases = u32::try_from(number("PRESENCE_TEST_RULE_CASES", 100_000)).unwrap();
     let checks = AtomicUsize::new(0);
-    // A session: its pair, its age, the age of its last change, its lifetime, and whether it
-    // was cleared.
-    let sessions = vec((pair(), millis(16), millis(16), millis(20), any::<bool>()), 0..5);
+    // A session: its pair, its text, its age, the age of its last change, its lifetime, and whether
+    // it was cleared.
+    let sessions = vec((pair(), text(), millis(16), millis(16), millis(20), any::<bool>()), 0..5);
     // The end relative to now, in the future or in the past.
     let end = || millis(30).prop_map(|ahead| ahead - 10 * MINUTE_MS);
     let user = (option::of((preferred_pair(), end())), option::of(option::of(end())));
@@ -32,10 +32,11 @@ fn the_rules_agree_with_the_model() {
             let naive: BTreeMap<String, Naive> = sessions
                 .iter()
                 .enumerate()
-                .map(|(id, (pair, age, change, life, cleared))| {
+                .map(|(id, (pair, text, age, change, life, cleared))| {
                     let (set_at, changed_at) = (now - age, now - (age + change));
                     let naive = Naive {
                         pair: *pair,
+                        text: *text,
                         set_at,
                         opened_at: changed_at,
                         changed_at,
@@ -55,7 +56,9 @@ fn the_rules_agree_with_the_model() {
                 ..user_row(&naive_user)
             };
             let decision = explain(&ours, START);
-            let (expected, _) = naive_user.shows(naive.iter(), now);
+            let (expected, message) = naive_user.shows(naive.iter(), now);
+            let shown = message_of(&ours, START).map(|message| message.content);
+            prop_assert_eq!(shown, message);
             prop_assert_eq!(decision.presence.to_string(), expected.clone());
             prop_assert_eq!(presence_of(&ours, START).to_string(), expected);
             prop_assert_eq!(decision.live.len(), naive.values().filter(|naive| naive.live(now)).count());

@@ -52,7 +52,7 @@ fn set_request(user: &str, pair: &str) -> SetPresenceRequest {
         availability: availability_number(availability),
         activity: activity_number(activity),
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     }
 }
 

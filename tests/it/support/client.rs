@@ -64,7 +64,7 @@ impl Client {
 
     /// Sets a session. An empty argument is not sent. The duration is in ISO 8601.
     pub async fn set(&self, user: &str, session: &str, pair: &str, expiration: &str) -> Outcome {
-        self.set_observed(user, session, pair, expiration, None).await
+        self.set_with((user, session, pair), expiration, None, "").await
     }
 
     /// Like [`Self::set`], with a time of observation.
@@ -76,6 +76,21 @@ impl Client {
         expiration: &str,
         observed: Option<Timestamp>,
     ) -> Outcome {
+        self.set_with((user, session, pair), expiration, observed, "").await
+    }
+
+    /// Sets a session with a text for an hour.
+    pub async fn set_text(&self, user: &str, session: &str, pair: &str, text: &str) -> Outcome {
+        self.set_with((user, session, pair), "PT1H", None, text).await
+    }
+
+    async fn set_with(
+        &self,
+        (user, session, pair): (&str, &str, &str),
+        expiration: &str,
+        observed: Option<Timestamp>,
+        text: &str,
+    ) -> Outcome {
         let (availability, activity) = pair.split_once('/').unwrap_or((pair, ""));
         match self {
             Self::Grpc(client) => {
@@ -86,6 +101,7 @@ impl Client {
                     activity: activity_number(activity),
                     expiration_duration: proto_duration(expiration),
                     observed_time: observed.map(proto_time),
+                    message: text.to_owned(),
                 };
                 done(client.clone().set_presence(request).await)
             }
@@ -96,6 +112,7 @@ impl Client {
                     ("activity", activity),
                     ("expirationDuration", expiration),
                     ("observedDateTime", &observed.map(|at| at.to_string()).unwrap_or_default()),
+                    ("message", text),
                 ]);
                 act(http, base, user, "setPresence", &body).await
             }

@@ -71,6 +71,10 @@ async fn every_part_that_a_user_sets_is_sent(engine: Engine) {
     assert_eq!(watcher.next().await, "a Away/Away");
     assert_eq!(client.clear_preferred("a").await, Done);
     assert_eq!(watcher.next().await, "a Busy/InACall");
+    for text in ["bank", "boss"] {
+        assert_eq!(client.set_text("a", "app", "Busy/InACall", text).await, Done);
+        assert_eq!(watcher.next().await, format!("a Busy/InACall {text:?}"));
+    }
     server.stop().await;
 }
 
@@ -94,6 +98,12 @@ async fn a_write_that_moves_no_sequence_number_is_not_sent(engine: Engine) {
     assert_eq!(client.clear_preferred("a").await, Done);
     assert_eq!(client.set("fence", "app", "Away/Away", "PT1H").await, Done);
     assert_eq!(watcher.next().await, "fence Away/Away");
+    // While a preferred presence applies, a text is hidden.
+    assert_eq!(client.prefer("a", "Busy/Busy", "PT1H").await, Done);
+    assert_eq!(watcher.next().await, "a Busy/Busy");
+    assert_eq!(client.set_text("a", "app", "Busy/InACall", "bank").await, Done);
+    assert_eq!(client.clear("fence", "app").await, Done);
+    assert_eq!(watcher.next().await, "fence Offline/Offline");
     server.stop().await;
 }
 

@@ -125,7 +125,7 @@ fn set_request(user: &str, pair: &str) -> SetPresenceRequest {
         availability: availability_number(availability),
         activity: activity_number(activity),
         expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
-        observed_time: None,
+        ..Default::default()
     }
 }
 

@@ -16,6 +16,7 @@ on_every_engine![
     fades_and_the_expiry_are_sent_at_their_instants,
     a_refresh_moves_the_instants,
     a_preference_and_a_message_end_at_their_instants,
+    another_text_is_sent_when_time_changes_the_deciding_session,
     many_users_that_expire_at_once_are_all_sent,
 ];
 
@@ -86,6 +87,33 @@ async fn a_preference_and_a_message_end_at_their_instants(engine: Engine) {
     assert_eq!(watcher.next().await, "a Busy/InACall");
     nothing_before(&server, &client, &mut watcher, 240 * MINUTE).await;
     assert_eq!(watcher.next().await, "a Offline/Offline");
+    server.stop().await;
+}
+
+async fn another_text_is_sent_when_time_changes_the_deciding_session(engine: Engine) {
+    let server = Server::start(engine).await;
+    let client = client(&server);
+    let set = async |session| {
+        assert_eq!(client.set_text("a", session, "Available/Available", session).await, Done);
+        server.clock.advance(MINUTE);
+    };
+    set("desk").await;
+    set("phone").await;
+    set("desk").await;
+    let shown = ["a Available/Available \"phone\"", "fence Offline/Offline"];
+    let mut watcher = Watcher::of(server.addresses, &["a", "fence"], &shown).await;
+    for (minutes, shown) in [
+        // Here the pair stays.
+        (6, "a Available/Available \"desk\""),
+        (7, "a Available/AvailableInactive \"phone\""),
+        (11, "a Available/AvailableInactive \"desk\""),
+        (12, "a Away/Away \"phone\""),
+        (61, "a Away/Away \"desk\""),
+        (62, "a Offline/Offline"),
+    ] {
+        nothing_before(&server, &client, &mut watcher, minutes * MINUTE).await;
+        assert_eq!(watcher.next().await, shown);
+    }
     server.stop().await;
 }
 

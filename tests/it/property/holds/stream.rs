@@ -74,7 +74,7 @@ fn message(user: &str, pair: &str) -> HoldPresenceRequest {
         availability: availability_number(availability),
         activity: activity_number(activity),
         grace: Some(GRACE),
-        observed_time: None,
+        ..Default::default()
     }
 }
 
@@ -219,9 +219,24 @@ async fn read(
         }
     } else {
         use keep_presence_response::Event;
-        let HoldPresenceRequest { user_id, session_id, availability, activity, grace, observed_time } = first;
-        let request =
-            KeepPresenceRequest { user_id, session_id, availability, activity, grace, observed_time };
+        let HoldPresenceRequest {
+            user_id,
+            session_id,
+            availability,
+            activity,
+            grace,
+            observed_time,
+            message,
+        } = first;
+        let request = KeepPresenceRequest {
+            user_id,
+            session_id,
+            availability,
+            activity,
+            grace,
+            observed_time,
+            message,
+        };
         let mut stream = client.keep_presence(request).await?.into_inner();
         while let Some(response) = stream.message().await? {
             match response.event.expect("an event") {

@@ -128,6 +128,7 @@ impl Replica {
                     activity: activity_number(activity),
                     expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
                     observed_time,
+                    ..Default::default()
                 }),
                 None => clears.push(ClearPresenceRequest { user_id, session_id, observed_time }),
             }

@@ -59,7 +59,7 @@ fn set(user: u32, pair: Pair, session_id: &str) -> pb::SetPresenceRequest {
         availability: pair.availability.into(),
         activity: pair.activity.into(),
         expiration_duration: Some(prost_types::Duration { seconds: 3_600, nanos: 0 }),
-        observed_time: None,
+        ..Default::default()
     }
 }
 

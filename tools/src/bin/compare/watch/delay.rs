@@ -151,7 +151,7 @@ pub(super) async fn set_probes(at: SocketAddr, probes: &Arc<Mutex<Probes>>, leng
             availability: availability.into(),
             activity: activity.into(),
             expiration_duration: None,
-            observed_time: None,
+            ..Default::default()
         };
         let (mut client, probes) = (client.clone(), Arc::clone(probes));
         tokio::spawn(async move {

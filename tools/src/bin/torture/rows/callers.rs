@@ -230,7 +230,7 @@ async fn set(client: &mut Client, user: &str) -> Code {
         availability: Availability::Busy.into(),
         activity: Activity::InACall.into(),
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     };
     client.set_presence(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
 }

@@ -95,7 +95,7 @@ async fn offsets(client: &mut Client, user: &str, session: &str) -> (f64, f64) {
         availability: Availability::Busy.into(),
         activity: Activity::InACall.into(),
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     };
     client.set_presence(request).await.unwrap();
     let between = millis();

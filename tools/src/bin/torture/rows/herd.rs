@@ -74,7 +74,7 @@ fn set(user: usize, seconds: i64) -> SetPresenceRequest {
         availability: Availability::Busy.into(),
         activity: Activity::InACall.into(),
         expiration_duration: Some(prost_types::Duration { seconds, nanos: 0 }),
-        observed_time: None,
+        ..Default::default()
     }
 }
 

@@ -58,7 +58,7 @@ async fn one_user(user_id: String, mut clients: Vec<Client>, left: Arc<AtomicUsi
             availability: shown.0.into(),
             activity: shown.1.into(),
             expiration_duration: None,
-            observed_time: None,
+            ..Default::default()
         };
         while clients[tried % replicas].set_presence(set.clone()).await.is_err() {
             retries += 1;

@@ -124,7 +124,7 @@ async fn set_all(client: &Client, users: usize, availability: Availability) -> u
             availability: availability.into(),
             activity: activity.into(),
             expiration_duration: None,
-            observed_time: None,
+            ..Default::default()
         };
         let mut client = client.clone();
         calls.spawn(async move { client.set_presence(request).await.is_ok() });

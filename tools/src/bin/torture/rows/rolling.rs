@@ -135,7 +135,7 @@ async fn one(client: &mut Client, caller: usize, call: usize) -> Result<(), Stat
         availability: Availability::Busy.into(),
         activity: Activity::InACall.into(),
         expiration_duration: None,
-        observed_time: None,
+        ..Default::default()
     };
     client.set_presence(request).await.map(drop)
 }
