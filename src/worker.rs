@@ -18,9 +18,8 @@ use crate::{
     clock::Clock,
     graph, grpc,
     health::Health,
-    presence::UserIdForm,
     server::{ClientFaults, Connections, Hosts, Incoming, Memory, Protocol, Tls},
-    service::{Replica, ReplicaHealth, Service, Streams},
+    service::{InputSettings, Replica, ReplicaHealth, Service, Streams},
     settings::LimitSettings,
     store::{Database, Store},
     telemetry::{Api, Metrics, Traces},
@@ -68,8 +67,8 @@ pub struct Parts {
     pub health: Health,
     /// The parts that streams share.
     pub streams: Streams,
-    /// The form of all user ids.
-    pub user_ids: UserIdForm,
+    /// What the settings say about valid input.
+    pub input: InputSettings,
     /// Ends the worker when all requests under way have completed.
     pub stop: CancellationToken,
     /// Ends the worker at once.
@@ -185,8 +184,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Arc<Service>, Apis)> {
             (store, Replica { reads, health: health.clone() })
         })
         .unzip();
-    let service =
-        Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone(), parts.user_ids));
+    let service = Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone(), parts.input));
     let grpc = grpc::GrpcState {
         service: Arc::clone(&service),
         authenticator: parts.authenticator.clone(),

@@ -21,7 +21,7 @@ use presenced::{
     health::Health,
     presence::{parse_duration, parse_zoned_time},
     server::Hosts,
-    service::{Holds, Service, Streams},
+    service::{Holds, InputSettings, Service, Streams},
     settings::{Cli, Settings},
     store::Database,
     telemetry::{Metrics, Traces},
@@ -93,8 +93,8 @@ impl Apis {
                 settings: open.streams,
                 stop: stop.clone(),
             };
-            let service =
-                std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams, open.user_ids));
+            let input = InputSettings { user_ids: open.user_ids, session_min: open.session_min };
+            let service = std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams, input));
             let grpc = grpc::GrpcState {
                 service: service.clone(),
                 authenticator: open_authenticator.clone(),

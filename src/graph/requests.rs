@@ -17,6 +17,7 @@ use crate::{
         ClearPresence, Expiry, HoldPresence, Input, SetLocation, SetPresence, SetStatusMessage,
         SetUserPreferredPresence,
     },
+    telemetry::Api,
 };
 
 /// The session to open or refresh.
@@ -68,6 +69,7 @@ impl SetPresenceBody {
             session_id: self.session_id,
             availability: self.availability.parse(),
             activity: self.activity.parse(),
+            api: Api::Http,
             expiration_duration: self.expiration_duration.parse_with(|text| parse_duration(text).ok()),
             observed_time: self.observed_date_time.parse_with(parse_instant),
             message: self.message,

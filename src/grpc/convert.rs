@@ -13,6 +13,7 @@ use crate::{
         Presence, SetLocation, SetOutcome, SetPresence, SetStatusMessage, SetUserPreferredPresence, View,
         WaitForPresence, WatchEvent, WatchedUsers,
     },
+    telemetry::Api,
 };
 
 impl From<pb::SetPresenceRequest> for SetPresence {
@@ -22,6 +23,7 @@ impl From<pb::SetPresenceRequest> for SetPresence {
             session_id: Input::text(request.session_id),
             availability: availability(request.availability),
             activity: activity(request.activity),
+            api: Api::Grpc,
             expiration_duration: request.expiration_duration.map_or(Input::Missing, duration),
             observed_time: optional_instant(request.observed_time),
             message: Input::text(request.message),

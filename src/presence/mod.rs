@@ -29,8 +29,8 @@ pub use limits::{
 pub use pair::{Activity, Availability, Pair, UnknownWord};
 pub use placeholder::Placeholder;
 pub use session::{
-    AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX, GRACE_MIN,
-    INACTIVE_AFTER, Session, Transition,
+    AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_LEAST, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT,
+    GRACE_MAX, GRACE_MIN, INACTIVE_AFTER, Session, Transition,
 };
 pub use span::{Author, EndReason, Part, Span, SpanEnd, SpanValue};
 pub use timestamp::Timestamp;

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::{Availability, Pair, SessionId, Timestamp};
 
-/// The shortest expiration of a session. Graph: setPresence, `PT5M`.
+/// The shortest expiration that `--session-min` may allow. With a shorter one, a write that takes long
+/// could find the session expired.
+pub const EXPIRATION_LEAST: Duration = Duration::from_secs(10);
+/// The shortest expiration of a session, unless the settings allow a shorter one in the gRPC API.
+/// Graph: setPresence, `PT5M`.
 pub const EXPIRATION_MIN: Duration = Duration::from_mins(5);
 /// The longest expiration of a session. Graph: setPresence, `PT4H`.
 pub const EXPIRATION_MAX: Duration = Duration::from_hours(4);

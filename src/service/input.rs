@@ -1,8 +1,17 @@
 //! Values as callers sent them, before validation.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
-use crate::presence::Timestamp;
+use crate::presence::{Timestamp, UserIdForm};
+
+/// What the settings say about valid input.
+#[derive(Clone, Copy, Debug)]
+pub struct InputSettings {
+    /// The form of all user ids.
+    pub user_ids: UserIdForm,
+    /// The shortest expiration of a session in the gRPC API.
+    pub session_min: Duration,
+}
 
 /// A field as a caller sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

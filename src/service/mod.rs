@@ -29,7 +29,7 @@ mod watched;
 
 use std::future::pending;
 
-use crate::{batch::Batches, clock::Clock, presence::UserIdForm};
+use crate::{batch::Batches, clock::Clock};
 
 pub use crate::{
     presence::Presence,
@@ -43,7 +43,7 @@ pub use history::{PRESENCES_IN_TURN, View};
 pub use hold_message::HoldPresence;
 pub use hold_stream::HoldEvent;
 pub use holds::Holds;
-pub use input::{Expiry, Input};
+pub use input::{Expiry, Input, InputSettings};
 pub use operations::{
     ClearPresence, Explanation, HistoryPage, Interval, ListPresenceHistory, Page, SetLocation, SetPresence,
     SetStatusMessage, SetUserPreferredPresence, WAIT_MAX, WaitForPresence, WatchEvent,
@@ -65,8 +65,7 @@ pub struct Service {
     /// The time for validation.
     clock: Clock,
     streams: Streams,
-    /// The form of all user ids.
-    user_ids: UserIdForm,
+    input: InputSettings,
 }
 
 impl Service {
@@ -77,9 +76,9 @@ impl Service {
         replica: Option<Replica>,
         clock: Clock,
         streams: Streams,
-        user_ids: UserIdForm,
+        input: InputSettings,
     ) -> Self {
-        Self { batches, replica, clock, streams, user_ids }
+        Self { batches, replica, clock, streams, input }
     }
 
     /// Waits until the dispatcher of a batcher ends, after which its calls fail. Returns the name of

@@ -11,7 +11,7 @@ use crate::{
 impl Service {
     /// A validator of one request.
     pub(super) const fn validator(&self) -> Validator {
-        Validator::new(self.user_ids)
+        Validator::new(self.input)
     }
 
     /// Validates a request that has only a user id.

@@ -5,14 +5,16 @@
 
 use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
-use super::{Error, Expiry, Field, Input, Path, Received, Rule, View, Violation, input::quote};
+use super::{
+    Error, Expiry, Field, Input, InputSettings, Path, Received, Rule, View, Violation, input::quote,
+};
 use crate::presence::{
     Activity, Availability, EXPIRATION_DEFAULT, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT, GRACE_MAX,
     GRACE_MIN, InvalidId, OBSERVED_AHEAD_MAX, PREFERRED_EXPIRATION_MAX, Pair, Part, PlaceId, REQUESTS_MAX,
     STATUS_MESSAGE_MAX_CHARS, SessionId, Timestamp, UserId, UserIdForm, WorkLocationType, ZonedTimeError,
     parse_zoned_time, preferred_expiration_default,
 };
-use crate::store::Observed;
+use crate::{store::Observed, telemetry::Api};
 
 /// The shortest preferred presence: the service rounds durations down to a millisecond.
 const PREFERRED_EXPIRATION_MIN: Duration = Duration::from_millis(1);
@@ -20,8 +22,7 @@ const PREFERRED_EXPIRATION_MIN: Duration = Duration::from_millis(1);
 /// The violations of a request.
 #[derive(Debug)]
 pub(super) struct Validator {
-    /// The form of all user ids.
-    user_ids: UserIdForm,
+    settings: InputSettings,
     /// The index in `requests` of the item that is checked, in a batch.
     item: Option<usize>,
     violations: Vec<Violation>,
@@ -29,8 +30,8 @@ pub(super) struct Validator {
 
 impl Validator {
     /// A validator without violations.
-    pub(super) const fn new(user_ids: UserIdForm) -> Self {
-        Self { user_ids, item: None, violations: Vec::new() }
+    pub(super) const fn new(settings: InputSettings) -> Self {
+        Self { settings, item: None, violations: Vec::new() }
     }
 
     /// The value if there are no violations. A check that returned `None` has recorded one, so
@@ -74,7 +75,7 @@ impl Validator {
 
     /// A user id; required.
     pub(super) fn user_id(&mut self, given: Input<String>) -> Option<UserId> {
-        let form = self.user_ids;
+        let form = self.settings.user_ids;
         self.required_id(Field::UserId, given, Rule::UserId, |text| user_id(text, form))
     }
 
@@ -109,7 +110,7 @@ impl Validator {
         let mut ids = Vec::with_capacity(given.len());
         for (index, id) in given.into_iter().enumerate() {
             let (rule, received) = match id {
-                Input::Value(text) => match user_id(&text, self.user_ids) {
+                Input::Value(text) => match user_id(&text, self.settings.user_ids) {
                     Ok(id) => {
                         ids.push(id);
                         continue;
@@ -165,9 +166,11 @@ impl Validator {
         Some(pair)
     }
 
-    /// How long a session lasts: 5 to 240 minutes, 5 if missing. Graph: setPresence.
-    pub(super) fn session_expiration(&mut self, given: Input<Duration>) -> Option<Duration> {
-        let rule = Rule::Duration { min: EXPIRATION_MIN, max: EXPIRATION_MAX };
+    /// How long a session lasts: 5 to 240 minutes, 5 if missing. The settings may allow less in the gRPC
+    /// API. Graph: setPresence.
+    pub(super) fn session_expiration(&mut self, api: Api, given: Input<Duration>) -> Option<Duration> {
+        let min = if api == Api::Grpc { self.settings.session_min } else { EXPIRATION_MIN };
+        let rule = Rule::Duration { min, max: EXPIRATION_MAX };
         self.duration(Field::ExpirationDuration, given, EXPIRATION_DEFAULT, rule)
     }
 

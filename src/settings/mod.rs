@@ -19,7 +19,7 @@ use crate::{
     presence::{REQUESTS_MAX, UserIdForm},
     telemetry::LogFormat,
 };
-use parse::{at_least_one, duration, positive_duration};
+use parse::{at_least_one, duration, positive_duration, session_min};
 
 pub use auth::{AuthMode, AuthSettings, SessionIdPolicy};
 pub use command_line::{Cli, Command, command, log_format, without_secrets};
@@ -112,6 +112,12 @@ pub struct Settings {
     #[arg(long, env = "PRESENCE_USER_IDS", default_value = "any", global = true)]
     #[arg(value_enum, value_name = "FORM")]
     pub user_ids: UserIdForm,
+
+    /// Shortest expiration_duration of a session in the gRPC API, from 10s to 5m. The HTTP API keeps
+    /// Graph's 5 minutes. Every session of seconds costs a write every few seconds.
+    #[arg(long, env = "PRESENCE_SESSION_MIN", default_value = "5m", global = true, value_name = "DURATION")]
+    #[arg(value_parser = session_min)]
+    pub session_min: Duration,
 
     /// Time for which ended sessions are kept. After it, the last-seen time of a user is lost.
     #[arg(long, env = "PRESENCE_RETENTION", default_value = "168h", global = true, value_name = "DURATION")]
@@ -295,6 +301,9 @@ mod tests {
             ["--workers", "0"],
             ["--drain-timeout", "-1s"],
             ["--drain-timeout", "soon"],
+            ["--session-min", "9.999s"],
+            ["--session-min", "5m1ms"],
+            ["--session-min", "short"],
             ["--grpc-addr", "here"],
             ["--nothing", "1"],
         ] {

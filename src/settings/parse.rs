@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 
+use crate::presence::{EXPIRATION_LEAST, EXPIRATION_MIN};
+
 /// A URL that may contain a password. `Display` and `Debug` leave the password out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -118,6 +120,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| {
         if duration.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(duration) }
+    })
+}
+
+/// The shortest expiration of a session.
+pub(super) fn session_min(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|duration| {
+        let is_allowed = (EXPIRATION_LEAST..=EXPIRATION_MIN).contains(&duration);
+        if is_allowed { Ok(duration) } else { Err("must be between 10s and 5m".to_owned()) }
     })
 }
 

@@ -6,6 +6,7 @@ use crate::{
     presence::{Activity, Availability, Pair, SessionId, Timestamp, UserId},
     service::{Caller, Error, Input, Operation, Service, input::not_empty, validator::Validator},
     store::{Observed, SetSession},
+    telemetry::Api,
 };
 
 /// A session to open or refresh, as a caller sent it.
@@ -19,7 +20,9 @@ pub struct SetPresence {
     pub availability: Input<Availability>,
     /// Required.
     pub activity: Input<Activity>,
-    /// 5 to 240 minutes; 5 if missing.
+    /// The API of the request, which decides how short a session may be.
+    pub api: Api,
+    /// 5 to 240 minutes; 5 if missing. The settings may allow less in the gRPC API.
     pub expiration_duration: Input<Duration>,
     /// When the application observed the pair; now if missing.
     pub observed_time: Input<Timestamp>,
@@ -43,7 +46,7 @@ impl SetPresence {
         let user_id = validator.user_id(self.user_id);
         let session_id = validator.session_id(self.session_id);
         let pair = validator.session_pair(self.availability, self.activity);
-        let expires_after = validator.session_expiration(self.expiration_duration);
+        let expires_after = validator.session_expiration(self.api, self.expiration_duration);
         let observed = validator.observed(self.observed_time, now);
         let message = validator.session_message(self.message);
         Some(ValidSetPresence {

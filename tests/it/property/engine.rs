@@ -40,8 +40,8 @@ impl Life {
 /// A call of the store. Users and sessions are small numbers.
 #[derive(Clone, Debug)]
 enum Call {
-    /// Sets sessions: the pair, the text and the minutes of each.
-    Set(Vec<(u8, u8, Pair, Option<&'static str>, u64)>),
+    /// Sets sessions: the pair, the text and the lifetime of each, in milliseconds.
+    Set(Vec<(u8, u8, Pair, Option<&'static str>, i64)>),
     Clear(Vec<(u8, u8)>),
     Load(Vec<u8>),
     /// Sets a preferred presence for some minutes, or clears it.
@@ -58,7 +58,7 @@ pub(super) const USERS: u8 = 4;
 const SESSIONS: u8 = 4;
 
 fn call() -> impl Strategy<Value = Call> {
-    let set = (0..USERS, 0..SESSIONS, pair(), text(), 5..=30_u64);
+    let set = (0..USERS, 0..SESSIONS, pair(), text(), lifetime());
     prop_oneof![
         4 => vec(set, 1..12).prop_map(Call::Set),
         2 => vec((0..USERS, 0..SESSIONS), 1..12).prop_map(Call::Clear),
@@ -70,6 +70,11 @@ fn call() -> impl Strategy<Value = Call> {
         3 => millis(6).prop_map(Call::Advance),
         1 => Just(Call::CleanUp),
     ]
+}
+
+/// The lifetime of a session: minutes, or seconds.
+fn lifetime() -> impl Strategy<Value = i64> {
+    prop_oneof![3 => (5..=30_i64).prop_map(|minutes| minutes * MINUTE_MS), 1 => 10_000..MINUTE_MS]
 }
 
 fn life() -> impl Strategy<Value = Life> {
@@ -120,11 +125,11 @@ impl Comparison<'_> {
             Call::Set(sets) => {
                 let ours: Vec<_> = sets
                     .iter()
-                    .map(|(user, session, pair, text, minutes)| SetSession {
+                    .map(|(user, session, pair, text, lives)| SetSession {
                         key: key_of(self.tenant, &user.to_string(), &session.to_string()),
                         pair: *pair,
                         message: text.map(ToOwned::to_owned),
-                        expires_after: Duration::from_mins(*minutes),
+                        expires_after: Duration::from_millis(lives.unsigned_abs()),
                         set_by: Author::default(),
                         observed: Observed::Now,
                         holder: None,
@@ -171,14 +176,14 @@ impl Comparison<'_> {
     }
 
     /// The last set of each key is the one that happens: a batch is one instant.
-    fn model_sets(&mut self, sets: &[(u8, u8, Pair, Option<&'static str>, u64)]) {
+    fn model_sets(&mut self, sets: &[(u8, u8, Pair, Option<&'static str>, i64)]) {
         let last: BTreeMap<_, _> = sets
             .iter()
-            .map(|(user, session, pair, text, minutes)| ((*user, *session), (*pair, *text, *minutes)))
+            .map(|(user, session, pair, text, lives)| ((*user, *session), (*pair, *text, *lives)))
             .collect();
         let now = self.now;
-        for ((user, session), (pair, text, minutes)) in last {
-            let expires_at = now + minutes_ms(minutes);
+        for ((user, session), (pair, text, lives)) in last {
+            let expires_at = now + lives;
             let old = self.model.get(&(user, session.to_string()));
             let (opened_at, changed_at) = match old {
                 None => (now, now),

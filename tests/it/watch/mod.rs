@@ -5,6 +5,7 @@ mod ends;
 mod events;
 mod everyone;
 mod faults;
+mod seconds;
 mod time;
 mod truth;
 mod wait;

@@ -25,7 +25,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 /// Moves the clock to `after` the start, and checks that the stream sends nothing until one
 /// millisecond before.
-async fn nothing_before(server: &Server, client: &Client, watcher: &mut Watcher, after: Duration) {
+pub(super) async fn nothing_before(server: &Server, client: &Client, watcher: &mut Watcher, after: Duration) {
     let now = Clock::Manual(server.clock.clone()).now().as_millis();
     let left = (START + after).as_millis() - now - 1;
     server.clock.advance(Duration::from_millis(u64::try_from(left).unwrap()));
