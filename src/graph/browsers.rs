@@ -12,7 +12,10 @@ use http::{
 use tonic::Status;
 use tower_http::cors::{AllowHeaders, CorsLayer};
 
-use super::{docs, preferences::PREFERENCE_APPLIED, refusal::Refusal, state::HttpState, unknown::IGNORED};
+use super::{
+    docs, preferences::PREFERENCE_APPLIED, refusal::Refusal, responses::USERS_READ, state::HttpState,
+    unknown::IGNORED,
+};
 use crate::{grpc::RETRY_PUSHBACK, server::authority};
 
 /// For responses of the API: a browser must neither render nor run them.
@@ -81,7 +84,7 @@ pub(super) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, InvalidHeade
     let origins: Result<Vec<HeaderValue>, _> = origins.iter().map(|origin| origin.parse()).collect();
     let exposed = ["request-id", "client-request-id", RETRY_PUSHBACK].map(HeaderName::from_static);
     let grpc = [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS];
-    let own = [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, IGNORED, PREFERENCE_APPLIED];
+    let own = [CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, IGNORED, PREFERENCE_APPLIED, USERS_READ];
     let exposed = exposed.into_iter().chain(own).chain(grpc);
     let layer = CorsLayer::new()
         .allow_origin(origins?)

@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     body::{BulkJson, Json},
     events,
+    filter::Filter,
     history::{ErasedJson, ExplainOptions, ExplanationJson, HistoryOptions, history},
     ids::Ids,
     matched::Matched,
@@ -24,7 +25,7 @@ use super::{
         ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
         SetStatusMessageBody, SetUserPreferredPresenceBody,
     },
-    responses::{collection, entity, json, lines},
+    responses::{USERS_READ, collection, entity, json, lines},
     state::HttpState,
 };
 use crate::{
@@ -246,20 +247,21 @@ pub(super) async fn list_presences(
     root: ServiceRoot,
     options: ListOptions,
 ) -> Result<Response, Refusal> {
-    let ListOptions { select, page_size, page_token } = options;
-    let page =
-        state.service.list_presences(&caller, from, page_size.clone(), page_token, select.view()).await?;
-    let next = page.next.map(|user_id| root.next_link(&user_id, &page_size, &select));
-    collection(root.list_context(&select), next, page.presences, &select).await
+    let page = state.service.list_presences(&caller, from, options.request()).await?;
+    let next = page.next.map(|token| root.next_link(&token, &options));
+    let select = &options.select;
+    collection(root.list_context(select), next, page.presences, select).await
 }
 
 pub(super) async fn count_presences(
     State(state): State<Arc<HttpState>>,
     Extension(caller): Extension<Caller>,
     from: ReadFrom,
+    filter: Filter,
 ) -> Result<Response, Refusal> {
-    let count = state.service.count_presences(&caller, from).await?;
-    Ok(([(CONTENT_TYPE, "text/plain")], count.to_string()).into_response())
+    let count = state.service.count_presences(&caller, from, filter.availabilities()).await?;
+    let text = [(CONTENT_TYPE, HeaderValue::from_static("text/plain"))];
+    Ok((text, [(USERS_READ, HeaderValue::from(count.users_read))], count.count.to_string()).into_response())
 }
 
 pub(super) async fn watch_presences(

@@ -7,6 +7,7 @@ mod body;
 mod browsers;
 mod docs;
 mod events;
+mod filter;
 mod handlers;
 mod history;
 mod ids;

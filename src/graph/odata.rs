@@ -1,6 +1,6 @@
 //! OData's parts of requests and responses: query options, contexts and links.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRef, FromRequestParts},
@@ -10,6 +10,7 @@ use http::{HeaderMap, header::HOST, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
+    filter::Filter,
     matched::Matched,
     refusal::Refusal,
     state::HttpState,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     presence::UserId,
-    service::{Input, View},
+    service::{Input, ListPresences, View},
 };
 
 /// The characters of an id that are percent-encoded in links and contexts.
@@ -81,6 +82,20 @@ pub(super) struct ListOptions {
     pub(super) page_size: Input<u32>,
     /// `$skiptoken`, which the link to a page includes.
     pub(super) page_token: Input<String>,
+    /// `$filter`.
+    pub(super) filter: Filter,
+}
+
+impl ListOptions {
+    /// The request for the page.
+    pub(super) fn request(&self) -> ListPresences {
+        ListPresences {
+            availabilities: self.filter.availabilities(),
+            page_size: self.page_size.clone(),
+            page_token: self.page_token.clone(),
+            view: self.select.view(),
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Select {
@@ -96,13 +111,23 @@ impl<S: Sync> FromRequestParts<S> for ListOptions {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let [select, top, token] = options(parts, ["$select", "$top", "$skiptoken"]);
+        let [select, top, token, filter] = options(parts, ["$select", "$top", "$skiptoken", "$filter"]);
         let input = |text: Option<String>| text.map_or(Input::Missing, Input::text);
         Ok(Self {
             select: Select::parse(select, &parts.headers)?,
             page_size: input(top).parse(),
             page_token: input(token),
+            filter: Filter(filter),
         })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Filter {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let [filter] = options(parts, ["$filter"]);
+        Ok(Self(filter))
     }
 }
 
@@ -306,16 +331,19 @@ impl ServiceRoot {
         format!("{}/$metadata#Collection(microsoft.graph.presence)", self.url)
     }
 
-    /// The link to the page that begins after `user_id`.
-    pub(super) fn next_link(&self, user_id: &UserId, page_size: &Input<u32>, select: &Select) -> String {
+    /// The link to the page of a list with this token.
+    pub(super) fn next_link(&self, token: &str, options: &ListOptions) -> String {
         let mut link = format!("{}/communications/presences?", self.url);
-        if let Input::Value(size) = page_size {
+        if let Input::Value(size) = options.page_size {
             link = format!("{link}$top={size}&");
         }
-        if let Some(selected) = &select.selected {
+        if let Some(selected) = &options.select.selected {
             link = format!("{link}$select={}&", selected.join(","));
         }
-        format!("{link}$skiptoken={}", utf8_percent_encode(user_id.as_str(), ENCODED_IN_LINKS))
+        if let Some(filter) = options.filter.text() {
+            link = format!("{link}$filter={}&", utf8_percent_encode(filter, ENCODED_IN_LINKS));
+        }
+        format!("{link}$skiptoken={token}")
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     operations::{self, HttpOperation, OperationResponse, QueryOption},
     paths::{BATCH_PATH, ME_PATH, VERSIONS},
     refusal,
+    responses::USERS_READ,
     schemas::{self, RegisterSchema, Schemas, register},
     unknown::IGNORED,
 };
@@ -131,8 +132,10 @@ fn operation_of(
             let response = ResponseBuilder::new().description("Success, on /beta.").build();
             responses.response("204", with_ignored(response))
         }
+        OperationResponse::Count => {
+            responses.response("504", json("The count did not complete in time.", error))
+        }
         OperationResponse::Json(_)
-        | OperationResponse::Count
         | OperationResponse::Empty
         | OperationResponse::Lines
         | OperationResponse::Events => responses,
@@ -171,7 +174,12 @@ fn success(response: OperationResponse, schemas: &mut Schemas) -> Response {
         OperationResponse::Count => {
             // Generated clients read an integer only from JSON.
             let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
-            with_text("The number of users.", "text/plain", number.pattern(Some("^[0-9]+$")).build())
+            let number = number.pattern(Some("^[0-9]+$")).build();
+            let mut response = with_text("The number of users.", "text/plain", number.clone());
+            let about = "The number of users that were read to count them.";
+            let header = HeaderBuilder::new().schema(Some(number)).description(Some(about));
+            response.headers.insert(USERS_READ.to_string(), header.build().into());
+            response
         }
         OperationResponse::Events => with_text("The stream of events.", "text/event-stream", text()),
         OperationResponse::Lines => with_text("The lines.", "application/x-ndjson", text()),
@@ -264,7 +272,15 @@ fn query(option: QueryOption) -> Parameter {
                 .maximum(Some(crate::presence::USER_IDS_MAX));
             ("The number of presences on a page. The default is 100.", Schema::from(number.build()))
         }
-        QueryOption::SkipToken => ("The start of the page, from @odata.nextLink.", schemas::user_id()),
+        QueryOption::Filter => {
+            let filter = Object::with_type(Type::String);
+            (
+                "Only users who are shown with one of the availabilities in it: `availability eq 'Busy'` or \
+                 `availability in ('Busy','Away')`. 'Offline' stands for users who prefer to appear offline while \
+                 they have a live session.",
+                filter.into(),
+            )
+        }
         QueryOption::At => ("The instant to explain. The default is now.", instant()),
         QueryOption::From => {
             ("Only what was shown after this time. The default is the start of the history.", instant())
@@ -283,7 +299,7 @@ fn query(option: QueryOption) -> Parameter {
                 .maximum(Some(INTERVALS_MAX));
             ("The number of intervals on a page. The default is 100.", Schema::from(number.build()))
         }
-        QueryOption::IntervalsSkipToken => {
+        QueryOption::SkipToken => {
             let text = Object::with_type(Type::String);
             ("The start of the page, from @odata.nextLink.", text.into())
         }

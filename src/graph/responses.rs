@@ -28,6 +28,8 @@ const JSON: HeaderValue = HeaderValue::from_static(
     "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
 );
 const ODATA_VERSION: HeaderName = HeaderName::from_static("odata-version");
+/// The header of a count with the number of users that were read for it.
+pub(super) const USERS_READ: HeaderName = HeaderName::from_static("presence-users-read");
 
 /// The usual length of a presence.
 const PRESENCE_BYTES: usize = 300;

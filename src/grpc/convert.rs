@@ -237,14 +237,17 @@ impl From<pb::ListPresenceHistoryRequest> for ListPresenceHistory {
             from: optional_instant(request.from),
             to: optional_instant(request.to),
             parts: request.parts.into_iter().map(part).collect(),
-            page_size: match request.page_size {
-                0 => Input::Missing,
-                size => {
-                    u32::try_from(size).map_or_else(|_| Input::Unreadable(size.to_string()), Input::Value)
-                }
-            },
+            page_size: page_size(request.page_size),
             page_token: Input::text(request.page_token),
         }
+    }
+}
+
+/// The number of items on a page; missing if it is 0.
+pub(super) fn page_size(size: i32) -> Input<u32> {
+    match size {
+        0 => Input::Missing,
+        size => u32::try_from(size).map_or_else(|_| Input::Unreadable(size.to_string()), Input::Value),
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn unknown(path: &str, reflection: bool) -> Error {
     })
 }
 
-const METHODS: [Method; 26] = [
+const METHODS: [Method; 28] = [
     protected("/presence.v1.PresenceService/SetPresence", "set_presence"),
     protected("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     protected("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -115,6 +115,8 @@ const METHODS: [Method; 26] = [
     protected(WATCH, "watch_presences"),
     protected(HOLD, "hold_presence"),
     protected("/presence.v1.PresenceService/KeepPresence", "keep_presence"),
+    protected("/presence.v1.PresenceService/ListPresences", "list_presences"),
+    protected("/presence.v1.PresenceService/CountPresences", "count_presences"),
     protected("/presence.v1.PresenceService/WaitForPresence", "wait_for_presence"),
     public("/grpc.health.v1.Health/Check", "health_check"),
     public("/grpc.health.v1.Health/List", "health_list"),
@@ -162,6 +164,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 21);
+        assert_eq!(methods, 23);
     }
 }

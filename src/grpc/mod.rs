@@ -5,6 +5,7 @@ mod convert;
 mod health;
 mod holds;
 mod layer;
+mod lists;
 mod messages;
 mod methods;
 #[expect(clippy::pedantic, reason = "generated")]

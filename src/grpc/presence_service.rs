@@ -10,16 +10,18 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
     convert::{optional_instant, set_location, view, watched_users},
+    lists::availabilities,
     pb::{
         self, BatchClearPresencesRequest, BatchClearPresencesResponse, BatchGetPresencesRequest,
         BatchGetPresencesResponse, BatchSetPresencesRequest, BatchSetPresencesResponse,
         ClearAutomaticLocationRequest, ClearAutomaticLocationResponse, ClearLocationRequest,
         ClearLocationResponse, ClearPresenceRequest, ClearPresenceResponse,
-        ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, ErasePresenceRequest,
-        ErasePresenceResponse, ExplainPresenceRequest, ExplainPresenceResponse, ExportPresenceRequest,
-        ExportPresenceResponse, GetPresenceRequest, GetPresenceResponse, HoldPresenceRequest,
-        HoldPresenceResponse, KeepPresenceRequest, KeepPresenceResponse, ListPresenceHistoryRequest,
-        ListPresenceHistoryResponse, SetAutomaticLocationRequest, SetAutomaticLocationResponse,
+        ClearUserPreferredPresenceRequest, ClearUserPreferredPresenceResponse, CountPresencesRequest,
+        CountPresencesResponse, ErasePresenceRequest, ErasePresenceResponse, ExplainPresenceRequest,
+        ExplainPresenceResponse, ExportPresenceRequest, ExportPresenceResponse, GetPresenceRequest,
+        GetPresenceResponse, HoldPresenceRequest, HoldPresenceResponse, KeepPresenceRequest,
+        KeepPresenceResponse, ListPresenceHistoryRequest, ListPresenceHistoryResponse, ListPresencesRequest,
+        ListPresencesResponse, SetAutomaticLocationRequest, SetAutomaticLocationResponse,
         SetManualLocationRequest, SetManualLocationResponse, SetPresenceRequest, SetPresenceResponse,
         SetStatusMessageRequest, SetStatusMessageResponse, SetUserPreferredPresenceRequest,
         SetUserPreferredPresenceResponse, WaitForPresenceRequest, WaitForPresenceResponse,
@@ -306,6 +308,27 @@ impl PresenceService for Handler {
         let (caller, message, status) = unpack(request)?;
         let events = self.service.keep_presence(&caller, message.into()).await.map_err(&status)?;
         Ok(Response::new(events.map(move |event| event.map(Into::into).map_err(&status)).boxed()))
+    }
+
+    async fn list_presences(
+        &self,
+        request: Request<ListPresencesRequest>,
+    ) -> Result<Response<ListPresencesResponse>, Status> {
+        let from = read_from(&request);
+        let (caller, message, status) = unpack(request)?;
+        let page = self.service.list_presences(&caller, from, message.into()).await.map_err(status)?;
+        Ok(Response::new(page.into()))
+    }
+
+    async fn count_presences(
+        &self,
+        request: Request<CountPresencesRequest>,
+    ) -> Result<Response<CountPresencesResponse>, Status> {
+        let from = read_from(&request);
+        let (caller, message, status) = unpack(request)?;
+        let availabilities = availabilities(message.availabilities);
+        let count = self.service.count_presences(&caller, from, availabilities).await.map_err(status)?;
+        Ok(Response::new(count.into()))
     }
 
     async fn wait_for_presence(

@@ -12,6 +12,12 @@ pub const REQUESTS_MAX: usize = 1_000;
 /// HTTP. Graph: getPresencesByUserId.
 pub const USER_IDS_MAX: usize = 650;
 
+/// Users that a page of a list with a filter reads at most, for each presence that fits on it.
+pub const USERS_READ_PER_PRESENCE: u32 = 10;
+
+/// Users that a list with a filter, or a count with one, reads at once.
+pub const USERS_READ_AT_ONCE: u32 = 250;
+
 /// Users that one `WatchPresences` stream of the gRPC API may name.
 pub const WATCHED_MAX: usize = 10_000;
 

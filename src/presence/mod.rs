@@ -24,7 +24,8 @@ pub use guid::parse_guid;
 pub use history::{History, Shown};
 pub use id::{ID_MAX_CHARS, InvalidId, PlaceId, SessionId, UserId, UserIdForm};
 pub use limits::{
-    BATCH_ITEMS_MAX, INTERVALS_MAX, OBSERVED_AHEAD_MAX, REQUESTS_MAX, USER_IDS_MAX, WATCHED_MAX,
+    BATCH_ITEMS_MAX, INTERVALS_MAX, OBSERVED_AHEAD_MAX, REQUESTS_MAX, USER_IDS_MAX, USERS_READ_AT_ONCE,
+    USERS_READ_PER_PRESENCE, WATCHED_MAX,
 };
 pub use pair::{Activity, Availability, Pair, UnknownWord};
 pub use placeholder::Placeholder;

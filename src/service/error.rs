@@ -246,6 +246,14 @@ impl Error {
         Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
     }
 
+    /// A count did not complete within `limit`.
+    pub(super) fn count_timed_out(limit: Duration) -> Self {
+        let public = format!(
+            "The count did not complete within {limit:?}. Count without a filter, or read the pages of the list."
+        );
+        Self::new(Kind::DeadlineExceeded, Reason::DeadlineExceeded, public, None)
+    }
+
     /// The replica, or the tenant on it, reached its limit of watched users.
     pub(super) fn too_many_watched(exceeded: Exceeded) -> Self {
         let (kind, public) = match exceeded {
@@ -291,7 +299,7 @@ impl Error {
 
     /// The service is stopping.
     pub(super) fn stopping() -> Self {
-        let public = "The service is stopping. Open a new stream, which may reach another replica.";
+        let public = "The service is stopping. Try again, which may reach another replica.";
         Self::new(Kind::Unavailable, Reason::Stopping, public, None)
     }
 

@@ -13,6 +13,7 @@ mod hold_stream;
 mod holds;
 mod input;
 mod operations;
+mod page_token;
 mod permission;
 mod presence;
 mod profile;
@@ -28,6 +29,8 @@ mod violation;
 mod watched;
 
 use std::future::pending;
+
+use tokio::sync::Semaphore;
 
 use crate::{batch::Batches, clock::Clock};
 
@@ -45,8 +48,9 @@ pub use hold_stream::HoldEvent;
 pub use holds::Holds;
 pub use input::{Expiry, Input, InputSettings};
 pub use operations::{
-    ClearPresence, Explanation, HistoryPage, Interval, ListPresenceHistory, Page, SetLocation, SetPresence,
-    SetStatusMessage, SetUserPreferredPresence, WAIT_MAX, WaitForPresence, WatchEvent,
+    COUNTS_AT_ONCE, ClearPresence, Count, Explanation, HistoryPage, Interval, ListPresenceHistory,
+    ListPresences, Page, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence, WAIT_MAX,
+    WaitForPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
 pub use profile::Profile;
@@ -66,6 +70,8 @@ pub struct Service {
     clock: Clock,
     streams: Streams,
     input: InputSettings,
+    /// The turns of counts that read many users.
+    counts: Semaphore,
 }
 
 impl Service {
@@ -78,7 +84,8 @@ impl Service {
         streams: Streams,
         input: InputSettings,
     ) -> Self {
-        Self { batches, replica, clock, streams, input }
+        let counts = Semaphore::const_new(COUNTS_AT_ONCE);
+        Self { batches, replica, clock, streams, input, counts }
     }
 
     /// Waits until the dispatcher of a batcher ends, after which its calls fail. Returns the name of

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use uuid::Uuid;
+
 use super::{Caller, Error, Input, Operation, ReadFrom, Service, View, validator::Validator};
 use crate::{
     presence::{Timestamp, User, UserId},
-    store::{UpdateUser, UserChange, UserKey},
+    store::{ListUsers, UpdateUser, UserChange, UserKey},
 };
 
 impl Service {
@@ -63,6 +65,25 @@ impl Service {
             user_ids.iter().map(|user_id| caller.authorize(operation, user_id.clone())).collect();
         let (now, users) = self.read(from, |reads| &reads.load, keys?).await?;
         Ok(user_ids.into_iter().zip(users).map(|(user_id, user)| (user_id, user, now)).collect())
+    }
+
+    /// Lists the next `limit` users with a live session after a user, in the order of their ids. Returns
+    /// also whether others follow.
+    pub(super) async fn list_users(
+        &self,
+        from: ReadFrom,
+        tenant_id: Uuid,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<(Vec<UserId>, bool), Error> {
+        // One more user than requested shows that others follow.
+        let list = ListUsers { tenant_id, after, limit: limit.saturating_add(1) };
+        let (_, mut lists) = self.read(from, |reads| &reads.list_users, vec![list]).await?;
+        let mut user_ids = lists.pop().unwrap_or_default();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let others_follow = user_ids.len() > limit;
+        user_ids.truncate(limit);
+        Ok((user_ids, others_follow))
     }
 
     /// Clears a part of a user's settings: `clear` is that of the part.

@@ -370,11 +370,6 @@ impl Validator {
         None
     }
 
-    /// The last user of the page before; missing for the first page.
-    pub(super) fn page_token(&mut self, given: Input<String>) -> Option<UserId> {
-        self.optional(Field::PageToken, given.parse(), Rule::PageToken)
-    }
-
     /// A field that may be missing.
     fn optional<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
         match given {

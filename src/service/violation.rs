@@ -97,8 +97,6 @@ pub enum Rule {
     },
     /// Availabilities; in the HTTP API a filter with them.
     Availabilities,
-    /// A page token from an earlier response.
-    PageToken,
     /// A page token from an earlier response of an equal request.
     TokenOfThisQuery,
     /// A view of a presence.
@@ -245,13 +243,12 @@ impl Violation {
                 "must be `availability eq 'Busy'` or `availability in ('Busy', 'Away')`, with values among {}",
                 availability_names(api)
             ),
-            (Rule::TokenOfThisQuery, Api::Grpc) => {
-                "must be the `next_page_token` of a response to an equal request".to_owned()
-            }
-            (Rule::TokenOfThisQuery, Api::Http) => {
-                "must be from the `@odata.nextLink` of a response to an equal request".to_owned()
-            }
-            (Rule::PageToken, _) => "must be a token from an `@odata.nextLink`".to_owned(),
+            (Rule::TokenOfThisQuery, Api::Grpc) => "must be the `next_page_token` of a response to an equal \
+                                                    request; leave it out for the first page"
+                .to_owned(),
+            (Rule::TokenOfThisQuery, Api::Http) => "must be from the `@odata.nextLink` of a response to an equal \
+                                                    request; leave it out for the first page"
+                .to_owned(),
         }
     }
 }

@@ -26,6 +26,7 @@ use tokio::{
         mpsc::{self, error::TryRecvError},
     },
     task::{JoinHandle, JoinSet, yield_now},
+    time::sleep,
 };
 use uuid::Uuid;
 
@@ -36,19 +37,24 @@ use crate::{
 
 /// A store whose statements wait for a permit, and fail as configured.
 #[derive(Debug)]
-struct FakeStore {
+pub struct FakeStore {
     /// One permit for each statement that may complete.
-    gate: Semaphore,
+    pub gate: Semaphore,
+    /// How long a statement takes after that.
+    pub takes: Duration,
     /// The errors of the next statements; without one they succeed.
-    errors: Mutex<VecDeque<StoreError>>,
+    pub errors: Mutex<VecDeque<StoreError>>,
     /// The user ids of each statement that started.
-    started: mpsc::Sender<Vec<String>>,
+    pub started: mpsc::Sender<Vec<String>>,
+    /// The number of users that a list has.
+    pub listed: usize,
 }
 
 impl FakeStore {
     async fn statement(&self, users: Vec<String>) -> Result<(), StoreError> {
         self.started.try_send(users).unwrap();
         self.gate.acquire().await.unwrap().forget();
+        sleep(self.takes).await;
         self.errors.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
 }
@@ -96,9 +102,11 @@ impl Store for FakeStore {
         self.statement(vec![update.user.user_id.to_string()]).await
     }
 
-    async fn list_users(&self, _: Timestamp, _: &ListUsers) -> Result<Vec<UserId>, StoreError> {
+    async fn list_users(&self, _: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError> {
         self.statement(Vec::new()).await?;
-        Ok(Vec::new())
+        let first = list.after.as_ref().map_or(0, |after| after.as_str().parse::<usize>().unwrap() + 1);
+        let users = (first..self.listed).take(list.limit.try_into().unwrap());
+        Ok(users.map(|user| UserId::parse(&format!("{user:08}")).unwrap()).collect())
     }
 
     async fn count_users(&self, _: Timestamp, _: &Uuid) -> Result<u64, StoreError> {
@@ -189,8 +197,13 @@ type Call = JoinHandle<Result<Timestamp, BatchError>>;
 impl Fixture {
     fn new(batch_max: usize, concurrent_statements: u16, queue_max: usize) -> Self {
         let (sender, started) = mpsc::channel(1_000);
-        let store =
-            Arc::new(FakeStore { gate: Semaphore::new(0), errors: Mutex::default(), started: sender });
+        let store = Arc::new(FakeStore {
+            gate: Semaphore::new(0),
+            takes: Duration::ZERO,
+            errors: Mutex::default(),
+            started: sender,
+            listed: 0,
+        });
         let clock = ManualClock::new(START);
         let limits = Limits { batch_max, queue_max, concurrent_statements };
         let dynamic: Arc<dyn Store> = Arc::clone(&store) as _;

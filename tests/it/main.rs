@@ -29,6 +29,7 @@ mod history;
 mod hold;
 mod kills;
 mod layout;
+mod lists;
 mod migrations;
 mod operations;
 mod pgbouncer;

@@ -7,8 +7,8 @@ use presenced::{
     app::{Addresses, App, Drain},
     clock::{Clock, Stopwatch},
     grpc::pb::{
-        BatchGetPresencesRequest, ExplainPresenceRequest, GetPresenceRequest,
-        presence_service_client::PresenceServiceClient,
+        BatchGetPresencesRequest, CountPresencesRequest, ExplainPresenceRequest, GetPresenceRequest,
+        ListPresencesRequest, presence_service_client::PresenceServiceClient,
     },
 };
 use serde_json::{Value, json};
@@ -89,6 +89,12 @@ impl Reader {
             Self::request(BatchGetPresencesRequest { user_ids: vec!["u".to_owned()], ..Default::default() });
         let batch = self.grpc.clone().batch_get_presences(request).await.unwrap().into_inner();
         assert!(words(&batch.presences[0]).starts_with(&format!("u {availability}/")));
+        let list = Self::request(ListPresencesRequest::default());
+        let list = self.grpc.clone().list_presences(list).await.unwrap().into_inner();
+        assert_eq!(list.presences, batch.presences);
+        let count = Self::request(CountPresencesRequest::default());
+        let count = self.grpc.clone().count_presences(count).await.unwrap().into_inner();
+        assert_eq!((count.count, count.users_read), (1, 1));
 
         let shows = format!(r#""availability":"{availability}""#);
         let ids = json!({ "ids": ["u"] });
@@ -97,12 +103,16 @@ impl Reader {
             ("/users/u/presence", None),
             ("/communications/getPresencesByUserId", Some(ids)),
             ("/communications/presences", None),
+            (&format!("/communications/presences?$filter=availability eq '{availability}'"), None),
             ("/$batch", Some(batch)),
         ] {
             let text = self.http(path, body).await;
             assert!(text.contains(&shows) && !text.contains(r#""id":"new""#), "{path}: {text}");
         }
-        assert_eq!(self.http("/communications/presences/$count", None).await, "1");
+        let count = "/communications/presences/$count";
+        assert_eq!(self.http(count, None).await, "1");
+        let filter = format!("{count}?$filter=availability eq '{availability}'");
+        assert_eq!(self.http(&filter, None).await, "1");
     }
 }
 

@@ -54,6 +54,7 @@ async fn every_command_prints_the_documented_output() {
         ("docs/history.md", 12),
         ("docs/coming-from-graph.md", 2),
         ("docs/watching.md", 1),
+        ("docs/lists.md", 4),
     ];
     for (file, least) in documents {
         run_commands(file, least).await;

@@ -6,8 +6,9 @@ use super::explanation_text::{Facts, cause};
 use crate::{
     presence::{History, INTERVALS_MAX, Pair, Part, Shown, Span, Timestamp, UserId, explain},
     service::{
-        Caller, Error, Field, Input, Operation, Path, Received, Rule, Service, Violation,
+        Caller, Error, Field, Input, Operation, Received, Rule, Service,
         history::{SPANS_MAX, UserHistory, sort_newest_first, visible_spans},
+        page_token::{fingerprint, wrong_token},
         validator::Validator,
     },
 };
@@ -76,18 +77,11 @@ struct Query {
 }
 
 impl Query {
-    /// A number that differs between queries, so that a token of another query is recognised. It is
-    /// the FNV-1a hash, which is the same on every replica.
-    fn fingerprint(&self) -> u64 {
-        let Self { user_id, from, to, parts, .. } = self;
-        let text = format!("{user_id} {from:?} {to:?} {parts:?}");
-        text.bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-    }
-
     /// The token of the page of what was shown before `end`.
     fn token(&self, end: Timestamp) -> String {
-        format!("{:x}-{:016x}", end.as_millis(), self.fingerprint())
+        let Self { user_id, from, to, parts, .. } = self;
+        let query = fingerprint(&format!("{user_id} {from:?} {to:?} {parts:?}"));
+        format!("{:x}-{query:016x}", end.as_millis())
     }
 
     /// The end of the page that a token names; `None` if the token is not of this query.
@@ -158,12 +152,7 @@ impl ListPresenceHistory {
             Input::Unreadable(_) => None,
         };
         if end.is_none() {
-            let path = Path::Field(Field::PageToken);
-            return Err(Error::invalid(vec![Violation {
-                path,
-                rule: Rule::TokenOfThisQuery,
-                received: None,
-            }]));
+            return Err(wrong_token());
         }
         query.end = end;
         Ok(query)

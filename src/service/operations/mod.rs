@@ -24,9 +24,10 @@ mod wait_for_presence;
 mod watch_presences;
 
 pub use clear_presence::ClearPresence;
+pub use count_presences::{COUNTS_AT_ONCE, Count};
 pub use explain_presence::Explanation;
 pub use list_presence_history::{HistoryPage, Interval, ListPresenceHistory};
-pub use list_presences::Page;
+pub use list_presences::{ListPresences, Page};
 pub use locations::SetLocation;
 pub use set_presence::SetPresence;
 pub use set_status_message::SetStatusMessage;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::tokens::APP;
 
-/// The permission that an operation requires, by the groups of `docs/authentication.md`.
+/// The permission that an operation requires, by the groups of `docs/api.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Read,
@@ -119,6 +119,9 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         ("ListPresenceHistory", Class::ReadWhole, of_user.clone()),
         ("ExportPresence", Class::Manage, of_user.clone()),
         ("ErasePresence", Class::Manage, of_user),
+        // Their messages may be empty.
+        ("ListPresences", Class::ReadMany, Vec::new()),
+        ("CountPresences", Class::ReadMany, Vec::new()),
     ]
     .into_iter()
     .map(|(name, class, message)| {

@@ -2,7 +2,7 @@
 
 use presenced::grpc::pb::{
     BatchGetPresencesRequest, ClearPresenceRequest, ExplainPresenceRequest, GetPresenceRequest,
-    presence_service_client::PresenceServiceClient,
+    ListPresencesRequest, presence_service_client::PresenceServiceClient,
 };
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::Guarded;
 use crate::support::{
     client::words,
     database::Engine,
+    lists::token_of,
     on_every_engine,
     tokens::{APP, OTHER_TENANT, TENANT, USER, application, delegated, with},
 };
@@ -154,6 +155,22 @@ async fn a_tenant_cannot_see_or_change_another_tenants_data(engine: Engine) {
         .into_inner();
     assert_eq!(words(&got.presence.unwrap()), format!("{USER} Away/Away \"Hi\" Office Automatic"));
     assert_eq!(mine.get("/communications/presences/$count").await.1, 1);
+
+    // The token of a page is of one tenant.
+    for client in [&mine, &other] {
+        assert_eq!(client.post("/users/second/presence/setPresence", &set).await.0, 200);
+    }
+    let list = "/communications/presences?$top=1";
+    let token = token_of(&mine.get(list).await.1);
+    let page = format!("{list}&$skiptoken={token}");
+    let (status, second) = mine.get(&page).await;
+    assert_eq!((status, &second["value"][0]["id"]), (200, &json!("second")));
+    let (status, refused) = other.get(&page).await;
+    assert_eq!((status, &refused["error"]["details"][0]["target"]), (400, &json!("$skiptoken")));
+    let page = ListPresencesRequest { page_token: token, ..Default::default() };
+    mine_grpc.list_presences(mine.request(page.clone())).await.unwrap();
+    let refused = grpc.list_presences(other.request(page)).await.unwrap_err();
+    assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, "page_token");
     guarded.server.stop().await;
 }
 

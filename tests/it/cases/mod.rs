@@ -3,6 +3,7 @@
 //! A case is a script of lines. Only the line `Pass` moves the clock.
 
 mod ids;
+mod lists;
 mod observed;
 mod sessions;
 mod texts;
@@ -43,6 +44,10 @@ enum Line {
     Get(&'static str, Want),
     /// Get USERS → outcome.
     BatchGet(&'static [&'static str], Want),
+    /// List all users who are shown with one of AVAILABILITIES, or all, in pages of this size → outcome.
+    List(&'static [&'static str], i32, Want),
+    /// Count the users who are shown with one of AVAILABILITIES, or all → outcome.
+    Count(&'static [&'static str], Want),
     /// Set the preferred presence: USER PAIR EXPIRATION → outcome.
     Prefer(&'static str, &'static str, &'static str, Want),
     /// Clear the preferred presence of USER → outcome.
@@ -69,6 +74,8 @@ enum Want {
     Shows(&'static str),
     /// The user id and the presence of each user.
     Each(&'static [&'static str]),
+    /// The number of users, and that of users that were read for it.
+    Counts(i64, i64),
     NotFound,
     /// The invalid fields, in the spelling of the proto.
     Invalid(&'static [&'static str]),
@@ -79,10 +86,10 @@ enum Want {
 }
 
 use Line::{
-    Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearObserved, ClearPreferred, Get, Manual,
-    Message, Pass, Prefer, Set, SetMany, SetObserved, SetText,
+    Automatic, BatchGet, Clear, ClearAutomatic, ClearLocation, ClearObserved, ClearPreferred, Count, Get,
+    List, Manual, Message, Pass, Prefer, Set, SetMany, SetObserved, SetText,
 };
-use Want::{Done, Each, Invalid, NoRoom, NotFound, Shows, Stale};
+use Want::{Counts, Done, Each, Invalid, NoRoom, NotFound, Shows, Stale};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -104,7 +111,8 @@ async fn every_case_through_http(engine: Engine) {
 
 /// Runs each case on a database of its own.
 async fn run_all(engine: Engine, api: Api) {
-    let cases = [sessions::CASES, users::CASES, texts::CASES, ids::CASES, observed::CASES].concat();
+    let cases =
+        [sessions::CASES, users::CASES, texts::CASES, ids::CASES, observed::CASES, lists::CASES].concat();
     for (name, lines) in cases {
         let server = Server::start(engine).await;
         let client = Client::new(api, server.addresses.grpc, server.addresses.http);
@@ -144,6 +152,8 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
         }
         Get(user, want) => (client.get(user).await, user, want),
         BatchGet(users, want) => (client.batch_get(users).await, "", want),
+        List(shown_as, size, want) => (client.list_all(shown_as, size).await.0, "", want),
+        Count(shown_as, want) => (client.count(shown_as).await, "", want),
         Prefer(user, pair, expiration, want) => (client.prefer(user, pair, expiration).await, user, want),
         ClearPreferred(user, want) => (client.clear_preferred(user).await, user, want),
         Message(user, content, ends, want) => (client.say(user, content, ends).await, user, want),
@@ -157,6 +167,7 @@ async fn run(server: &Server, client: &Client, line: Line, case: &str) {
         Done => Outcome::Done,
         Shows(pair) => Outcome::Presences(vec![format!("{user} {pair}")]),
         Each(presences) => Outcome::Presences(texts(presences)),
+        Counts(count, read) => Outcome::Counted(count, read),
         NotFound => Outcome::NotFound,
         Invalid(fields) => Outcome::Invalid(texts(fields)),
         Stale => Outcome::Stale,

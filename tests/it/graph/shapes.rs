@@ -67,9 +67,6 @@ async fn paths_lists_and_batches_take_every_spelling_of_a_guid() {
         let request = json!({ "id": "1", "method": "GET", "url": format!("/users/{id}/presence") });
         let batch = api.post("/v1.0/$batch", json!({ "requests": [request] }).to_string()).await.body;
         assert_eq!(batch["responses"][0]["body"]["id"], USER, "{batch}");
-        // A page begins behind the user.
-        let page = api.get(&format!("/v1.0/communications/presences?$skiptoken={id}")).await.body;
-        assert_eq!(page["value"], json!([]), "{page}");
     }
     // A placeholder that is encoded, and one that is encoded twice.
     for id in ["%7Bid%7D", "%257Bid%257D", "%3Auser-id", "me"] {
@@ -178,7 +175,9 @@ async fn a_list_pages_through_the_users_with_a_live_session() {
     let forwarded = [("x-forwarded-proto", "https"), ("host", "presence.localhost")];
     let response = api.send(Method::GET, "/beta/communications/presences?$top=1", &forwarded, "").await;
     let next = response.body["@odata.nextLink"].as_str().unwrap();
-    assert_eq!(next, "https://presence.localhost/beta/communications/presences?$top=1&$skiptoken=a");
+    let path = next.strip_prefix("https://presence.localhost").expect("the host of the request");
+    assert!(path.starts_with("/beta/communications/presences?$top=1&$skiptoken="), "{next}");
+    assert_eq!(ids(&api.get(path).await.body), ["a.new"]);
 
     let response = api.get("/v1.0/communications/presences/$count").await;
     assert_eq!((response.header("content-type"), &response.body), (Some("text/plain"), &json!(7)));
@@ -196,7 +195,6 @@ async fn invalid_options_of_a_list_are_named() {
         ("$top=many", "$top"),
         ("$skiptoken=a%20b", "$skiptoken"),
         ("$skip=5", "$skip"),
-        ("$filter=x", "$filter"),
         ("$orderby=id", "$orderby"),
         ("$count=true", "$count"),
         ("$search=x", "$search"),
@@ -208,11 +206,9 @@ async fn invalid_options_of_a_list_are_named() {
     }
     let response = api.get("/v1.0/communications/presences?$top=650").await;
     assert_eq!(response.status, 200);
-    for option in ["$filter", "$search"] {
-        let response = api.get(&format!("/v1.0/communications/presences/$count?{option}=x")).await;
-        response.is_refused(400, "InvalidArgument");
-        assert_eq!(response.targets(), [option]);
-    }
+    let response = api.get("/v1.0/communications/presences/$count?$search=x").await;
+    response.is_refused(400, "InvalidArgument");
+    assert_eq!(response.targets(), ["$search"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{JsonResponse, TestApi, USER};
-use crate::support::{database::Engine, metrics::value, server::Server};
+use crate::support::{database::Engine, lists::token_of, metrics::value, server::Server};
 
 const STRICT: [(&str, &str); 1] = [("prefer", "handling=strict")];
 
@@ -356,14 +356,13 @@ async fn a_query_option_is_the_same_in_any_case_and_without_the_dollar_sign() {
             (&json!([{ "id": "a" }]), None)
         );
         let skip = if query.contains("TOP") { "SKIPTOKEN" } else { "skiptoken" };
-        let next = api.get(&format!("{list}?{query}&{skip}=a")).await;
+        let next = api.get(&format!("{list}?{query}&{skip}={}", token_of(&response.body))).await;
         assert_eq!(next.body["value"], json!([{ "id": "b" }]), "{query}");
     }
     for (query, target) in [
         ("$top=1&top=1", "top"),
         ("TOP=1&$top=1", "$top"),
-        ("filter=x", "filter"),
-        ("$Filter=x", "$Filter"),
+        ("filter=availability eq 'Busy'&$Filter=availability eq 'Busy'", "$Filter"),
         ("orderby=x", "orderby"),
         ("EXPAND=x", "EXPAND"),
         ("count=true", "count"),

@@ -137,9 +137,9 @@ async fn a_token_is_valid_for_an_equal_query_only() {
             continue;
         }
         let [grpc, http] = refused(&api, &wrong).await;
-        let problem = "must be the `next_page_token` of a response to an equal request.";
+        let problem = "must be the `next_page_token` of a response to an equal request; leave it out for the first page.";
         assert_eq!(grpc, expect(&[("page_token", problem)]), "{wrong:?}");
-        let problem = "must be from the `@odata.nextLink` of a response to an equal request.";
+        let problem = "must be from the `@odata.nextLink` of a response to an equal request; leave it out for the first page.";
         assert_eq!(http, expect(&[("$skiptoken", problem)]), "{wrong:?}");
     }
 }

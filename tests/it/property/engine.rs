@@ -13,7 +13,9 @@ use proptest::{
 };
 use uuid::Uuid;
 
-use super::{MINUTE_MS, Naive, NaiveUser, SETTLES_MS, millis, pair, preferred_pair, session, text, user_row};
+use super::{
+    CallDump, MINUTE_MS, Naive, NaiveUser, SETTLES_MS, millis, pair, preferred_pair, session, text, user_row,
+};
 use crate::{
     conformance::{Subject, key_of},
     support::{database::Engine, number, on_every_engine, server::START},
@@ -311,15 +313,4 @@ async fn an_engine_agrees_with_the_model(engine: Engine) {
 
 fn minutes_ms(minutes: u64) -> i64 {
     i64::try_from(minutes).unwrap() * MINUTE_MS
-}
-
-/// Prints the calls if an assertion fails.
-struct CallDump<'a>(&'a [Call]);
-
-impl Drop for CallDump<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("failed within {:#?}", self.0);
-        }
-    }
 }

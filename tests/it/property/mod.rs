@@ -6,9 +6,12 @@ mod bodies;
 mod engine;
 mod history;
 mod holds;
+mod lists;
 mod numbers;
 mod orders;
 mod rules;
+
+use std::fmt::Debug;
 
 use presenced::presence::{Pair, PreferredPresence, Session, SessionId, StatusMessage, Timestamp, User};
 use proptest::prelude::{Just, Strategy, prop_oneof};
@@ -206,5 +209,16 @@ fn session((id, naive): (&String, &Naive)) -> Session {
         opened_at: Timestamp::from_millis(naive.opened_at),
         changed_at: Timestamp::from_millis(naive.changed_at),
         expires_at: Timestamp::from_millis(naive.expires_at),
+    }
+}
+
+/// Prints the calls if an assertion fails.
+struct CallDump<'a, T: Debug>(&'a [T]);
+
+impl<T: Debug> Drop for CallDump<'_, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("failed within {:#?}", self.0);
+        }
     }
 }

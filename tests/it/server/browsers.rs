@@ -64,7 +64,7 @@ async fn pages_of_named_origins_may_call_and_no_others() {
     let get = send(&server, Method::GET, "/v1.0/users/a/presence", &[("origin", ORIGIN)]).await;
     assert_eq!(header(&get, "access-control-allow-origin"), Some(ORIGIN));
     let exposed = header(&get, "access-control-expose-headers").unwrap();
-    for name in ["request-id", "presence-ignored", "preference-applied"] {
+    for name in ["request-id", "presence-ignored", "preference-applied", "presence-users-read"] {
         assert!(exposed.split(',').any(|exposed| exposed == name), "{exposed}");
     }
     for stranger in ["https://evil.example", "null", "https://app.example.com.evil.example"] {

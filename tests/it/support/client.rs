@@ -33,6 +33,8 @@ pub enum Outcome {
     /// For each user: the id, availability and activity, and the status message and work
     /// location if they are set, as in `u Busy/InACall "Hi" Office@desk-1 Manual`.
     Presences(Vec<String>),
+    /// The number of users, and that of users that were read for it.
+    Counted(i64, i64),
     NotFound,
     /// The names of the invalid fields, in order, as the proto spells them.
     Invalid(Vec<String>),
@@ -253,7 +255,7 @@ impl Client {
             }
             Self::Http(http, base) => {
                 let url = format!("{base}/users/{}/presence", encode(user));
-                outcome("get", http.get(url).send().await.unwrap()).await
+                read("get", http.get(url).send().await.unwrap()).await
             }
         }
     }
@@ -306,7 +308,7 @@ fn done<T>(result: Result<tonic::Response<T>, Status>) -> Outcome {
     result.map_or_else(|status| refused(&status), |_| Outcome::Done)
 }
 
-fn refused(status: &Status) -> Outcome {
+pub(super) fn refused(status: &Status) -> Outcome {
     match status.code() {
         Code::NotFound => Outcome::NotFound,
         Code::Unavailable => Outcome::Unavailable,
@@ -336,20 +338,29 @@ async fn act(http: &reqwest::Client, base: &str, user: &str, action: &str, body:
 }
 
 async fn post(http: &reqwest::Client, url: &str, body: &Value) -> Outcome {
-    outcome("post", http.post(url).json(body).send().await.unwrap()).await
+    read("post", http.post(url).json(body).send().await.unwrap()).await
 }
 
-/// Reads the outcome from a response, after checking it against the OpenAPI document.
-async fn outcome(method: &str, response: reqwest::Response) -> Outcome {
+async fn read(method: &str, response: reqwest::Response) -> Outcome {
     let (status, path) = (response.status().as_u16(), response.url().path().to_owned());
     let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
-    let text = response.text().await.unwrap();
-    contract::check(method, &path, status, content_type.as_deref(), &text);
+    outcome(method, &path, status, content_type.as_deref(), &response.text().await.unwrap())
+}
+
+/// The outcome in a response, which is checked against the OpenAPI document.
+pub(super) fn outcome(
+    method: &str,
+    path: &str,
+    status: u16,
+    content_type: Option<&str>,
+    text: &str,
+) -> Outcome {
+    contract::check(method, path, status, content_type, text);
     if text.is_empty() {
         assert!(status == 200 || status == 204, "only a successful response has no body");
         return Outcome::Done;
     }
-    let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
+    let body: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{status}: {text}"));
     match (status, body["error"]["code"].as_str()) {
         (200, None) => match body["value"].as_array() {
             Some(presences) => Outcome::Presences(presences.iter().map(json_words).collect()),
@@ -371,6 +382,9 @@ async fn outcome(method: &str, response: reqwest::Response) -> Outcome {
 fn snake(name: &str) -> String {
     match name {
         "id" => "user_id".to_owned(),
+        "$filter" => "availabilities".to_owned(),
+        "$top" => "page_size".to_owned(),
+        "$skiptoken" => "page_token".to_owned(),
         "statusMessage.message.content" => "content".to_owned(),
         "statusMessage.expiryDateTime.dateTime" => "expire_time".to_owned(),
         "observedDateTime" => "observed_time".to_owned(),

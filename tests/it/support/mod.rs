@@ -7,6 +7,7 @@ pub mod contract;
 pub mod database;
 pub mod events;
 pub mod golden;
+pub mod lists;
 pub mod metrics;
 pub mod pgbouncer;
 pub mod server;
