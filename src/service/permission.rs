@@ -4,8 +4,10 @@
 //! Only `Caller::authorize` and the functions beside it make keys for the store, and they take an
 //! [`Operation`]. So an operation that is missing in the table does not compile.
 
+use strum::VariantArray;
+
 /// An operation that requires a permission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Operation {
     /// `SetPresence`.
     SetPresence,
@@ -51,9 +53,9 @@ pub enum Operation {
     ExportPresence,
     /// `ErasePresence`.
     ErasePresence,
-    /// List the users with a live session; HTTP API only.
+    /// `ListPresences`.
     ListPresences,
-    /// Count the users with a live session; HTTP API only.
+    /// `CountPresences`.
     CountPresences,
 }
 
@@ -153,6 +155,14 @@ const CLEAR: Access = Access {
 const WRITE_AS_USER: Access = Access { application: &[], ..WRITE };
 
 impl Operation {
+    /// The permissions of which any one is sufficient: for an application, for a user on the own
+    /// presence, and for a user on others'. An empty list grants nothing.
+    #[must_use]
+    pub const fn permissions(self) -> [&'static [Permission]; 3] {
+        let Access { application, own, others, .. } = self.access();
+        [application, own, others]
+    }
+
     /// The table. Graph: the "Permissions" section of each operation's page.
     pub(super) const fn access(self) -> Access {
         match self {

@@ -1,7 +1,7 @@
 //! Authentication and permissions, at both APIs.
 
 mod applications;
-mod call;
+pub mod call;
 mod keys;
 mod me;
 mod presence_light;
