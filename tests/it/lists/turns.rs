@@ -9,10 +9,10 @@ use std::{
 use presenced::{
     batch::{Batches, Limits},
     clock::{Clock, ManualClock, Stopwatch},
-    presence::{Availability, UserIdForm},
+    presence::{Availability, EXPIRATION_MIN, UserIdForm},
     service::{
-        Caller, Count, Error, Holds, Input, Kind, ListPresences, Page, ReadFrom, Reason, Service, Streams,
-        View,
+        Caller, Count, Error, Holds, Input, InputSettings, Kind, ListPresences, Page, ReadFrom, Reason,
+        Service, Streams, View,
     },
     store::{Database, Store},
     telemetry::Metrics,
@@ -62,7 +62,8 @@ impl Fixture {
             settings: settings.streams,
             stop: stop.clone(),
         };
-        let service = Service::new(batches, None, clock, streams, UserIdForm::Any);
+        let input = InputSettings { user_ids: UserIdForm::Any, session_min: EXPIRATION_MIN };
+        let service = Service::new(batches, None, clock, streams, input);
         Self { service: Arc::new(service), stop, started }
     }
 

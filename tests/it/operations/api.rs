@@ -76,7 +76,7 @@ const HOLDING: &str = "[Holding a session](holding.md)";
 const LISTS: &str = "[Lists and counts](lists.md)";
 
 /// The rows, in the order of the page.
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 26] = [
     of_session("SetPresence", &["set_sessions"], SESSIONS),
     of_session("ClearPresence", &["clear_sessions"], SESSIONS),
     Row { takes: sessions, ..row("BatchSetPresences", &["set_sessions"], SESSIONS) },
@@ -106,11 +106,21 @@ const ROWS: [Row; 23] = [
         ..row("CountPresences", &["count_users"], LISTS)
     },
     Row {
-        takes: || format!("1 to {} users; over HTTP {USER_IDS_MAX}", thousands(WATCHED_MAX)),
+        takes: || format!("1 to {} users; over HTTP {USER_IDS_MAX}; or everybody", thousands(WATCHED_MAX)),
         more: || {
             format!("`load` for every {USERS_READ_AT_ONCE} users at the start, then for those that change")
         },
         ..row("WatchPresences", &[], "[Following presences](watching.md)")
+    },
+    Row {
+        takes: users,
+        more: || "`load` for the users of the body at the start, then for those that change".to_owned(),
+        ..row("watch_presences_by_body", &[], "[Following presences](watching.md)")
+    },
+    Row {
+        takes: || format!("1 to {USER_IDS_MAX} users, or everybody"),
+        more: || "another `load` for those that change".to_owned(),
+        ..row("WaitForPresence", &["load"], "[Waiting for one user](watching.md#waiting-for-one-user)")
     },
     row("SetUserPreferredPresence", &["update_user"], SETTINGS),
     row("ClearUserPreferredPresence", &["update_user"], SETTINGS),
@@ -132,6 +142,7 @@ const ROWS: [Row; 23] = [
         ..row("ListPresenceHistory", &["load_history"], HISTORY)
     },
     row("ExportPresence", &["export_user"], PRIVACY),
+    Row { takes: || "the caller".to_owned(), ..row("get_me", &[], "[Graph's API](graph.md#operations)") },
     Row {
         more: || "`erase_author` once for every 5,000 rows of users of the tenant".to_owned(),
         ..row("ErasePresence", &["erase_author", "erase_user"], PRIVACY)
@@ -202,10 +213,15 @@ fn snake(name: &str) -> String {
 
 /// The permissions of an application, of a user on the own presence, and on others'.
 fn permissions(name: &str) -> [String; 3] {
+    let name = if name == "watch_presences_by_body" { "WatchPresences" } else { name };
     let Some(operation) = Operation::VARIANTS.iter().find(|operation| format!("{operation:?}") == name)
     else {
-        let text = if name == "batch" { "as each request" } else { "none" };
-        return [text; 3].map(ToOwned::to_owned);
+        let texts = match name {
+            "batch" => ["as each request"; 3],
+            "get_me" => ["never", "any", "never"],
+            _ => ["none"; 3],
+        };
+        return texts.map(ToOwned::to_owned);
     };
     operation.permissions().map(|permissions| {
         let short =

@@ -139,6 +139,7 @@ impl Comparison {
             changed_at: now,
             expires_at: now + minutes * MINUTE_MS,
             cleared_at: None,
+            text: None,
         };
         self.users.entry(user).or_default().0.insert(session, naive);
     }
