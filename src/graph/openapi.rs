@@ -308,7 +308,7 @@ fn query(option: QueryOption) -> Parameter {
             let ids = ids.max_items(Some(crate::presence::USER_IDS_MAX));
             (
                 "The user ids, separated by commas, which may be encoded. If the parameter is repeated, each value \
-                 is one id, which may contain a comma.",
+                 is one id, which may contain a comma. The default is all users of the tenant.",
                 ids.build().into(),
             )
         }
@@ -316,7 +316,7 @@ fn query(option: QueryOption) -> Parameter {
     ParameterBuilder::new()
         .name(option.name())
         .parameter_in(ParameterIn::Query)
-        .required(if option == QueryOption::Ids { Required::True } else { Required::False })
+        .required(Required::False)
         .description(Some(about))
         .schema(Some(schema))
         .style(Some(ParameterStyle::Form))
