@@ -272,8 +272,7 @@ pub(super) async fn watch_presences(
     select: Select,
 ) -> Result<Response, Refusal> {
     let users = WatchedUsers { everyone: user_ids == Input::Missing, user_ids };
-    let events = state.service.watch_presences(&caller, users, USER_IDS_MAX, select.view()).await?;
-    Ok(events::of_watch(events, select, ids, state.clock.clone()))
+    watch(&state, &caller, users, select, ids).await
 }
 
 pub(super) async fn watch_presences_by_body(
@@ -284,6 +283,16 @@ pub(super) async fn watch_presences_by_body(
     BulkJson(body): BulkJson<GetPresencesByUserIdBody>,
 ) -> Result<Response, Refusal> {
     let users = WatchedUsers { everyone: false, user_ids: body.ids };
-    let events = state.service.watch_presences(&caller, users, USER_IDS_MAX, select.view()).await?;
+    watch(&state, &caller, users, select, ids).await
+}
+
+async fn watch(
+    state: &HttpState,
+    caller: &Caller,
+    users: WatchedUsers,
+    select: Select,
+    ids: Ids,
+) -> Result<Response, Refusal> {
+    let events = state.service.watch_presences(caller, users, USER_IDS_MAX, select.view()).await?;
     Ok(events::of_watch(events, select, ids, state.clock.clone()))
 }

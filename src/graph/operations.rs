@@ -83,7 +83,6 @@ pub(super) enum QueryOption {
     Top,
     SkipToken,
     Filter,
-    /// Required.
     Ids,
     At,
     From,
@@ -389,15 +388,4 @@ pub(super) fn all() -> impl Iterator<Item = (String, HttpOperation)> {
     });
     let elsewhere = [ME].into_iter().chain(COLLECTION_OPERATIONS);
     on_presence.chain(elsewhere.map(|operation| (operation.path.to_owned(), operation)))
-}
-
-/// The response of the operation at a path behind the version, if a batch can't contain it.
-pub(super) fn response_of_stream(path: &str) -> Option<OperationResponse> {
-    let is_at = |pattern: &str| {
-        let (words, segments) = (pattern.split('/'), path.split('/'));
-        words.clone().count() == segments.clone().count()
-            && words.zip(segments).all(|(word, segment)| word == "{id}" || word == segment)
-    };
-    let streams = all().filter(|(_, operation)| operation.response.is_stream());
-    streams.filter(|(pattern, _)| is_at(pattern)).map(|(_, operation)| operation.response).next()
 }

@@ -12,8 +12,8 @@ use super::{
 /// The longest expiration of a preferred presence. Graph names no limit.
 pub const PREFERRED_EXPIRATION_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// The longest status message, and the longest text of a session, in Unicode characters. Graph names no limit; this is the limit
-/// of Teams.
+/// The longest status message, and the longest text of a session, in Unicode characters. Graph names
+/// no limit; this is the limit of Teams.
 pub const STATUS_MESSAGE_MAX_CHARS: usize = 280;
 
 /// Returns the default expiration of a preferred presence. Graph: setUserPreferredPresence, 1

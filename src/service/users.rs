@@ -1,7 +1,5 @@
 //! Steps that several operations share: validate user ids, read users, clear a user's settings.
 
-use std::collections::HashSet;
-
 use uuid::Uuid;
 
 use super::{Caller, Error, Input, Operation, ReadFrom, Service, View, validator::Validator};
@@ -44,10 +42,7 @@ impl Service {
     ) -> Result<(Vec<UserId>, View), Error> {
         let mut validator = self.validator();
         let (user_ids, view) = (validator.user_ids(user_ids, max), validator.view(view));
-        let (mut user_ids, view) = validator.finish(user_ids.zip(view))?;
-        let mut seen = HashSet::with_capacity(user_ids.len());
-        user_ids.retain(|user_id| seen.insert(user_id.clone()));
-        Ok((user_ids, view))
+        validator.finish(user_ids.zip(view))
     }
 
     /// Reads several users at one instant, which comes with each user.

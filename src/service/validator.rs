@@ -3,7 +3,7 @@
 //! A request is checked as a whole, so that the caller learns of every invalid field at once:
 //! each check returns a value or records a [`Violation`].
 
-use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{collections::HashSet, str::FromStr, time::Duration};
 
 use super::{
     Error, Expiry, Field, Input, InputSettings, Path, Received, Rule, View, Violation, input::quote,
@@ -96,7 +96,7 @@ impl Validator {
         parse(&text).map_err(|rule| self.add(field, rule, Some(Received::Text(quote(&text))))).ok()
     }
 
-    /// 1 to `max` user ids.
+    /// 1 to `max` user ids. Returns each once, in the order of the request.
     pub(super) fn user_ids(&mut self, given: Input<Vec<Input<String>>>, max: usize) -> Option<Vec<UserId>> {
         let given = self.required(Field::UserIds, given, Rule::UserIds { max })?;
         if given.is_empty() {
@@ -123,13 +123,9 @@ impl Validator {
             let (path, received) = (Path::Item(Field::UserIds, index), Some(Received::Text(received)));
             self.violations.push(Violation { path, rule, received });
         }
+        let mut seen = HashSet::with_capacity(ids.len());
+        ids.retain(|id| seen.insert(id.clone()));
         Some(ids)
-    }
-
-    /// Records that a request names everybody and ids.
-    pub(super) fn everyone_and_ids<T>(&mut self) -> Option<T> {
-        self.add(Field::Everyone, Rule::NotWith(Field::UserIds), None);
-        None
     }
 
     /// A pair that a session can set; required. Graph: setPresence.
@@ -191,18 +187,8 @@ impl Validator {
         self.duration(Field::Grace, given, GRACE_DEFAULT, Rule::Duration { min: GRACE_MIN, max: GRACE_MAX })
     }
 
-    /// How long to wait; optional.
-    pub(super) fn wait_duration(
-        &mut self,
-        given: Input<Duration>,
-        default: Duration,
-        allowed: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        let (min, max) = allowed.into_inner();
-        self.duration(Field::WaitDuration, given, default, Rule::Duration { min, max })
-    }
-
-    fn duration(
+    /// A duration; `default` if it is missing.
+    pub(super) fn duration(
         &mut self,
         field: Field,
         given: Input<Duration>,

@@ -1,13 +1,10 @@
 //! Following users: what a watching stream and a waiting call share.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Caller, Error, Input, Operation, Presence, Service, validator::Validator};
+use super::{Caller, Error, Field, Input, Operation, Presence, Rule, Service, validator::Validator};
 use crate::{
     presence::UserId,
     watch::{PresenceUpdate, Watcher},
@@ -30,16 +27,18 @@ impl Validator {
     pub(super) fn watched_users(&mut self, given: WatchedUsers, max: usize) -> Option<ValidUsers> {
         let WatchedUsers { everyone, user_ids } = given;
         if !everyone {
-            let mut user_ids = self.user_ids(user_ids, max)?;
-            let mut seen = HashSet::with_capacity(user_ids.len());
-            user_ids.retain(|user_id| seen.insert(user_id.clone()));
-            return Some(Some(user_ids));
+            return self.user_ids(user_ids, max).map(Some);
         }
-        match user_ids {
-            Input::Value(user_ids) if !user_ids.is_empty() => self.everyone_and_ids(),
-            Input::Missing | Input::Value(_) => Some(None),
-            Input::Unreadable(_) => self.everyone_and_ids(),
+        let has_ids = match &user_ids {
+            Input::Missing => false,
+            Input::Value(user_ids) => !user_ids.is_empty(),
+            Input::Unreadable(_) => true,
+        };
+        if has_ids {
+            self.add(Field::Everyone, Rule::NotWith(Field::UserIds), None);
+            return None;
         }
+        Some(None)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
         body::{NamedTexts, named_texts, objects, text, texts},
         matched::Matched,
         odata::authority,
-        operations::{OperationResponse, response_of_stream},
+        operations::{self, OperationResponse},
         paths::{BATCH_PATH, VERSIONS, canonicalize},
         preferences::Handling,
         refusal::Refusal,
@@ -268,6 +268,17 @@ fn url(
         return refuse(INVALID_URL);
     };
     Some(path)
+}
+
+/// The response of the operation at a path behind the version, if a batch can't contain it.
+fn response_of_stream(path: &str) -> Option<OperationResponse> {
+    let is_at = |pattern: &str| {
+        let (words, segments) = (pattern.split('/'), path.split('/'));
+        words.clone().count() == segments.clone().count()
+            && words.zip(segments).all(|(word, segment)| word == "{id}" || word == segment)
+    };
+    let streams = operations::all().filter(|(_, operation)| operation.response.is_stream());
+    streams.filter(|(pattern, _)| is_at(pattern)).map(|(_, operation)| operation.response).next()
 }
 
 /// A relative URL with the version of the batch, unless it names one itself: the Graph client for

@@ -7,15 +7,17 @@ use uuid::Uuid;
 
 use crate::{
     presence::{Availability, USER_IDS_MAX},
-    service::{Caller, Error, Input, Operation, Presence, ReadFrom, Service, View, WatchedUsers},
+    service::{
+        Caller, Error, Field, Input, Operation, Presence, ReadFrom, Rule, Service, View, WatchedUsers,
+    },
     store::UserKey,
     watch::Update,
 };
 
 /// The longest wait.
 pub const WAIT_MAX: Duration = Duration::from_hours(1);
-/// The shortest wait.
-const WAIT_MIN: Duration = Duration::from_millis(1);
+/// The range of waits.
+const WAIT_RANGE: Rule = Rule::Duration { min: Duration::from_millis(1), max: WAIT_MAX };
 /// The wait of a request that states none.
 const WAIT_DEFAULT: Duration = Duration::from_mins(1);
 
@@ -45,7 +47,7 @@ impl Service {
         let mut validator = self.validator();
         let users = validator.watched_users(users, USER_IDS_MAX);
         let availabilities = validator.required_availabilities(availabilities);
-        let wait = validator.wait_duration(wait_duration, WAIT_DEFAULT, WAIT_MIN..=WAIT_MAX);
+        let wait = validator.duration(Field::WaitDuration, wait_duration, WAIT_DEFAULT, WAIT_RANGE);
         let view = validator.view(view);
         let valid = users.zip(availabilities).zip(wait.zip(view));
         let ((users, availabilities), (wait, view)) = validator.finish(valid)?;

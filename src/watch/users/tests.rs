@@ -1,5 +1,7 @@
 mod everyone;
 
+use uuid::Uuid;
+
 use super::*;
 use crate::{
     presence::{Activity, Availability, Pair, Session, SessionId, UserId},

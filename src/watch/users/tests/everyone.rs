@@ -1,7 +1,7 @@
 //! Watchers of everybody.
 
 use super::*;
-use crate::watch::{Exceeded, Shares, mailbox::Update};
+use crate::watch::{Exceeded, Share, Shares, mailbox::Update};
 
 impl Subject {
     fn watch_everyone(&mut self, share: Share<Uuid>) -> Arc<Mailbox> {

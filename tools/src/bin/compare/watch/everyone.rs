@@ -8,7 +8,7 @@ use std::{
 };
 
 use presenced_tools::{
-    machine::memory_kib,
+    machine::{median, memory_kib},
     pb::{BatchGetPresencesRequest, WatchPresencesRequest, presence_service_client::PresenceServiceClient},
     process::{Process, command},
 };
@@ -16,7 +16,7 @@ use presenced_tools::{
 use super::{
     BULK, Plan, WIDE,
     delay::{PROBES, Probes, probe, set_probes},
-    median, p99,
+    p99,
     streams::{Streams, bench_users, connect},
     tails,
 };
@@ -105,7 +105,7 @@ fn delays(plan: Plan, set: &Process, watched: &Process, everyone: bool, slow: bo
     probes.take_delays()
 }
 
-/// A stream of everybody that nobody reads.
+/// A stream of everybody whose client does not read it.
 async fn unread(process: &Process) -> impl Sized {
     let mut client = PresenceServiceClient::new(connect(process.grpc).await);
     let request = WatchPresencesRequest { everyone: true, ..Default::default() };

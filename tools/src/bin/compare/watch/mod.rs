@@ -79,12 +79,6 @@ fn p99(values: &[f64]) -> f64 {
     values[(values.len() - 1) * 99 / 100]
 }
 
-/// The median.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// The median, the 99th percentile and the maximum of latencies in milliseconds.
 fn tails(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);

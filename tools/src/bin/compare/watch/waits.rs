@@ -6,6 +6,7 @@ use std::{
 };
 
 use presenced_tools::{
+    machine::median,
     pb::{
         Activity, Availability, SetPresenceRequest, WaitForPresenceRequest, WatchPresencesRequest,
         presence_service_client::PresenceServiceClient, watch_presences_response::Event,
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tonic::{Code, transport::Channel};
 
-use super::{Plan, median, p99, streams::connect, tails};
+use super::{Plan, p99, streams::connect, tails};
 use crate::postgres::Postgres;
 
 /// The waits at a time, and over all.
