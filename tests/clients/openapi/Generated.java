@@ -89,8 +89,8 @@ public final class Generated {
     isPresenting(communications.getPresenceById(USER, null, null, null));
     isPresenting(me.getPresenceOfMe(null, null, null));
     isPresenting(communications.batchGetPresences(ids, null, null, null).getValue().get(0));
-    isPresenting(communications.listPresences(null, 10, null, null, null).getValue().get(0));
-    check("1".equals(communications.countPresences(null, null)), "count");
+    isPresenting(communications.listPresences(null, 10, null, null, null, null).getValue().get(0));
+    check("1".equals(communications.countPresences(null, null, null)), "count");
 
     // A pair that is not allowed.
     SetPresenceRequest wrong =
