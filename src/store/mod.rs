@@ -35,6 +35,7 @@ mod rows;
 mod schema;
 mod sql;
 mod sqlite;
+mod subscriptions;
 
 use std::{fmt, time::Duration};
 
@@ -59,6 +60,11 @@ pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
 pub use reach::Unreached;
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
+pub use subscriptions::{
+    Authorized, ClaimSubscriptions, CreateOutcome, CreateSubscription, DeliveryReport, EncryptionCertificate,
+    ListSubscriptions, NotificationFormat, SigningKeyRow, Subscription, SubscriptionKey, SubscriptionRequest,
+    UpdateSubscription,
+};
 
 use items::{author_columns, first_key};
 
