@@ -57,6 +57,11 @@ impl Probes {
         self.close(user);
     }
 
+    /// Forgets the events of a snapshot, which no set caused.
+    pub(super) fn forget_snapshot(&mut self) {
+        self.open.clear();
+    }
+
     /// The number of sets without an event.
     pub(super) fn open_or_lost(&self) -> usize {
         self.open.len() + self.lost

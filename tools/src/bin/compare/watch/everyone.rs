@@ -38,11 +38,12 @@ pub(super) fn run(plan: Plan) {
     let [set, watched] = [(); 2].map(|()| Process::start_blocking(command(), &database.url));
     bench(set.grpc, BULK, 0.1, &["--load", "--users", &USERS.to_string()]);
     database.execute("vacuum analyze");
+    let run = Run { plan, set: &set, watched: &watched, probes: Arc::new(Mutex::new(Probes::new())) };
     let mut ratios = Vec::new();
     for round in 0..plan.rounds {
-        let ids = delays(plan, &set, &watched, false, false);
-        let everyone = delays(plan, &set, &watched, true, false);
-        let beside_slow = delays(plan, &set, &watched, false, true);
+        let ids = run.delays(false, false);
+        let everyone = run.delays(true, false);
+        let beside_slow = run.delays(false, true);
         println!("round {}:", round + 1);
         let [ids, everyone, beside_slow] =
             [ids, everyone, beside_slow].map(|delays| (p99(&delays), tails(delays)));
@@ -59,50 +60,62 @@ pub(super) fn run(plan: Plan) {
     );
 }
 
-/// The delays of measured sets beside others: to one stream of everybody, or to streams of ids.
-fn delays(plan: Plan, set: &Process, watched: &Process, everyone: bool, slow: bool) -> Vec<f64> {
-    let probes = Arc::new(Mutex::new(Probes::new()));
-    let known = Known::default();
-    let mut streams = Streams::new({
-        let (probes, known) = (Arc::clone(&probes), Arc::clone(&known));
-        move |presence| {
-            if presence.user_id.starts_with("probe-") {
-                probes.lock().unwrap().notified(&presence.user_id);
+/// What all measurements share.
+struct Run<'a> {
+    plan: Plan,
+    set: &'a Process,
+    watched: &'a Process,
+    /// They know the last pair of each user, so that each set changes it.
+    probes: Arc<Mutex<Probes>>,
+}
+
+impl Run<'_> {
+    /// The delays of measured sets beside others: to one stream of everybody, or to streams of ids.
+    fn delays(&self, everyone: bool, slow: bool) -> Vec<f64> {
+        let Self { plan, set, watched, probes } = self;
+        let known = Known::default();
+        let mut streams = Streams::new({
+            let (probes, known) = (Arc::clone(probes), Arc::clone(&known));
+            move |presence| {
+                if presence.user_id.starts_with("probe-") {
+                    probes.lock().unwrap().notified(&presence.user_id);
+                }
+                let pair = (presence.availability, presence.activity);
+                known.lock().unwrap().insert(presence.user_id.clone(), pair);
             }
-            let pair = (presence.availability, presence.activity);
-            known.lock().unwrap().insert(presence.user_id.clone(), pair);
+        });
+        let before = memory_kib(watched.id());
+        let lazy = if slow { 20 } else { 0 };
+        let lazy: Vec<_> = (0..lazy).map(|_| streams.runtime.block_on(unread(watched))).collect();
+        if everyone {
+            streams.open_everyone(watched.grpc);
+            let kib = memory_kib(watched.id()).saturating_sub(before);
+            println!("memory of a stream of {USERS} users: {} bytes a user", kib * 1_024 / u64::from(USERS));
+        } else {
+            let all: Vec<_> = (0..PROBES).map(probe).collect();
+            streams.open(watched.grpc, all.chunks(USERS_OF_STREAM).map(<[String]>::to_vec));
         }
-    });
-    let before = memory_kib(watched.id());
-    let lazy = if slow { 20 } else { 0 };
-    let lazy: Vec<_> = (0..lazy).map(|_| streams.runtime.block_on(unread(watched))).collect();
-    if everyone {
-        streams.open_everyone(watched.grpc);
-        let kib = memory_kib(watched.id()).saturating_sub(before);
-        println!("memory of a stream of {USERS} users: {} bytes a user", kib * 1_024 / u64::from(USERS));
-    } else {
-        let all: Vec<_> = (0..PROBES).map(probe).collect();
-        streams.open(watched.grpc, all.chunks(USERS_OF_STREAM).map(<[String]>::to_vec));
-    }
-    let target = set.grpc;
-    let seconds = f64::from(plan.seconds);
-    let background = thread::spawn(move || {
-        let (rate, users) = (CHANGES.to_string(), USERS.to_string());
-        bench(target, WIDE, seconds + 2.0, &["--changes", "--rate", &rate, "--users", &users])
-    });
-    thread::sleep(Duration::from_secs(1));
-    streams.runtime.block_on(set_probes(set.grpc, &probes, Duration::from_secs_f64(seconds)));
-    background.join().unwrap();
-    if everyone {
+        probes.lock().unwrap().forget_snapshot();
+        let target = set.grpc;
+        let seconds = f64::from(plan.seconds);
+        let background = thread::spawn(move || {
+            let (rate, users) = (CHANGES.to_string(), USERS.to_string());
+            bench(target, WIDE, seconds + 2.0, &["--changes", "--rate", &rate, "--users", &users])
+        });
         thread::sleep(Duration::from_secs(1));
-        let different = streams.runtime.block_on(different(set, &known));
-        println!("users whose last presence differs from a read: {different} of {USERS}");
-        assert_eq!(different, 0, "every final state was sent");
+        streams.runtime.block_on(set_probes(set.grpc, probes, Duration::from_secs_f64(seconds)));
+        background.join().unwrap();
+        if everyone {
+            thread::sleep(Duration::from_secs(1));
+            let different = streams.runtime.block_on(different(set, &known));
+            println!("users whose last presence differs from a read: {different} of {USERS}");
+            assert_eq!(different, 0, "every final state was sent");
+        }
+        drop(lazy);
+        let mut probes = probes.lock().unwrap();
+        assert_eq!(probes.open_or_lost(), 0, "every set led to an event");
+        probes.take_delays()
     }
-    drop(lazy);
-    let mut probes = probes.lock().unwrap();
-    assert_eq!(probes.open_or_lost(), 0, "every set led to an event");
-    probes.take_delays()
 }
 
 /// A stream of everybody whose client does not read it.
