@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod graph;
 pub mod grpc;
 pub mod health;
+pub mod notify;
 pub mod presence;
 pub mod sampler;
 pub mod server;

@@ -21,7 +21,7 @@ use syn::{
 
 /// The top-level modules, from the top floor down. A file imports from its
 /// own module and from modules on lower floors.
-const FLOORS: [&str; 22] = [
+const FLOORS: [&str; 23] = [
     "main",
     "commands",
     "doctor",
@@ -36,6 +36,7 @@ const FLOORS: [&str; 22] = [
     "grpc",
     "auth",
     "service",
+    "notify",
     "watch",
     "batch",
     "store",

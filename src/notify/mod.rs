@@ -1,0 +1,12 @@
+//! The pieces of change notifications that know nothing of a subscription's life: certificates and
+//! encryption, signatures, tokens, the bodies, and the HTTP client that sends them.
+//!
+//! The operations use the checks of certificates, keys and URLs; the deliverer uses the rest.
+
+mod certificate;
+mod encryption;
+mod failure;
+
+pub use certificate::{Certificate, CertificateError};
+pub use encryption::EncryptedContent;
+pub use failure::CryptoFailure;
