@@ -6,7 +6,9 @@
 mod certificate;
 mod encryption;
 mod failure;
+mod webhook;
 
 pub use certificate::{Certificate, CertificateError};
 pub use encryption::EncryptedContent;
 pub use failure::CryptoFailure;
+pub use webhook::{SigningKey, SigningKeyError, generate_signing_key, signatures};
