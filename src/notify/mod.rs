@@ -6,9 +6,11 @@
 mod certificate;
 mod encryption;
 mod failure;
+mod tokens;
 mod webhook;
 
 pub use certificate::{Certificate, CertificateError};
 pub use encryption::EncryptedContent;
 pub use failure::CryptoFailure;
+pub use tokens::{InvalidServiceKey, ServiceKey};
 pub use webhook::{SigningKey, SigningKeyError, generate_signing_key, signatures};
