@@ -1,5 +1,6 @@
 //! Removal of rows that are no longer needed: sessions that ended before the retention time, rows
-//! of users that show nothing and belong to a user without a session, and old spans of the history.
+//! of users that show nothing and belong to a user without a session, old spans of the history, and
+//! expired subscriptions.
 //!
 //! No rule depends on it, because a read decides whether a session has ended. One replica at a time
 //! does it, under a lease. The cost is low: each chunk is followed by a pause many times as long.
@@ -115,6 +116,7 @@ impl Cleanup {
                     let number = self.store.remove_spans(now, now - self.history, CHUNK_ROWS).await?;
                     removed += number;
                     if number < u64::from(CHUNK_ROWS) {
+                        removed += self.store.remove_expired_subscriptions(now).await?;
                         self.position = Position::Sessions(None);
                         self.take_lease(INTERVAL).await?;
                         return Ok(Some(removed));

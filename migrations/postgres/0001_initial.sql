@@ -272,6 +272,69 @@ comment on column presence_leases.owner is 'The replica that does the task';
 comment on column presence_leases.taken_at is 'The time at which the replica took or renewed the lease';
 comment on column presence_leases.until is 'The time at which the lease ends unless it is renewed';
 
+-- One row per subscription to change notifications. On Citus these rows stay on the coordinator.
+--
+-- The replica that has a row writes it again every few seconds, to renew its lease. So no index covers
+-- `leased_until`, and half of each page is free: one statement writes all rows of a page.
+create table presence_subscriptions (
+    tenant_id                uuid             not null,
+    subscription_id          uuid             not null,
+    created_by_application   text collate "C",
+    created_by_user          text collate "C",
+    request                  text             not null,
+    signing_keys             text             not null,
+    created_at               bigint           not null,
+    expires_at               bigint           not null,
+    authorized_at            bigint,
+    authorized_until         bigint,
+    reauthorization_sent_for bigint,
+    delivered_through        bigint           not null,
+    owner                    uuid,
+    leased_until             bigint           not null,
+    generation               bigint           not null,
+    failing_since            bigint,
+    last_error               text,
+    constraint presence_subscriptions_pkey primary key (tenant_id, subscription_id),
+    constraint presence_subscriptions_authorized_whole check (
+        (authorized_at is null) = (authorized_until is null)
+    )
+) with (fillfactor = 50);
+
+comment on table presence_subscriptions is 'One row per subscription to change notifications';
+comment on column presence_subscriptions.tenant_id is 'The organisation; the nil UUID while authentication is off';
+comment on column presence_subscriptions.subscription_id is 'The subscription';
+comment on column presence_subscriptions.created_by_application is 'The application that made it; null without access tokens';
+comment on column presence_subscriptions.created_by_user is 'The user for whom it did so; null if it acted for itself';
+comment on column presence_subscriptions.request is 'What the subscriber asked for, as JSON: users, receivers, certificate and so on. URLs can contain secrets';
+comment on column presence_subscriptions.signing_keys is 'The secrets that sign its notifications, a JSON array; the current one first';
+comment on column presence_subscriptions.created_at is 'The time at which it was made';
+comment on column presence_subscriptions.expires_at is 'The time at which it ends';
+comment on column presence_subscriptions.authorized_at is 'The time at which an access token last authorized it; null without access tokens';
+comment on column presence_subscriptions.authorized_until is 'The time at which that token expires';
+comment on column presence_subscriptions.reauthorization_sent_for is 'The value of authorized_at for which the subscriber was asked to authorize it again; null if none was';
+comment on column presence_subscriptions.delivered_through is 'Every change before this time was delivered, or is older than the subscription';
+comment on column presence_subscriptions.owner is 'The replica that last delivered it; null before the first one';
+comment on column presence_subscriptions.leased_until is 'The time at which the lease of that replica ends unless it is renewed; 0 without a lease';
+comment on column presence_subscriptions.generation is 'The number of times that a replica took it over';
+comment on column presence_subscriptions.failing_since is 'The time since which deliveries fail; null if the last one succeeded';
+comment on column presence_subscriptions.last_error is 'The answer of the receiver, or the reason why it is unreachable, when a delivery last failed';
+
+-- One row per key pair with which the service signs tokens in notifications.
+create table presence_signing_keys (
+    number      bigint           not null,
+    key_id      text collate "C" not null,
+    private_key text             not null,
+    created_at  bigint           not null,
+    constraint presence_signing_keys_pkey primary key (number),
+    constraint presence_signing_keys_key_id_unique unique (key_id)
+);
+
+comment on table presence_signing_keys is 'One row per key pair with which the service signs tokens in notifications';
+comment on column presence_signing_keys.number is 'The position in the order in which the keys were made';
+comment on column presence_signing_keys.key_id is 'The name of the key in tokens and in the published key set';
+comment on column presence_signing_keys.private_key is 'The private key, in PKCS#8 and base64. A secret';
+comment on column presence_signing_keys.created_at is 'The time at which it was made';
+
 -- For people: psql -c "select * from presence_sessions_readable where user_id = '…'"
 create view presence_sessions_readable as
 select tenant_id, user_id, session_id, availability, activity, message,
@@ -335,3 +398,19 @@ select tenant_id, user_id, part, session_id,
        set_by_application, set_by_user,
        end_reason, ended_by_application, ended_by_user
 from presence_history;
+
+-- Without the secrets that sign notifications.
+create view presence_subscriptions_readable as
+select tenant_id, subscription_id, created_by_application, created_by_user, request,
+       to_timestamp(created_at / 1000.0)               as created_at,
+       to_timestamp(expires_at / 1000.0)               as expires_at,
+       to_timestamp(authorized_at / 1000.0)            as authorized_at,
+       to_timestamp(authorized_until / 1000.0)         as authorized_until,
+       to_timestamp(reauthorization_sent_for / 1000.0) as reauthorization_sent_for,
+       to_timestamp(delivered_through / 1000.0)        as delivered_through,
+       owner,
+       to_timestamp(leased_until / 1000.0)             as leased_until,
+       generation,
+       to_timestamp(failing_since / 1000.0)            as failing_since,
+       last_error
+from presence_subscriptions;

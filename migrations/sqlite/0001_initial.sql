@@ -165,6 +165,41 @@ create table presence_leases (
     constraint presence_leases_pkey primary key (name)
 ) strict, without rowid;
 
+-- One row per subscription to change notifications.
+create table presence_subscriptions (
+    tenant_id                text    not null, -- The organisation; the nil UUID while authentication is off
+    subscription_id          text    not null, -- The subscription
+    created_by_application   text,             -- The application that made it; null without access tokens
+    created_by_user          text,             -- The user for whom it did so; null if it acted for itself
+    request                  text    not null, -- What the subscriber asked for, as JSON: users, receivers, certificate and so on. URLs can contain secrets
+    signing_keys             text    not null, -- The secrets that sign its notifications, a JSON array; the current one first
+    created_at               integer not null, -- The time at which it was made
+    expires_at               integer not null, -- The time at which it ends
+    authorized_at            integer,          -- The time at which an access token last authorized it; null without access tokens
+    authorized_until         integer,          -- The time at which that token expires
+    reauthorization_sent_for integer,          -- The value of authorized_at for which the subscriber was asked to authorize it again; null if none was
+    delivered_through        integer not null, -- Every change before this time was delivered, or is older than the subscription
+    owner                    text,             -- The replica that last delivered it; null before the first one
+    leased_until             integer not null, -- The time at which the lease of that replica ends unless it is renewed; 0 without a lease
+    generation               integer not null, -- The number of times that a replica took it over
+    failing_since            integer,          -- The time since which deliveries fail; null if the last one succeeded
+    last_error               text,             -- The answer of the receiver, or the reason why it is unreachable, when a delivery last failed
+    constraint presence_subscriptions_pkey primary key (tenant_id, subscription_id),
+    constraint presence_subscriptions_authorized_whole check (
+        (authorized_at is null) = (authorized_until is null)
+    )
+) strict, without rowid;
+
+-- One row per key pair with which the service signs tokens in notifications.
+create table presence_signing_keys (
+    number      integer not null, -- The position in the order in which the keys were made
+    key_id      text    not null, -- The name of the key in tokens and in the published key set
+    private_key text    not null, -- The private key, in PKCS#8 and base64. A secret
+    created_at  integer not null, -- The time at which it was made
+    constraint presence_signing_keys_pkey primary key (number),
+    constraint presence_signing_keys_key_id_unique unique (key_id)
+) strict, without rowid;
+
 -- For people: sqlite3 presence.db "select * from presence_sessions_readable where user_id = '…'"
 create view presence_sessions_readable as
 select tenant_id, user_id, session_id, availability, activity, message,
@@ -228,3 +263,19 @@ select tenant_id, user_id, part, session_id,
        set_by_application, set_by_user,
        end_reason, ended_by_application, ended_by_user
 from presence_history;
+
+-- Without the secrets that sign notifications.
+create view presence_subscriptions_readable as
+select tenant_id, subscription_id, created_by_application, created_by_user, request,
+       strftime('%Y-%m-%dT%H:%M:%fZ', created_at / 1000.0, 'unixepoch')               as created_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', expires_at / 1000.0, 'unixepoch')               as expires_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', authorized_at / 1000.0, 'unixepoch')            as authorized_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', authorized_until / 1000.0, 'unixepoch')         as authorized_until,
+       strftime('%Y-%m-%dT%H:%M:%fZ', reauthorization_sent_for / 1000.0, 'unixepoch') as reauthorization_sent_for,
+       strftime('%Y-%m-%dT%H:%M:%fZ', delivered_through / 1000.0, 'unixepoch')        as delivered_through,
+       owner,
+       strftime('%Y-%m-%dT%H:%M:%fZ', leased_until / 1000.0, 'unixepoch')             as leased_until,
+       generation,
+       strftime('%Y-%m-%dT%H:%M:%fZ', failing_since / 1000.0, 'unixepoch')            as failing_since,
+       last_error
+from presence_subscriptions;

@@ -35,8 +35,9 @@ use crate::{clock::Clock, store::Store, telemetry::Metrics};
 pub use batcher::{BatchError, Batcher, Limits};
 pub use runner::{CALL_TIMEOUT, Results};
 pub use statement::{
-    AuthorChunk, ClearSessions, CountUsers, CurrentHolds, EraseAuthor, EraseUser, ExportUser, ExtendSessions,
-    HistoryOf, ListPage, Load, LoadHistories, SetSessions, Statement, UpdateUsers,
+    AuthorChunk, ClearSessions, CountUsers, CreateSubscriptions, CurrentHolds, DeleteSubscriptions,
+    EraseAuthor, EraseUser, ExportUser, ExtendSessions, HistoryOf, ListPage, ListSubscriptionPage, Load,
+    LoadHistories, ReadSubscriptions, SetSessions, Statement, UpdateSubscriptions, UpdateUsers,
 };
 
 /// The batchers of one worker, one for each method of its store.
@@ -58,6 +59,16 @@ pub struct Batches {
     pub erase_user: Batcher<EraseUser>,
     /// The batcher of [`Store::export_user`].
     pub export_user: Batcher<ExportUser>,
+    /// The batcher of [`crate::store::SubscriptionStore::create_subscription`].
+    pub create_subscription: Batcher<CreateSubscriptions>,
+    /// The batcher of [`crate::store::SubscriptionStore::subscription`].
+    pub subscription: Batcher<ReadSubscriptions>,
+    /// The batcher of [`crate::store::SubscriptionStore::subscriptions`].
+    pub subscriptions: Batcher<ListSubscriptionPage>,
+    /// The batcher of [`crate::store::SubscriptionStore::update_subscription`].
+    pub update_subscription: Batcher<UpdateSubscriptions>,
+    /// The batcher of [`crate::store::SubscriptionStore::delete_subscription`].
+    pub delete_subscription: Batcher<DeleteSubscriptions>,
     /// The batchers of the methods that read.
     pub reads: Reads,
 }
@@ -145,6 +156,11 @@ impl Batches {
             name = self.erase_author.ended() => name,
             name = self.erase_user.ended() => name,
             name = self.export_user.ended() => name,
+            name = self.create_subscription.ended() => name,
+            name = self.subscription.ended() => name,
+            name = self.subscriptions.ended() => name,
+            name = self.update_subscription.ended() => name,
+            name = self.delete_subscription.ended() => name,
             name = self.reads.ended() => name,
         }
     }
@@ -164,6 +180,11 @@ impl Batches {
             erase_author: Batcher::start(store, clock, metrics, rare),
             erase_user: Batcher::start(store, clock, metrics, rare),
             export_user: Batcher::start(store, clock, metrics, rare),
+            create_subscription: Batcher::start(store, clock, metrics, rare),
+            subscription: Batcher::start(store, clock, metrics, rare),
+            subscriptions: Batcher::start(store, clock, metrics, rare),
+            update_subscription: Batcher::start(store, clock, metrics, rare),
+            delete_subscription: Batcher::start(store, clock, metrics, rare),
             reads: Reads::start(names, store, clock, metrics, limits),
         }
     }

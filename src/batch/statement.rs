@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::{
     presence::{Timestamp, User, UserId},
     store::{
-        ClearOutcome, ClearSession, ExtendSession, Hold, ListUsers, LoadHistory, SetOutcome, SetSession,
-        Store, StoreError, StoredHistory, UpdateUser, UserKey,
+        ClearOutcome, ClearSession, CreateOutcome, CreateSubscription, ExtendSession, Hold,
+        ListSubscriptions, ListUsers, LoadHistory, SetOutcome, SetSession, Store, StoreError, StoredHistory,
+        Subscription, SubscriptionKey, UpdateSubscription, UpdateUser, UserKey,
     },
 };
 
@@ -306,4 +307,29 @@ one_at_a_time! {
 one_at_a_time! {
     /// [`Store::count_users`]. The item is a tenant.
     CountUsers, count_users(now), Uuid => u64
+}
+
+one_at_a_time! {
+    /// [`crate::store::SubscriptionStore::create_subscription`].
+    CreateSubscriptions, create_subscription(now), CreateSubscription => CreateOutcome
+}
+
+one_at_a_time! {
+    /// [`crate::store::SubscriptionStore::subscription`].
+    ReadSubscriptions, subscription(now), SubscriptionKey => Option<Subscription>
+}
+
+one_at_a_time! {
+    /// [`crate::store::SubscriptionStore::subscriptions`].
+    ListSubscriptionPage, subscriptions(now), ListSubscriptions => Vec<Subscription>
+}
+
+one_at_a_time! {
+    /// [`crate::store::SubscriptionStore::update_subscription`].
+    UpdateSubscriptions, update_subscription(now), UpdateSubscription => Option<Subscription>
+}
+
+one_at_a_time! {
+    /// [`crate::store::SubscriptionStore::delete_subscription`].
+    DeleteSubscriptions, delete_subscription(), SubscriptionKey => bool
 }

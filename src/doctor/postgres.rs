@@ -22,11 +22,10 @@ const MAJOR_MIN: i32 = 15;
 /// and of the database are then hard to compare.
 const SKEW_MAX: Duration = Duration::from_secs(2);
 
-/// The fill factor that the migrations set: a refresh then finds free space on its page.
-const FILLFACTOR: &str = "70";
-
-/// The table without refreshes: its rows never change, so its pages need no free space.
-const HISTORY: &str = "presence_history";
+/// The fill factors that the migrations set: a refresh, or the renewal of a lease, then finds free space on
+/// its page. The rows of the history never change, so its pages need no free space.
+const FILLFACTORS: [(&str, &str); 3] =
+    [("presence_sessions", "70"), ("presence_users", "70"), ("presence_subscriptions", "50")];
 
 /// A table is bloated if it has this many more dead rows than live ones. Autovacuum runs
 /// at a fifth of the live rows.
@@ -239,18 +238,18 @@ fn table(table: &TableStats) -> Finding {
             .map(|(_, value)| value)
     };
     let fillfactor = option("fillfactor").unwrap_or("100");
-    if name != HISTORY && fillfactor != FILLFACTOR {
-        let detail = format!(
-            "fillfactor is {fillfactor}, not {FILLFACTOR}: refreshes write more, and the table grows"
-        );
-        let advice = format!("alter table {name} set (fillfactor = {FILLFACTOR})");
+    let wanted = FILLFACTORS.iter().find(|(table, _)| table == name).map(|(_, fillfactor)| *fillfactor);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != fillfactor) {
+        let detail =
+            format!("fillfactor is {fillfactor}, not {wanted}: refreshes write more, and the table grows");
+        let advice = format!("alter table {name} set (fillfactor = {wanted})");
         return Finding::warn(name, detail, advice);
     }
     if option("autovacuum_enabled").is_some_and(|value| matches!(value, "false" | "off" | "no" | "0")) {
-        let detail = if name == HISTORY {
-            "autovacuum is off for this table: removed spans keep their space"
-        } else {
+        let detail = if wanted.is_some() {
             "autovacuum is off for this table: it grows with every refresh"
+        } else {
+            "autovacuum is off for this table: removed spans keep their space"
         };
         return Finding::warn(name, detail, format!("alter table {name} reset (autovacuum_enabled)"));
     }
@@ -263,7 +262,7 @@ fn table(table: &TableStats) -> Finding {
         );
         return Finding::warn(name, detail, advice);
     }
-    if name == HISTORY {
+    if wanted.is_none() {
         return Finding::ok(name, "vacuumed by autovacuum");
     }
     Finding::ok(name, format!("fillfactor {fillfactor}, vacuumed by autovacuum"))

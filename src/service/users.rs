@@ -72,7 +72,7 @@ impl Service {
         limit: u32,
     ) -> Result<(Vec<UserId>, bool), Error> {
         // One more user than requested shows that others follow.
-        let list = ListUsers { tenant_id, after, limit: limit.saturating_add(1) };
+        let list = ListUsers { tenant_id, after, include_ended: false, limit: limit.saturating_add(1) };
         let (_, mut lists) = self.read(from, |reads| &reads.list_users, vec![list]).await?;
         let mut user_ids = lists.pop().unwrap_or_default();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

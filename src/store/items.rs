@@ -228,13 +228,15 @@ impl Change<WorkLocation> {
     }
 }
 
-/// A page of the users with a live session.
+/// A page of the users of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListUsers {
     /// The tenant of the users.
     pub tenant_id: Uuid,
     /// Only users after this id.
     pub after: Option<UserId>,
+    /// Whether users without a live session are listed too.
+    pub include_ended: bool,
     /// The maximum number of users.
     pub limit: u32,
 }

@@ -35,6 +35,8 @@ mod rows;
 mod schema;
 mod sql;
 mod sqlite;
+mod subscription_rows;
+mod subscription_store;
 mod subscriptions;
 
 use std::{fmt, time::Duration};
@@ -60,10 +62,11 @@ pub use postgres::{FailedStatement, PostgresInspector, Server, TableStats};
 pub use reach::Unreached;
 pub use schema::Schema;
 pub use sqlite::{SqliteFile, SqliteInspector};
+pub use subscription_store::SubscriptionStore;
 pub use subscriptions::{
     Authorized, ClaimSubscriptions, CreateOutcome, CreateSubscription, DeliveryReport, EncryptionCertificate,
-    ListSubscriptions, NotificationFormat, SigningKeyRow, Subscription, SubscriptionKey, SubscriptionRequest,
-    UpdateSubscription,
+    ListSubscriptions, NotificationFormat, ReleaseSubscriptions, SigningKeyRow, Subscription,
+    SubscriptionKey, SubscriptionRequest, UpdateSubscription,
 };
 
 use items::{author_columns, first_key};
@@ -118,7 +121,7 @@ pub const LATE_AFTER: Duration = Duration::from_millis(500);
 /// 7. A span has the author of its value. If a write ended it, it has the author of that write.
 /// 8. The end of a span is not before its start, even if a clock went back.
 #[async_trait]
-pub trait Store: fmt::Debug + Send + Sync + 'static {
+pub trait Store: SubscriptionStore + fmt::Debug + Send + Sync + 'static {
     /// Opens or refreshes sessions.
     ///
     /// 1. A set opens a session that is not live and refreshes a session that is live.
@@ -236,11 +239,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// 6. Watchers are notified if the call set or removed a value.
     async fn update_user(&self, now: Timestamp, update: &UpdateUser) -> Result<(), StoreError>;
 
-    /// Lists the users of one tenant that have a session live at `now`.
+    /// Lists the users of one tenant that have a session live at `now`. With `include_ended`, those that
+    /// have any row of a session or of a user.
     ///
     /// 1. The users are in byte order of their ids, each once.
     /// 2. A page has only users after `after`, and at most `limit`. It has fewer only if no
-    ///    more users follow. So pages neither skip nor repeat a user who stays live.
+    ///    more users follow. So pages neither skip nor repeat a user who stays.
     async fn list_users(&self, now: Timestamp, list: &ListUsers) -> Result<Vec<UserId>, StoreError>;
 
     /// Counts the users of one tenant that have a session live at `now`.
@@ -293,7 +297,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         rows: u32,
     ) -> Result<Option<UserId>, StoreError>;
 
-    /// Removes the sessions, the row and the history of a user. Returns the number of removed rows.
+    /// Removes the sessions, the row and the history of a user, and the subscriptions that the user made.
+    /// Returns the number of removed rows.
     ///
     /// 1. Watchers are notified.
     /// 2. The other users and tenants are unaffected.
@@ -301,10 +306,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// Unlike other writes, an erase that arrives late removes also what was set since.
     /// 4. On SQLite, the file and its write-ahead log don't contain the id any more. Only a file of
-    ///    more than 256 MiB can have remains of it; a warning says so.
+    ///    more than 256 MiB can have remains of it; a warning says so. A subscription that another user
+    ///    made can name the id, until it expires.
     async fn erase_user(&self, user: &UserKey) -> Result<u64, StoreError>;
 
-    /// Returns every row of a user as a JSON object: the name of its table, and its columns.
+    /// Returns every row of a user as a JSON object: the name of its table, and its columns. The secrets
+    /// that sign notifications are left out.
     async fn export_user(&self, user: &UserKey) -> Result<Vec<String>, StoreError>;
 
     /// Reads the size and the age of the history. The time for this does not depend on the number of

@@ -13,7 +13,12 @@ use crate::presence::{
 /// A row of any engine.
 pub(super) trait Row {
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
-    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError>;
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError>;
+    fn id(&self, column: usize) -> Result<Option<Uuid>, StoreError>;
+
+    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.integer(column)?.map(Timestamp::from_millis))
+    }
 }
 
 /// Returns the result at the position that a row names.
@@ -147,7 +152,7 @@ fn span<R: Row>(part: &str, ended_at: Option<Timestamp>, row: &R) -> Result<Span
     })
 }
 
-fn author(application_id: Option<&str>, user_id: Option<&str>) -> Result<Author, StoreError> {
+pub(super) fn author(application_id: Option<&str>, user_id: Option<&str>) -> Result<Author, StoreError> {
     Ok(Author {
         application_id: application_id.map(stored_session_id).transpose()?,
         user_id: user_id.map(stored_user_id).transpose()?,

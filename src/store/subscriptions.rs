@@ -161,7 +161,16 @@ pub struct ClaimSubscriptions {
     pub lease: Duration,
     /// The maximum number of subscriptions to take over.
     pub take_max: u32,
-    /// What was delivered of the subscriptions that the replica has.
+    /// What was delivered of the subscriptions that the replica has; one report for each at most.
+    pub reports: Vec<DeliveryReport>,
+}
+
+/// What a replica writes when it ends its leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseSubscriptions {
+    /// The name of the replica.
+    pub owner: Uuid,
+    /// What was delivered of the subscriptions that the replica has; one report for each at most.
     pub reports: Vec<DeliveryReport>,
 }
 

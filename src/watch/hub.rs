@@ -242,7 +242,8 @@ impl Running {
         if let Some((tenant_id, after)) = self.users.begin_page() {
             let list = Arc::clone(&self.list);
             self.listing.spawn(async move {
-                let users = list.call_one(ListUsers { tenant_id, after, limit: PAGE }).await;
+                let users =
+                    list.call_one(ListUsers { tenant_id, after, include_ended: false, limit: PAGE }).await;
                 Page { tenant_id, users }
             });
         }

@@ -6,14 +6,19 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
+use uuid::Uuid;
 
-use super::{Shards, cleanup, clear, erase, extend, history, load, room, set, statement::Statements, users};
+use super::{
+    Shards, cleanup, clear, erase, extend, history, load, room, set, signing_keys, statement::Statements,
+    subscriptions, users,
+};
 use crate::{
     presence::{Author, Pair, SessionId, Timestamp},
     store::{
-        Change, ClearSession, ExtendSession, Hold, Lease, ListUsers, LoadHistory, Observed, SessionKey,
-        SessionRow, SetSession, StoreError, UpdateUser, UserChange, UserKey, UserRow,
-        connection::PoolOptions, keys,
+        Change, ClearSession, CreateSubscription, ExtendSession, Hold, Lease, ListSubscriptions, ListUsers,
+        LoadHistory, NotificationFormat, Observed, ReleaseSubscriptions, SessionKey, SessionRow, SetSession,
+        SigningKeyRow, StoreError, SubscriptionKey, SubscriptionRequest, UpdateSubscription, UpdateUser,
+        UserChange, UserKey, UserRow, connection::PoolOptions, keys,
     },
 };
 
@@ -36,7 +41,7 @@ impl FailedStatement {
     pub fn grant(&self, user: &str) -> Option<String> {
         self.error.to_string().contains(INSUFFICIENT_PRIVILEGE).then(|| {
             format!(
-                "grant select, insert, update, delete on presence_sessions, presence_users, presence_history, presence_leases to {user}"
+                "grant select, insert, update, delete on presence_sessions, presence_users, presence_history, presence_leases, presence_subscriptions, presence_signing_keys to {user}"
             )
         })
     }
@@ -50,7 +55,9 @@ pub(in crate::store) async fn check_statements(
     let statements = Statements::rolled_back(options, PoolOptions::ONE, shards);
     let checked = async {
         reads(&statements).await?;
-        writes(&statements).await
+        writes(&statements).await?;
+        subscriptions(&statements).await?;
+        signing_keys(&statements).await
     };
     let checked = checked.await;
     statements.close().await;
@@ -72,8 +79,10 @@ async fn reads(statements: &Statements) -> Result<(), FailedStatement> {
     named(extend::CURRENT_HOLDS.name, extend::current_holds(statements, &[hold]).await)?;
     let load = LoadHistory { users: vec![user], before: NOW, spans_max: 1 };
     named(history::LOAD_HISTORY.name, history::load_history(statements, NOW, &load).await)?;
-    let list = ListUsers { tenant_id, after: None, limit: 1 };
-    named(users::LIST_USERS.name, users::list_users(statements, NOW, &list).await)?;
+    for (sql, include_ended) in [(users::LIST_USERS, false), (users::LIST_ALL_USERS, true)] {
+        let list = ListUsers { tenant_id, after: None, include_ended, limit: 1 };
+        named(sql.name, users::list_users(statements, NOW, &list).await)?;
+    }
     named(users::COUNT_USERS.name, users::count_users(statements, NOW, tenant_id).await)
 }
 
@@ -115,4 +124,62 @@ async fn writes(statements: &Statements) -> Result<(), FailedStatement> {
     named(erase::END_OF_CHUNK.name, erase::erase_author(statements, &user, None, 1).await)?;
     named(erase::ERASE_USER.name, erase::erase_user(statements, &user).await)?;
     named("export_user", erase::export_user(statements, &user).await)
+}
+
+async fn subscriptions(statements: &Statements) -> Result<(), FailedStatement> {
+    let (tenant_id, owner) = (Uuid::max(), Uuid::max());
+    let key = SubscriptionKey { tenant_id, subscription_id: Uuid::max() };
+    let request = SubscriptionRequest {
+        format: NotificationFormat::Graph,
+        user_ids: None,
+        resource: String::new(),
+        url: String::new(),
+        lifecycle_url: None,
+        client_state: None,
+        certificate: None,
+        settle_time: Duration::ZERO,
+        signing_keys: Vec::new(),
+    };
+    let (expires_at, authorized_until, created_by) = (NOW + Duration::from_hours(1), None, Author::default());
+    let (application_max, tenant_max) = (1, 1);
+    let update = UpdateSubscription {
+        key,
+        expires_at: Some(expires_at),
+        authorized_until,
+        request: Some(request.clone()),
+    };
+    let create = CreateSubscription {
+        key,
+        created_by,
+        request,
+        expires_at,
+        authorized_until,
+        application_max,
+        tenant_max,
+    };
+    let created = subscriptions::create_subscription(statements, NOW, &create).await;
+    named(subscriptions::CREATE_SUBSCRIPTION.name, created)?;
+    let read = subscriptions::subscription(statements, NOW, &key).await;
+    named(subscriptions::SUBSCRIPTION.name, read)?;
+    let list = ListSubscriptions { tenant_id, application: None, after: None, limit: 1 };
+    let listed = subscriptions::subscriptions(statements, NOW, &list).await;
+    named(subscriptions::SUBSCRIPTIONS.name, listed)?;
+    let updated = subscriptions::update_subscription(statements, NOW, &update).await;
+    named(subscriptions::UPDATE_SUBSCRIPTION.name, updated)?;
+    let deleted = subscriptions::delete_subscription(statements, &key).await;
+    named(subscriptions::DELETE_SUBSCRIPTION.name, deleted)?;
+    let release = ReleaseSubscriptions { owner, reports: Vec::new() };
+    let released = subscriptions::release_subscriptions(statements, NOW, &release).await;
+    named(subscriptions::CLAIM_SUBSCRIPTIONS.name, released)?;
+    let removed = subscriptions::remove_expired_subscriptions(statements, NOW).await;
+    named(subscriptions::REMOVE_EXPIRED_SUBSCRIPTIONS.name, removed)
+}
+
+async fn signing_keys(statements: &Statements) -> Result<(), FailedStatement> {
+    named(signing_keys::SIGNING_KEYS.name, signing_keys::signing_keys(statements).await)?;
+    let key = SigningKeyRow { key_id: "check".to_owned(), private_key: String::new(), created_at: NOW };
+    let added = signing_keys::add_signing_key(statements, &key, NOW).await;
+    named(signing_keys::ADD_SIGNING_KEY.name, added)?;
+    let removed = signing_keys::remove_signing_keys(statements, NOW).await;
+    named(signing_keys::REMOVE_SIGNING_KEYS.name, removed)
 }

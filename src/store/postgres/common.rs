@@ -1,14 +1,12 @@
 //! Parts that several statements share.
 
 use sqlx::{Postgres, postgres::PgArguments, postgres::PgRow, query::Query};
+use uuid::Uuid;
 
 use super::statement::{Statements, column};
-use crate::{
-    presence::Timestamp,
-    store::{
-        SessionKey, StoreError, UserKey, rows::Row, rows::required, rows::stored_session_id,
-        rows::stored_user_id, sql::Sql,
-    },
+use crate::store::{
+    SessionKey, StoreError, UserKey, rows::Row, rows::required, rows::stored_session_id,
+    rows::stored_user_id, sql::Sql,
 };
 
 /// The channel of `pg_notify`. A payload is a user, `TENANT USER`.
@@ -70,7 +68,11 @@ impl Row for PgRow {
         column(self, index)
     }
 
-    fn time(&self, index: usize) -> Result<Option<Timestamp>, StoreError> {
-        Ok(column::<Option<i64>>(self, index)?.map(Timestamp::from_millis))
+    fn integer(&self, index: usize) -> Result<Option<i64>, StoreError> {
+        column(self, index)
+    }
+
+    fn id(&self, index: usize) -> Result<Option<Uuid>, StoreError> {
+        column(self, index)
     }
 }

@@ -16,15 +16,18 @@ use crate::{
 
 pub(super) const ERASE_USER: Sql = sql!("erase_user");
 const ERASE_SPANS: Sql = sql!("erase_spans");
+/// Citus writes no table of the coordinator and distributed ones in one statement.
+const ERASE_SUBSCRIPTIONS: Sql = sql!("erase_subscriptions");
 pub(super) const END_OF_CHUNK: Sql = sql!("end_of_chunk");
 /// The statements that remove the name of an author, one for each table.
 const ERASE_AUTHOR: [Sql; 3] =
     [sql!("erase_author_of_sessions"), sql!("erase_author_of_users"), sql!("erase_author_of_history")];
 /// The tables with rows of users, and the statements that return these.
-const EXPORT: [(&str, Sql); 3] = [
+const EXPORT: [(&str, Sql); 4] = [
     ("presence_sessions", sql!("export_sessions")),
     ("presence_users", sql!("export_users")),
     ("presence_history", sql!("export_history")),
+    ("presence_subscriptions", sql!("export_subscriptions")),
 ];
 
 /// [`crate::store::Store::erase_author`].
@@ -58,7 +61,9 @@ pub(super) async fn erase_user(statements: &Statements, user: &UserKey) -> Resul
     // The statement sees no span of a write for whose rows it waited.
     let query = statements.query(&ERASE_SPANS).bind(user.tenant_id).bind(user.user_id.as_str());
     let spans = statements.run(&ERASE_SPANS, query).await?.affected;
-    Ok(removed.unsigned_abs() + spans)
+    let query = statements.query(&ERASE_SUBSCRIPTIONS).bind(user.tenant_id).bind(user.user_id.as_str());
+    let subscriptions = statements.run(&ERASE_SUBSCRIPTIONS, query).await?.affected;
+    Ok(removed.unsigned_abs() + spans + subscriptions)
 }
 
 /// [`crate::store::Store::export_user`].

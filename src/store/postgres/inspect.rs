@@ -46,7 +46,7 @@ from pg_class as c
 left join pg_stat_all_tables as s on s.relid = c.oid
 where c.oid in (
     to_regclass('presence_sessions')::oid, to_regclass('presence_users')::oid,
-    to_regclass('presence_history')::oid
+    to_regclass('presence_history')::oid, to_regclass('presence_subscriptions')::oid
 )
 order by 1";
 

@@ -21,7 +21,9 @@ mod options;
 mod room;
 mod set;
 mod shards;
+mod signing_keys;
 mod statement;
+mod subscriptions;
 mod users;
 
 use async_trait::async_trait;
@@ -29,9 +31,10 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::{
-    ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory, PoolUse,
-    SessionKey, SessionRow, SetOutcome, SetSession, Store, StoreError, StoredHistory, UpdateUser, UserKey,
-    UserRow,
+    ClaimSubscriptions, ClearOutcome, ClearSession, CreateOutcome, CreateSubscription, ExtendSession,
+    HistoryStats, Hold, Lease, ListSubscriptions, ListUsers, LoadHistory, PoolUse, ReleaseSubscriptions,
+    SessionKey, SessionRow, SetOutcome, SetSession, SigningKeyRow, Store, StoreError, StoredHistory,
+    Subscription, SubscriptionKey, SubscriptionStore, UpdateSubscription, UpdateUser, UserKey, UserRow,
     connection::PoolOptions,
     sql::{Sql, sql},
 };
@@ -204,5 +207,80 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         self.statements.close().await;
+    }
+}
+
+#[async_trait]
+impl SubscriptionStore for PostgresStore {
+    async fn create_subscription(
+        &self,
+        now: Timestamp,
+        create: &CreateSubscription,
+    ) -> Result<CreateOutcome, StoreError> {
+        subscriptions::create_subscription(&self.statements, now, create).await
+    }
+
+    async fn subscription(
+        &self,
+        now: Timestamp,
+        key: &SubscriptionKey,
+    ) -> Result<Option<Subscription>, StoreError> {
+        subscriptions::subscription(&self.statements, now, key).await
+    }
+
+    async fn subscriptions(
+        &self,
+        now: Timestamp,
+        list: &ListSubscriptions,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        subscriptions::subscriptions(&self.statements, now, list).await
+    }
+
+    async fn update_subscription(
+        &self,
+        now: Timestamp,
+        update: &UpdateSubscription,
+    ) -> Result<Option<Subscription>, StoreError> {
+        subscriptions::update_subscription(&self.statements, now, update).await
+    }
+
+    async fn delete_subscription(&self, key: &SubscriptionKey) -> Result<bool, StoreError> {
+        subscriptions::delete_subscription(&self.statements, key).await
+    }
+
+    async fn claim_subscriptions(
+        &self,
+        now: Timestamp,
+        claim: &ClaimSubscriptions,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        subscriptions::claim_subscriptions(&self.statements, now, claim).await
+    }
+
+    async fn release_subscriptions(
+        &self,
+        now: Timestamp,
+        release: &ReleaseSubscriptions,
+    ) -> Result<(), StoreError> {
+        subscriptions::release_subscriptions(&self.statements, now, release).await
+    }
+
+    async fn remove_expired_subscriptions(&self, now: Timestamp) -> Result<u64, StoreError> {
+        subscriptions::remove_expired_subscriptions(&self.statements, now).await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
+        signing_keys::signing_keys(&self.statements).await
+    }
+
+    async fn add_signing_key(
+        &self,
+        key: &SigningKeyRow,
+        unless_newer_than: Timestamp,
+    ) -> Result<bool, StoreError> {
+        signing_keys::add_signing_key(&self.statements, key, unless_newer_than).await
+    }
+
+    async fn remove_signing_keys(&self, made_before: Timestamp) -> Result<u64, StoreError> {
+        signing_keys::remove_signing_keys(&self.statements, made_before).await
     }
 }

@@ -21,6 +21,7 @@ pub(super) const UPDATE_PREFERRED: Sql = sql!("update_preferred");
 pub(super) const UPDATE_STATUS_MESSAGE: Sql = sql!("update_status_message");
 pub(super) const UPDATE_LOCATIONS: Sql = sql!("update_locations");
 pub(super) const LIST_USERS: Sql = sql!("list_users");
+pub(super) const LIST_ALL_USERS: Sql = sql!("list_all_users");
 pub(super) const COUNT_USERS: Sql = sql!("count_users");
 
 /// [`crate::store::Store::update_user`].
@@ -80,13 +81,13 @@ pub(super) async fn list_users(
     now: Timestamp,
     list: &ListUsers,
 ) -> Result<Vec<UserId>, StoreError> {
-    let query = statements
-        .query(&LIST_USERS)
-        .bind(list.tenant_id)
-        .bind(list.after.as_ref().map_or("", UserId::as_str))
-        .bind(now.as_millis())
-        .bind(i64::from(list.limit));
-    let rows = statements.run(&LIST_USERS, query).await?.rows;
+    let sql = if list.include_ended { &LIST_ALL_USERS } else { &LIST_USERS };
+    let after = list.after.as_ref().map_or("", UserId::as_str);
+    let mut query = statements.query(sql).bind(list.tenant_id).bind(after);
+    if !list.include_ended {
+        query = query.bind(now.as_millis());
+    }
+    let rows = statements.run(sql, query.bind(i64::from(list.limit))).await?.rows;
     rows.iter().map(|row| stored_user_id(required(row.text(0)?)?)).collect()
 }
 

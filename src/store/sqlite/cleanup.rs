@@ -24,6 +24,7 @@ const SCAN_USERS: Sql = sql!("scan_users");
 const REMOVE_USERS: Sql = sql!("remove_users");
 const TAKE_LEASE: Sql = sql!("take_lease");
 
+/// Runs a statement, and returns its rows.
 pub(super) async fn rows(
     pool: &ConnectionPool<Sqlite>,
     sql: &Sql,
@@ -34,9 +35,14 @@ pub(super) async fn rows(
     pool.release(connection, sql.name, outcome)
 }
 
-async fn removed(pool: &ConnectionPool<Sqlite>, sql: &Sql, rows: String) -> Result<u64, StoreError> {
+/// Runs a statement that returns no rows. Returns the number of rows that it wrote.
+pub(super) async fn affected(
+    pool: &ConnectionPool<Sqlite>,
+    sql: &Sql,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> Result<u64, StoreError> {
     let mut connection = pool.acquire().await?;
-    let outcome = with_timeout(sqlx::query(sql.text).bind(rows).execute(&mut *connection)).await;
+    let outcome = with_timeout(query.execute(&mut *connection)).await;
     Ok(pool.release(connection, sql.name, outcome)?.rows_affected())
 }
 
@@ -65,7 +71,8 @@ pub(super) async fn remove_sessions(
     writer: &ConnectionPool<Sqlite>,
     sessions: &[SessionRow],
 ) -> Result<u64, StoreError> {
-    removed(writer, &REMOVE_SESSIONS, removal_columns(sessions)?).await
+    let query = sqlx::query(REMOVE_SESSIONS.text).bind(removal_columns(sessions)?);
+    affected(writer, &REMOVE_SESSIONS, query).await
 }
 
 /// The parameter of [`REMOVE_SESSIONS`].
@@ -103,7 +110,8 @@ pub(super) async fn remove_users(
 ) -> Result<u64, StoreError> {
     let columns =
         |row: &UserRow| (row.key.tenant_id.to_string(), row.key.user_id.to_string(), row.set_at.as_millis());
-    removed(writer, &REMOVE_USERS, json(&users.iter().map(columns).collect::<Vec<_>>())?).await
+    let rows = json(&users.iter().map(columns).collect::<Vec<_>>())?;
+    affected(writer, &REMOVE_USERS, sqlx::query(REMOVE_USERS.text).bind(rows)).await
 }
 
 /// [`crate::store::Store::take_lease`].

@@ -6,6 +6,7 @@ use sqlx::{
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
+use uuid::Uuid;
 
 use crate::{
     presence::Timestamp,
@@ -99,7 +100,11 @@ impl Row for SqliteRow {
         Ok(self.try_get(column)?)
     }
 
-    fn time(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn id(&self, column: usize) -> Result<Option<Uuid>, StoreError> {
+        self.text(column)?.map(parse_stored).transpose()
     }
 }

@@ -24,16 +24,18 @@ use crate::{
 
 const ERASE_HISTORY: Sql = sql!("erase_history");
 /// The statements that remove the rows of a user, one for each table.
-const ERASE: [Sql; 3] = [ERASE_HISTORY, sql!("erase_sessions"), sql!("erase_users")];
+const ERASE: [Sql; 4] =
+    [ERASE_HISTORY, sql!("erase_sessions"), sql!("erase_users"), sql!("erase_subscriptions")];
 const END_OF_CHUNK: Sql = sql!("end_of_chunk");
 /// The statements that remove the name of an author, one for each table.
 const ERASE_AUTHOR: [Sql; 3] =
     [sql!("erase_author_of_sessions"), sql!("erase_author_of_users"), sql!("erase_author_of_history")];
 /// The tables with rows of users, and the statements that return these.
-const EXPORT: [(&str, Sql); 3] = [
+const EXPORT: [(&str, Sql); 4] = [
     ("presence_sessions", sql!("export_sessions")),
     ("presence_users", sql!("export_users")),
     ("presence_history", sql!("export_history")),
+    ("presence_subscriptions", sql!("export_subscriptions")),
 ];
 
 /// Copies the write-ahead log to the file and empties it. A reader can delay that.

@@ -15,6 +15,8 @@ mod load;
 mod options;
 mod room;
 mod set;
+mod signing_keys;
+mod subscriptions;
 mod users;
 
 use std::{path::PathBuf, sync::Arc};
@@ -24,9 +26,10 @@ use sqlx::{Row as _, Sqlite, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    ClearOutcome, ClearSession, ExtendSession, HistoryStats, Hold, Lease, ListUsers, LoadHistory, PoolUse,
-    SessionKey, SessionRow, SetOutcome, SetSession, Store, StoreError, StoredHistory, UpdateUser, UserKey,
-    UserRow,
+    ClaimSubscriptions, ClearOutcome, ClearSession, CreateOutcome, CreateSubscription, ExtendSession,
+    HistoryStats, Hold, Lease, ListSubscriptions, ListUsers, LoadHistory, PoolUse, ReleaseSubscriptions,
+    SessionKey, SessionRow, SetOutcome, SetSession, SigningKeyRow, Store, StoreError, StoredHistory,
+    Subscription, SubscriptionKey, SubscriptionStore, UpdateSubscription, UpdateUser, UserKey, UserRow,
     connection::{ConnectionPool, PoolOptions, with_timeout},
     history::HistoryMode,
     invalidation::Notifier,
@@ -231,5 +234,80 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+#[async_trait]
+impl SubscriptionStore for SqliteStore {
+    async fn create_subscription(
+        &self,
+        now: Timestamp,
+        create: &CreateSubscription,
+    ) -> Result<CreateOutcome, StoreError> {
+        subscriptions::create_subscription(&self.writer, now, create).await
+    }
+
+    async fn subscription(
+        &self,
+        now: Timestamp,
+        key: &SubscriptionKey,
+    ) -> Result<Option<Subscription>, StoreError> {
+        subscriptions::subscription(&self.readers, now, key).await
+    }
+
+    async fn subscriptions(
+        &self,
+        now: Timestamp,
+        list: &ListSubscriptions,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        subscriptions::subscriptions(&self.readers, now, list).await
+    }
+
+    async fn update_subscription(
+        &self,
+        now: Timestamp,
+        update: &UpdateSubscription,
+    ) -> Result<Option<Subscription>, StoreError> {
+        subscriptions::update_subscription(&self.writer, now, update).await
+    }
+
+    async fn delete_subscription(&self, key: &SubscriptionKey) -> Result<bool, StoreError> {
+        subscriptions::delete_subscription(&self.writer, key).await
+    }
+
+    async fn claim_subscriptions(
+        &self,
+        now: Timestamp,
+        claim: &ClaimSubscriptions,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        subscriptions::claim_subscriptions(&self.writer, now, claim).await
+    }
+
+    async fn release_subscriptions(
+        &self,
+        now: Timestamp,
+        release: &ReleaseSubscriptions,
+    ) -> Result<(), StoreError> {
+        subscriptions::release_subscriptions(&self.writer, now, release).await
+    }
+
+    async fn remove_expired_subscriptions(&self, now: Timestamp) -> Result<u64, StoreError> {
+        subscriptions::remove_expired_subscriptions(&self.writer, now).await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
+        signing_keys::signing_keys(&self.readers).await
+    }
+
+    async fn add_signing_key(
+        &self,
+        key: &SigningKeyRow,
+        unless_newer_than: Timestamp,
+    ) -> Result<bool, StoreError> {
+        signing_keys::add_signing_key(&self.writer, key, unless_newer_than).await
+    }
+
+    async fn remove_signing_keys(&self, made_before: Timestamp) -> Result<u64, StoreError> {
+        signing_keys::remove_signing_keys(&self.writer, made_before).await
     }
 }

@@ -18,6 +18,7 @@ const UPDATE_PREFERRED: Sql = sql!("update_preferred");
 const UPDATE_STATUS_MESSAGE: Sql = sql!("update_status_message");
 const UPDATE_LOCATIONS: Sql = sql!("update_locations");
 const LIST_USERS: Sql = sql!("list_users");
+const LIST_ALL_USERS: Sql = sql!("list_all_users");
 const COUNT_USERS: Sql = sql!("count_users");
 
 /// [`crate::store::Store::update_user`].
@@ -75,14 +76,16 @@ pub(super) async fn list_users(
     now: Timestamp,
     list: &ListUsers,
 ) -> Result<Vec<UserId>, StoreError> {
+    let sql = if list.include_ended { LIST_ALL_USERS } else { LIST_USERS };
+    let after = list.after.as_ref().map_or("", UserId::as_str);
     let mut connection = pool.acquire().await?;
-    let statement = sqlx::query_scalar(LIST_USERS.text)
-        .bind(list.tenant_id.to_string())
-        .bind(list.after.as_ref().map_or("", UserId::as_str))
-        .bind(now.as_millis())
-        .bind(i64::from(list.limit));
+    let mut statement = sqlx::query_scalar(sql.text).bind(list.tenant_id.to_string()).bind(after);
+    if !list.include_ended {
+        statement = statement.bind(now.as_millis());
+    }
+    let statement = statement.bind(i64::from(list.limit));
     let outcome = with_timeout(statement.fetch_all(&mut *connection)).await;
-    let ids: Vec<String> = pool.release(connection, LIST_USERS.name, outcome)?;
+    let ids: Vec<String> = pool.release(connection, sql.name, outcome)?;
     ids.iter().map(|id| stored_user_id(id)).collect()
 }
 

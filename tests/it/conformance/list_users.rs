@@ -14,7 +14,8 @@ on_every_engine![
 ];
 
 async fn list(subject: &Subject, now: Timestamp, after: &str, limit: u32) -> Vec<String> {
-    let list = ListUsers { tenant_id: Uuid::nil(), after: UserId::parse(after).ok(), limit };
+    let list =
+        ListUsers { tenant_id: Uuid::nil(), after: UserId::parse(after).ok(), include_ended: false, limit };
     let users = subject.store.list_users(now, &list).await.unwrap();
     users.into_iter().map(|user| user.to_string()).collect()
 }

@@ -213,17 +213,18 @@ async fn a_server_without_durability_is_a_warning_and_a_user_without_privileges_
     assert_contains(&doctor(&guest, &[]), 69, &[line, advice]);
 
     // The user may do everything but migrate.
-    let sql = "grant select, insert, update, delete on presence_sessions, presence_users, presence_history to guest";
+    let sql = "grant select, insert, update, delete on presence_sessions, presence_users, presence_history, \
+               presence_subscriptions to guest";
     execute(Engine::Postgres, url, sql.to_owned()).await;
     let line = "FAIL  statements: it can't run the statement load_history: …permission denied for table presence_leases …";
-    let advice = "      grant select, insert, update, delete on presence_sessions, presence_users, presence_history, presence_leases to guest";
+    let advice = "      grant select, insert, update, delete on presence_sessions, presence_users, presence_history, presence_leases, presence_subscriptions, presence_signing_keys to guest";
     assert_contains(&doctor(&guest, &["--no-migrate"]), 69, &[line, advice]);
     let serve = run(&["serve", "--no-migrate", "--database-url", &guest]);
     assert_eq!(serve.status.code(), Some(69));
     let said = String::from_utf8_lossy(&serve.stderr);
     assert!(said.contains("it can't run the statement load_history"), "{said}");
-    assert!(said.contains("presence_leases to guest") && !said.contains("at line"), "{said}");
-    let sql = "grant select, insert, update, delete on presence_history, presence_leases to guest";
+    assert!(said.contains("presence_signing_keys to guest") && !said.contains("at line"), "{said}");
+    let sql = "grant select, insert, update, delete on presence_leases, presence_signing_keys to guest";
     execute(Engine::Postgres, url, sql.to_owned()).await;
     assert_contains(
         &doctor(&guest, &["--no-migrate"]),

@@ -111,6 +111,7 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
                 "ok    statements: the database can run all of them",
                 "ok    presence_history: vacuumed by autovacuum",
                 "ok    presence_sessions: fillfactor 70, vacuumed by autovacuum",
+                "ok    presence_subscriptions: fillfactor 50, vacuumed by autovacuum",
                 "ok    presence_users: fillfactor 70, vacuumed by autovacuum",
                 HISTORY,
             ],

@@ -31,7 +31,14 @@ on_every_engine![
 ];
 
 const ERASED: &str = "erased.zq7w3k@example.com";
-const TABLES: [&str; 4] = ["presence_sessions", "presence_users", "presence_history", "presence_leases"];
+const TABLES: [&str; 6] = [
+    "presence_sessions",
+    "presence_users",
+    "presence_history",
+    "presence_leases",
+    "presence_subscriptions",
+    "presence_signing_keys",
+];
 
 async fn erase(api: &TestApi, user: &str) -> i64 {
     let request = ErasePresenceRequest { user_id: user.to_owned() };

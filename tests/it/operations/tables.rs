@@ -78,7 +78,7 @@ after its first event. A test generates this page.
 | api | `grpc`, `http` |
 | operation | the operations of both APIs, such as `set_presence`; `unknown` for an unknown path |
 | code | gRPC's names (`OK`, `UNAVAILABLE`) or HTTP's numbers (`200`, `503`); `client_closed` if the client closed the request before the response |
-| statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `load_history`, `update_user`, `list_users`, `count_users`, `erase_author`, `erase_user`, `export_user`; from the read replica `replica_load` and so on |
+| statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `load_history`, `update_user`, `list_users`, `count_users`, `erase_author`, `erase_user`, `export_user`, `create_subscription`, `subscription`, `subscriptions`, `update_subscription`, `delete_subscription`; from the read replica `replica_load` and so on |
 | pool | database connections of: `workers`, `main` (health, cleanup, sampler, watch hub), `replica` (the read replica) |
 | state | of a database connection: `busy`, `idle` |
 | part | of the memory of clients: `connections`, `requests` |

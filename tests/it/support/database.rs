@@ -39,8 +39,8 @@ impl TestDatabase {
             }
             Engine::Postgres if let Ok(url) = std::env::var("PRESENCE_TEST_CITUS_URL") => {
                 let mut connection = PgConnection::connect(&url).await.expect("the coordinator of Citus");
-                let truncate =
-                    "truncate presence_sessions, presence_users, presence_history, presence_leases";
+                let truncate = "truncate presence_sessions, presence_users, presence_history, presence_leases, \
+                     presence_subscriptions, presence_signing_keys";
                 connection.execute(truncate).await.expect("the tables on Citus");
                 Self { url, _place: Place::Shared }
             }
