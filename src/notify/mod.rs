@@ -6,11 +6,17 @@
 mod certificate;
 mod encryption;
 mod failure;
+mod receiver;
 mod tokens;
 mod webhook;
 
 pub use certificate::{Certificate, CertificateError};
 pub use encryption::EncryptedContent;
 pub use failure::CryptoFailure;
+pub use receiver::{
+    HandshakeError, Lookup, Outcome, ReceiverSettings, Receivers, SystemLookup, URL_MAX_CHARS,
+    UnreachableKind, UrlError, display_url,
+};
+pub use reqwest::Url;
 pub use tokens::{InvalidServiceKey, ServiceKey};
 pub use webhook::{SigningKey, SigningKeyError, generate_signing_key, signatures};

@@ -31,6 +31,7 @@ mod kills;
 mod layout;
 mod lists;
 mod migrations;
+mod notify;
 mod operations;
 mod pgbouncer;
 mod property;

@@ -36,6 +36,14 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// Like [`Self::issue`], for these names and addresses, in DER.
+    pub fn issue_for(&self, names: &[&str]) -> (Vec<u8>, Vec<u8>) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let params = CertificateParams::new(names).unwrap();
+        (params.signed_by(&key, &self.0).unwrap().der().to_vec(), key.serialize_der())
+    }
+
     /// Like [`Self::issue`], in DER.
     pub fn issue_der(&self) -> (Vec<u8>, Vec<u8>) {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();

@@ -10,6 +10,7 @@ pub mod golden;
 pub mod lists;
 pub mod metrics;
 pub mod pgbouncer;
+pub mod receiver;
 pub mod server;
 pub mod tokens;
 pub mod wait;
