@@ -9,7 +9,8 @@
 --
 -- The replica waits for the locks of its own rows, in key order, and only then locks those that it takes
 -- over, without a wait. So two replicas never wait for each other. A row that it takes over has no
--- generation in `held`, so no report applies to it.
+-- generation in `held`, so no report applies to it. Grouping joins the reports with the rows in one pass; a
+-- join can be planned as a loop, because the number of reports is unknown then.
 with own as materialized (
     select tenant_id, subscription_id, generation
     from presence_subscriptions
@@ -28,35 +29,51 @@ with own as materialized (
     limit $4::bigint
     for update skip locked
 ), held as materialized (
-    select * from own union all select * from taken
+    select tenant_id, subscription_id, generation,
+           max(delivered_through) as delivered_through,
+           max(failing_since) as failing_since,
+           max(last_error) as last_error,
+           max(reauthorization_sent_for) as reauthorization_sent_for
+    from (
+        select tenant_id, subscription_id, generation, true as is_held,
+               null::bigint as delivered_through, null::bigint as failing_since, null::text as last_error,
+               null::bigint as reauthorization_sent_for
+        from own
+        union all
+        select tenant_id, subscription_id, generation, true, null, null, null, null
+        from taken
+        union all
+        select tenant_id, subscription_id, generation, false, delivered_through, failing_since, last_error,
+               reauthorization_sent_for
+        from unnest(
+            $5::uuid[], $6::uuid[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[]
+        ) as report (
+            tenant_id, subscription_id, generation, delivered_through, failing_since, last_error,
+            reauthorization_sent_for
+        )
+    ) as rows_and_reports
+    group by tenant_id, subscription_id, generation
+    having bool_or(is_held)
 )
 update presence_subscriptions as s set
     owner                    = $1,
     leased_until             = $3::bigint,
     generation               = coalesce(held.generation, s.generation + 1),
     delivered_through        = case
-        when report.delivered_through is null then s.delivered_through
-        when s.delivered_through > $2 then report.delivered_through
-        else greatest(s.delivered_through, report.delivered_through)
+        when held.delivered_through is null then s.delivered_through
+        when s.delivered_through > $2 then held.delivered_through
+        else greatest(s.delivered_through, held.delivered_through)
     end,
     failing_since            = case
-        when report.delivered_through is null then s.failing_since
-        else report.failing_since
+        when held.delivered_through is null then s.failing_since
+        else held.failing_since
     end,
     last_error               = case
-        when report.delivered_through is null then s.last_error
-        else report.last_error
+        when held.delivered_through is null then s.last_error
+        else held.last_error
     end,
-    reauthorization_sent_for = coalesce(report.reauthorization_sent_for, s.reauthorization_sent_for)
+    reauthorization_sent_for = coalesce(held.reauthorization_sent_for, s.reauthorization_sent_for)
 from held
-left join unnest(
-    $5::uuid[], $6::uuid[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[]
-) as report (
-    tenant_id, subscription_id, generation, delivered_through, failing_since, last_error,
-    reauthorization_sent_for
-) on report.tenant_id = held.tenant_id
- and report.subscription_id = held.subscription_id
- and report.generation = held.generation
 where s.tenant_id = held.tenant_id
   and s.subscription_id = held.subscription_id
 returning s.tenant_id, s.subscription_id, s.created_by_application, s.created_by_user, s.request, s.signing_keys,

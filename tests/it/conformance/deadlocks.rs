@@ -101,7 +101,7 @@ async fn writes_of_the_same_rows_in_any_order_never_wait_for_each_other() {
 }
 
 /// The deadlocks that the database counted. A server process adds its own at its end.
-async fn deadlocks(subject: &Subject) -> i64 {
+pub async fn deadlocks(subject: &Subject) -> i64 {
     subject.store.close().await;
     let mut admin = PgConnection::connect(subject.url()).await.unwrap();
     let others = "select count(*) from pg_stat_activity \

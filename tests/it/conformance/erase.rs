@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use presenced::{
     presence::{Pair, Timestamp},
-    store::{ClearSession, Invalidation, SetSession, UpdateUser},
+    store::{ClearSession, CreateSubscription, Invalidation, SetSession, UpdateUser},
 };
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     HOUR, IN_A_CALL, MINUTE, Subject, clear_of, extension, history::author, key, key_of, message, set, start,
-    update,
+    subscriptions::subscribe, update,
 };
 use crate::support::{database::Engine, on_every_engine, wait::eventually};
 
@@ -22,6 +22,7 @@ on_every_engine![
     an_extension_of_an_erased_session_fails_and_leaves_no_row,
     the_name_of_the_user_as_author_is_removed_and_nothing_else,
     every_row_of_a_user_is_exported,
+    the_subscriptions_that_a_user_made_are_erased_and_exported_without_secrets,
 ];
 
 impl Subject {
@@ -135,6 +136,42 @@ async fn every_row_of_a_user_is_exported(engine: Engine) {
     assert_eq!((row["session_id"].as_str(), row["cleared_at"].as_i64()), (Some("a"), None));
     let set_at = Timestamp::from_millis(row["set_at"].as_i64().unwrap());
     assert_eq!((set_at, row["set_by_user"].is_null()), (start() + MINUTE, true));
+}
+
+async fn the_subscriptions_that_a_user_made_are_erased_and_exported_without_secrets(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let by = |number, created_by| {
+        let mut create = CreateSubscription { created_by, ..subscribe(number) };
+        create.request.signing_keys = vec!["whsec_secret".to_owned()];
+        create
+    };
+    let mut foreign = by(4, author("app", Some("u")));
+    foreign.key.tenant_id = Uuid::max();
+    let others = [by(2, author("app", Some("v"))), by(3, author("u", None)), foreign];
+    for create in [by(1, author("app", Some("u"))), by(5, author("other", Some("u")))].iter().chain(&others) {
+        subject.create(start(), create).await;
+    }
+    subject.claim(start(), 9).await;
+    let user = key("u", "x").user;
+    let lines = subject.store.export_user(&user).await.unwrap();
+    let rows: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<_> = rows.iter().map(|row| row["subscription_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [1, 5].map(|number| Uuid::from_u128(number).to_string()));
+    for row in &rows {
+        assert_eq!((&row["table"], &row["created_by_user"]), (&"presence_subscriptions".into(), &"u".into()));
+        let request: serde_json::Value = serde_json::from_str(row["request"].as_str().unwrap()).unwrap();
+        assert_eq!(request["url"], "https://receiver.example/hook");
+        assert_eq!(
+            (row["created_at"].as_i64(), row["generation"].as_i64()),
+            (Some(start().as_millis()), Some(1))
+        );
+    }
+    assert!(lines.iter().all(|line| !line.contains("whsec_secret")), "{lines:?}");
+    assert_eq!(subject.store.erase_user(&user).await.unwrap(), 2);
+    assert_eq!(subject.store.export_user(&user).await.unwrap(), [""; 0]);
+    for CreateSubscription { key, .. } in &others {
+        assert!(subject.store.subscription(start(), key).await.unwrap().is_some(), "{key:?}");
+    }
 }
 
 /// SQLite has one writer, so no other write runs meanwhile.

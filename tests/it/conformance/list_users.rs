@@ -4,13 +4,14 @@ use presenced::{
 };
 use uuid::Uuid;
 
-use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, set, start};
+use super::{HOUR, IN_A_CALL, MINUTE, Subject, key, key_of, message, set, start, update};
 use crate::support::{database::Engine, on_every_engine};
 
 on_every_engine![
     users_are_in_byte_order_of_their_ids_each_once,
     pages_neither_skip_nor_repeat_users,
     only_users_of_the_tenant_with_a_live_session_are_listed_and_counted,
+    with_ended_ones_every_user_with_a_row_is_listed,
 ];
 
 async fn list(subject: &Subject, now: Timestamp, after: &str, limit: u32) -> Vec<String> {
@@ -62,4 +63,29 @@ async fn only_users_of_the_tenant_with_a_live_session_are_listed_and_counted(eng
     assert_eq!(list(&subject, start() + 5 * MINUTE, "", 9).await, ["here"]);
     assert_eq!(count(start() + 5 * MINUTE).await, 1);
     assert_eq!(count(start() + HOUR).await, 0);
+}
+
+async fn with_ended_ones_every_user_with_a_row_is_listed(engine: Engine) {
+    let subject = Subject::new(engine).await;
+    let sets = ["a", "c", "e", "g"].map(|user| set(user, "1", IN_A_CALL, HOUR));
+    subject.set(start(), &sets).await;
+    subject.set(start(), &[set("c", "2", IN_A_CALL, MINUTE), set("d", "1", IN_A_CALL, MINUTE)]).await;
+    subject.clear(start(), &[key("e", "1"), key("marked", "1")]).await;
+    for user in ["B", "c", "h"] {
+        subject.store.update_user(start(), &update(user, message("hi"))).await.unwrap();
+    }
+    let mut foreign = set("foreign", "a", IN_A_CALL, HOUR);
+    foreign.key = key_of(Uuid::max(), "foreign", "a");
+    subject.set(start(), &[foreign]).await;
+    let all = async |after: &str, limit| {
+        let after = UserId::parse(after).ok();
+        let list = ListUsers { tenant_id: Uuid::nil(), after, include_ended: true, limit };
+        let users = subject.store.list_users(start() + 2 * HOUR, &list).await.unwrap();
+        users.into_iter().map(|user| user.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(all("", 99).await, ["B", "a", "c", "d", "e", "g", "h", "marked"]);
+    assert_eq!(all("", 3).await, ["B", "a", "c"]);
+    assert_eq!(all("c", 3).await, ["d", "e", "g"]);
+    assert_eq!(all("g", 3).await, ["h", "marked"]);
+    assert!(all("marked", 3).await.is_empty());
 }

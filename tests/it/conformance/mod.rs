@@ -1,5 +1,7 @@
 //! Tests of each sentence in the contract of `Store`, on every engine.
 
+mod claim_locks;
+mod claims;
 mod cleanup;
 mod clear_sessions;
 mod deadlocks;
@@ -14,6 +16,8 @@ mod load;
 mod observed;
 mod room;
 mod set_sessions;
+mod signing_keys;
+mod subscriptions;
 mod texts;
 mod update_user;
 
