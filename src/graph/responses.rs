@@ -234,7 +234,7 @@ impl From<StatusMessage> for StatusMessageJson {
             message: ItemBodyJson { content: message.content, content_type: "text" },
             expiry_date_time: message
                 .expires_at
-                .map(|at| DateTimeTimeZoneJson { date_time: date_time(at), time_zone: "UTC" }),
+                .map(|at| DateTimeTimeZoneJson { date_time: at.graph_date_time(), time_zone: "UTC" }),
             published_date_time: message.published_at.map(utc),
         }
     }
@@ -255,14 +255,7 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
 
 /// A date and time in UTC.
 pub(super) fn utc(at: Timestamp) -> String {
-    date_time(at) + "Z"
-}
-
-/// Graph's format of a date and time: seven fractional digits, no zone.
-fn date_time(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.as_millis())
-        .map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.7f").to_string())
-        .unwrap_or_default()
+    at.graph_date_time() + "Z"
 }
 
 /// The response with a single presence.

@@ -6,6 +6,7 @@
 mod certificate;
 mod encryption;
 mod failure;
+mod payload;
 mod receiver;
 mod tokens;
 mod webhook;
@@ -13,6 +14,10 @@ mod webhook;
 pub use certificate::{Certificate, CertificateError};
 pub use encryption::EncryptedContent;
 pub use failure::CryptoFailure;
+pub use payload::{
+    BODY_MAX_BYTES, Body, Order, PRESENCES_MAX, PayloadError, RichContent, graph_body, graph_reauthorization,
+    service_body, service_reauthorization,
+};
 pub use receiver::{
     HandshakeError, Lookup, Outcome, ReceiverSettings, Receivers, SystemLookup, URL_MAX_CHARS,
     UnreachableKind, UrlError, display_url,

@@ -27,7 +27,7 @@ pub use limits::{
     BATCH_ITEMS_MAX, INTERVALS_MAX, OBSERVED_AHEAD_MAX, REQUESTS_MAX, USER_IDS_MAX, USERS_READ_AT_ONCE,
     USERS_READ_PER_PRESENCE, WATCHED_MAX,
 };
-pub use pair::{Activity, Availability, Pair, UnknownWord};
+pub use pair::{Activity, Availability, Pair, UnknownWord, proto_name};
 pub use placeholder::Placeholder;
 pub use session::{
     AWAY_AFTER, EXPIRATION_DEFAULT, EXPIRATION_LEAST, EXPIRATION_MAX, EXPIRATION_MIN, GRACE_DEFAULT,

@@ -13,6 +13,19 @@ pub(super) fn unknown_word(_: &str) -> UnknownWord {
     UnknownWord
 }
 
+/// The proto's name of an enum value: `AVAILABILITY` and `DoNotDisturb` give
+/// `AVAILABILITY_DO_NOT_DISTURB`.
+#[must_use]
+pub fn proto_name(prefix: &str, word: &str) -> String {
+    word.chars().fold(prefix.to_owned(), |mut name, letter| {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+        name
+    })
+}
+
 /// The base state of a session or a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(ascii_case_insensitive, parse_err_fn = unknown_word, parse_err_ty = UnknownWord)]

@@ -29,6 +29,14 @@ impl Timestamp {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
+
+    /// Writes the date and time in UTC in Graph's format: seven fractional digits, no zone.
+    #[must_use]
+    pub fn graph_date_time(self) -> String {
+        jiff::Timestamp::from_millisecond(self.0)
+            .map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.7f").to_string())
+            .unwrap_or_default()
+    }
 }
 
 impl Add<Duration> for Timestamp {

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use strum::VariantArray as _;
 
 use crate::{
-    presence::{Availability, Pair, Placeholder, WorkLocationType},
+    presence::{Availability, Pair, Placeholder, WorkLocationType, proto_name},
     telemetry::Api,
 };
 
@@ -53,18 +53,6 @@ pub(super) fn location_name(value: WorkLocationType, api: Api) -> String {
         (Api::Http, WorkLocationType::Remote) => "remote".to_owned(),
         (Api::Http, WorkLocationType::TimeOff) => "timeOff".to_owned(),
     }
-}
-
-/// The proto's name of an enum value: `AVAILABILITY` and `DoNotDisturb` give
-/// `AVAILABILITY_DO_NOT_DISTURB`.
-fn proto_name(prefix: &str, word: &str) -> String {
-    word.chars().fold(prefix.to_owned(), |mut name, letter| {
-        if letter.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-        name
-    })
 }
 
 /// `300.5s`, as in the JSON of protobuf, or `PT5M0.5S`, as in ISO 8601.
