@@ -37,6 +37,12 @@ impl Timestamp {
             .map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.7f").to_string())
             .unwrap_or_default()
     }
+
+    /// Returns the time since an earlier instant; zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
 }
 
 impl Add<Duration> for Timestamp {

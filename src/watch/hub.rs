@@ -174,9 +174,14 @@ impl Running {
                     self.end_listing(page);
                 }
                 Some(()) = retry => self.retry = None,
-                _ = ticks.tick() => self.users.read_round(TICKS_IN_ROUND, READS_IN_TICK_MAX),
+                _ = ticks.tick() => self.tick(),
             }
         }
+    }
+
+    fn tick(&mut self) {
+        self.users.read_round(TICKS_IN_ROUND, READS_IN_TICK_MAX);
+        self.hub.set_known_through(self.users.known_through(self.clock.now()));
     }
 
     /// Adds watchers that began and removes watchers that ended. In between, other tasks of the main

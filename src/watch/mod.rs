@@ -14,13 +14,17 @@ mod mailbox;
 mod shares;
 mod users;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
     clock::Stopwatch,
+    presence::Timestamp,
     store::{InvalidationSwitch, UserKey},
     telemetry::WatchMetrics,
 };
@@ -43,6 +47,8 @@ struct Shared {
     shares: Shares<Uuid>,
     metrics: WatchMetrics,
     held_users: HeldUsers,
+    /// In milliseconds.
+    known_through: AtomicI64,
 }
 
 /// The watchers that began or ended since the hub last emptied the inbox.
@@ -73,7 +79,8 @@ impl Hub {
     ) -> Self {
         let shares = Shares::new(users_max, tenant_users_max);
         let (inbox, inbox_filled, held_users) = (Mutex::default(), Notify::new(), HeldUsers::new(switch));
-        Self(Arc::new(Shared { inbox, inbox_filled, shares, metrics, held_users }))
+        let known_through = AtomicI64::new(0);
+        Self(Arc::new(Shared { inbox, inbox_filled, shares, metrics, held_users, known_through }))
     }
 
     /// Begins to follow users of a tenant, which must be distinct. The error is a limit of watched users
@@ -99,6 +106,17 @@ impl Hub {
         self.inbox().opened.push((Arc::clone(&mailbox), following));
         self.0.inbox_filled.notify_one();
         mailbox
+    }
+
+    /// Returns the time before which the hub has read every change of the users that it follows, and sent
+    /// it to their watchers. It is up to a minute or so behind, and does not depend on invalidations.
+    #[must_use]
+    pub fn known_through(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.known_through.load(Ordering::Relaxed))
+    }
+
+    fn set_known_through(&self, at: Timestamp) {
+        self.0.known_through.store(at.as_millis(), Ordering::Relaxed);
     }
 
     /// Returns the streams that hold sessions. They hear of changes only while the hub is [`run`].

@@ -20,7 +20,7 @@ use super::super::{
     Share,
     mailbox::{Mailbox, Places, PresenceUpdate, UserSlot},
 };
-use crate::presence::{Pair, UserId};
+use crate::presence::{Pair, Timestamp, UserId};
 
 /// The watchers of everybody, of all tenants.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ pub(super) struct Tenant {
     listing: Option<Listing>,
     /// Whether another listing must begin.
     again: bool,
+    /// When the last complete listing began. Every user who was live then is a member.
+    listed_at: Option<Timestamp>,
 }
 
 /// A watcher of everybody.
@@ -63,6 +65,7 @@ struct Listing {
     serves: u64,
     /// The last user of the page before.
     after: Option<UserId>,
+    began_at: Timestamp,
 }
 
 /// What the watchers of everybody have received of a user.
@@ -133,6 +136,12 @@ impl Everyone {
         }
     }
 
+    /// The time before which every user who became live is a member; `None` without watchers.
+    pub(super) fn known_through(&self) -> Option<Timestamp> {
+        let never = Timestamp::from_millis(0);
+        self.tenants.values().map(|tenant| tenant.listed_at.unwrap_or(never)).min()
+    }
+
     /// Begins another listing of every tenant.
     pub(super) fn list_all_again(&mut self) {
         let tenants: Vec<_> = self.tenants.keys().copied().collect();
@@ -142,14 +151,14 @@ impl Everyone {
     }
 
     /// Returns the next page to read: the tenant, and the user that it follows.
-    pub(super) fn begin_page(&mut self) -> Option<(Uuid, Option<UserId>)> {
+    pub(super) fn begin_page(&mut self, now: Timestamp) -> Option<(Uuid, Option<UserId>)> {
         let tenant_id = self.listings.pop_front()?;
         let tenant = self.tenants.get_mut(&tenant_id)?;
         if tenant.listing.is_none() {
             tenant.again = false;
         }
         let serves = tenant.next;
-        let listing = tenant.listing.get_or_insert(Listing { serves, after: None });
+        let listing = tenant.listing.get_or_insert(Listing { serves, after: None, began_at: now });
         Some((tenant_id, listing.after.clone()))
     }
 
@@ -170,6 +179,7 @@ impl Everyone {
             return;
         }
         let serves = listing.serves;
+        tenant.listed_at = Some(listing.began_at);
         tenant.listing = None;
         for (_, follower) in &mut tenant.followers {
             follower.listed |= follower.number < serves;

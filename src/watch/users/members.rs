@@ -29,7 +29,7 @@ impl Users {
 
     /// Returns the next page of live users that must be listed: the tenant, and the user that it follows.
     pub(in crate::watch) fn begin_page(&mut self) -> Option<(Uuid, Option<UserId>)> {
-        self.everyone.begin_page()
+        self.everyone.begin_page(self.now)
     }
 
     /// Ends a page: adds its users, or repeats it if the listing failed. `is_last` says whether no page

@@ -76,6 +76,8 @@ struct Watched {
     reading: u64,
     /// Set if watchers of everybody follow the user.
     everyone: Option<Served>,
+    /// Every change before this time was read.
+    known_through: Timestamp,
 }
 
 impl Watched {
@@ -103,6 +105,8 @@ pub(super) struct Users {
     later: VecDeque<UserSlot>,
     /// The first user of the background round's next part.
     round: UserSlot,
+    /// The latest time that was seen, which may be a little behind.
+    now: Timestamp,
     metrics: WatchMetrics,
 }
 
@@ -116,6 +120,7 @@ impl Users {
             urgent: VecDeque::new(),
             later: VecDeque::new(),
             round: 0,
+            now: Timestamp::from_millis(0),
             metrics,
         }
     }
@@ -159,6 +164,7 @@ impl Users {
             served: 0,
             reading: 0,
             everyone: None,
+            known_through: self.now,
         });
         self.slots.insert(key, slot);
         self.metrics.users.inc();
@@ -262,6 +268,15 @@ impl Users {
         self.everyone.list_all_again();
     }
 
+    /// Returns the time before which every change of a watched user was read. It is up to a background
+    /// round behind `now`.
+    pub(super) fn known_through(&mut self, now: Timestamp) -> Timestamp {
+        self.now = now;
+        let users = self.watched.iter().filter(|(_, user)| user.is_followed());
+        let oldest = users.map(|(_, user)| user.known_through).min();
+        [oldest, self.everyone.known_through()].into_iter().flatten().min().unwrap_or(now)
+    }
+
     fn note_change(&mut self, slot: UserSlot) {
         if let Some(user) = self.watched.get_mut(slot) {
             user.noticed.get_or_insert_with(Stopwatch::start);
@@ -330,6 +345,7 @@ impl Users {
             self.queue_read(slot, priority);
             return;
         };
+        user.known_through = now;
         let presence = Presence::compute(user.key.user_id.clone(), stored, now);
         // Watchers keep the last presence that they received. An equal presence shares its
         // memory.
