@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -12,10 +12,12 @@ use crate::{
     auth::{Authenticator, KeptCurrent},
     batch::{Batches, Limits},
     clock::Clock,
+    deliver,
     health::Health,
+    notify::{ReceiverSettings, Receivers, ServiceKeys},
     server::{CertificateReader, ClientFaults, Hosts, Memory, Tls, bind, memory_limit},
-    service::{Holds, InputSettings, ReplicaHealth, Streams},
-    settings::{Settings, UnknownProperties},
+    service::{Holds, InputSettings, ReplicaHealth, Streams, Subscriptions},
+    settings::{Settings, SubscriptionSettings, UnknownProperties},
     store::{Database, OpenError, Store},
     tasks::{self, ADMIN, Background, EndedTask, Handles, Tasks},
     telemetry::{Api, Metrics, Traces},
@@ -127,7 +129,7 @@ pub fn database_connections(settings: &Settings) -> u32 {
     let workers = u32::try_from(settings.workers.number()).unwrap_or(u32::MAX);
     workers
         .saturating_mul(Batches::connections(limits(settings)))
-        .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + 2)
+        .saturating_add(OWN_CONNECTIONS + watch::CONNECTIONS + deliver::CONNECTIONS + 2)
 }
 
 /// The read replica, if the settings name one. It may be unavailable at start.
@@ -175,6 +177,7 @@ impl App {
             admin: (admin_api, admin),
             listeners: [(Api::Grpc, grpc), (Api::Http, http)],
             workers,
+            deliverer: start_deliverer(settings, &parts)?,
         };
         let tasks = Tasks::new(stop.clone());
         let handles = tasks::start(&tasks, settings, &parts, background);
@@ -300,12 +303,27 @@ async fn parts(
             settings: settings.streams,
             stop: stop.clone(),
         },
+        subscriptions: Subscriptions::new(
+            receivers(settings).map_err(StartError::Settings)?,
+            &settings.subscriptions,
+        ),
+        service_keys: ServiceKeys::default(),
         input: InputSettings { user_ids: settings.user_ids, session_min: settings.session_min },
         metrics,
         stop,
         abort: CancellationToken::new(),
     };
     Ok((parts, kept_current, certificates))
+}
+
+/// A client for receivers of notifications. The error names the invalid setting.
+fn receivers(settings: &Settings) -> Result<Receivers, String> {
+    let SubscriptionSettings { subscription_allow, subscription_ca, .. } = &settings.subscriptions;
+    Receivers::new(&ReceiverSettings {
+        allowed: subscription_allow.clone(),
+        extra_roots: subscription_ca.clone(),
+        ..ReceiverSettings::default()
+    })
 }
 
 /// All stores, each with the name of its pool in the metrics.
@@ -318,6 +336,21 @@ fn pools(
     let workers = workers.iter().map(|worker| ("workers", Arc::clone(&worker.stores.primary)));
     let main = main.map(|store| ("main", store)).into_iter();
     main.chain(workers).chain(replica.into_iter().chain(replicas).map(|store| ("replica", store))).collect()
+}
+
+fn start_deliverer(settings: &Settings, parts: &Parts) -> Result<oneshot::Receiver<()>, StartError> {
+    let deliverer = deliver::Parts {
+        database: Arc::clone(&parts.database),
+        hub: parts.streams.hub.clone(),
+        // Its connections belong to the deliverer's runtime.
+        receivers: receivers(settings).map_err(StartError::Settings)?,
+        keys: parts.service_keys.clone(),
+        created: Arc::clone(&parts.subscriptions.created),
+        clock: parts.clock.clone(),
+        metrics: parts.metrics.clone(),
+        lease: settings.subscriptions.lease,
+    };
+    Ok(deliver::start(deliverer, parts.stop.clone())?)
 }
 
 async fn start_workers(number: usize, parts: &Parts) -> io::Result<Vec<Worker>> {

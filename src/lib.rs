@@ -7,6 +7,7 @@ pub mod batch;
 pub mod cleanup;
 pub mod clock;
 pub mod commands;
+pub mod deliver;
 pub mod doctor;
 pub mod graph;
 pub mod grpc;

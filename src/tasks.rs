@@ -15,7 +15,11 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -156,6 +160,8 @@ pub struct Background {
     pub listeners: [(Api, TcpListener); 2],
     /// The workers, whose threads run already.
     pub workers: Vec<Worker>,
+    /// Resolves when the deliverer of notifications, whose thread runs already, has ended.
+    pub deliverer: oneshot::Receiver<()>,
 }
 
 /// The tasks for which a stop waits.
@@ -163,7 +169,7 @@ pub struct Background {
 pub struct Handles {
     /// The tasks that accept connections, which end first.
     pub acceptors: Vec<JoinHandle<()>>,
-    /// The workers, which end when all requests under way have completed.
+    /// The workers and the deliverer, which end when all requests under way have completed.
     pub workers: Vec<JoinHandle<()>>,
     /// The tasks that use the store of the main runtime.
     pub store_users: Vec<JoinHandle<()>>,
@@ -171,7 +177,8 @@ pub struct Handles {
 
 /// Starts all background tasks. They end at `stop`, except for [`ADMIN`].
 pub fn start(tasks: &Tasks, settings: &Settings, parts: &Parts, background: Background) -> Handles {
-    let Background { store, watched, replica, auth, certificates, admin, listeners, workers } = background;
+    let Background { store, watched, replica, auth, certificates, admin, listeners, workers, deliverer } =
+        background;
     let Parts { database, clock, metrics, health, stop, streams, .. } = parts.clone();
     let sources = Sources {
         store: watched,
@@ -227,7 +234,9 @@ pub fn start(tasks: &Tasks, settings: &Settings, parts: &Parts, background: Back
         // An error means that the thread has panicked.
         tasks.spawn(worker.name, worker.ended.map(drop))
     });
-    Handles { acceptors, workers: workers.collect(), store_users }
+    // An error means that its thread has panicked.
+    let deliverer = tasks.spawn("deliverer", deliverer.map(drop));
+    Handles { acceptors, workers: workers.chain([deliverer]).collect(), store_users }
 }
 
 /// The task that serves the admin API. It ends when [`Tasks::end`] is called, last of all.

@@ -18,8 +18,9 @@ use crate::{
     clock::Clock,
     graph, grpc,
     health::Health,
+    notify::ServiceKeys,
     server::{ClientFaults, Connections, Hosts, Incoming, Memory, Protocol, Tls},
-    service::{InputSettings, Replica, ReplicaHealth, Service, Streams},
+    service::{InputSettings, Replica, ReplicaHealth, Service, Streams, Subscriptions},
     settings::LimitSettings,
     store::{Database, Store},
     telemetry::{Api, Metrics, Traces},
@@ -69,6 +70,10 @@ pub struct Parts {
     pub streams: Streams,
     /// What the settings say about valid input.
     pub input: InputSettings,
+    /// What the operations on subscriptions share.
+    pub subscriptions: Subscriptions,
+    /// The keys that sign tokens in notifications.
+    pub service_keys: ServiceKeys,
     /// Ends the worker when all requests under way have completed.
     pub stop: CancellationToken,
     /// Ends the worker at once.
@@ -184,7 +189,14 @@ fn open(parts: &Parts) -> io::Result<(Stores, Arc<Service>, Apis)> {
             (store, Replica { reads, health: health.clone() })
         })
         .unzip();
-    let service = Arc::new(Service::new(batches, reads, clock.clone(), parts.streams.clone(), parts.input));
+    let service = Arc::new(Service::new(
+        batches,
+        reads,
+        clock.clone(),
+        parts.streams.clone(),
+        parts.input,
+        parts.subscriptions.clone(),
+    ));
     let grpc = grpc::GrpcState {
         service: Arc::clone(&service),
         authenticator: parts.authenticator.clone(),
@@ -206,6 +218,7 @@ fn open(parts: &Parts) -> io::Result<(Stores, Arc<Service>, Apis)> {
         reject_unknown: parts.reject_unknown,
         cors_origins: Arc::clone(&parts.cors_origins),
         hosts: parts.hosts.clone(),
+        service_keys: parts.service_keys.clone(),
     };
     let graph = graph::HttpApi::new(graph, parts.reflection).map_err(io::Error::other)?;
     let (grpc_tls, http_tls) = parts.tls.clone().unzip();

@@ -19,9 +19,10 @@ use presenced::{
     clock::Clock,
     graph, grpc,
     health::Health,
+    notify::{ReceiverSettings, Receivers, ServiceKeys},
     presence::{parse_duration, parse_zoned_time},
     server::Hosts,
-    service::{Holds, InputSettings, Service, Streams},
+    service::{Holds, InputSettings, Service, Streams, Subscriptions},
     settings::{Cli, Settings},
     store::Database,
     telemetry::{Metrics, Traces},
@@ -94,7 +95,10 @@ impl Apis {
                 stop: stop.clone(),
             };
             let input = InputSettings { user_ids: open.user_ids, session_min: open.session_min };
-            let service = std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams, input));
+            let receivers = Receivers::new(&ReceiverSettings::default()).expect("a client");
+            let subscriptions = Subscriptions::new(receivers, &open.subscriptions);
+            let service =
+                std::sync::Arc::new(Service::new(batches, None, Clock::new(), streams, input, subscriptions));
             let grpc = grpc::GrpcState {
                 service: service.clone(),
                 authenticator: open_authenticator.clone(),
@@ -116,6 +120,7 @@ impl Apis {
                 encrypted: false,
                 cors_origins: std::sync::Arc::default(),
                 hosts: Hosts::of_http(&open),
+                service_keys: ServiceKeys::default(),
                 web: grpc::Web::new(grpc.clone(), open.grpc_addr),
             };
             (grpc, graph::HttpApi::new(graph, true).expect("routes"), authenticator)

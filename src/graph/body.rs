@@ -170,6 +170,16 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<S
     <&RawValue>::deserialize(deserializer).map(|text| text_in(text.get()))
 }
 
+/// Reads a property as a truth value; `null` counts as missing.
+pub(super) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<bool>, D::Error> {
+    Ok(match <&RawValue>::deserialize(deserializer)?.get() {
+        "null" => Input::Missing,
+        "true" => Input::Value(true),
+        "false" => Input::Value(false),
+        json => unreadable(json),
+    })
+}
+
 /// Reads a property as a text that may be empty; `null` counts as empty.
 pub(super) fn any_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Input<String>, D::Error> {
     Ok(match <&RawValue>::deserialize(deserializer)?.get() {

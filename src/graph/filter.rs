@@ -1,4 +1,5 @@
-//! `$filter` of a list and of a count: the availabilities of the users to select.
+//! `$filter` of a list and of a count: the availabilities of the users to select. The resource of a
+//! subscription has the same form, with ids.
 
 use crate::{presence::Availability, service::Input};
 
@@ -20,15 +21,16 @@ impl Filter {
         let Some(text) = &self.0 else { return Input::Missing };
         // An empty text is no missing one: without a filter, the response would be another one.
         let value = |value: String| Input::Value(value).parse();
-        Input::Value(text.clone()).parse_with(|text| Some(values(text)?.into_iter().map(value).collect()))
+        Input::Value(text.clone())
+            .parse_with(|text| Some(literals(text, PROPERTY)?.into_iter().map(value).collect()))
     }
 }
 
-/// The values in `availability eq 'VALUE'` or `availability in ('VALUE', …)`. Names have any case.
-fn values(text: &str) -> Option<Vec<String>> {
+/// The values in `NAME eq 'VALUE'` or `NAME in ('VALUE', …)`. Names have any case.
+pub(super) fn literals(text: &str, name: &str) -> Option<Vec<String>> {
     let (property, rest) = word(text.trim())?;
     let (operator, rest) = word(rest.trim_start())?;
-    if !property.eq_ignore_ascii_case(PROPERTY) {
+    if !property.eq_ignore_ascii_case(name) {
         return None;
     }
     let rest = rest.trim();
@@ -95,7 +97,7 @@ mod tests {
             ("availability in ( )", &[]),
         ] {
             assert_eq!(
-                values(text).as_deref(),
+                literals(text, PROPERTY).as_deref(),
                 Some(&*expected.iter().map(ToString::to_string).collect::<Vec<_>>()),
                 "{text}"
             );
@@ -130,7 +132,7 @@ mod tests {
             "availability/x eq 'Busy'",
             "startswith(availability, 'B')",
         ] {
-            assert_eq!(values(text), None, "{text}");
+            assert_eq!(literals(text, PROPERTY), None, "{text}");
         }
     }
 }

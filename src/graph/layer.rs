@@ -95,7 +95,7 @@ async fn operate(state: &HttpState, route: &Route, mut request: Request) -> Resp
 /// Checks what the handler does not read: conditions, other query options, and a body that it does
 /// not need.
 async fn check(state: &HttpState, route: &Route, request: Request) -> Result<Request, Refusal> {
-    if route.method == Method::POST {
+    if route.method != Method::GET {
         refuse_conditions(request.headers())?;
     }
     let query = request.uri().query().unwrap_or_default();
@@ -190,6 +190,7 @@ fn complete(response: Response, state: &HttpState, ids: Ids) -> Response {
 const fn code_name(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
+        201 => "201",
         204 => "204",
         400 => "400",
         401 => "401",
@@ -197,6 +198,7 @@ const fn code_name(status: StatusCode) -> &'static str {
         404 => "404",
         405 => "405",
         408 => "408",
+        409 => "409",
         413 => "413",
         415 => "415",
         429 => "429",

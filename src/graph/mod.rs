@@ -11,11 +11,13 @@ mod filter;
 mod handlers;
 mod history;
 mod ids;
+mod key_set;
 mod layer;
 mod matched;
 mod me;
 mod odata;
 mod openapi;
+mod operation;
 mod operations;
 mod paths;
 mod preferences;
@@ -23,10 +25,13 @@ mod properties;
 mod read;
 mod refusal;
 mod requests;
+mod resource;
 mod responses;
 mod routes;
 mod schemas;
 mod state;
+mod subscription_operations;
+mod subscriptions;
 mod unknown;
 
 use std::{
@@ -95,6 +100,7 @@ impl HttpApi {
         for version in VERSIONS {
             others.add(Route::new(&batch::OPERATION, version, BATCH_PATH, batch.clone()))?;
         }
+        key_set::add_route(&mut others)?;
         if reflection {
             docs::add_routes(&mut others)?;
         }

@@ -321,6 +321,16 @@ impl ServiceRoot {
         format!("{}/$metadata#users{select}/$entity", self.url)
     }
 
+    /// The context of a subscription.
+    pub(super) fn subscription_context(&self) -> String {
+        format!("{}/$metadata#subscriptions/$entity", self.url)
+    }
+
+    /// The context of a page of subscriptions.
+    pub(super) fn subscriptions_context(&self) -> String {
+        format!("{}/$metadata#subscriptions", self.url)
+    }
+
     /// The context of a page of presences.
     pub(super) fn list_context(&self, select: &Select) -> String {
         format!("{}/$metadata#communications/presences{}", self.url, select.suffix())

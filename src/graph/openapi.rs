@@ -16,7 +16,8 @@ use super::{
     batch,
     me::USER_PROPERTIES,
     odata::{EXTENSIONS, PROPERTIES},
-    operations::{self, HttpOperation, OperationResponse, QueryOption},
+    operation::{HttpOperation, OperationResponse, QueryOption},
+    operations,
     paths::{BATCH_PATH, ME_PATH, VERSIONS},
     refusal,
     responses::USERS_READ,
@@ -34,10 +35,11 @@ const JSON: &str = "application/json";
 const BEARER: &str = "bearer";
 
 /// The groups of operations, in the order of the page.
-const TAGS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 5] = [
     ("users", "The presence of one user"),
     ("communications", "The presences of many users, and another path to the presence of one user"),
     ("me", "The user of the access token, and the user's presence"),
+    ("subscriptions", "Notifications of changes, which the service sends to a URL"),
     ("batch", "Several requests in one request"),
 ];
 
@@ -123,7 +125,12 @@ fn operation_of(
         let text = "The session already reflects a later observation. Nothing changed.";
         responses = responses.response("412", json(text, error));
     }
-    responses = responses.response("200", with_ignored(success(operation.response, schemas)));
+    let code = match operation.response {
+        OperationResponse::Created(_) => "201",
+        OperationResponse::NoContent => "204",
+        _ => "200",
+    };
+    responses = responses.response(code, with_ignored(success(operation.response, schemas)));
     responses = match operation.response {
         OperationResponse::EmptyOrNotFound => {
             responses.response("404", json("No such session is live.", error))
@@ -135,7 +142,13 @@ fn operation_of(
         OperationResponse::Count => {
             responses.response("504", json("The count did not complete in time.", error))
         }
+        OperationResponse::Created(_) => {
+            let text =
+                "The service is set to Graph's limit, and the user and application have a subscription.";
+            responses.response("409", json(text, error))
+        }
         OperationResponse::Json(_)
+        | OperationResponse::NoContent
         | OperationResponse::Empty
         | OperationResponse::Lines
         | OperationResponse::Events => responses,
@@ -147,7 +160,8 @@ fn operation_of(
         .description(Some(operation.description))
         .responses(responses.build());
     if path.contains("{id}") {
-        builder = builder.parameter(user_id());
+        builder =
+            builder.parameter(if path.starts_with("/subscriptions") { subscription_id() } else { user_id() });
     }
     for option in operation.query {
         builder = builder.parameter(query(*option));
@@ -170,7 +184,9 @@ fn success(response: OperationResponse, schemas: &mut Schemas) -> Response {
     };
     let text = || Object::with_type(Type::String);
     match response {
-        OperationResponse::Json(register) => json("Success.", &register(schemas)),
+        OperationResponse::Json(register) | OperationResponse::Created(register) => {
+            json("Success.", &register(schemas))
+        }
         OperationResponse::Count => {
             // Generated clients read an integer only from JSON.
             let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::String));
@@ -184,6 +200,7 @@ fn success(response: OperationResponse, schemas: &mut Schemas) -> Response {
         OperationResponse::Events => with_text("The stream of events.", "text/event-stream", text()),
         OperationResponse::Lines => with_text("The lines.", "application/x-ndjson", text()),
         OperationResponse::Empty
+        | OperationResponse::NoContent
         | OperationResponse::EmptyOrNotFound
         | OperationResponse::EmptyOrNoContent => ResponseBuilder::new().description("Success.").build(),
     }
@@ -221,6 +238,17 @@ fn user_id() -> Parameter {
         ))
         .schema(Some(schemas::user_id()))
         .example(Some("fa8bf3dc-eca7-46b7-bad1-db199b62afc3".into()))
+        .build()
+}
+
+fn subscription_id() -> Parameter {
+    ParameterBuilder::new()
+        .name("id")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some("The id of the subscription, a GUID."))
+        .schema(Some(Object::with_type(Type::String)))
+        .example(Some("5b3a9c1e-7c1f-4a53-9e57-0b6d3a2f4c11".into()))
         .build()
 }
 
@@ -271,6 +299,14 @@ fn query(option: QueryOption) -> Parameter {
                 .minimum(Some(1))
                 .maximum(Some(crate::presence::USER_IDS_MAX));
             ("The number of presences on a page. The default is 100.", Schema::from(number.build()))
+        }
+        QueryOption::SubscriptionsTop => {
+            let number = ObjectBuilder::new()
+                .schema_type(SchemaType::Type(Type::Integer))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+                .minimum(Some(1))
+                .maximum(Some(100));
+            ("The number of subscriptions on a page. The default is 100.", Schema::from(number.build()))
         }
         QueryOption::Filter => {
             let filter = Object::with_type(Type::String);
@@ -347,6 +383,7 @@ fn tag(path: &str) -> &'static str {
         Some("users") => "users",
         Some("me") => "me",
         Some("communications") => "communications",
+        Some("subscriptions") => "subscriptions",
         _ => "batch",
     }
 }

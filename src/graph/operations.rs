@@ -1,126 +1,26 @@
 //! The table of the API's operations, from which the routes and `/openapi.json` are made.
 
-use std::sync::Arc;
-
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use utoipa::openapi::HttpMethod;
 
 use super::{
     handlers,
     history::{ErasedJson, ExplanationJson, HistoryJson},
     me::{self, UserJson},
-    odata::IDS,
+    operation::{DEFAULT, HttpOperation, OperationResponse, QueryOption},
     paths::{ME_PATH, WATCH_PATH},
     requests::{
         ClearPresenceBody, GetPresencesByUserIdBody, HoldPresenceBody, SetLocationBody, SetPresenceBody,
         SetStatusMessageBody, SetUserPreferredPresenceBody,
     },
     responses::{CollectionJson, PresenceJson},
-    schemas::{RegisterSchema, register, register_paired},
-    state::HttpState,
+    schemas::{register, register_paired},
+    subscription_operations::SUBSCRIPTION_OPERATIONS,
 };
 use crate::presence::Pair;
 
 /// The paths of one user's presence; its actions are below them.
 const PRESENCE_PATHS: [&str; 3] = ["/users/{id}/presence", "/me/presence", "/communications/presences/{id}"];
-
-/// An operation of the API.
-pub(super) struct HttpOperation {
-    /// The service's name of it, for metrics, logs and the document.
-    pub(super) name: &'static str,
-    pub(super) method: HttpMethod,
-    /// The path below each of [`PRESENCE_PATHS`], or the whole path.
-    pub(super) path: &'static str,
-    pub(super) route: fn() -> MethodRouter<Arc<HttpState>>,
-    /// One line, without a full stop.
-    pub(super) summary: &'static str,
-    pub(super) description: &'static str,
-    pub(super) body: Option<RegisterSchema>,
-    pub(super) response: OperationResponse,
-    /// Whether the body can have a time of observation, so that the call can fail with 412.
-    pub(super) has_observed_time: bool,
-    pub(super) query: &'static [QueryOption],
-    /// Whether a read replica may serve it if the caller allows that.
-    pub(super) replica_read: bool,
-}
-
-/// The response of a success.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum OperationResponse {
-    /// 200 with JSON.
-    Json(RegisterSchema),
-    /// 200 with a number as text.
-    Count,
-    /// 200 without a body.
-    Empty,
-    /// 200 without a body, or 404 if no such session is live.
-    EmptyOrNotFound,
-    /// 200 without a body on `/v1.0`, 204 on `/beta`.
-    EmptyOrNoContent,
-    /// 200 with a stream of Server-Sent Events.
-    Events,
-    /// 200 with lines of JSON.
-    Lines,
-}
-
-impl OperationResponse {
-    /// Whether the response has data, which a query option may change.
-    pub(super) const fn has_data(self) -> bool {
-        !matches!(self, Self::Empty | Self::EmptyOrNotFound | Self::EmptyOrNoContent)
-    }
-
-    /// Whether a batch can't contain the response, because it lasts or is no JSON value.
-    pub(super) const fn is_stream(self) -> bool {
-        matches!(self, Self::Events | Self::Lines)
-    }
-}
-
-/// A query option that an operation supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum QueryOption {
-    Select,
-    SelectOfUser,
-    Top,
-    SkipToken,
-    Filter,
-    Ids,
-    At,
-    From,
-    To,
-    Parts,
-    IntervalsTop,
-}
-
-impl QueryOption {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Select | Self::SelectOfUser => "$select",
-            Self::Top | Self::IntervalsTop => "$top",
-            Self::SkipToken => "$skiptoken",
-            Self::Filter => "$filter",
-            Self::Ids => IDS,
-            Self::At => "at",
-            Self::From => "from",
-            Self::To => "to",
-            Self::Parts => "parts",
-        }
-    }
-}
-
-/// The fields that most operations share: a POST without a body and query options.
-pub(super) const DEFAULT: HttpOperation = HttpOperation {
-    name: "",
-    method: HttpMethod::Post,
-    path: "",
-    route: MethodRouter::new,
-    summary: "",
-    description: "",
-    body: None,
-    response: OperationResponse::Empty,
-    has_observed_time: false,
-    query: &[],
-    replica_read: false,
-};
 
 /// The operations on one user's presence, below each of [`PRESENCE_PATHS`].
 const PRESENCE_OPERATIONS: [HttpOperation; 15] = [
@@ -386,6 +286,6 @@ pub(super) fn all() -> impl Iterator<Item = (String, HttpOperation)> {
             .into_iter()
             .map(move |operation| (format!("{presence}{}", operation.path), operation))
     });
-    let elsewhere = [ME].into_iter().chain(COLLECTION_OPERATIONS);
+    let elsewhere = [ME].into_iter().chain(COLLECTION_OPERATIONS).chain(SUBSCRIPTION_OPERATIONS);
     on_presence.chain(elsewhere.map(|operation| (operation.path.to_owned(), operation)))
 }

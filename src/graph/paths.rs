@@ -24,11 +24,11 @@ pub(super) const ME_PATH: &str = "/me";
 pub(super) const BATCH_PATH: &str = "/$batch";
 
 /// The segments that a key may follow.
-const KEYED: [&str; 2] = ["users", "presences"];
+const KEYED: [&str; 3] = ["users", "presences", "subscriptions"];
 /// The segment behind `presences` that is no id.
 const COUNT: &str = "$count";
 /// The words of all paths of the API; a test compares them with the table of operations.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 27] = [
     "v1.0",
     "beta",
     "$batch",
@@ -54,6 +54,8 @@ const WORDS: [&str; 25] = [
     "history",
     "erase",
     "export",
+    "subscriptions",
+    "reauthorize",
 ];
 const NAMESPACE: &str = "microsoft.graph.";
 /// A percent-encoded quotation mark.

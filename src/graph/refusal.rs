@@ -112,12 +112,16 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let (status, code) = match error.kind {
+            Kind::InvalidArgument if error.reason == Reason::ReceiverNotValidated => {
+                (StatusCode::BAD_REQUEST, "InvalidRequest")
+            }
             Kind::InvalidArgument => (StatusCode::BAD_REQUEST, "InvalidArgument"),
             Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken"),
             Kind::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Kind::OtherUser => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Kind::FailedPrecondition => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+            Kind::AlreadyExists => (StatusCode::CONFLICT, "Conflict"),
             Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "serviceNotAvailable"),
             Kind::DeadlineExceeded => (StatusCode::GATEWAY_TIMEOUT, "generalException"),

@@ -1,12 +1,13 @@
 //! The response bodies. `/openapi.json` publishes the doc comments of their types.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
+use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use strum::VariantArray as _;
@@ -256,6 +257,11 @@ impl From<Option<(WorkLocation, WorkLocationSource)>> for WorkLocationJson {
 /// A date and time in UTC.
 pub(super) fn utc(at: Timestamp) -> String {
     at.graph_date_time() + "Z"
+}
+
+/// An ISO 8601 duration.
+pub(super) fn iso_duration(duration: Duration) -> String {
+    SignedDuration::try_from(duration).map(|duration| duration.to_string()).unwrap_or_default()
 }
 
 /// The response with a single presence.

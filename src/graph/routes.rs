@@ -7,7 +7,7 @@ use http::Method;
 use matchit::{InsertError, Router};
 use utoipa::openapi::HttpMethod;
 
-use super::{matched::Matched, odata::Known, operations::HttpOperation, state::HttpState};
+use super::{matched::Matched, odata::Known, operation::HttpOperation, state::HttpState};
 use crate::telemetry::RequestId;
 
 /// An operation at one path.
@@ -43,7 +43,12 @@ impl Route {
             operation: operation.name,
             path: format!("{version}{path}"),
             public: false,
-            method: if operation.method == HttpMethod::Get { Method::GET } else { Method::POST },
+            method: match operation.method {
+                HttpMethod::Get => Method::GET,
+                HttpMethod::Patch => Method::PATCH,
+                HttpMethod::Delete => Method::DELETE,
+                _ => Method::POST,
+            },
             input: Known {
                 body: operation.body.is_some(),
                 options: operation.query.iter().map(|option| option.name()).collect(),

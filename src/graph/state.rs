@@ -6,6 +6,7 @@ use crate::{
     auth::Authenticator,
     clock::Clock,
     grpc::Web,
+    notify::ServiceKeys,
     server::Hosts,
     service::Service,
     settings::LimitSettings,
@@ -35,6 +36,8 @@ pub struct HttpState {
     pub cors_origins: Arc<[String]>,
     /// The hosts that requests may name.
     pub hosts: Hosts,
+    /// The keys that sign tokens in notifications.
+    pub service_keys: ServiceKeys,
     /// Serves requests in gRPC-Web.
     pub web: Web,
 }

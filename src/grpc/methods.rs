@@ -48,9 +48,10 @@ impl Method {
         matches!(self.operation, "watch_presences" | "hold_presence" | "keep_presence" | "health_watch")
     }
 
-    /// Whether a call may wait for as long as it asks.
+    /// Whether a call may wait for others than the database: as long as it asks, or for the receivers of
+    /// a subscription.
     pub(super) fn waits(self) -> bool {
-        self.operation == "wait_for_presence"
+        matches!(self.operation, "wait_for_presence" | "create_subscription")
     }
 
     fn is_reflection(self) -> bool {
@@ -94,7 +95,7 @@ pub(super) fn unknown(path: &str, reflection: bool) -> Error {
     })
 }
 
-const METHODS: [Method; 28] = [
+const METHODS: [Method; 33] = [
     protected("/presence.v1.PresenceService/SetPresence", "set_presence"),
     protected("/presence.v1.PresenceService/ClearPresence", "clear_presence"),
     protected("/presence.v1.PresenceService/GetPresence", "get_presence"),
@@ -118,6 +119,11 @@ const METHODS: [Method; 28] = [
     protected("/presence.v1.PresenceService/ListPresences", "list_presences"),
     protected("/presence.v1.PresenceService/CountPresences", "count_presences"),
     protected("/presence.v1.PresenceService/WaitForPresence", "wait_for_presence"),
+    protected("/presence.v1.PresenceService/CreateSubscription", "create_subscription"),
+    protected("/presence.v1.PresenceService/GetSubscription", "get_subscription"),
+    protected("/presence.v1.PresenceService/ListSubscriptions", "list_subscriptions"),
+    protected("/presence.v1.PresenceService/UpdateSubscription", "update_subscription"),
+    protected("/presence.v1.PresenceService/DeleteSubscription", "delete_subscription"),
     public("/grpc.health.v1.Health/Check", "health_check"),
     public("/grpc.health.v1.Health/List", "health_list"),
     public("/grpc.health.v1.Health/Watch", "health_watch"),
@@ -164,6 +170,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(methods, 23);
+        assert_eq!(methods, 28);
     }
 }

@@ -15,6 +15,7 @@ mod protocol;
 mod routes;
 mod state;
 mod status;
+mod subscriptions;
 mod web;
 
 pub use api::GrpcApi;

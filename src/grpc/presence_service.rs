@@ -339,4 +339,53 @@ impl PresenceService for Handler {
         let presence = self.service.wait_for_presence(&caller, message.into()).await.map_err(status)?;
         Ok(Response::new(WaitForPresenceResponse { presence: Some(presence.into()) }))
     }
+
+    async fn create_subscription(
+        &self,
+        request: Request<pb::CreateSubscriptionRequest>,
+    ) -> Result<Response<pb::CreateSubscriptionResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let created = self.service.create_subscription(&caller, message.into()).await;
+        let (subscription, signing_key) = created.map_err(status)?;
+        let (subscription, signing_key) = (Some(subscription.into()), signing_key.unwrap_or_default());
+        Ok(Response::new(pb::CreateSubscriptionResponse { subscription, signing_key }))
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<pb::GetSubscriptionRequest>,
+    ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let found = self.service.get_subscription(&caller, Input::text(message.subscription_id)).await;
+        let subscription = Some(found.map_err(status)?.into());
+        Ok(Response::new(pb::GetSubscriptionResponse { subscription }))
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<pb::ListSubscriptionsRequest>,
+    ) -> Result<Response<pb::ListSubscriptionsResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let page = self.service.list_subscriptions(&caller, message.into()).await.map_err(status)?;
+        Ok(Response::new(page.into()))
+    }
+
+    async fn update_subscription(
+        &self,
+        request: Request<pb::UpdateSubscriptionRequest>,
+    ) -> Result<Response<pb::UpdateSubscriptionResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let updated = self.service.update_subscription(&caller, message.into()).await.map_err(status)?;
+        Ok(Response::new(pb::UpdateSubscriptionResponse { subscription: Some(updated.into()) }))
+    }
+
+    async fn delete_subscription(
+        &self,
+        request: Request<pb::DeleteSubscriptionRequest>,
+    ) -> Result<Response<pb::DeleteSubscriptionResponse>, Status> {
+        let (caller, message, status) = unpack(request)?;
+        let deleted = self.service.delete_subscription(&caller, Input::text(message.subscription_id)).await;
+        deleted.map_err(status)?;
+        Ok(Response::new(pb::DeleteSubscriptionResponse {}))
+    }
 }

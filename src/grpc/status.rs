@@ -77,6 +77,7 @@ const fn code(kind: Kind) -> Code {
         Kind::Unauthenticated => Code::Unauthenticated,
         Kind::Forbidden | Kind::OtherUser => Code::PermissionDenied,
         Kind::NotFound => Code::NotFound,
+        Kind::AlreadyExists => Code::AlreadyExists,
         Kind::FailedPrecondition => Code::FailedPrecondition,
         Kind::ResourceExhausted => Code::ResourceExhausted,
         Kind::Unavailable => Code::Unavailable,
@@ -114,6 +115,10 @@ const fn reason(reason: Reason) -> ErrorReason {
         Reason::StaleWrite => ErrorReason::StaleWrite,
         Reason::TooManySessions => ErrorReason::TooManySessions,
         Reason::NotSupported => ErrorReason::NotSupported,
+        Reason::SubscriptionNotFound => ErrorReason::SubscriptionNotFound,
+        Reason::ReceiverNotValidated => ErrorReason::ReceiverNotValidated,
+        Reason::TooManySubscriptions => ErrorReason::TooManySubscriptions,
+        Reason::SubscriptionExists => ErrorReason::SubscriptionExists,
         Reason::Internal => ErrorReason::Internal,
     }
 }

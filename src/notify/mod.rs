@@ -6,6 +6,7 @@
 mod certificate;
 mod encryption;
 mod failure;
+mod keys;
 mod payload;
 mod receiver;
 mod tokens;
@@ -14,6 +15,7 @@ mod webhook;
 pub use certificate::{Certificate, CertificateError};
 pub use encryption::EncryptedContent;
 pub use failure::CryptoFailure;
+pub use keys::ServiceKeys;
 pub use payload::{
     BODY_MAX_BYTES, Body, Order, PRESENCES_MAX, PayloadError, RichContent, graph_body, graph_reauthorization,
     service_body, service_reauthorization,

@@ -198,6 +198,19 @@ impl Caller {
         }
     }
 
+    /// Whether the caller may see and end the subscriptions of all applications.
+    pub(super) fn manages_all(&self) -> bool {
+        self.has_any(&[Permission::ManageAll])
+    }
+
+    /// Whether the caller made a subscription: as the same application, and without a user or as the same
+    /// user.
+    pub(super) fn made(&self, created_by: &Author) -> bool {
+        let user_id = self.user_id();
+        self.application_id == created_by.application_id
+            && (user_id.is_none() || user_id == created_by.user_id.as_ref())
+    }
+
     /// The tenant, if the caller has the permission for `operation` on all its users.
     pub(super) fn authorize_tenant(&self, operation: Operation) -> Result<Uuid, Error> {
         let Access { application, own, others, .. } = operation.access();

@@ -38,6 +38,8 @@ pub enum Kind {
     OtherUser,
     /// The resource does not exist.
     NotFound,
+    /// The resource exists already.
+    AlreadyExists,
     /// The state of the resource does not allow the request.
     FailedPrecondition,
     /// The caller has reached one of its limits.
@@ -74,7 +76,12 @@ pub struct Error {
 }
 
 impl Error {
-    fn new(kind: Kind, reason: Reason, public: impl Into<String>, internal: Option<String>) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        reason: Reason,
+        public: impl Into<String>,
+        internal: Option<String>,
+    ) -> Self {
         let retry_after = matches!(
             reason,
             Reason::QueueFull

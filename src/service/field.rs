@@ -57,6 +57,30 @@ pub enum Field {
     ObservedTime,
     /// The text of a session.
     Message,
+    /// A subscription.
+    SubscriptionId,
+    /// The users of a subscription; HTTP API only.
+    Resource,
+    /// The kind of changes; HTTP API only.
+    ChangeType,
+    /// The receiver of notifications.
+    Url,
+    /// The receiver of lifecycle notifications; HTTP API only.
+    LifecycleUrl,
+    /// A text that notifications repeat; HTTP API only.
+    ClientState,
+    /// When a subscription ends.
+    SubscriptionExpireTime,
+    /// Whether notifications have presences; HTTP API only.
+    IncludeResourceData,
+    /// The certificate that encrypts presences; HTTP API only.
+    EncryptionCertificate,
+    /// The subscriber's name of the certificate; HTTP API only.
+    EncryptionCertificateId,
+    /// How long a lower availability must last.
+    SettleDuration,
+    /// The keys that sign notifications; gRPC API only.
+    SigningKeys,
 }
 
 /// The position of a field in a request.
@@ -101,6 +125,18 @@ impl Field {
             Self::Parts => ("parts", "parts"),
             Self::ObservedTime => ("observed_time", "observedDateTime"),
             Self::Message => ("message", "message"),
+            Self::SubscriptionId => ("subscription_id", "id"),
+            Self::Resource => ("user_ids", "resource"),
+            Self::ChangeType => ("change_type", "changeType"),
+            Self::Url => ("url", "notificationUrl"),
+            Self::LifecycleUrl => ("lifecycle_url", "lifecycleNotificationUrl"),
+            Self::ClientState => ("client_state", "clientState"),
+            Self::SubscriptionExpireTime => ("expire_time", "expirationDateTime"),
+            Self::IncludeResourceData => ("include_resource_data", "includeResourceData"),
+            Self::EncryptionCertificate => ("encryption_certificate", "encryptionCertificate"),
+            Self::EncryptionCertificateId => ("encryption_certificate_id", "encryptionCertificateId"),
+            Self::SettleDuration => ("settle_duration", "settleDuration"),
+            Self::SigningKeys => ("signing_keys", "signingKeys"),
         };
         match api {
             Api::Grpc => proto,

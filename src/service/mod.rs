@@ -22,6 +22,9 @@ mod replica;
 mod selection;
 mod stream_end;
 mod streams;
+mod subscription_errors;
+mod subscription_rules;
+mod subscriptions;
 mod terms;
 mod users;
 mod validator;
@@ -48,15 +51,17 @@ pub use hold_stream::HoldEvent;
 pub use holds::Holds;
 pub use input::{Expiry, Input, InputSettings};
 pub use operations::{
-    COUNTS_AT_ONCE, ClearPresence, Count, Explanation, HistoryPage, Interval, ListPresenceHistory,
-    ListPresences, Page, SetLocation, SetPresence, SetStatusMessage, SetUserPreferredPresence, WAIT_MAX,
-    WaitForPresence, WatchEvent,
+    COUNTS_AT_ONCE, ClearPresence, Count, CreateSubscription, Explanation, HistoryPage, Interval,
+    ListPresenceHistory, ListPresences, ListSubscriptions, Page, SetLocation, SetPresence, SetStatusMessage,
+    SetUserPreferredPresence, SubscriptionPage, UpdateSubscription, WAIT_MAX, WaitForPresence, WatchEvent,
 };
 pub use permission::{Operation, Permission};
 pub use profile::Profile;
 pub use reason::Reason;
 pub use replica::{ReadFrom, Replica, ReplicaHealth};
 pub use streams::Streams;
+pub use subscription_rules::{CertificateInput, SubscribedUsers};
+pub use subscriptions::{Handshakes, SubscriptionLimits, Subscriptions};
 pub use violation::{Received, Rule, Violation};
 pub use watched::WatchedUsers;
 
@@ -70,6 +75,7 @@ pub struct Service {
     clock: Clock,
     streams: Streams,
     input: InputSettings,
+    subscriptions: Subscriptions,
     /// The turns of counts that read many users.
     counts: Semaphore,
 }
@@ -83,9 +89,10 @@ impl Service {
         clock: Clock,
         streams: Streams,
         input: InputSettings,
+        subscriptions: Subscriptions,
     ) -> Self {
         let counts = Semaphore::const_new(COUNTS_AT_ONCE);
-        Self { batches, replica, clock, streams, input, counts }
+        Self { batches, replica, clock, streams, input, subscriptions, counts }
     }
 
     /// Waits until the dispatcher of a batcher ends, after which its calls fail. Returns the name of

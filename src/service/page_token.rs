@@ -2,11 +2,12 @@
 //! token of another query is refused. The service keeps nothing for it.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use uuid::Uuid;
 
 use super::{Error, Field, Path, Rule, Violation};
 use crate::presence::UserId;
 
-/// The bytes of the hash in the token of a list of users.
+/// The bytes of the hash in the token of a list of users or subscriptions.
 const HASH_BYTES: usize = 6;
 
 /// Returns a number that differs between texts. It is the FNV-1a hash, which is the same on every
@@ -24,17 +25,36 @@ pub(super) fn wrong_token() -> Error {
 
 /// Returns the token of the page of `query` that begins after a user.
 pub(super) fn token_after(query: &str, user_id: &UserId) -> String {
-    let hash = fingerprint(&format!("{query} {user_id}")).to_be_bytes();
-    let hash = hash.get(..HASH_BYTES).unwrap_or(&hash);
-    BASE64_URL_SAFE_NO_PAD.encode([hash, user_id.as_str().as_bytes()].concat())
+    token_of(query, user_id.as_str())
 }
 
 /// Returns the user after whom the page begins; `None` if the token is not of `query`.
 pub(super) fn user_before(query: &str, token: &str) -> Option<UserId> {
+    UserId::from_normal(&place(query, token)?).ok()
+}
+
+/// Returns the token of the page of `query` that begins after a subscription.
+pub(super) fn token_after_subscription(query: &str, subscription_id: Uuid) -> String {
+    token_of(query, &subscription_id.to_string())
+}
+
+/// Returns the subscription after which the page begins; `None` if the token is not of `query`.
+pub(super) fn subscription_before(query: &str, token: &str) -> Option<Uuid> {
+    place(query, token)?.parse().ok()
+}
+
+/// Returns the token of the page of `query` that begins after a place.
+fn token_of(query: &str, place: &str) -> String {
+    let hash = fingerprint(&format!("{query} {place}")).to_be_bytes();
+    let hash = hash.get(..HASH_BYTES).unwrap_or(&hash);
+    BASE64_URL_SAFE_NO_PAD.encode([hash, place.as_bytes()].concat())
+}
+
+/// Returns the place after which the page begins; `None` if the token is not of `query`.
+fn place(query: &str, token: &str) -> Option<String> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-    let user_id = str::from_utf8(bytes.get(HASH_BYTES..)?).ok()?;
-    let user_id = UserId::from_normal(user_id).ok()?;
-    (token_after(query, &user_id) == token).then_some(user_id)
+    let place = str::from_utf8(bytes.get(HASH_BYTES..)?).ok()?;
+    (token_of(query, place) == token).then(|| place.to_owned())
 }
 
 #[cfg(test)]

@@ -57,6 +57,16 @@ pub enum Operation {
     ListPresences,
     /// `CountPresences`.
     CountPresences,
+    /// `CreateSubscription`.
+    CreateSubscription,
+    /// `GetSubscription`.
+    GetSubscription,
+    /// `ListSubscriptions`.
+    ListSubscriptions,
+    /// `UpdateSubscription`.
+    UpdateSubscription,
+    /// `DeleteSubscription`.
+    DeleteSubscription,
 }
 
 /// A permission, as tokens name it. All but the last are Graph's presence permissions.
@@ -138,6 +148,13 @@ const READ_DETAILS: Access = Access {
     own: &[Permission::Read, Permission::ReadAll, Permission::ManageAll],
     ..MANAGE
 };
+/// An administrator may see and end the subscriptions of all applications.
+const SUBSCRIPTIONS: Access = Access {
+    application: &[Permission::ReadAll, Permission::ReadWriteAll, Permission::ManageAll],
+    own: &[Permission::ReadAll, Permission::ManageAll],
+    others: &[Permission::ReadAll, Permission::ManageAll],
+    any_session: &[],
+};
 const WRITE: Access = Access {
     application: &[Permission::ReadWriteAll],
     own: &[Permission::ReadWrite],
@@ -171,7 +188,10 @@ impl Operation {
             | Self::WatchPresences
             | Self::WaitForPresence
             | Self::ListPresences
-            | Self::CountPresences => READ_MANY,
+            | Self::CountPresences
+            | Self::CreateSubscription
+            | Self::UpdateSubscription => READ_MANY,
+            Self::GetSubscription | Self::ListSubscriptions | Self::DeleteSubscription => SUBSCRIPTIONS,
             Self::ExplainPresence | Self::ListPresenceHistory => READ_DETAILS,
             Self::ExportPresence | Self::ErasePresence => MANAGE,
             Self::ClearPresence

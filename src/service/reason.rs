@@ -58,6 +58,14 @@ pub enum Reason {
     TooManySessions,
     /// The service has no such method, or cannot read the request in this form.
     NotSupported,
+    /// There is no such subscription of the caller's application.
+    SubscriptionNotFound,
+    /// The receiver of a subscription did not answer the validation request.
+    ReceiverNotValidated,
+    /// The application or the tenant has its maximum number of subscriptions.
+    TooManySubscriptions,
+    /// Graph's limit of one subscription is reached.
+    SubscriptionExists,
     /// The service has a fault.
     Internal,
 }

@@ -49,6 +49,15 @@ impl Validator {
         self.violations.push(Violation { path, rule, received });
     }
 
+    /// Makes the violations of a field and its items those of a path: the API has another field for it.
+    pub(super) fn rename(&mut self, field: Field, path: Path) {
+        for violation in &mut self.violations {
+            if matches!(violation.path, Path::Field(of) | Path::Item(of, _) if of == field) {
+                violation.path = path;
+            }
+        }
+    }
+
     /// Validates the items of a batch, of which there must be 1 to [`REQUESTS_MAX`].
     pub(super) fn requests<T, V>(
         mut self,
@@ -357,7 +366,7 @@ impl Validator {
     }
 
     /// A field that may be missing.
-    fn optional<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, field: Field, given: Input<T>, rule: Rule) -> Option<T> {
         match given {
             Input::Missing => None,
             given => self.required(field, given, rule),

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     presence::{
-        ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Placeholder, Timestamp, UserIdForm, WorkLocationType,
+        ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Placeholder, Timestamp, USER_IDS_MAX, UserIdForm,
+        WorkLocationType,
     },
     telemetry::Api,
 };
@@ -125,6 +126,32 @@ pub enum Rule {
     },
     /// A list of parts of a history.
     Parts,
+    /// The id of a subscription.
+    Guid,
+    /// The users of a subscription. Graph: resource.
+    Resource,
+    /// The kind of changes. Graph: changeType.
+    ChangeType,
+    /// A URL to which the service may send.
+    Receiver,
+    /// A truth value.
+    Boolean,
+    /// An RSA certificate.
+    Certificate,
+    /// Text of 1 to this number of characters.
+    ShortText {
+        /// The maximum number of Unicode characters.
+        max_chars: usize,
+    },
+    /// A point in time after `now`, and at most `max` after it.
+    Within {
+        /// The service's time.
+        now: Timestamp,
+        /// The longest time.
+        max: Duration,
+    },
+    /// A key that signs notifications.
+    SigningKey,
 }
 
 /// A value that breaks a rule.
@@ -136,6 +163,8 @@ pub enum Received {
     Duration(Duration),
     /// A pair of availability and activity.
     Pair(Pair),
+    /// What is wrong with the value, in words that replace those of the rule: `must …`.
+    Problem(String),
 }
 
 impl Violation {
@@ -156,6 +185,7 @@ impl Violation {
     pub fn message(&self, api: Api) -> String {
         let (field, rule) = (self.path.name(api), self.rule_text(api));
         match &self.received {
+            Some(Received::Problem(problem)) => format!("`{field}` {problem}."),
             Some(received) => format!("`{field}` {rule}, got {}.", received.text(api)),
             None => format!("`{field}` {rule}."),
         }
@@ -243,6 +273,18 @@ impl Violation {
                 "must be `availability eq 'Busy'` or `availability in ('Busy', 'Away')`, with values among {}",
                 availability_names(api)
             ),
+            (
+                Rule::Guid
+                | Rule::Resource
+                | Rule::ChangeType
+                | Rule::Receiver
+                | Rule::Boolean
+                | Rule::Certificate
+                | Rule::ShortText { .. }
+                | Rule::Within { .. }
+                | Rule::SigningKey,
+                _,
+            ) => self.rule.of_subscription(api),
             (Rule::TokenOfThisQuery, Api::Grpc) => "must be the `next_page_token` of a response to an equal \
                                                     request; leave it out for the first page"
                 .to_owned(),
@@ -253,10 +295,44 @@ impl Violation {
     }
 }
 
+impl Rule {
+    /// The text of a rule for subscriptions.
+    fn of_subscription(self, api: Api) -> String {
+        match self {
+            Self::Guid => "must be a GUID".to_owned(),
+            Self::Resource => format!(
+                "must be `communications/presences/{{id}}`, `communications/presences?$filter=id in \
+                 ('{{id}}','{{id}}',…)` with at most {USER_IDS_MAX} ids, or `communications/presences` for all \
+                 users"
+            ),
+            Self::ChangeType => "must be \"updated\"".to_owned(),
+            Self::Receiver => {
+                "must be an https URL of a host on the public internet, without a user and a fragment"
+                    .to_owned()
+            }
+            Self::Boolean => "must be true or false".to_owned(),
+            Self::Certificate => "must be a valid X.509 certificate in DER and base64, with an RSA key of \
+                                       2048 to 4096 bits"
+                .to_owned(),
+            Self::ShortText { max_chars } => {
+                format!("must be a string of 1 to {max_chars} Unicode characters")
+            }
+            Self::Within { now, max } => {
+                let max = duration(max, api);
+                format!("must be later than now ({now}), and at most {max} later")
+            }
+            Self::SigningKey => "must be `whsec_` and 24 to 64 bytes in base64, or `whsk_` and an Ed25519 \
+                                      key in base64"
+                .to_owned(),
+            _ => "must have another value".to_owned(),
+        }
+    }
+}
+
 impl Received {
     fn text(&self, api: Api) -> String {
         match self {
-            Self::Text(text) => text.clone(),
+            Self::Text(text) | Self::Problem(text) => text.clone(),
             Self::Duration(value) => duration(*value, api),
             Self::Pair(pair) => pair_name(*pair, api),
         }

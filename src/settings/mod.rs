@@ -7,6 +7,7 @@ mod limits;
 mod parse;
 mod rate_limit;
 mod streams;
+mod subscriptions;
 mod tls;
 mod traces;
 mod variables;
@@ -28,6 +29,7 @@ pub use limits::LimitSettings;
 pub use parse::Secret;
 pub use rate_limit::RateLimit;
 pub use streams::StreamSettings;
+pub use subscriptions::SubscriptionSettings;
 pub use tls::TlsSettings;
 pub use traces::TraceSettings;
 pub use variables::{MisspeltVariable, unknown_variables};
@@ -177,6 +179,10 @@ pub struct Settings {
     #[command(flatten)]
     pub streams: StreamSettings,
 
+    /// Change notifications.
+    #[command(flatten)]
+    pub subscriptions: SubscriptionSettings,
+
     /// Members of one statement. No flag sets this field or the two below; only tests replace the
     /// constants.
     #[arg(skip = constant("PRESENCE_TEST_BATCH_MAX", BATCH_MAX))]
@@ -203,6 +209,7 @@ impl Settings {
         violations.extend(self.auth.violations());
         violations.extend(self.tls.violation());
         violations.extend(self.traces.violation());
+        violations.extend(self.subscriptions.violation(self.retention));
         let unauthenticated = self.auth.auth == AuthMode::None && !self.allow_insecure;
         for (flag, address) in [("--grpc-addr", self.grpc_addr), ("--http-addr", self.http_addr)] {
             if !address.ip().is_loopback() && unauthenticated {

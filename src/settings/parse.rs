@@ -1,7 +1,8 @@
 //! Parsers of values.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
+use ipnet::IpNet;
 use jiff::SignedDuration;
 
 use crate::presence::{EXPIRATION_LEAST, EXPIRATION_MIN};
@@ -121,6 +122,12 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| {
         if duration.is_zero() { Err("must be more than 0s".to_owned()) } else { Ok(duration) }
     })
+}
+
+/// A network, or a single address.
+pub(super) fn ip_network(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    parsed.map_err(|_| "must be a network such as 10.1.0.0/16 or fd00::/8, or an address".to_owned())
 }
 
 /// The shortest expiration of a session.

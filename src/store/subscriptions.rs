@@ -52,6 +52,14 @@ pub struct Authorized {
     pub reauthorization_sent: bool,
 }
 
+impl Authorized {
+    /// Whether at most a quarter of the token's life is left at `now`. Graph: `reauthorizationRequired`.
+    #[must_use]
+    pub fn is_short(&self, now: Timestamp) -> bool {
+        now >= self.until - self.until.since(self.at) / 4
+    }
+}
+
 /// What a subscriber asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionRequest {

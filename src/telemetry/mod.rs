@@ -12,7 +12,8 @@ pub use api::Api;
 pub use log_throttle::LogThrottle;
 pub use logs::{LogFormat, init_logs, log_fatal, panic_text};
 pub use metrics::{
-    ClientMetrics, ConnectionMetrics, Metrics, ReplicaMetrics, StatementMetrics, StreamMetrics, WatchMetrics,
+    ClientMetrics, ConnectionMetrics, Metrics, NotificationMetrics, ReplicaMetrics, StatementMetrics,
+    StreamMetrics, WatchMetrics,
 };
 pub use request::RequestTimer;
 pub use request_id::{CLIENT_REQUEST_ID, ClientRequestId, REQUEST_ID, RequestId, RequestIds};

@@ -21,7 +21,7 @@ use syn::{
 
 /// The top-level modules, from the top floor down. A file imports from its
 /// own module and from modules on lower floors.
-const FLOORS: [&str; 23] = [
+const FLOORS: [&str; 24] = [
     "main",
     "commands",
     "doctor",
@@ -29,6 +29,7 @@ const FLOORS: [&str; 23] = [
     "tasks",
     "worker",
     "cleanup",
+    "deliver",
     "sampler",
     "admin",
     "health",

@@ -41,6 +41,7 @@ mod readme;
 mod replicas;
 mod server;
 mod statements;
+mod subscriptions;
 mod support;
 mod tasks;
 mod traces;

@@ -84,11 +84,20 @@ async fn the_replica_with_the_lease_removes_sessions_that_ended_before_the_reten
     let foreign = "insert into presence_leases values ('cleanup', '00000000-0000-0000-0000-000000000001', 0, 1) \
                    on conflict (name) do update set until = 1";
     connection.execute(foreign).await.unwrap();
+    let expired = "insert into presence_subscriptions (tenant_id, subscription_id, request, signing_keys, created_at, \
+                   expires_at, delivered_through, leased_until, generation) \
+                   values (gen_random_uuid(), gen_random_uuid(), '{}', '[]', 0, 1, 0, 0, 0)";
+    connection.execute(expired).await.unwrap();
     // A start takes longer than this retention time.
     let second = Process::start(&database.url, &["--retention", "1ms"]).await;
     let removed = async || metrics::value(second.admin, "presence_sessions_removed_total").await;
     eventually("the second replica removes a session", async || removed().await > 0.0).await;
     assert!((removed().await - 1.0).abs() < f64::EPSILON);
+    eventually("the expired subscription is removed", async || {
+        let count = sqlx::query_scalar::<_, i64>("select count(*) from presence_subscriptions");
+        count.fetch_one(&mut connection).await.unwrap() == 0
+    })
+    .await;
     let client = Client::new(Api::Grpc, second.grpc, second.http);
     assert_eq!(client.get("live").await, Outcome::Presences(vec!["live Busy/InACall".into()]));
 }

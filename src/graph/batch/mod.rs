@@ -23,7 +23,7 @@ use utoipa::{ToSchema, openapi::HttpMethod};
 use super::{
     body::BulkJson,
     layer::refuse,
-    operations::{DEFAULT, HttpOperation, OperationResponse},
+    operation::{DEFAULT, HttpOperation, OperationResponse},
     paths::BATCH_PATH,
     refusal::Refusal,
     responses::json,

@@ -79,6 +79,21 @@ impl fmt::Display for UnreachableKind {
 }
 
 impl Outcome {
+    /// The kind as a word, for metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Delivered(_) => "delivered",
+            Self::Gone => "gone",
+            Self::Rejected { .. } => "rejected",
+            Self::Unreachable { kind: UnreachableKind::Timeout, .. } => "timeout",
+            Self::Unreachable { kind: UnreachableKind::Connect, .. } => "no_connection",
+            Self::Unreachable { kind: UnreachableKind::Tls, .. } => "tls_failed",
+            Self::Unreachable { kind: UnreachableKind::ForbiddenAddress, .. } => "forbidden",
+            Self::Unreachable { kind: UnreachableKind::Broken, .. } => "broken",
+        }
+    }
+
     /// The outcome of a response with this status. `words` is the start of its body.
     pub(super) fn of_response(status: StatusCode, headers: &HeaderMap, words: &[u8]) -> Self {
         match status {

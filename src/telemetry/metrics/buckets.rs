@@ -12,6 +12,13 @@ pub(super) fn seconds() -> Histogram {
     Histogram::new(SECONDS)
 }
 
+/// From a few milliseconds to the time after which a receiver that was away is an incident.
+const MINUTES: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0];
+
+pub(super) fn minutes() -> Histogram {
+    Histogram::new(MINUTES)
+}
+
 pub(super) fn members() -> Histogram {
     Histogram::new(MEMBERS)
 }

@@ -3,6 +3,7 @@
 mod buckets;
 mod clients;
 mod groups;
+mod notifications;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -24,6 +25,7 @@ use buckets::{members, seconds};
 pub use clients::{ClientMetrics, ConnectionMetrics};
 use groups::{HistoryMetrics, KeyMetrics};
 pub use groups::{ReplicaMetrics, StatementMetrics, StreamMetrics, WatchMetrics};
+pub use notifications::NotificationMetrics;
 
 /// The metrics of the process, which all its workers share. Clones share them, too.
 #[derive(Clone)]
@@ -49,6 +51,7 @@ struct Families {
     streams: StreamMetrics,
     watch: WatchMetrics,
     replica: ReplicaMetrics,
+    notifications: NotificationMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -160,6 +163,7 @@ impl Metrics {
         let streams = StreamMetrics::register(&mut registry);
         let watch = WatchMetrics::register(&mut registry);
         let replica = ReplicaMetrics::register(&mut registry);
+        let notifications = NotificationMetrics::register(&mut registry);
 
         Self(Arc::new(Families {
             registry,
@@ -181,6 +185,7 @@ impl Metrics {
             streams,
             watch,
             replica,
+            notifications,
         }))
     }
 
@@ -289,6 +294,12 @@ impl Metrics {
     #[must_use]
     pub fn watch(&self) -> WatchMetrics {
         self.0.watch.clone()
+    }
+
+    /// The metrics of change notifications.
+    #[must_use]
+    pub fn notifications(&self) -> NotificationMetrics {
+        self.0.notifications.clone()
     }
 
     /// The metrics of the read replica.

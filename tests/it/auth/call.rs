@@ -28,6 +28,8 @@ pub enum Class {
     ClearOther,
     /// Export or erase a user.
     Manage,
+    /// See and end subscriptions.
+    Subscriptions,
 }
 
 /// One operation of one API, for a user.
@@ -122,6 +124,7 @@ fn grpc(user: &str, session: &str) -> Vec<Call> {
         // Their messages may be empty.
         ("ListPresences", Class::ReadMany, Vec::new()),
         ("CountPresences", Class::ReadMany, Vec::new()),
+        ("ListSubscriptions", Class::Subscriptions, Vec::new()),
     ]
     .into_iter()
     .map(|(name, class, message)| {
@@ -174,6 +177,7 @@ fn http(user: &str, session: &str) -> Vec<Call> {
     }
     calls.push(read("list", Class::ReadMany, "/communications/presences"));
     calls.push(read("count", Class::ReadMany, "/communications/presences/$count"));
+    calls.push(read("subscriptions", Class::Subscriptions, "/subscriptions"));
     let path = format!("/communications/watchPresences?ids={user}");
     calls.push(read("watchPresences", Class::ReadMany, &path));
     let (path, ids) = ("/communications/watchPresences", json!({ "ids": [user] }));

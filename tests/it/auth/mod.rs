@@ -41,6 +41,14 @@ pub async fn start(engine: Engine, signers: &[&Signer], flags: &[&str]) -> (Serv
     start_tuned(engine, signers, flags, |_| ()).await
 }
 
+/// Writes the public keys to `keys.json` in the returned folder, and returns its path.
+pub fn keys_file(signers: &[&Signer]) -> (String, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, tokens::key_set(signers)).unwrap();
+    (file.to_str().unwrap().to_owned(), folder)
+}
+
 /// The same after `tune` has changed the settings.
 pub async fn start_tuned(
     engine: Engine,
@@ -48,9 +56,7 @@ pub async fn start_tuned(
     flags: &[&str],
     tune: impl FnOnce(&mut Settings),
 ) -> (Server, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("keys.json");
-    std::fs::write(&file, tokens::key_set(signers)).unwrap();
-    let flags = [&tokens::FLAGS[..], &["--jwks-file", file.to_str().unwrap()], flags].concat();
+    let (file, folder) = keys_file(signers);
+    let flags = [&tokens::FLAGS[..], &["--jwks-file", &file], flags].concat();
     (Server::start_tuned(engine, &flags, tune).await, folder)
 }

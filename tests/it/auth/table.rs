@@ -36,7 +36,7 @@ use Cell::{Done, Forbidden, OtherUser, Unauthenticated};
 
 /// The expected result of each class of operations for an authenticated caller: one row of
 /// Graph's tables of permissions.
-type Row = [(Class, Cell); 8];
+type Row = [(Class, Cell); 9];
 
 /// The row of a caller who is no administrator, and so may clear what it may set.
 const fn row(read: Cell, many: Cell, whole: Cell, write: Cell, choice: Cell) -> Row {
@@ -50,6 +50,7 @@ const fn row(read: Cell, many: Cell, whole: Cell, write: Cell, choice: Cell) -> 
         (Class::Clear, write),
         (Class::ClearOther, other),
         (Class::Manage, Forbidden),
+        (Class::Subscriptions, many),
     ]
 }
 
@@ -64,6 +65,7 @@ const fn administrator(read: Cell, many: Cell, write: Cell, choice: Cell) -> Row
         (Class::Clear, Done),
         (Class::ClearOther, Done),
         (Class::Manage, Done),
+        (Class::Subscriptions, Done),
     ]
 }
 

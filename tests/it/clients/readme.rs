@@ -22,7 +22,11 @@ async fn the_python_client_of_the_readme_sets_a_session() {
         .unwrap();
     let proto = format!("--proto_path={ROOT}/proto");
     let generate = ["-m", "grpc_tools.protoc", &proto, "--python_out=.", "--grpc_python_out=."].into_iter();
-    let files = ["presence/v1/presence.proto", "presence/v1/presence_service.proto"];
+    let files = [
+        "presence/v1/presence.proto",
+        "presence/v1/presence_service.proto",
+        "presence/v1/subscriptions.proto",
+    ];
     let generate: Vec<&str> = generate.chain(files).collect();
     run_with("python", &generate, path, &[]).await;
     run_with("python", &["client.py"], path, &[]).await;

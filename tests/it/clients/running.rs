@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// The document's command that generates the Python client's stubs.
 const STUBS: &str = "\
 python -m grpc_tools.protoc --proto_path proto --python_out . --grpc_python_out . \\
-    presence/v1/presence.proto presence/v1/presence_service.proto \\
+    presence/v1/presence.proto presence/v1/presence_service.proto presence/v1/subscriptions.proto \\
     google/rpc/status.proto google/rpc/error_details.proto
 ";
 

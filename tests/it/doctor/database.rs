@@ -165,7 +165,7 @@ async fn changed_tables_and_commits_are_warnings() {
         ],
     );
     let many = run(&[&FIXED[..9], &["--database-url", url, "--workers", "100"]].concat());
-    let line = "FAIL  connections: a replica opens up to 908, the server allows …: enough for 0 replicas";
+    let line = "FAIL  connections: a replica opens up to 910, the server allows …: enough for 0 replicas";
     assert_contains(&many, 69, &[line, "      raise max_connections, or lower --workers"]);
 }
 

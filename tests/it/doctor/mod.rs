@@ -105,7 +105,7 @@ async fn good_database(engine: Engine, url: &str, schema: &'static str) -> Vec<&
             &durability(url).await,
             &[
                 "ok    autovacuum: on",
-                "ok    connections: a replica opens up to 26, the server allows …: enough for … replicas",
+                "ok    connections: a replica opens up to 28, the server allows …: enough for … replicas",
                 schema,
                 "ok    writes: allowed",
                 "ok    statements: the database can run all of them",

@@ -101,7 +101,7 @@ async fn every_operation_of_the_document_is_served_in_both_versions() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 52);
+    assert_eq!(operations, 58);
     assert_eq!(document["openapi"], Value::from("3.1.0"));
 }
 

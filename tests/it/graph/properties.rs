@@ -123,7 +123,7 @@ async fn the_words_of_a_path_may_have_any_case() {
             }
         }
     }
-    assert_eq!(operations, 2 * 52);
+    assert_eq!(operations, 2 * 58);
 
     // An id keeps its case.
     let set = json!({ "sessionId": "app", "availability": "Busy", "activity": "InACall" });

@@ -133,7 +133,7 @@ fn the_module_has_a_name_and_the_files_of_the_service() {
     let output = Command::new("buf").args(["ls-files", "proto"]).current_dir(ROOT).output();
     let output = output.expect("run scripts/test, which installs buf, and add target/tools/bin to the PATH");
     let files = String::from_utf8(output.stdout).unwrap();
-    let names = ["errors", "presence", "presence_service"];
+    let names = ["errors", "presence", "presence_service", "subscriptions"];
     let expected = names.map(|name| format!("proto/presence/v1/{name}.proto\n")).concat();
     assert_eq!(files, expected);
     let settings = fs::read_to_string(Path::new(ROOT).join("proto/buf.yaml")).unwrap();

@@ -293,7 +293,7 @@ async fn reflection_supports_both_versions() {
 fn every_proto_file_names_its_package_in_other_languages() {
     let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap().file;
     let files: Vec<_> = files.iter().filter(|file| file.package() == "presence.v1").collect();
-    assert_eq!(files.len(), 3);
+    assert_eq!(files.len(), 4);
     for file in files {
         let options = file.options.as_ref().expect("options");
         assert_eq!(options.go_package(), "presenced.dev/presence/v1;presencev1", "{}", file.name());

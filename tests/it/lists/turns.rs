@@ -9,10 +9,11 @@ use std::{
 use presenced::{
     batch::{Batches, Limits},
     clock::{Clock, ManualClock, Stopwatch},
+    notify::{ReceiverSettings, Receivers},
     presence::{Availability, EXPIRATION_MIN, UserIdForm},
     service::{
         Caller, Count, Error, Holds, Input, InputSettings, Kind, ListPresences, Page, ReadFrom, Reason,
-        Service, Streams, View,
+        Service, Streams, Subscriptions, View,
     },
     store::{Database, Store},
     telemetry::Metrics,
@@ -63,7 +64,9 @@ impl Fixture {
             stop: stop.clone(),
         };
         let input = InputSettings { user_ids: UserIdForm::Any, session_min: EXPIRATION_MIN };
-        let service = Service::new(batches, None, clock, streams, input);
+        let receivers = Receivers::new(&ReceiverSettings::default()).unwrap();
+        let subscriptions = Subscriptions::new(receivers, &settings.subscriptions);
+        let service = Service::new(batches, None, clock, streams, input, subscriptions);
         Self { service: Arc::new(service), stop, started }
     }
 

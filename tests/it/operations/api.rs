@@ -68,6 +68,11 @@ const fn of_session(name: &'static str, statements: &'static [&'static str], pag
     Row { takes: || "1 session".to_owned(), ..row(name, statements, page) }
 }
 
+const fn of_subscription(name: &'static str, statements: &'static [&'static str]) -> Row {
+    Row { takes: || "1 subscription".to_owned(), ..row(name, statements, NOTIFICATIONS) }
+}
+
+const NOTIFICATIONS: &str = "[Change notifications](notifications.md)";
 const SESSIONS: &str = "[Sessions](sessions.md#set-refresh-and-clear)";
 const SETTINGS: &str = "[Presence](presence.md#set-by-the-user)";
 const HISTORY: &str = "[History](history.md)";
@@ -76,7 +81,7 @@ const HOLDING: &str = "[Holding a session](holding.md)";
 const LISTS: &str = "[Lists and counts](lists.md)";
 
 /// The rows, in the order of the page.
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 32] = [
     of_session("SetPresence", &["set_sessions"], SESSIONS),
     of_session("ClearPresence", &["clear_sessions"], SESSIONS),
     Row { takes: sessions, ..row("BatchSetPresences", &["set_sessions"], SESSIONS) },
@@ -121,6 +126,28 @@ const ROWS: [Row; 26] = [
         takes: || format!("1 to {USER_IDS_MAX} users, or everybody"),
         more: || "another `load` for those that change".to_owned(),
         ..row("WaitForPresence", &["load"], "[Waiting for one user](watching.md#waiting-for-one-user)")
+    },
+    Row {
+        takes: || format!("1 to {USER_IDS_MAX} users, or everybody"),
+        more: || "`create_subscription`; `load` as a stream of WatchPresences".to_owned(),
+        ..row("CreateSubscription", &[], NOTIFICATIONS)
+    },
+    Row { more: || "`subscription`".to_owned(), ..of_subscription("GetSubscription", &[]) },
+    Row {
+        takes: || "a page of 1 to 100 subscriptions".to_owned(),
+        ..row("ListSubscriptions", &["subscriptions"], NOTIFICATIONS)
+    },
+    Row {
+        more: || "`subscription`, `update_subscription`".to_owned(),
+        ..of_subscription("UpdateSubscription", &[])
+    },
+    Row {
+        more: || "`subscription`, `update_subscription`".to_owned(),
+        ..of_subscription("reauthorize_subscription", &[])
+    },
+    Row {
+        more: || "`subscription`, `delete_subscription`".to_owned(),
+        ..of_subscription("DeleteSubscription", &[])
     },
     row("SetUserPreferredPresence", &["update_user"], SETTINGS),
     row("ClearUserPreferredPresence", &["update_user"], SETTINGS),
@@ -213,7 +240,11 @@ fn snake(name: &str) -> String {
 
 /// The permissions of an application, of a user on the own presence, and on others'.
 fn permissions(name: &str) -> [String; 3] {
-    let name = if name == "watch_presences_by_body" { "WatchPresences" } else { name };
+    let name = match name {
+        "watch_presences_by_body" => "WatchPresences",
+        "reauthorize_subscription" => "UpdateSubscription",
+        name => name,
+    };
     let Some(operation) = Operation::VARIANTS.iter().find(|operation| format!("{operation:?}") == name)
     else {
         let texts = match name {

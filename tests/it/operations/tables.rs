@@ -80,7 +80,8 @@ after its first event. A test generates this page.
 | code | gRPC's names (`OK`, `UNAVAILABLE`) or HTTP's numbers (`200`, `503`); `client_closed` if the client closed the request before the response |
 | statement | `set_sessions`, `clear_sessions`, `extend_sessions`, `load`, `load_history`, `update_user`, `list_users`, `count_users`, `erase_author`, `erase_user`, `export_user`, `create_subscription`, `subscription`, `subscriptions`, `update_subscription`, `delete_subscription`; from the read replica `replica_load` and so on |
 | pool | database connections of: `workers`, `main` (health, cleanup, sampler, watch hub), `replica` (the read replica) |
-| state | of a database connection: `busy`, `idle` |
+| state | of a database connection: `busy`, `idle`. Of a subscription: `active`, `failing` (the last delivery failed), `paused` (its access token has expired) |
+| outcome | of a request with notifications: `delivered`, `gone` (410), `rejected` (another status), `timeout`, `no_connection`, `tls_failed`, `forbidden` (the address is not allowed), `broken` |
 | part | of the memory of clients: `connections`, `requests` |
 | reason | why the service closed a connection: `header_timeout`, `idle_timeout`, `send_timeout`, `resets`. Why it accepted none: `connections_max`, `memory`. Why a request was cut: `send_timeout`, `drain_timeout`. Why one was refused: `connection_memory`, `memory`, `malformed`. Why a stream ended: `client` (it ended, cancelled or disconnected), `token` (expired), `age`, `stop`, `taken` (another call has the session), `store` (a message could not be written), `message` (a refused message, also above the rate limit), `fault` |
 
