@@ -137,10 +137,10 @@ impl Delivery {
     fn add(&mut self, update: Update) {
         let now = self.shared.clock.now();
         match update {
-            Update::Presence(update) if self.is_complete || update.noticed.is_some() => {
-                self.owed.add(update.presence, now);
+            Update::Presence(update) if self.is_complete => self.owed.add(update.presence, now),
+            Update::Presence(update) => {
+                self.owed.add_first(update.presence, update.noticed.is_some(), now);
             }
-            Update::Presence(update) => self.owed.add_first(update.presence, now),
             Update::SnapshotComplete => self.is_complete = true,
             Update::Exceeded(_) => {
                 self.assigned.report.lock().report.last_error =

@@ -7,6 +7,8 @@
 //! 3. A presence stays owed until the receiver acknowledged it, or one that shows the same.
 //! 4. A change back, before anything was sent, is owed no more.
 //! 5. A lower availability is due only after the settle time.
+//! 6. Of a user whose first presence is owed, the subscriber may know anything: an earlier replica may have
+//!    sent it. So rule 4 does not apply to the user until the receiver acknowledged a presence.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -43,7 +45,8 @@ struct Entry {
     since: Timestamp,
     /// When it may be sent.
     due: Timestamp,
-    /// Whether it, or an older presence of the user, was sent.
+    /// Whether the subscriber may know another presence of the user than the known one: it, or an older one,
+    /// was sent, perhaps by another replica.
     attempted: bool,
 }
 
@@ -67,15 +70,16 @@ impl Owed {
         }
     }
 
-    /// Adds the first presence of a user.
-    pub(super) fn add_first(&mut self, presence: Arc<Presence>, now: Timestamp) {
+    /// Adds the first presence of a user. It is also owed if it `is_change`: if it was noticed since the user
+    /// is followed.
+    pub(super) fn add_first(&mut self, presence: Arc<Presence>, is_change: bool, now: Timestamp) {
         if self.known.contains_key(&presence.user_id) || self.entries.contains_key(&presence.user_id) {
             return self.add(presence, now);
         }
         let changed_at = presence.sequence_number.changed_at();
         let is_unknown = changed_at == Timestamp::from_millis(0);
-        if changed_at >= self.since || (is_unknown && self.owes_unknown) {
-            self.owe(presence, now);
+        if is_change || changed_at >= self.since || (is_unknown && self.owes_unknown) {
+            self.owe(presence, true, now);
         } else {
             self.know(presence);
         }
@@ -93,7 +97,7 @@ impl Owed {
             if is_older {
                 return;
             }
-            return if shows_known { self.know(presence) } else { self.owe(presence, now) };
+            return if shows_known { self.know(presence) } else { self.owe(presence, false, now) };
         };
         if entry.presence.sequence_number > presence.sequence_number {
             return;
@@ -122,11 +126,11 @@ impl Owed {
         }
     }
 
-    fn owe(&mut self, presence: Arc<Presence>, now: Timestamp) {
+    fn owe(&mut self, presence: Arc<Presence>, attempted: bool, now: Timestamp) {
         let since = presence.sequence_number.changed_at().max(self.since);
         let due = self.due(&presence, now);
         self.order.push_back(presence.user_id.clone());
-        self.entries.insert(presence.user_id.clone(), Entry { presence, since, due, attempted: false });
+        self.entries.insert(presence.user_id.clone(), Entry { presence, since, due, attempted });
     }
 
     /// When a presence may be sent.
@@ -230,8 +234,8 @@ mod tests {
     #[test]
     fn a_first_presence_is_owed_if_it_changed_since() {
         let mut owed = owed();
-        owed.add_first(presence("a", BUSY, 99), at(110));
-        owed.add_first(presence("b", BUSY, 100), at(110));
+        owed.add_first(presence("a", BUSY, 99), false, at(110));
+        owed.add_first(presence("b", BUSY, 100), false, at(110));
         assert_eq!(owed.take(9, at(110)).len(), 1);
         assert_eq!(owed.oldest(), Some(at(100)));
     }
@@ -240,11 +244,26 @@ mod tests {
     fn a_user_of_whom_nothing_is_stored_is_owed_after_a_takeover() {
         let nothing = Arc::new(Presence::compute("a".parse().unwrap(), &User::default(), at(1)));
         let mut first = owed();
-        first.add_first(Arc::clone(&nothing), at(110));
+        first.add_first(Arc::clone(&nothing), false, at(110));
         assert_eq!(first.len(), 0);
         let mut later = Owed::new(NotificationFormat::Graph, Duration::ZERO, at(100), true);
-        later.add_first(nothing, at(110));
+        later.add_first(nothing, false, at(110));
         assert_eq!(pairs(&later.take(9, at(110))), [Pair::OFFLINE]);
+    }
+
+    #[test]
+    fn a_first_presence_that_changes_back_to_offline_is_owed() {
+        let mut owed = owed();
+        owed.add_first(presence("a", BUSY, 105), false, at(110));
+        owed.add(presence("a", Pair::OFFLINE, 111), at(111));
+        assert_eq!(pairs(&owed.take(9, at(111))), [Pair::OFFLINE]);
+    }
+
+    #[test]
+    fn a_change_before_the_first_presence_is_owed() {
+        let mut owed = owed();
+        owed.add_first(presence("a", Pair::OFFLINE, 99), true, at(110));
+        assert_eq!(pairs(&owed.take(9, at(110))), [Pair::OFFLINE]);
     }
 
     #[test]
@@ -272,7 +291,7 @@ mod tests {
     #[test]
     fn a_change_back_is_owed_only_if_something_was_sent() {
         let mut owed = owed();
-        owed.add_first(presence("a", BUSY, 50), at(110));
+        owed.add_first(presence("a", BUSY, 50), false, at(110));
         owed.add(presence("a", Pair::AWAY, 111), at(111));
         owed.add(presence("a", BUSY, 112), at(112));
         assert_eq!(owed.len(), 0);
@@ -285,7 +304,7 @@ mod tests {
     #[test]
     fn only_a_lower_availability_has_to_last() {
         let mut owed = Owed::new(NotificationFormat::Graph, Duration::from_secs(5), at(100), false);
-        owed.add_first(presence("a", Pair::AWAY, 50), at(110));
+        owed.add_first(presence("a", Pair::AWAY, 50), false, at(110));
         owed.add(presence("a", BUSY, 111), at(111));
         let sent = owed.take(9, at(111));
         assert_eq!(pairs(&sent), [BUSY]);
@@ -300,7 +319,7 @@ mod tests {
     fn graph_is_notified_of_pairs_and_the_service_s_format_of_all_that_is_shown() {
         for (format, number) in [(NotificationFormat::Graph, 0), (NotificationFormat::Service, 1)] {
             let mut owed = Owed::new(format, Duration::ZERO, at(100), false);
-            owed.add_first(presence("a", BUSY, 50), at(110));
+            owed.add_first(presence("a", BUSY, 50), false, at(110));
             let mut changed = Presence::clone(&presence("a", BUSY, 111));
             let message = crate::presence::StatusMessage {
                 content: "text".to_owned(),
