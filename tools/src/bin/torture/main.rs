@@ -25,7 +25,10 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use presenced_tools::process::set_binary;
-use rows::{Row, callers::Load, clock, cluster::Cluster, faults, herd, kills, pairs, retries, rolling, soak};
+use rows::{
+    Row, callers::Load, clock, cluster::Cluster, deliveries, faults, herd, kills, pairs, retries, rolling,
+    soak,
+};
 
 /// Crashes, faults and overload for presenced, with a table of the results.
 #[derive(Debug, Parser)]
@@ -51,6 +54,12 @@ struct Arguments {
     /// Length of the row soak, in minutes.
     #[arg(long, default_value_t = 2)]
     minutes: u64,
+    /// Kills of the row deliveries; default is 100.
+    #[arg(long, value_name = "NUMBER")]
+    kills: Option<usize>,
+    /// Duration of the leases of the row deliveries, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    lease: u64,
 }
 
 /// A group of rows; the comments are the text of `--help`.
@@ -62,6 +71,8 @@ enum Name {
     PostgresKills,
     /// SIGKILL to a worker node of Citus. Requires --database-url, --kill-node and --restart-node.
     NodeKills,
+    /// SIGKILL and SIGSTOP to replicas that deliver change notifications to receivers that fail.
+    Deliveries,
     /// Retries of failed writes.
     Retries,
     /// Writes that reach the database after their caller gave up.
@@ -121,6 +132,10 @@ impl Arguments {
                 let Some(url) = &self.database_url else { return Vec::new() };
                 let (kills, acknowledged) = (self.number(10, 3), self.number(20_000, 2_000));
                 vec![kills::nodes(url, &self.kill_node, &self.restart_node, kills, acknowledged).await]
+            }
+            Name::Deliveries => {
+                let kills = self.kills.unwrap_or_else(|| self.number(100, 10));
+                vec![deliveries::kills(kills, self.lease, &[]).await]
             }
             Name::Retries => vec![retries::retried(self.number(2_000, 300)).await],
             Name::Late => vec![retries::late(200, Duration::from_secs(self.number(30, 6) as u64)).await],

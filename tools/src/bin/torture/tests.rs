@@ -2,7 +2,7 @@
 
 use std::{env, time::Duration};
 
-use crate::rows::{Row, callers::Load, cluster::Cluster, faults, kills, retries, rolling};
+use crate::rows::{Row, callers::Load, cluster::Cluster, deliveries, faults, kills, retries, rolling};
 
 /// The tests kill processes and never the machine, so no write has to reach the disk.
 const NO_FSYNC: &str = "fsync=off";
@@ -47,6 +47,16 @@ async fn the_ledger_reports_the_losses_of_a_database_that_commits_asynchronously
     let mut cluster = Cluster::start(&["synchronous_commit=off", "wal_writer_delay=10s"]).await;
     let rows = kills::postgres(&mut cluster, 2, 1_000).await;
     assert!(!rows[0].held, "{rows:?}");
+}
+
+/// The duration of a lease, in seconds.
+fn lease() -> u64 {
+    env::var("PRESENCE_TEST_LEASE").map_or(1, |text| text.parse().expect("a number in PRESENCE_TEST_LEASE"))
+}
+
+#[tokio::test]
+async fn change_notifications_survive_kill_9_and_failing_receivers() {
+    assert_held([deliveries::kills(kills(), lease(), &[NO_FSYNC]).await]);
 }
 
 #[tokio::test]

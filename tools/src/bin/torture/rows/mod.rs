@@ -4,6 +4,7 @@
 pub mod callers;
 pub mod clock;
 pub mod cluster;
+pub mod deliveries;
 pub mod faults;
 pub mod herd;
 pub mod kills;
