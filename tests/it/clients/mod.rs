@@ -1,10 +1,12 @@
 //! Other programs against the binary: the official Graph SDKs, other Graph libraries, Schemathesis with the
-//! service's OpenAPI document, and the clients of `docs/watching.md`, `docs/holding.md` and `docs/clients.md`.
+//! service's OpenAPI document, and the clients of `docs/watching.md`, `docs/holding.md`, `docs/clients.md`
+//! and `docs/receivers.md`.
 //!
 //! `scripts/test --all` installs and runs them.
 
 mod calls;
 mod generated;
+mod notifications;
 mod page;
 mod readme;
 mod running;
