@@ -53,37 +53,31 @@ fn strip_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Option<Vec<String>>> {
-        match resource(Input::text(text.to_owned())) {
-            Input::Value(SubscribedUsers { users, .. }) => Some(match users.user_ids {
-                Input::Value(ids) => Some(
-                    ids.into_iter()
-                        .map(|id| match id {
-                            Input::Value(id) => id,
-                            _ => String::new(),
-                        })
-                        .collect(),
-                ),
-                _ => None,
-            }),
-            _ => None,
-        }
+    /// The ids of a resource; `None` if it is of no known form. Everybody is `*`.
+    fn read(text: &str) -> Option<Vec<String>> {
+        let Input::Value(SubscribedUsers { users, .. }) = resource(Input::text(text.to_owned())) else {
+            return None;
+        };
+        let WatchedUsers { everyone: false, user_ids: Input::Value(ids) } = users else {
+            return Some(vec!["*".to_owned()]);
+        };
+        let text = |id| if let Input::Value(id) = id { id } else { String::new() };
+        Some(ids.into_iter().map(text).collect())
     }
 
     #[test]
     fn each_form_of_graph_and_everybody_are_read() {
         for (text, ids) in [
-            ("communications/presences", None),
-            ("/communications/presences", None),
-            ("/Communications/Presences/", None),
-            ("communications/presences/a@b", Some(&["a@b"][..])),
-            ("/communications/presences('a''b')", Some(&["a'b"])),
-            ("/communications/presences?$filter=id in ('a','b')", Some(&["a", "b"])),
-            ("communications/presences?$FILTER=ID IN ( 'a' , 'b' )", Some(&["a", "b"])),
-            ("communications/presences?$filter=id eq 'a'", Some(&["a"])),
+            ("communications/presences", &["*"][..]),
+            ("/communications/presences", &["*"]),
+            ("/Communications/Presences/", &["*"]),
+            ("communications/presences/a@b", &["a@b"]),
+            ("/communications/presences('a''b')", &["a'b"]),
+            ("/communications/presences?$filter=id in ('a','b')", &["a", "b"]),
+            ("communications/presences?$FILTER=ID IN ( 'a' , 'b' )", &["a", "b"]),
+            ("communications/presences?$filter=id eq 'a'", &["a"]),
         ] {
-            let ids = ids.map(|ids| ids.iter().map(ToString::to_string).collect());
-            assert_eq!(read(text), Some(ids), "{text}");
+            assert_eq!(read(text).unwrap(), ids, "{text}");
         }
     }
 
