@@ -18,6 +18,7 @@ mod ports;
 mod postgres;
 mod report;
 mod sqlite;
+mod subscriptions;
 mod tls;
 
 use tokio::join;

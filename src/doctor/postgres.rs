@@ -6,6 +6,7 @@ use super::{
     database::{URL, invalid_url, schema, unreached},
     history,
     report::{Fault, Finding},
+    subscriptions,
 };
 use crate::{
     app::database_connections,
@@ -124,6 +125,9 @@ async fn inspect(
         let before = history::old_before(settings, server.time);
         let found = postgres.history(before, history::OLD_SPANS).await?;
         findings.push(history::check(settings, found));
+        let before = subscriptions::failed_before(server.time);
+        let failing = postgres.failing_subscriptions(server.time, before, subscriptions::READ).await?;
+        findings.extend(subscriptions::check(&failing));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::{
     database::{URL, schema, unreached},
     history,
     report::{Fault, Finding},
+    subscriptions,
 };
 use crate::{
     clock::Clock,
@@ -49,6 +50,12 @@ pub(super) async fn check(settings: &Settings, clock: &Clock, sqlite: &SqliteIns
                         findings.push(match sqlite.history(before, history::OLD_SPANS).await {
                             Ok(found) => history::check(settings, found),
                             Err(error) => unreached(URL, &place, &error),
+                        });
+                        let (now, max) = (clock.now(), subscriptions::READ);
+                        let before = subscriptions::failed_before(now);
+                        findings.extend(match sqlite.failing_subscriptions(now, before, max).await {
+                            Ok(failing) => subscriptions::check(&failing),
+                            Err(error) => vec![unreached(URL, &place, &error)],
                         });
                     }
                 }

@@ -65,8 +65,8 @@ pub use sqlite::{SqliteFile, SqliteInspector};
 pub use subscription_store::SubscriptionStore;
 pub use subscriptions::{
     Authorized, ClaimSubscriptions, CreateOutcome, CreateSubscription, DeliveryReport, EncryptionCertificate,
-    ListSubscriptions, NotificationFormat, ReleaseSubscriptions, SigningKeyRow, Subscription,
-    SubscriptionKey, SubscriptionRequest, UpdateSubscription,
+    FailingSubscription, ListSubscriptions, NotificationFormat, ReleaseSubscriptions, SigningKeyRow,
+    Subscription, SubscriptionKey, SubscriptionRequest, UpdateSubscription,
 };
 
 use items::{author_columns, first_key};

@@ -1,6 +1,6 @@
 //! Subscriptions to change notifications: what the methods of the store take and return.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
@@ -61,7 +61,7 @@ impl Authorized {
 }
 
 /// What a subscriber asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionRequest {
     /// The form of the notifications.
     pub format: NotificationFormat,
@@ -200,6 +200,32 @@ pub struct DeliveryReport {
     pub reauthorization_sent: Option<Timestamp>,
 }
 
+/// A subscription whose deliveries fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingSubscription {
+    /// The subscription.
+    pub subscription_id: String,
+    /// The receiver of notifications. It can contain a secret.
+    pub url: String,
+    /// Since when deliveries fail.
+    pub since: Timestamp,
+    /// What the receiver last answered, or why it could not be reached.
+    pub last_error: String,
+}
+
+/// The columns of a failing subscription.
+pub(super) type FailingRow = (String, String, i64, Option<String>);
+
+impl FailingSubscription {
+    /// Reads a row. A URL that a later version stores in another way is empty.
+    pub(super) fn read((subscription_id, request, since, last_error): FailingRow) -> Self {
+        let request: serde_json::Value = serde_json::from_str(&request).unwrap_or_default();
+        let url = request.get("url").and_then(|url| url.as_str()).unwrap_or_default().to_owned();
+        let (since, last_error) = (Timestamp::from_millis(since), last_error.unwrap_or_default());
+        Self { subscription_id, url, since, last_error }
+    }
+}
+
 /// A key pair of the service, which signs tokens in notifications.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKeyRow {
@@ -211,11 +237,30 @@ pub struct SigningKeyRow {
     pub created_at: Timestamp,
 }
 
-impl std::fmt::Debug for SigningKeyRow {
+impl fmt::Debug for SigningKeyRow {
     /// Writes no private key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKeyRow").field("key_id", &self.key_id).finish_non_exhaustive()
     }
+}
+
+impl fmt::Debug for SubscriptionRequest {
+    /// Writes no secrets: no key, no client state, and no query of a URL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionRequest")
+            .field("format", &self.format)
+            .field("user_ids", &self.user_ids)
+            .field("resource", &self.resource)
+            .field("url", &without_query(&self.url))
+            .field("lifecycle_url", &self.lifecycle_url.as_deref().map(without_query))
+            .field("certificate", &self.certificate)
+            .field("settle_time", &self.settle_time)
+            .finish_non_exhaustive()
+    }
+}
+
+fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
@@ -228,4 +273,30 @@ fn read_user_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ve
     let Some(texts) = Option::<Vec<String>>::deserialize(deserializer)? else { return Ok(None) };
     let parse = |text: String| text.parse().map_err(|_| D::Error::custom("a stored user id is invalid"));
     texts.into_iter().map(parse).collect::<Result<_, _>>().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debug_text_of_a_request_has_no_secrets() {
+        let request = SubscriptionRequest {
+            format: NotificationFormat::Service,
+            user_ids: None,
+            resource: "communications/presences".to_owned(),
+            url: "https://example.com/notify?code=secret".to_owned(),
+            lifecycle_url: Some("https://example.com/ends?code=secret".to_owned()),
+            client_state: Some("secret".to_owned()),
+            certificate: None,
+            settle_time: Duration::ZERO,
+            signing_keys: vec!["whsec_secret".to_owned()],
+        };
+        let text = format!("{request:?}");
+        assert!(
+            text.contains("https://example.com/notify") && text.contains("https://example.com/ends"),
+            "{text}"
+        );
+        assert!(!text.contains("secret"), "{text}");
+    }
 }

@@ -7,11 +7,13 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use super::{FailedStatement, Shards, check_statements, history, options};
+use super::{
+    FailedStatement, Shards, check_statements, history, options, subscriptions::FAILING_SUBSCRIPTIONS,
+};
 use crate::{
     presence::Timestamp,
     store::{
-        HistoryStats, InspectedHistory, OpenError, Schema, StoreError,
+        FailingSubscription, HistoryStats, InspectedHistory, OpenError, Schema, StoreError,
         reach::{Unreached, connect, query},
         schema,
     },
@@ -191,6 +193,22 @@ impl PostgresInspector {
         let stats =
             HistoryStats { bytes: bytes.unsigned_abs(), oldest_ended_at: oldest.map(Timestamp::from_millis) };
         Ok(InspectedHistory { stats, old_spans: old.unsigned_abs() })
+    }
+
+    /// Reads up to `max` subscriptions that have not ended at `now` and have failed since before a time, those
+    /// first that have failed for longest.
+    pub async fn failing_subscriptions(
+        &mut self,
+        now: Timestamp,
+        before: Timestamp,
+        max: u32,
+    ) -> Result<Vec<FailingSubscription>, Unreached> {
+        let rows = sqlx::query_as(FAILING_SUBSCRIPTIONS.text)
+            .bind(now.as_millis())
+            .bind(before.as_millis())
+            .bind(i64::from(max));
+        let rows = query(rows.fetch_all(self.connection().await?)).await?;
+        Ok(rows.into_iter().map(FailingSubscription::read).collect())
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) const UPDATE_SUBSCRIPTION: Sql = sql!("update_subscription");
 pub(super) const DELETE_SUBSCRIPTION: Sql = sql!("delete_subscription");
 pub(super) const CLAIM_SUBSCRIPTIONS: Sql = sql!("claim_subscriptions");
 pub(super) const REMOVE_EXPIRED_SUBSCRIPTIONS: Sql = sql!("remove_expired_subscriptions");
+/// For the doctor.
+pub(super) const FAILING_SUBSCRIPTIONS: Sql = sql!("failing_subscriptions");
 
 /// [`crate::store::SubscriptionStore::create_subscription`].
 pub(super) async fn create_subscription(

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{history, options};
+use super::{history, options, subscriptions::FAILING_SUBSCRIPTIONS};
 use crate::{
     presence::Timestamp,
     store::{
-        HistoryStats, InspectedHistory, OpenError, Schema,
+        FailingSubscription, HistoryStats, InspectedHistory, OpenError, Schema,
         reach::{Unreached, connect, query},
         schema,
     },
@@ -71,6 +71,7 @@ impl SqliteInspector {
         drop(query(connection.close()).await);
         Ok(SqliteFile { version, journal, schema, read_only })
     }
+
     /// Reads the size and the age of the history, and counts the spans that ended before a time, up to
     /// `max`.
     pub async fn history(&self, before: Timestamp, max: u32) -> Result<InspectedHistory, Unreached> {
@@ -85,5 +86,23 @@ impl SqliteInspector {
         let stats =
             HistoryStats { bytes: bytes.unsigned_abs(), oldest_ended_at: oldest.map(Timestamp::from_millis) };
         Ok(InspectedHistory { stats, old_spans: old.unsigned_abs() })
+    }
+
+    /// Reads up to `max` subscriptions that have not ended at `now` and have failed since before a time, those
+    /// first that have failed for longest.
+    pub async fn failing_subscriptions(
+        &self,
+        now: Timestamp,
+        before: Timestamp,
+        max: u32,
+    ) -> Result<Vec<FailingSubscription>, Unreached> {
+        let mut connection = connect(SqliteConnection::connect_with(&self.options)).await?;
+        let rows = sqlx::query_as(FAILING_SUBSCRIPTIONS.text)
+            .bind(now.as_millis())
+            .bind(before.as_millis())
+            .bind(i64::from(max));
+        let rows = query(rows.fetch_all(&mut connection)).await?;
+        drop(query(connection.close()).await);
+        Ok(rows.into_iter().map(FailingSubscription::read).collect())
     }
 }

@@ -27,6 +27,8 @@ const UPDATE_SUBSCRIPTION: Sql = sql!("update_subscription");
 const DELETE_SUBSCRIPTION: Sql = sql!("delete_subscription");
 const CLAIM_SUBSCRIPTIONS: Sql = sql!("claim_subscriptions");
 const REMOVE_EXPIRED_SUBSCRIPTIONS: Sql = sql!("remove_expired_subscriptions");
+/// For the doctor.
+pub(super) const FAILING_SUBSCRIPTIONS: Sql = sql!("failing_subscriptions");
 
 /// [`crate::store::SubscriptionStore::create_subscription`].
 pub(super) async fn create_subscription(

@@ -24,6 +24,7 @@ use crate::{
 on_every_engine![
     the_version_of_the_schema_is_compared_with_the_binarys,
     a_history_that_the_cleanup_does_not_shorten_is_a_warning,
+    subscriptions_that_have_failed_for_over_an_hour_are_named,
 ];
 
 /// A migrated database.
@@ -96,6 +97,42 @@ async fn a_history_that_the_cleanup_does_not_shorten_is_a_warning(engine: Engine
     // A write may append a span that ended this long ago.
     let off = "ok    history: off (--history 0s); … KiB, the oldest span ended at 20…Z";
     assert_contains(&doctor(url, &["--history", "0s", "--retention", "720h"]), 0, &[off]);
+}
+
+async fn subscriptions_that_have_failed_for_over_an_hour_are_named(engine: Engine) {
+    let database = migrated(engine).await;
+    let url = database.url.as_str();
+    let now = Clock::new().now();
+    let fail = async |number: u32, age: Duration, ends_in: Duration| {
+        let (since, end) = ((now - age).as_millis(), (now + ends_in).as_millis());
+        let sql = format!(
+            "insert into presence_subscriptions (tenant_id, subscription_id, request, signing_keys, created_at, \
+             expires_at, delivered_through, leased_until, generation, failing_since, last_error) values \
+             ('00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-0000000000{number:02}', \
+             '{{\"url\":\"https://example.com/hook?code=secret\"}}', '[]', 0, {end}, 0, 0, 1, {since}, \
+             'HTTP 500: words')"
+        );
+        execute(engine, url, sql).await;
+    };
+    let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+    fail(1, hour + minute, hour).await;
+    fail(2, minute * 59, hour).await;
+    fail(3, hour + minute, Duration::ZERO).await;
+    let said = doctor(url, &[]);
+    let line = "warn  subscription: …01 to example.com/hook has failed since 20…Z: HTTP 500: words";
+    let advice = "      correct the receiver, or end the subscription with DeleteSubscription";
+    assert_contains(&said, 0, &[line, advice]);
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert_eq!(text.matches("subscription: ").count(), 1, "{text}");
+    assert!(!text.contains("secret"), "{text}");
+
+    for number in 4..14 {
+        fail(number, hour * number, hour).await;
+    }
+    let said = doctor(url, &[]);
+    let more = "warn  subscription: more than 10 subscriptions have failed for over an hour";
+    assert_contains(&said, 0, &["warn  subscription: …13 to …", more]);
+    assert!(!String::from_utf8_lossy(&said.stdout).contains("01 to "), "{said:?}");
 }
 
 #[tokio::test]
