@@ -45,8 +45,6 @@ pub(super) struct Delivery {
     assigned: Assigned,
     owed: Owed,
     secrets: Option<(Arc<Subscription>, Secrets)>,
-    /// The number of the next notification.
-    count: u64,
     /// Consecutive failures.
     failures: u32,
     /// No request begins before this time.
@@ -77,7 +75,7 @@ impl Delivery {
         let request = &subscription.request;
         let owed = Owed::new(request.format, request.settle_time, since, subscription.generation > 1);
         let not_before = Timestamp::from_millis(0);
-        Self { shared, assigned, owed, secrets: None, count: 0, failures: 0, not_before, is_complete: false }
+        Self { shared, assigned, owed, secrets: None, failures: 0, not_before, is_complete: false }
     }
 
     /// Runs until the replica gives the subscription up. A request under way ends first.
@@ -218,9 +216,10 @@ impl Delivery {
         }
     }
 
-    fn next_order(&mut self, subscription: &Subscription) -> Order {
-        self.count += 1;
-        Order { generation: subscription.generation, count: self.count }
+    fn next_order(&self, subscription: &Subscription) -> Order {
+        let mut state = self.assigned.report.lock();
+        state.count += 1;
+        Order { generation: subscription.generation, count: state.count }
     }
 
     /// The secrets of the subscription as it is now.

@@ -172,15 +172,18 @@ impl Deliverer {
             let (key, generation) = (subscription.key, subscription.generation);
             let terms =
                 Terms { subscription: Arc::new(subscription), leased, lease: self.lease, ends: false };
-            let same = before
-                .remove(&key)
-                .filter(|running| running.generation == generation && !running.task.is_finished());
+            let same = before.remove(&key).filter(|running| running.generation == generation);
             let running = match same {
-                Some(running) => {
+                Some(running) if !running.task.is_finished() => {
                     running.terms.send_replace(terms);
                     running
                 }
-                None => self.begin(generation, terms),
+                // After a panic the report goes on, with the number of its notifications.
+                Some(Running { report, .. }) => self.begin(generation, terms, report),
+                None => {
+                    let report = Report::new(&terms.subscription);
+                    self.begin(generation, terms, report)
+                }
             };
             self.running.insert(key, running);
         }
@@ -190,8 +193,7 @@ impl Deliverer {
         }
     }
 
-    fn begin(&self, generation: u64, terms: Terms) -> Running {
-        let report = Report::new(&terms.subscription);
+    fn begin(&self, generation: u64, terms: Terms, report: Report) -> Running {
         let (terms, received) = watch::channel(terms);
         let assigned = Assigned { terms: received, report: report.clone() };
         let delivery = Delivery::new(self.shared.clone(), assigned);

@@ -50,6 +50,9 @@ pub(super) struct State {
     pub(super) is_paused: bool,
     /// Whether the receiver ended the subscription.
     pub(super) is_gone: bool,
+    /// The number of notifications in this generation. It survives a panic of the delivery, since receivers
+    /// ignore a number that they know.
+    pub(super) count: u64,
 }
 
 impl Report {
@@ -62,7 +65,7 @@ impl Report {
             last_error: subscription.last_error.clone(),
             reauthorization_sent: None,
         };
-        Self(Arc::new(Mutex::new(State { report, owed: 0, is_paused: false, is_gone: false })))
+        Self(Arc::new(Mutex::new(State { report, owed: 0, is_paused: false, is_gone: false, count: 0 })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

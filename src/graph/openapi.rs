@@ -131,6 +131,10 @@ fn operation_of(
         _ => "200",
     };
     responses = responses.response(code, with_ignored(success(operation.response, schemas)));
+    if path.starts_with("/subscriptions/") {
+        let text = "There is no such subscription of the application.";
+        responses = responses.response("404", json(text, error));
+    }
     responses = match operation.response {
         OperationResponse::EmptyOrNotFound => {
             responses.response("404", json("No such session is live.", error))
