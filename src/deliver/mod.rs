@@ -76,10 +76,16 @@ pub struct Parts {
 /// Starts the deliverer on its own thread. It ends after `stop`, when the requests under way have ended
 /// and its leases were given back. Fails if the system refuses a thread or a runtime.
 pub fn start(parts: Parts, stop: CancellationToken) -> io::Result<oneshot::Receiver<()>> {
-    let (end, ended) = oneshot::channel();
+    let (mut end, ended) = oneshot::channel();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("deliverer".to_owned()).spawn(move || {
-        runtime.block_on(run(parts, stop));
+        runtime.block_on(async {
+            tokio::select! {
+                () = run(parts, stop) => {}
+                // The service was dropped without a stop, so nobody waits for this thread.
+                () = end.closed() => {}
+            }
+        });
         drop(runtime);
         // The receiver may have been dropped.
         let _ = end.send(());
