@@ -8,6 +8,11 @@ use prometheus_client::{
 
 use super::buckets::minutes;
 
+/// The outcomes of a request, and the states of a subscription.
+const OUTCOMES: [&str; 8] =
+    ["delivered", "gone", "rejected", "timeout", "no_connection", "tls_failed", "forbidden", "broken"];
+const STATES: [&str; 3] = ["active", "failing", "paused"];
+
 /// The metrics of change notifications. Clones share them.
 #[derive(Clone, Debug)]
 pub struct NotificationMetrics {
@@ -59,6 +64,13 @@ impl NotificationMetrics {
             Unit::Seconds,
             metrics.oldest_owed.clone(),
         );
+        // They exist before the first event, so that a rate has its first step.
+        for outcome in OUTCOMES {
+            metrics.posts.get_or_create(&OutcomeLabels { outcome });
+        }
+        for state in STATES {
+            metrics.set_subscriptions(state, 0);
+        }
         metrics
     }
 
