@@ -279,6 +279,10 @@ async fn parts(
     let (users_max, tenant_max) =
         (settings.streams.watch_users_max, settings.streams.tenant_users_max(has_tenants));
     let hub = Hub::new(users_max, tenant_max, metrics.watch(), database.invalidation_switch());
+    let receivers = receivers(settings).map_err(StartError::Settings)?;
+    let mut subscriptions = Subscriptions::new(receivers, &settings.subscriptions);
+    // A replica that takes a subscription over finds what changed in the ended sessions.
+    subscriptions.limits.age_max = subscriptions.limits.age_max.min(settings.retention);
     let parts = Parts {
         traces: traces.map_err(StartError::Settings)?,
         database,
@@ -303,10 +307,7 @@ async fn parts(
             settings: settings.streams,
             stop: stop.clone(),
         },
-        subscriptions: Subscriptions::new(
-            receivers(settings).map_err(StartError::Settings)?,
-            &settings.subscriptions,
-        ),
+        subscriptions,
         service_keys: ServiceKeys::default(),
         input: InputSettings { user_ids: settings.user_ids, session_min: settings.session_min },
         metrics,

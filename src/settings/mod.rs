@@ -209,7 +209,6 @@ impl Settings {
         violations.extend(self.auth.violations());
         violations.extend(self.tls.violation());
         violations.extend(self.traces.violation());
-        violations.extend(self.subscriptions.violation(self.retention));
         let unauthenticated = self.auth.auth == AuthMode::None && !self.allow_insecure;
         for (flag, address) in [("--grpc-addr", self.grpc_addr), ("--http-addr", self.http_addr)] {
             if !address.ip().is_loopback() && unauthenticated {

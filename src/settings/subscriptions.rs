@@ -18,6 +18,7 @@ const AGE_LIMIT: Duration = Duration::from_hours(72);
 #[command(next_help_heading = "Change notifications")]
 pub struct SubscriptionSettings {
     /// Longest time until a subscription to change notifications ends, unless it is renewed; 72h at most.
+    /// It is never longer than --retention, since what changed is found in ended sessions.
     #[arg(
         long,
         env = "PRESENCE_SUBSCRIPTION_MAX_AGE",
@@ -70,17 +71,6 @@ pub struct SubscriptionSettings {
     /// replace the constant.
     #[arg(skip = lease())]
     pub lease: Duration,
-}
-
-impl SubscriptionSettings {
-    /// The error of the settings together with the time for which ended sessions are kept.
-    pub(super) fn violation(&self, retention: Duration) -> Option<String> {
-        (retention <= self.subscription_max_age).then(|| {
-            "--retention must be more than --subscription-max-age: a replica that takes a subscription over \
-             finds what changed in the ended sessions"
-                .to_owned()
-        })
-    }
 }
 
 /// The duration of a lease. Tests that start the service as a process replace it with an environment

@@ -66,7 +66,7 @@ impl NotificationMetrics {
         );
         // They exist before the first event, so that a rate has its first step.
         for outcome in OUTCOMES {
-            metrics.posts.get_or_create(&OutcomeLabels { outcome });
+            drop(metrics.posts.get_or_create(&OutcomeLabels { outcome }));
         }
         for state in STATES {
             metrics.set_subscriptions(state, 0);
