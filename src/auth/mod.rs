@@ -15,12 +15,12 @@ use tracing::warn;
 
 use crate::{
     clock::Clock,
-    service::{Caller, Error},
+    service::{Caller, Error, Rates},
     settings::{AuthMode, AuthSettings},
     telemetry::Metrics,
 };
 use keys::{Keys, Source};
-use rate::RateLimits;
+use rate::rates;
 use token::Tokens;
 
 pub use jwks::KeySet;
@@ -32,7 +32,7 @@ pub use rate::RateCleanup;
 pub struct Authenticator {
     /// `None` while authentication is disabled.
     tokens: Option<Tokens>,
-    rates: Option<Arc<RateLimits>>,
+    rates: Option<Arc<Rates>>,
 }
 
 /// What an authenticator needs to stay current. Each part must run in the background.
@@ -63,7 +63,7 @@ impl Authenticator {
         if tokens.is_none() {
             warn!("authentication is disabled: any client can read and change every presence");
         }
-        let rates = settings.rate_limit.map(|limit| Arc::new(RateLimits::new(limit)));
+        let rates = settings.rate_limit.map(|limit| Arc::new(rates(limit)));
         let kept = KeptCurrent { keys, rates: rates.clone().map(RateCleanup) };
         Ok((Self { tokens, rates }, kept))
     }

@@ -6,10 +6,8 @@ use tracing::{debug, error};
 
 use super::{Reason, Violation, permission::AnyOf};
 use crate::{
-    batch::BatchError,
     presence::SessionId,
-    server::MemoryFull,
-    store::{SESSIONS_MAX, SetOutcome, StoreError},
+    store::{SESSIONS_MAX, SetOutcome},
     telemetry::{Api, ClientRequestId, RequestId},
     watch::Exceeded,
 };
@@ -360,40 +358,6 @@ impl Error {
             }
             Some(internal) => debug!(%request_id, client_request_id, trace_id, internal, "{self}"),
             None => {}
-        }
-    }
-}
-
-impl From<MemoryFull> for Error {
-    fn from(full: MemoryFull) -> Self {
-        let (kind, public) = match full {
-            MemoryFull::Connection => (
-                Kind::ResourceExhausted,
-                "The requests of this connection take too much memory. Send fewer at a time, or use more \
-                 connections.",
-            ),
-            MemoryFull::Process => (
-                Kind::Unavailable,
-                "The service has too little memory for more requests at the moment. Try again later.",
-            ),
-        };
-        Self::new(kind, Reason::MemoryFull, public, None)
-    }
-}
-
-impl From<BatchError> for Error {
-    fn from(error: BatchError) -> Self {
-        let internal = Some(error.to_string());
-        match error {
-            BatchError::QueueFull(_) => {
-                let public = "The service has reached its limit of waiting requests. Retry later.";
-                Self::new(Kind::Unavailable, Reason::QueueFull, public, internal)
-            }
-            BatchError::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
-                let public = "The database is unavailable. A write may have happened; it is safe to retry.";
-                Self::new(Kind::Unavailable, Reason::StoreUnavailable, public, internal)
-            }
-            BatchError::Store(StoreError::Data(_)) => Self::internal(error.to_string()),
         }
     }
 }

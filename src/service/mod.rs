@@ -6,6 +6,7 @@
 
 mod caller;
 mod error;
+mod error_causes;
 mod field;
 mod history;
 mod hold_message;
@@ -17,6 +18,7 @@ mod page_token;
 mod permission;
 mod presence;
 mod profile;
+mod rates;
 mod reason;
 mod replica;
 mod selection;
@@ -57,11 +59,12 @@ pub use operations::{
 };
 pub use permission::{Operation, Permission};
 pub use profile::Profile;
+pub use rates::Rates;
 pub use reason::Reason;
 pub use replica::{ReadFrom, Replica, ReplicaHealth};
 pub use streams::Streams;
 pub use subscription_rules::{CertificateInput, SubscribedUsers};
-pub use subscriptions::{Handshakes, SubscriptionLimits, Subscriptions};
+pub use subscriptions::{SubscriptionLimits, Subscriptions};
 pub use violation::{Received, Rule, Violation};
 pub use watched::WatchedUsers;
 

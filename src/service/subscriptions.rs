@@ -1,20 +1,14 @@
 //! What the operations on subscriptions share.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock as _, MonotonicClock},
-    middleware::NoOpMiddleware,
-    state::keyed::HashMapStateStore,
-};
+use governor::Quota;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Caller, Error, Input, Operation, Service};
+use super::{Caller, Error, Input, Operation, Rates, Service};
 use crate::{
     notify::{Receivers, Url},
-    presence::SessionId,
     settings::SubscriptionSettings,
     store::{Subscription, SubscriptionKey},
 };
@@ -30,8 +24,8 @@ const COUNTED_MAX: usize = 1_000;
 pub struct Subscriptions {
     /// Asks receivers whether they want notifications.
     pub receivers: Receivers,
-    /// The handshakes of each application.
-    pub handshakes: Arc<Handshakes>,
+    /// The handshakes of each application: any caller can make the service send a request to a stranger.
+    pub handshakes: Arc<Rates>,
     /// The limits.
     pub limits: SubscriptionLimits,
     /// Notified when there is a new subscription to deliver.
@@ -48,7 +42,8 @@ impl Subscriptions {
             tenant_max: settings.tenant_subscriptions_max,
             one_of_each_user: settings.graph_limits,
         };
-        Self { receivers, handshakes: Arc::default(), limits, created: Arc::default() }
+        let quota = Quota::per_second(HANDSHAKES_PER_SECOND).allow_burst(HANDSHAKES_AT_ONCE);
+        Self { receivers, handshakes: Arc::new(Rates::new(quota)), limits, created: Arc::default() }
     }
 }
 
@@ -63,40 +58,6 @@ pub struct SubscriptionLimits {
     pub tenant_max: u32,
     /// Whether a user and an application may have only one subscription. Graph: presence.
     pub one_of_each_user: bool,
-}
-
-type Application = (Uuid, Option<SessionId>);
-
-/// Counts the handshakes that applications cause: any caller can make the service send a request to a
-/// stranger.
-#[derive(Debug)]
-pub struct Handshakes(
-    RateLimiter<
-        Application,
-        HashMapStateStore<Application>,
-        MonotonicClock,
-        NoOpMiddleware<<MonotonicClock as governor::clock::Clock>::Instant>,
-    >,
-);
-
-impl Default for Handshakes {
-    fn default() -> Self {
-        let quota = Quota::per_second(HANDSHAKES_PER_SECOND).allow_burst(HANDSHAKES_AT_ONCE);
-        Self(RateLimiter::new(quota, HashMapStateStore::new(HashMap::new()), MonotonicClock))
-    }
-}
-
-impl Handshakes {
-    /// Counts a handshake. The error is a caller above its rate.
-    fn count(&self, caller: &Caller) -> Result<(), Error> {
-        let (tenant_id, application_id) = caller.application();
-        // Otherwise the counts of all applications that ever called would stay.
-        if self.0.len() > COUNTED_MAX {
-            self.0.retain_recent();
-        }
-        let counted = self.0.check_key(&(tenant_id, application_id.cloned()));
-        counted.map_err(|until| Error::rate_limited(until.wait_time_from(self.0.clock().now())))
-    }
 }
 
 impl Service {
@@ -125,8 +86,13 @@ impl Service {
     /// Asks the receivers of a subscription whether they want its notifications. Both are asked even if
     /// they are equal, as in Graph.
     pub(super) async fn validate_receivers(&self, caller: &Caller, urls: &[&Url]) -> Result<(), Error> {
+        let handshakes = &self.subscriptions.handshakes;
+        // Otherwise the counts of all applications that ever called would stay.
+        if handshakes.len() > COUNTED_MAX {
+            handshakes.remove_inactive();
+        }
         for url in urls {
-            self.subscriptions.handshakes.count(caller)?;
+            handshakes.check(caller)?;
             let token = Uuid::new_v4().to_string();
             let answer = self.subscriptions.receivers.handshake(url, &token).await;
             answer.map_err(|error| Error::receiver_not_validated(&error.to_string()))?;

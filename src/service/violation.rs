@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     presence::{
-        ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Placeholder, Timestamp, USER_IDS_MAX, UserIdForm,
-        WorkLocationType,
+        ID_MAX_CHARS, OBSERVED_AHEAD_MAX, Pair, Placeholder, Timestamp, UserIdForm, WorkLocationType,
     },
     telemetry::Api,
 };
@@ -291,40 +290,6 @@ impl Violation {
             (Rule::TokenOfThisQuery, Api::Http) => "must be from the `@odata.nextLink` of a response to an equal \
                                                     request; leave it out for the first page"
                 .to_owned(),
-        }
-    }
-}
-
-impl Rule {
-    /// The text of a rule for subscriptions.
-    fn of_subscription(self, api: Api) -> String {
-        match self {
-            Self::Guid => "must be a GUID".to_owned(),
-            Self::Resource => format!(
-                "must be `communications/presences/{{id}}`, `communications/presences?$filter=id in \
-                 ('{{id}}','{{id}}',…)` with at most {USER_IDS_MAX} ids, or `communications/presences` for all \
-                 users"
-            ),
-            Self::ChangeType => "must be \"updated\"".to_owned(),
-            Self::Receiver => {
-                "must be an https URL of a host on the public internet, without a user and a fragment"
-                    .to_owned()
-            }
-            Self::Boolean => "must be true or false".to_owned(),
-            Self::Certificate => "must be a valid X.509 certificate in DER and base64, with an RSA key of \
-                                       2048 to 4096 bits"
-                .to_owned(),
-            Self::ShortText { max_chars } => {
-                format!("must be a string of 1 to {max_chars} Unicode characters")
-            }
-            Self::Within { now, max } => {
-                let max = duration(max, api);
-                format!("must be later than now ({now}), and at most {max} later")
-            }
-            Self::SigningKey => "must be `whsec_` and 24 to 64 bytes in base64, or `whsk_` and an Ed25519 \
-                                      key in base64"
-                .to_owned(),
-            _ => "must have another value".to_owned(),
         }
     }
 }
