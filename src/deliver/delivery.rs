@@ -82,8 +82,7 @@ impl Delivery {
     pub(super) async fn run(mut self) {
         let subscription = Arc::clone(&self.assigned.terms.borrow().subscription);
         let (source, mut terms) = (self.shared.source.clone(), self.assigned.terms.clone());
-        let Some(Some(followed)) =
-            ends(&mut terms, source.follow(&subscription, &self.assigned.report)).await
+        let Some(followed) = ends(&mut terms, source.follow(&subscription, &self.assigned.report)).await
         else {
             return;
         };
@@ -224,7 +223,10 @@ impl Delivery {
 
     /// The secrets of the subscription as it is now.
     fn secrets(&mut self, subscription: &Arc<Subscription>) -> Option<&Secrets> {
-        let is_current = self.secrets.as_ref().is_some_and(|(of, _)| of.request == subscription.request);
+        let is_current = self
+            .secrets
+            .as_ref()
+            .is_some_and(|(of, _)| Arc::ptr_eq(of, subscription) || of.request == subscription.request);
         if !is_current {
             match Secrets::of(subscription) {
                 Ok(secrets) => self.secrets = Some((Arc::clone(subscription), secrets)),

@@ -31,7 +31,7 @@ use crate::{
     clock::{Clock, Stopwatch},
     notify::{Receivers, ServiceKeys},
     store::{
-        ClaimSubscriptions, Database, DeliveryReport, ReleaseSubscriptions, Store, StoreError, Subscription,
+        ClaimSubscriptions, Database, DeliveryReport, ReleaseSubscriptions, Store, Subscription,
         SubscriptionKey,
     },
     telemetry::{Metrics, NotificationMetrics},
@@ -45,8 +45,8 @@ use terms::{Assigned, Report, State, Terms};
 pub const CONNECTIONS: u32 = 2;
 /// The interval at which reports are written and leases renewed.
 const RENEWAL: Duration = Duration::from_secs(2);
-/// The interval of what is done rarely: expired subscriptions are removed, and the keys are read.
-const RARE: Duration = Duration::from_mins(1);
+/// The interval at which the keys are read.
+const KEYS_INTERVAL: Duration = Duration::from_mins(1);
 /// The subscriptions that a replica takes over at once, so that several replicas share them.
 const TAKE_MAX: u32 = 500;
 /// The time for which a stop waits for requests under way. One takes 10 s at most.
@@ -82,7 +82,7 @@ pub fn start(parts: Parts, stop: CancellationToken) -> io::Result<oneshot::Recei
         runtime.block_on(async {
             tokio::select! {
                 () = run(parts, stop) => {}
-                // The service was dropped without a stop, so nobody waits for this thread.
+                // The service was dropped without a stop, so nothing waits for this thread.
                 () = end.closed() => {}
             }
         });
@@ -100,7 +100,7 @@ async fn run(parts: Parts, stop: CancellationToken) {
     let metrics = metrics.notifications();
     let shared = Shared { source, receivers, keys, clock, metrics: metrics.clone() };
     let owner = Uuid::from_u128(fastrand::u128(..));
-    let mut deliverer = Deliverer { shared, store, owner, lease, running: HashMap::new(), rare: None };
+    let mut deliverer = Deliverer { shared, store, owner, lease, running: HashMap::new(), keys_read: None };
     loop {
         let pause = async {
             tokio::select! {
@@ -133,18 +133,18 @@ struct Deliverer {
     owner: Uuid,
     lease: Duration,
     running: HashMap<SubscriptionKey, Running>,
-    /// Runs since the last time that the rare work was done.
-    rare: Option<Stopwatch>,
+    /// Runs since the keys were read.
+    keys_read: Option<Stopwatch>,
 }
 
 impl Deliverer {
     /// Writes reports, renews leases, and takes subscriptions over. Returns whether more may wait.
     async fn renew(&mut self) -> bool {
         self.remove_gone().await;
-        if self.rare.is_none_or(|last| last.elapsed() >= RARE) {
-            match self.rare_work().await {
-                Ok(()) => self.rare = Some(Stopwatch::start()),
-                Err(error) => debug!(%error, "removing expired subscriptions, or reading keys, failed"),
+        if self.keys_read.is_none_or(|last| last.elapsed() >= KEYS_INTERVAL) {
+            match self.shared.keys.refresh(&*self.store, &self.shared.clock).await {
+                Ok(()) => self.keys_read = Some(Stopwatch::start()),
+                Err(error) => debug!(%error, "reading the keys that sign tokens failed"),
             }
         }
         let leased = Stopwatch::start();
@@ -214,11 +214,6 @@ impl Deliverer {
                 debug!(%error, "removing a subscription that its receiver ended failed");
             }
         }
-    }
-
-    async fn rare_work(&self) -> Result<(), StoreError> {
-        self.shared.keys.refresh(&*self.store, &self.shared.clock).await?;
-        self.store.remove_expired_subscriptions(self.shared.clock.now()).await.map(drop)
     }
 
     /// Sets the gauges.

@@ -60,10 +60,10 @@ impl Followed {
 impl Source {
     /// Begins to follow the users of a subscription, with retries until it succeeds. `report` gets the
     /// reason why it does not.
-    pub(super) async fn follow(&self, subscription: &Subscription, report: &Report) -> Option<Followed> {
+    pub(super) async fn follow(&self, subscription: &Subscription, report: &Report) -> Followed {
         loop {
             let problem = match self.try_to_follow(subscription).await {
-                Ok(Ok(followed)) => return Some(followed),
+                Ok(Ok(followed)) => return followed,
                 Ok(Err(Exceeded::All(_) | Exceeded::Own(_))) => {
                     "the limit of watched users is reached (--watch-users-max)".to_owned()
                 }

