@@ -22,6 +22,7 @@ struct Data {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Changed {
     user_id: String,
     availability: String,
@@ -108,8 +109,8 @@ mod tests {
 
     fn body(generation: u64, count: u64, availability: &str, number: &str) -> String {
         format!(
-            r#"{{"data":{{"generation":{generation},"count":{count},"presences":[{{"user_id":"a",
-            "availability":"{availability}","activity":"ACTIVITY_AWAY","sequence_number":"{number}"}}]}}}}"#
+            r#"{{"data":{{"generation":{generation},"count":{count},"presences":[{{"userId":"a",
+            "availability":"{availability}","activity":"ACTIVITY_AWAY","sequenceNumber":"{number}"}}]}}}}"#
         )
     }
 
